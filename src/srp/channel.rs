@@ -1,0 +1,296 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The life of a channel, from the login request to the release of its resources.
+//!
+//! The machine decides what happens when; the driver locks it, feeds events in, and after
+//! unlocking executes the [`Actions`] that come out. Timers, queue pairs and the connection manager
+//! are unknown here.
+//!
+//! ```text
+//! Connecting -> Live -> Disconnecting -> Draining -> Disconnected
+//!      |                     ^
+//!      +---------------------+
+//! ```
+//!
+//! A channel only moves forward. Source: the states of the in-tree `ib_srpt` driver.
+
+use core::fmt;
+
+use super::consts::TLogoutReason;
+
+/// State of a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum State {
+    /// The login was accepted; the initiator has not confirmed yet.
+    Connecting,
+    /// Requests are processed.
+    Live,
+    /// The end was decided; teardown is to begin.
+    Disconnecting,
+    /// The queue pair is in error state; work requests are being flushed.
+    Draining,
+    /// No more completions will arrive; resources can be released.
+    Disconnected,
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Connecting => "connecting",
+            Self::Live => "live",
+            Self::Disconnecting => "disconnecting",
+            Self::Draining => "draining",
+            Self::Disconnected => "disconnected",
+        })
+    }
+}
+
+/// Why a channel was closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum CloseReason {
+    /// The target port was disabled.
+    Disabled,
+    /// The access of the initiator was revoked.
+    AclRemoved,
+    /// A new login asked for existing channels to be terminated.
+    Replaced,
+    /// The RDMA device is being removed.
+    DeviceRemoved,
+    /// The initiator logged out.
+    Logout,
+    /// The initiator broke the protocol.
+    ProtocolViolation,
+    /// The initiator answered a request that was never made.
+    SpuriousResponse,
+    /// The initiator did not confirm the connection in time.
+    ConnectTimeout,
+    /// The queue pair failed.
+    QpError,
+    /// The module is being unloaded.
+    Unload,
+    /// The initiator disconnected.
+    PeerDisconnected,
+    /// The initiator refused the accepted connection.
+    PeerRejected,
+    /// The connection could not be established.
+    ConnectFailed,
+}
+
+impl CloseReason {
+    /// Says whether the end was decided here, while the connection works: the initiator listens
+    /// and does not expect it.
+    pub(crate) const fn is_announced(self) -> bool {
+        match self {
+            Self::Disabled
+            | Self::AclRemoved
+            | Self::Replaced
+            | Self::DeviceRemoved
+            | Self::ProtocolViolation
+            | Self::SpuriousResponse
+            | Self::Unload => true,
+            Self::Logout
+            | Self::ConnectTimeout
+            | Self::QpError
+            | Self::PeerDisconnected
+            | Self::PeerRejected
+            | Self::ConnectFailed => false,
+        }
+    }
+
+    /// Returns what a target logout says.
+    pub(crate) const fn logout_reason(self) -> TLogoutReason {
+        match self {
+            Self::Replaced => TLogoutReason::MultiChannelAction,
+            Self::ProtocolViolation => TLogoutReason::InvalidIuType,
+            Self::SpuriousResponse => TLogoutReason::SpuriousResponse,
+            _ => TLogoutReason::NoReason,
+        }
+    }
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Disabled => "port disabled",
+            Self::AclRemoved => "ACL removed",
+            Self::Replaced => "replaced by a new login",
+            Self::DeviceRemoved => "device removed",
+            Self::Logout => "initiator logout",
+            Self::ProtocolViolation => "protocol violation",
+            Self::SpuriousResponse => "response to nothing",
+            Self::ConnectTimeout => "connect timeout",
+            Self::QpError => "queue pair error",
+            Self::Unload => "module unload",
+            Self::PeerDisconnected => "disconnected by initiator",
+            Self::PeerRejected => "rejected by initiator",
+            Self::ConnectFailed => "connection failed",
+        })
+    }
+}
+
+/// What happened to a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// The initiator confirmed the connection (RTU or the first message).
+    Established,
+    /// The initiator disconnected, or answered our disconnect request.
+    PeerDisconnected,
+    /// The initiator refused the accepted connection.
+    PeerRejected,
+    /// The connection manager gave up on the connection.
+    ConnectFailed,
+    /// The target wants the channel closed.
+    Close(CloseReason),
+    /// The driver executed `start_teardown`: the queue pair is in error state.
+    TeardownBegun,
+    /// The last work request completed.
+    Drained,
+    /// The driver released the resources of the channel.
+    Released,
+}
+
+/// What the driver has to do, in the order of the fields.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[must_use = "actions have to be executed"]
+pub(crate) struct Actions {
+    /// Treat the held information units according to [`Channel::iu_disposition`], which is not
+    /// [`Disposition::Hold`] any more. At most once.
+    pub(crate) release_held_ius: bool,
+    /// Send a disconnect request, or answer that of the initiator. At most once, and only together
+    /// with `start_teardown`.
+    pub(crate) send_disconnect: bool,
+    /// Move the queue pair to error state and begin to drain it, then report
+    /// [`Event::TeardownBegun`]. Exactly once in the life of a channel that ends.
+    pub(crate) start_teardown: bool,
+    /// Wake up those who wait for the channel to be gone. Exactly once.
+    pub(crate) notify_released: bool,
+}
+
+impl Actions {
+    /// Nothing to do.
+    pub(crate) const NONE: Self = Self {
+        release_held_ius: false,
+        send_disconnect: false,
+        start_teardown: false,
+        notify_released: false,
+    };
+}
+
+/// What to do with an information unit that arrives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Disposition {
+    /// Keep it until the connection is confirmed: it may overtake the confirmation.
+    Hold,
+    /// Process it.
+    Process,
+    /// Drop it.
+    Discard,
+}
+
+/// The life of one channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Channel {
+    state: State,
+    reason: Option<CloseReason>,
+    /// The channel was live when the end was decided.
+    was_live: bool,
+    released: bool,
+}
+
+impl Channel {
+    /// Starts with an accepted login that the initiator has not confirmed.
+    pub(crate) const fn new() -> Self {
+        Self {
+            state: State::Connecting,
+            reason: None,
+            was_live: false,
+            released: false,
+        }
+    }
+
+    /// Returns the state.
+    pub(crate) const fn state(&self) -> State {
+        self.state
+    }
+
+    /// Returns why the channel was closed: the first reason given, later ones are consequences.
+    pub(crate) const fn close_reason(&self) -> Option<CloseReason> {
+        self.reason
+    }
+
+    /// Returns the reason of the target logout to be sent before the disconnect; [`None`] if the
+    /// initiator does not listen, or knows already.
+    pub(crate) const fn target_logout(&self) -> Option<TLogoutReason> {
+        match self.reason {
+            Some(reason) if self.was_live && reason.is_announced() => Some(reason.logout_reason()),
+            _ => None,
+        }
+    }
+
+    /// Says whether [`Event::Released`] took effect.
+    pub(crate) const fn is_released(&self) -> bool {
+        self.released
+    }
+
+    /// Says what to do with an information unit that arrives now.
+    pub(crate) const fn iu_disposition(&self) -> Disposition {
+        match self.state {
+            State::Connecting => Disposition::Hold,
+            State::Live => Disposition::Process,
+            State::Disconnecting | State::Draining | State::Disconnected => Disposition::Discard,
+        }
+    }
+
+    /// Handles an event. Events that come too late or too early have no effect.
+    pub(crate) fn handle(&mut self, event: Event) -> Actions {
+        match (event, self.state) {
+            (Event::Established, State::Connecting) => {
+                self.state = State::Live;
+                Actions {
+                    release_held_ius: true,
+                    ..Actions::NONE
+                }
+            }
+            (Event::PeerDisconnected, _) => self.close(CloseReason::PeerDisconnected, true),
+            (Event::PeerRejected, _) => self.close(CloseReason::PeerRejected, false),
+            (Event::ConnectFailed, _) => self.close(CloseReason::ConnectFailed, false),
+            (Event::Close(reason), _) => self.close(reason, true),
+            (Event::TeardownBegun, State::Disconnecting) => {
+                self.state = State::Draining;
+                Actions::NONE
+            }
+            (Event::Drained, State::Draining) => {
+                self.state = State::Disconnected;
+                Actions::NONE
+            }
+            (Event::Released, State::Disconnected) => Actions {
+                notify_released: !core::mem::replace(&mut self.released, true),
+                ..Actions::NONE
+            },
+            (
+                Event::Established | Event::TeardownBegun | Event::Drained | Event::Released,
+                State::Connecting
+                | State::Live
+                | State::Disconnecting
+                | State::Draining
+                | State::Disconnected,
+            ) => Actions::NONE,
+        }
+    }
+
+    /// Begins to close the channel unless that was done before.
+    fn close(&mut self, reason: CloseReason, send_disconnect: bool) -> Actions {
+        if self.state >= State::Disconnecting {
+            return Actions::NONE;
+        }
+        let held = self.state == State::Connecting;
+        self.was_live = self.state == State::Live;
+        self.state = State::Disconnecting;
+        self.reason = Some(reason);
+        Actions {
+            release_held_ius: held,
+            send_disconnect,
+            start_teardown: true,
+            notify_released: false,
+        }
+    }
+}

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The SCSI command request, `SRP_CMD`.
+//!
+//! Parses the fixed part, the command descriptor block (CDB) with its additional bytes and, through
+//! [`DataDesc`], the data descriptors. What the CDB means is the business of the SCSI engine.
+//!
+//! Source: `struct srp_cmd` in `include/scsi/srp.h`.
+
+use super::{
+    consts::{
+        opcode,
+        size,
+        SolNot, //
+    },
+    desc::{
+        DataDesc,
+        DescError,
+        DescParams,
+        Dir, //
+    },
+    ident::Lun,
+    wire::{
+        self,
+        wire_enum,
+        Malformed,
+        View, //
+    },
+};
+
+wire_enum! {
+    /// Task attribute.
+    pub(crate) enum TaskAttr: u8 {
+        /// Simple task.
+        Simple = 0,
+        /// Head of queue task.
+        HeadOfQueue = 1,
+        /// Ordered task.
+        Ordered = 2,
+        /// Auto contingent allegiance task.
+        Aca = 4,
+    }
+}
+
+impl TaskAttr {
+    /// The bits of the attribute byte that hold the attribute.
+    const MASK: u8 = 0x07;
+}
+
+/// Direction of the data of a command as seen by the initiator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Direction {
+    /// No data.
+    None,
+    /// From the initiator to the target.
+    Out,
+    /// From the target to the initiator.
+    In,
+    /// Both.
+    Bidi,
+}
+
+/// A SCSI command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Cmd<'a> {
+    /// Tag to be echoed in the response.
+    pub(crate) tag: u64,
+    /// Which responses are to raise a solicited event.
+    pub(crate) sol_not: SolNot,
+    /// Addressed logical unit.
+    pub(crate) lun: Lun,
+    /// Task attribute.
+    pub(crate) attr: TaskAttr,
+    /// Command descriptor block: 16 bytes and the additional bytes, if any.
+    pub(crate) cdb: &'a [u8],
+    /// The data of the command.
+    pub(crate) data: DataDesc<'a>,
+}
+
+/// What is wrong with a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CmdErrorKind {
+    /// The fixed part or the CDB is malformed.
+    Malformed(Malformed),
+    /// The task attribute has a reserved value.
+    TaskAttr(u8),
+    /// The data descriptors are not usable.
+    Desc(DescError),
+}
+
+/// A command that cannot be executed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CmdError {
+    /// Tag of the command, unless there are too few bytes even for that.
+    pub(crate) tag: Option<u64>,
+    /// What is wrong.
+    pub(crate) kind: CmdErrorKind,
+}
+
+impl<'a> Cmd<'a> {
+    /// Parses a received command.
+    ///
+    /// `imm_offset` is the offset of immediate data granted at login. Bytes after the last
+    /// descriptor are ignored.
+    ///
+    /// # Errors
+    ///
+    /// [`CmdError`] with the tag to answer to.
+    pub(crate) fn parse(iu: &'a [u8], imm_offset: Option<u16>) -> Result<Self, CmdError> {
+        Self::parse_fields(iu, imm_offset).map_err(|kind| CmdError {
+            tag: wire::be64(iu, 8),
+            kind,
+        })
+    }
+
+    /// Does the work of [`Self::parse`].
+    fn parse_fields(iu: &'a [u8], imm_offset: Option<u16>) -> Result<Self, CmdErrorKind> {
+        let head = View::<{ size::CMD }>::new(iu).map_err(CmdErrorKind::Malformed)?;
+        head.expect_opcode::<0>(opcode::CMD)
+            .map_err(CmdErrorKind::Malformed)?;
+
+        let attr = head.u8::<29>() & TaskAttr::MASK;
+        let attr = TaskAttr::from_code(attr).ok_or(CmdErrorKind::TaskAttr(attr))?;
+
+        // The length is in units of four bytes in the upper six bits: masking yields bytes. The
+        // additional bytes directly follow the 16 bytes every command has.
+        let additional = usize::from(head.u8::<31>() & !3);
+        let offset = size::CMD.saturating_add(additional);
+        let cdb = wire::bytes(iu, 32, additional.saturating_add(16)).ok_or(
+            CmdErrorKind::Malformed(Malformed::Truncated {
+                need: offset,
+                have: iu.len(),
+            }),
+        )?;
+
+        let params = DescParams {
+            offset,
+            formats: head.u8::<5>(),
+            out_count: head.u8::<6>(),
+            in_count: head.u8::<7>(),
+            imm_offset,
+        };
+        Ok(Self {
+            tag: head.be64::<8>(),
+            sol_not: SolNot(head.u8::<1>()),
+            lun: Lun(head.array::<20, 8>()),
+            attr,
+            cdb,
+            data: DataDesc::parse(iu, &params).map_err(CmdErrorKind::Desc)?,
+        })
+    }
+
+    /// Returns the direction of the data.
+    pub(crate) const fn direction(&self) -> Direction {
+        match self.data {
+            DataDesc::None => Direction::None,
+            DataDesc::Out(_) | DataDesc::Immediate(_) => Direction::Out,
+            DataDesc::In(_) => Direction::In,
+            DataDesc::External(external) => match external.dir {
+                Dir::Out => Direction::Out,
+                Dir::In => Direction::In,
+            },
+            DataDesc::Bidi { .. } => Direction::Bidi,
+        }
+    }
+
+    /// Returns the length of the data; that of the data-out part if there are both.
+    pub(crate) fn data_len(&self) -> u32 {
+        match self.data {
+            DataDesc::In(_) => self.data.in_len(),
+            DataDesc::External(external) => external.data_len,
+            _ => self.data.out_len(),
+        }
+    }
+}

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The SRP protocol layer: wire formats and protocol state machines.
+//!
+//! Everything here is a pure function of its arguments. There is no allocation, no I/O, no clock,
+//! no lock and no kernel type, so the same files are compiled twice: as a module of the kernel
+//! driver and as a host crate (`tests/host`) that tests them. Orchestration (locking, posting work
+//! requests, talking to the SCSI engine) lives in the driver, which feeds events in and executes
+//! the decisions that come out.
+//!
+//! Conventions:
+//!
+//! - Bytes become typed values first, and only typed values reach the logic.
+//! - Malformed bytes ([`wire::Malformed`], [`desc::DescFault`]) and well-formed bytes that break
+//!   the rules ([`consts::RejectReason`], [`desc::DescViolation`]) are
+//!   different types.
+//! - No input from a peer may panic, because a panic is a `BUG()` in the kernel: no indexing, no
+//!   `unwrap`, no unchecked arithmetic on wire values.
+//! - Tags are opaque to the protocol. They are carried as the `u64` that results from reading the
+//!   eight wire bytes in big-endian order and are echoed the same way.
+//!
+//! Source of the formats: T10 SRP revision 16a as transcribed in `include/scsi/srp.h`, plus the
+//! SRP-2 immediate data extension found in the same header. Those of device management are named in
+//! [`dm`].
+#![forbid(unsafe_code)]
+#![allow(
+    dead_code,
+    reason = "the layer is complete in both directions: the target driver does not use the \
+              initiator half of each codec, the host tests use all of it"
+)]
+
+pub(crate) mod channel;
+pub(crate) mod cmd;
+pub(crate) mod command;
+pub(crate) mod consts;
+pub(crate) mod credit;
+pub(crate) mod ctrl;
+pub(crate) mod desc;
+pub(crate) mod dm;
+pub(crate) mod ident;
+pub(crate) mod iu;
+pub(crate) mod login;
+pub(crate) mod notice;
+pub(crate) mod ports;
+pub(crate) mod rsp;
+pub(crate) mod sendq;
+pub(crate) mod tmf;
+pub(crate) mod wire;

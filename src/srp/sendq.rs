@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Accounting of send queue slots.
+//!
+//! Responses and RDMA work requests share a send queue of fixed size. If RDMA could fill it, a
+//! finished command might be unable to tell so, and the initiator would see a timeout. Therefore
+//! one slot per command is set aside for its response, and RDMA gets the rest. Posting work
+//! requests and waiting for room is left to the driver.
+
+/// The send queue has no room for RDMA next to the responses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TooSmall;
+
+/// Why slots cannot be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoSlot {
+    /// Not now, but possibly after a release.
+    Full,
+    /// Never: more were asked for than there are.
+    NeverFits,
+    /// Never again: the queue was closed.
+    Closed,
+}
+
+/// More slots were released than are in use: an error of the caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Unbalanced;
+
+/// The slots of one send queue.
+///
+/// # Invariants
+///
+/// `rdma <= total - commands` and `responses <= commands`, hence `rdma + responses <= total`: what
+/// is reserved always fits in the queue. Once closed, no counter increases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct SendQueue {
+    /// Number of slots RDMA may use.
+    rdma_limit: u32,
+    /// Number of slots set aside for responses.
+    commands: u32,
+    /// Number of slots used by RDMA.
+    rdma: u32,
+    /// Number of slots used by responses.
+    responses: u32,
+    /// No more reservations.
+    closed: bool,
+}
+
+impl SendQueue {
+    /// Divides a queue of `total` slots among `commands` responses and RDMA.
+    ///
+    /// Other sends the driver makes on its own account, such as credit requests or the last work
+    /// request of a drain, are either counted in `commands` or left out of `total`.
+    ///
+    /// # Errors
+    ///
+    /// [`TooSmall`] if nothing is left for RDMA.
+    pub(crate) fn new(total: u32, commands: u32) -> Result<Self, TooSmall> {
+        match total.checked_sub(commands) {
+            None | Some(0) => Err(TooSmall),
+            Some(rdma_limit) => Ok(Self {
+                rdma_limit,
+                commands,
+                rdma: 0,
+                responses: 0,
+                closed: false,
+            }),
+        }
+    }
+
+    /// Reserves `n` slots for RDMA, all or none.
+    ///
+    /// # Errors
+    ///
+    /// [`NoSlot`]; nothing is reserved in this case.
+    pub(crate) fn reserve_rdma(&mut self, n: u32) -> Result<(), NoSlot> {
+        if self.closed {
+            return Err(NoSlot::Closed);
+        }
+        if n > self.rdma_limit {
+            return Err(NoSlot::NeverFits);
+        }
+        match self.rdma.checked_add(n) {
+            Some(rdma) if rdma <= self.rdma_limit => {
+                self.rdma = rdma;
+                Ok(())
+            }
+            _ => Err(NoSlot::Full),
+        }
+    }
+
+    /// Gives `n` RDMA slots back, because the work requests completed or were not posted.
+    ///
+    /// # Errors
+    ///
+    /// [`Unbalanced`] if fewer are in use. Nothing changes in this case.
+    pub(crate) fn release_rdma(&mut self, n: u32) -> Result<(), Unbalanced> {
+        self.rdma = self.rdma.checked_sub(n).ok_or(Unbalanced)?;
+        Ok(())
+    }
+
+    /// Takes the slot set aside for the response of a command.
+    ///
+    /// # Errors
+    ///
+    /// [`NoSlot::Closed`] after a close. [`NoSlot::Full`] if more responses are under way than
+    /// there are commands, which is an error of the caller.
+    pub(crate) fn reserve_response(&mut self) -> Result<(), NoSlot> {
+        if self.closed {
+            return Err(NoSlot::Closed);
+        }
+        if self.responses >= self.commands {
+            return Err(NoSlot::Full);
+        }
+        self.responses = self.responses.saturating_add(1);
+        Ok(())
+    }
+
+    /// Gives the slot of a response back, because it completed or was not posted.
+    ///
+    /// # Errors
+    ///
+    /// [`Unbalanced`] if no response is under way. Nothing changes in this case.
+    pub(crate) fn release_response(&mut self) -> Result<(), Unbalanced> {
+        self.responses = self.responses.checked_sub(1).ok_or(Unbalanced)?;
+        Ok(())
+    }
+
+    /// Refuses all further reservations. What is reserved is still to be released.
+    pub(crate) fn close(&mut self) {
+        self.closed = true;
+    }
+
+    /// Says whether the queue was closed.
+    pub(crate) const fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Returns the largest number of RDMA slots that can ever be reserved.
+    pub(crate) const fn rdma_limit(&self) -> u32 {
+        self.rdma_limit
+    }
+
+    /// Returns the number of slots in use.
+    pub(crate) const fn outstanding(&self) -> u32 {
+        // The invariant bounds the sum by the size of the queue.
+        self.rdma.saturating_add(self.responses)
+    }
+
+    /// Says whether no slot is in use.
+    pub(crate) const fn is_idle(&self) -> bool {
+        self.outstanding() == 0
+    }
+}
