@@ -1,0 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+//! See `srpt_fuzz::command`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| srpt_fuzz::command(data));

@@ -1,0 +1,321 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Sequences of events for the state machines, longer than any exploration can be.
+//!
+//! Two bytes are an event. Next to each machine runs an account of what it has asked for; the two
+//! must agree after every event. How the machines work together is explored in `tests/model`.
+
+use crate::srp::{
+    channel::{Channel, CloseReason, Disposition, Event as ChannelEvent, State as ChannelState},
+    command::{Action, Command, Event, State as CommandState},
+    credit::Credits,
+    notice::Notice,
+    sendq::{NoSlot, SendQueue},
+};
+
+/// Feeds events to one machine of each kind. The first byte decides about sizes.
+pub fn machines(data: &[u8]) {
+    let Some((&sizes, data)) = data.split_first() else {
+        return;
+    };
+    let limit = u32::from(sizes & 0x0f);
+    let mut channel = ChannelAccount::default();
+    let mut command = CommandAccount::default();
+    let mut credits = CreditAccount::new(limit);
+    let mut notice = NoticeAccount::new();
+    let mut sendq = SendAccount::new(limit + u32::from(sizes >> 4), limit);
+    for event in data.chunks_exact(2) {
+        let (what, arg) = (event[0], event[1]);
+        match what & 3 {
+            0 => channel.event(arg),
+            1 if what & 0x80 != 0 => notice.event(arg),
+            1 => command.event(arg),
+            2 => credits.event(what >> 2, arg),
+            _ => {
+                if let Some(sendq) = &mut sendq {
+                    sendq.event(what >> 2, u32::from(arg));
+                }
+            }
+        }
+    }
+}
+
+struct ChannelAccount {
+    machine: Channel,
+    released_ius: u32,
+    teardowns: u32,
+    disconnects: u32,
+    notifications: u32,
+}
+
+impl Default for ChannelAccount {
+    fn default() -> Self {
+        Self {
+            machine: Channel::new(),
+            released_ius: 0,
+            teardowns: 0,
+            disconnects: 0,
+            notifications: 0,
+        }
+    }
+}
+
+impl ChannelAccount {
+    fn event(&mut self, arg: u8) {
+        let event = match arg % 9 {
+            0 => ChannelEvent::Established,
+            1 => ChannelEvent::PeerDisconnected,
+            2 => ChannelEvent::PeerRejected,
+            3 => ChannelEvent::ConnectFailed,
+            4 => ChannelEvent::Close(CloseReason::Disabled),
+            5 => ChannelEvent::Close(CloseReason::ProtocolViolation),
+            6 => ChannelEvent::TeardownBegun,
+            7 => ChannelEvent::Drained,
+            _ => ChannelEvent::Released,
+        };
+        let before = self.machine;
+        let actions = self.machine.handle(event);
+        let now = &self.machine;
+        self.released_ius += u32::from(actions.release_held_ius);
+        self.teardowns += u32::from(actions.start_teardown);
+        self.disconnects += u32::from(actions.send_disconnect);
+        self.notifications += u32::from(actions.notify_released);
+        assert!(now.state() >= before.state());
+        assert_eq!(
+            self.released_ius,
+            u32::from(now.state() > ChannelState::Connecting)
+        );
+        let closing = now.state() >= ChannelState::Disconnecting;
+        assert_eq!(self.teardowns, u32::from(closing));
+        assert!(self.disconnects <= self.teardowns);
+        assert_eq!(self.notifications, u32::from(now.is_released()));
+        assert_eq!(now.close_reason().is_some(), closing);
+        assert!(before.close_reason().is_none() || now.close_reason() == before.close_reason());
+        let live = now.state() == ChannelState::Live;
+        assert_eq!(now.iu_disposition() == Disposition::Process, live);
+    }
+}
+
+struct CommandAccount {
+    machine: Command,
+    /// The credit of the request was given to a response, or made returnable.
+    credit_given: bool,
+}
+
+impl Default for CommandAccount {
+    fn default() -> Self {
+        Self {
+            machine: Command::new(),
+            credit_given: true,
+        }
+    }
+}
+
+impl CommandAccount {
+    fn event(&mut self, arg: u8) {
+        let event = match arg % 11 {
+            0 => Event::Start,
+            1 => Event::StartMgmt,
+            2 => Event::RdyToXfer,
+            3 => Event::DataArrived { ok: true },
+            4 => Event::DataArrived { ok: false },
+            5 => Event::XmitResponse,
+            6 => Event::SendDone { ok: true },
+            7 => Event::SendDone { ok: false },
+            8 => Event::PostFailed,
+            9 => Event::Aborted,
+            _ => Event::Freed,
+        };
+        let before = self.machine;
+        let Ok(action) = self.machine.handle(event) else {
+            assert_eq!(self.machine, before, "a violation changes nothing");
+            return;
+        };
+        match (event, action) {
+            (Event::Start | Event::StartMgmt, _) => {
+                assert_eq!(before.state(), CommandState::Free);
+                assert!(self.credit_given);
+                self.credit_given = false;
+            }
+            (_, Action::SendResponse | Action::SkipResponse) => {
+                assert!(!self.credit_given);
+                self.credit_given = true;
+            }
+            (Event::PostFailed, _) if !self.machine.state().on_wire() => self.credit_given = false,
+            (_, Action::Recycle { return_credit }) => {
+                assert_eq!(return_credit, !self.credit_given);
+                assert!(!before.state().on_wire());
+                self.credit_given = true;
+            }
+            _ => {}
+        }
+        assert_eq!(self.machine.holds_credit(), !self.credit_given);
+    }
+}
+
+struct CreditAccount {
+    machine: Credits,
+    /// With the peer, in requests, returnable.
+    parts: [u32; 3],
+}
+
+impl CreditAccount {
+    fn new(limit: u32) -> Self {
+        Self {
+            machine: Credits::new(limit),
+            parts: [limit, 0, 0],
+        }
+    }
+
+    fn event(&mut self, what: u8, arg: u8) {
+        let n = u32::from(arg & 0x0f);
+        let [peer, requests, returnable] = self.parts;
+        match what % 4 {
+            0 => {
+                assert_eq!(self.machine.on_request().is_ok(), peer > 0);
+                if peer > 0 {
+                    self.parts = [peer - 1, requests + 1, returnable];
+                }
+            }
+            1 => {
+                assert_eq!(self.machine.add_returnable(n).is_ok(), requests >= n);
+                if requests >= n {
+                    self.parts = [peer, requests - n, returnable + n];
+                }
+            }
+            2 => {
+                assert_eq!(i64::from(self.machine.take_delta()), i64::from(returnable));
+                self.parts = [peer + returnable, requests, 0];
+            }
+            _ => {
+                let wanted = u32::from(arg);
+                let taken = wanted.min(peer);
+                assert_eq!(self.machine.undo(arg.into()).is_ok(), taken == wanted);
+                self.parts = [peer - taken, requests, returnable + taken];
+            }
+        }
+        let m = &self.machine;
+        assert_eq!([m.at_peer(), m.outstanding(), m.returnable()], self.parts);
+        assert_eq!(self.parts.iter().sum::<u32>(), m.limit());
+    }
+}
+
+/// A request of the target: its tag, whether it was sent, and whether it was answered.
+struct NoticeAccount {
+    machine: Notice,
+    under_way: Option<(u64, bool, bool)>,
+    wanted: bool,
+    next_tag: u64,
+}
+
+impl NoticeAccount {
+    fn new() -> Self {
+        Self {
+            machine: Notice::new(),
+            under_way: None,
+            wanted: false,
+            next_tag: 1,
+        }
+    }
+
+    fn event(&mut self, arg: u8) {
+        match arg % 5 {
+            0 => {
+                self.machine.want();
+                self.wanted = true;
+            }
+            1 => {
+                let due = self.wanted && self.under_way.is_none();
+                assert_eq!(self.machine.begin(self.next_tag), due);
+                if due {
+                    self.wanted = false;
+                    self.under_way = Some((self.next_tag, false, false));
+                    self.next_tag += 1;
+                }
+            }
+            2 => {
+                self.machine.sent();
+                self.under_way = self
+                    .under_way
+                    .map(|(tag, _, answered)| (tag, true, answered));
+            }
+            // The answer to this one, the one before, the next.
+            3 => {
+                let tag = self.next_tag.saturating_sub(u64::from(arg / 5 % 3));
+                let known = self
+                    .under_way
+                    .is_some_and(|(t, _, answered)| t == tag && !answered);
+                assert_eq!(self.machine.answered(tag).is_ok(), known);
+                if known {
+                    self.under_way = self.under_way.map(|(tag, sent, _)| (tag, sent, true));
+                }
+            }
+            _ => {
+                self.machine.post_failed();
+                self.under_way = None;
+            }
+        }
+        if let Some((_, true, true)) = self.under_way {
+            self.under_way = None;
+        }
+        assert_eq!(
+            self.machine.is_due(),
+            self.wanted && self.under_way.is_none()
+        );
+    }
+}
+
+struct SendAccount {
+    machine: SendQueue,
+    commands: u32,
+    rdma: u32,
+    responses: u32,
+}
+
+impl SendAccount {
+    fn new(total: u32, commands: u32) -> Option<Self> {
+        let machine = SendQueue::new(total, commands);
+        assert_eq!(machine.is_ok(), total > commands);
+        Some(Self {
+            machine: machine.ok()?,
+            commands,
+            rdma: 0,
+            responses: 0,
+        })
+    }
+
+    fn event(&mut self, what: u8, n: u32) {
+        let limit = self.machine.rdma_limit();
+        let closed = self.machine.is_closed();
+        match what % 5 {
+            0 => {
+                let expected = match n {
+                    _ if closed => Err(NoSlot::Closed),
+                    n if n > limit => Err(NoSlot::NeverFits),
+                    n if self.rdma + n > limit => Err(NoSlot::Full),
+                    _ => Ok(()),
+                };
+                assert_eq!(self.machine.reserve_rdma(n), expected);
+                self.rdma += if expected.is_ok() { n } else { 0 };
+            }
+            1 => {
+                assert_eq!(self.machine.release_rdma(n).is_ok(), n <= self.rdma);
+                self.rdma -= if n <= self.rdma { n } else { 0 };
+            }
+            2 => {
+                let room = !closed && self.responses < self.commands;
+                assert_eq!(self.machine.reserve_response().is_ok(), room);
+                self.responses += u32::from(room);
+            }
+            3 => {
+                let some = self.responses > 0;
+                assert_eq!(self.machine.release_response().is_ok(), some);
+                self.responses -= u32::from(some);
+            }
+            // Seldom, or nothing else is tried.
+            _ if n == 0 => self.machine.close(),
+            _ => {}
+        }
+        assert_eq!(self.machine.outstanding(), self.rdma + self.responses);
+        assert_eq!(self.machine.is_idle(), self.rdma + self.responses == 0);
+    }
+}
