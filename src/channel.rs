@@ -1,0 +1,588 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A channel: one RDMA connection of an I_T nexus, with its queue pair, session and commands.
+//!
+//! Receiving and holding back information units is here; what is done about them is in
+//! [`dispatch`], what the target has to say of its own accord in [`notice`]. How a channel comes to
+//! be is in [`login`], how it ends in [`teardown`]; what a single command does is in
+//! [`crate::command`].
+//!
+//! # Who holds whom
+//!
+//! The list in [`crate::target`], the connection manager's id, the queue pair, every command in use
+//! and the pending tear-down hold the channel. The channel in turn holds the id and the queue pair
+//! in [`Inner`]; tear-down takes them out, which breaks the circle. Everything that belongs to the
+//! RDMA device is freed by tear-down, not by the drop of the last reference.
+
+use kernel::{
+    alloc::kvec::PushError,
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc,
+        ArcBorrow,
+        SpinLock, //
+    },
+    time::{
+        Instant,
+        Monotonic, //
+    },
+    workqueue::Work, //
+};
+
+use crate::{
+    command::Command,
+    engine::{
+        Active,
+        Engine,
+        SessionStats, //
+    },
+    hca::Hca,
+    port::Port,
+    rdma::{
+        buf::RecvBuf,
+        cm::{
+            CmEvent,
+            CmId,
+            ConnHandler,
+            PeerAddr, //
+        },
+        device::DeviceId,
+        qp::{
+            QpEvent,
+            QpOwner,
+            QueuePair, //
+        },
+        srq::SharedReceiveQueue,
+        wc::WorkCompletion, //
+    },
+    srp::{
+        self,
+        channel::{
+            Actions,
+            CloseReason,
+            Disposition,
+            Event,
+            State, //
+        },
+        credit::Credits,
+        ident::PortId,
+        sendq::SendQueue, //
+    },
+    sync::{
+        completion::Completion,
+        gate::Pass,
+        ratelimit, //
+    },
+    target, //
+};
+
+pub(crate) mod dispatch;
+pub(crate) mod login;
+pub(crate) mod notice;
+pub(crate) mod srq;
+mod teardown;
+
+use notice::{
+    Notices,
+    Solicit, //
+};
+
+/// Owned receive buffer.
+pub(crate) type Buffer = Pin<KBox<RecvBuf<Channel>>>;
+
+/// A received information unit: its buffer and its length.
+struct Received {
+    buf: Buffer,
+    len: usize,
+}
+
+/// What posting needs. Commands in use hold it, and with it the channel and the queue pair.
+pub(crate) struct Link {
+    pub(crate) channel: Arc<Channel>,
+    pub(crate) qp: Arc<QueuePair<Channel>>,
+    pub(crate) srq: Option<Arc<SharedReceiveQueue<Channel>>>,
+}
+
+impl Link {
+    /// Gives a receive buffer back to the queue it came from.
+    pub(crate) fn repost(&self, buf: Buffer) {
+        let posted = match &self.srq {
+            Some(srq) => srq.post_recv(buf),
+            None => self.qp.post_recv(buf),
+        };
+        if posted.is_err() {
+            // The buffer is freed with the error; the channel cannot keep its promise of credits.
+            Channel::close(self.channel.as_arc_borrow(), CloseReason::QpError);
+        }
+    }
+}
+
+/// What to do with an information unit, decided with the lock held.
+enum Arrival {
+    /// Process it with this command; a [`Busy`] was counted.
+    Process(Arc<Link>, Arc<Command>, Received),
+    /// It is held.
+    Held,
+    /// It is held, and the first one before the connection is confirmed; a [`Busy`] was counted.
+    First(Arc<CmId<Channel>>),
+    /// The channel is closing.
+    Discard(Received),
+    /// More arrived than the peer has credits for.
+    Overflow(Received),
+}
+
+/// Being in the middle of something that needs the session or the connection, without a command
+/// of the engine that would keep tear-down waiting. Counted in [`Inner`] when it begins.
+struct Busy<'a>(ArcBorrow<'a, Channel>);
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.end_busy();
+    }
+}
+
+/// The same for longer than one call.
+pub(crate) struct Hold(Arc<Channel>);
+
+impl Hold {
+    /// Keeps tear-down waiting. To be called only by who does so already, or within a lock of the
+    /// channel under which its state allows it.
+    pub(crate) fn new(channel: &Arc<Channel>) -> Self {
+        channel.inner.lock().begin_busy();
+        Self(channel.clone())
+    }
+
+    /// Keeps the tear-down of a channel waiting that is live; `None` if it is not.
+    pub(crate) fn if_live(channel: &Arc<Channel>) -> Option<Self> {
+        let mut inner = channel.inner.lock();
+        let live = inner.machine.state() == State::Live;
+        live.then(|| {
+            inner.begin_busy();
+            Self(channel.clone())
+        })
+    }
+
+    /// The channel.
+    pub(crate) fn channel(&self) -> &Arc<Channel> {
+        &self.0
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.0.end_busy();
+    }
+}
+
+/// What the channel's lock protects.
+pub(crate) struct Inner {
+    machine: srp::channel::Channel,
+    pub(crate) credits: Credits,
+    pub(crate) sendq: SendQueue,
+    /// Received, but not processed yet: the connection is not confirmed or no command is free.
+    held: KVec<Received>,
+    /// Somebody is processing what is held; others leave it to them.
+    draining: bool,
+    /// Tasks that use the session or the connection outside a command; see [`Busy`].
+    busy: u32,
+    /// The connection was accepted.
+    accepted: bool,
+    /// Commands not in use.
+    pool: KVec<Arc<Command>>,
+    /// All commands, until tear-down.
+    all: KVec<Arc<Command>>,
+    notices: Notices,
+    link: Option<Arc<Link>>,
+    cm: Option<Arc<CmId<Channel>>>,
+    hca: Option<Pass<Hca>>,
+}
+
+impl Inner {
+    /// Counts a task that uses the session or the connection outside a command.
+    fn begin_busy(&mut self) {
+        self.busy = self.busy.saturating_add(1);
+    }
+
+    /// Takes a free command to process something with, and counts the caller as busy.
+    fn next_command(&mut self) -> Option<(Arc<Link>, Arc<Command>)> {
+        let link = self.link.clone()?;
+        let cmd = self.pool.pop()?;
+        self.begin_busy();
+        Some((link, cmd))
+    }
+
+    /// Takes the next held information unit for which there is something to do now.
+    fn next_held(&mut self) -> Option<Arrival> {
+        if self.held.is_empty() {
+            return None;
+        }
+        match self.machine.iu_disposition() {
+            Disposition::Hold => None,
+            Disposition::Discard => self.held.remove(0).ok().map(Arrival::Discard),
+            Disposition::Process => {
+                let (link, cmd) = self.next_command()?;
+                match self.held.remove(0) {
+                    Ok(received) => Some(Arrival::Process(link, cmd, received)),
+                    // It is not empty.
+                    Err(_) => None,
+                }
+            }
+        }
+    }
+
+    /// Keeps an information unit for later. There is room for as many as the peer has credits.
+    fn hold(&mut self, received: Received) -> Arrival {
+        let first = self.held.is_empty();
+        if let Err(PushError(received)) = self.held.push_within_capacity(received) {
+            return Arrival::Overflow(received);
+        }
+        match (first && self.machine.state() == State::Connecting).then(|| self.cm.clone()) {
+            Some(Some(cm)) => {
+                self.begin_busy();
+                Arrival::First(cm)
+            }
+            _ => Arrival::Held,
+        }
+    }
+}
+
+/// A channel.
+#[pin_data]
+pub(crate) struct Channel {
+    serial: u64,
+    device: DeviceId,
+    port: Arc<Port>,
+    initiator_port: PortId,
+    target_port: PortId,
+    peer: PeerAddr,
+    session: <Active as Engine>::Session,
+    /// Offset of immediate data in information units, if granted.
+    imm_offset: Option<u16>,
+    /// Which of the target's requests are to raise a solicited event.
+    solicit: Solicit,
+    born: Instant<Monotonic>,
+    #[pin]
+    inner: SpinLock<Inner>,
+    /// The login handler has let go of the connection manager's id.
+    #[pin]
+    set_up: Completion,
+    /// The peer knows that the connection is over.
+    #[pin]
+    cm_gone: Completion,
+    /// The queue pair failed; set in any context, acted upon by the reaper.
+    failed: Atomic<bool>,
+    /// Completion vector the engine chose, or 0.
+    comp_vector: Atomic<u32>,
+    /// The target's logout was sent, or cannot be.
+    #[pin]
+    logout_sent: Completion,
+    /// The send queue is closed and empty, and nobody uses the session.
+    #[pin]
+    quiet: Completion,
+    #[pin]
+    work: Work<Channel>,
+}
+
+kernel::impl_has_work! {
+    impl HasWork<Self> for Channel { self.work }
+}
+
+impl Channel {
+    /// The HCA port.
+    pub(crate) fn port(&self) -> &Port {
+        &self.port
+    }
+
+    /// The engine's session.
+    pub(crate) fn session(&self) -> &<Active as Engine>::Session {
+        &self.session
+    }
+
+    /// The device the channel runs on.
+    pub(crate) fn device_id(&self) -> DeviceId {
+        self.device
+    }
+
+    /// Offset of immediate data, if granted.
+    pub(crate) fn imm_offset(&self) -> Option<u16> {
+        self.imm_offset
+    }
+
+    /// The lock-protected part.
+    pub(crate) fn inner(&self) -> &SpinLock<Inner> {
+        &self.inner
+    }
+
+    /// Serial number, in the order of logins.
+    pub(crate) fn serial(&self) -> u64 {
+        self.serial
+    }
+
+    /// What the channel is doing, for administrators.
+    #[allow(dead_code, reason = "not every engine shows it")]
+    pub(crate) fn stats(&self) -> SessionStats {
+        let inner = self.inner.lock();
+        SessionStats {
+            req_lim: inner.credits.at_peer(),
+            delta: inner.credits.returnable(),
+            state: inner.machine.state(),
+            comp_vector: self.comp_vector.load(Relaxed),
+        }
+    }
+
+    /// Whether requests are processed.
+    pub(crate) fn is_live(&self) -> bool {
+        self.inner.lock().machine.state() == State::Live
+    }
+
+    /// Whether a SCSI command with this tag is in progress.
+    pub(crate) fn has_task(&self, tag: u64) -> bool {
+        self.inner.lock().all.iter().any(|cmd| cmd.is_task(tag))
+    }
+
+    /// Aborts a SCSI command with this tag that the engine does not know yet.
+    pub(crate) fn abort_table(&self, tag: u64) -> bool {
+        self.inner.lock().all.iter().any(|cmd| cmd.abort_table(tag))
+    }
+
+    /// Whether both channels belong to the same I_T nexus.
+    pub(crate) fn same_nexus(&self, other: &Self) -> bool {
+        self.initiator_port == other.initiator_port && self.target_port == other.target_port
+    }
+
+    /// Milliseconds since the login.
+    pub(crate) fn age_ms(&self) -> i64 {
+        self.born.elapsed().as_millis()
+    }
+
+    /// Whether the queue pair reported an error.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed.load(Relaxed)
+    }
+
+    /// Whether the connection is not confirmed yet.
+    pub(crate) fn is_connecting(&self) -> bool {
+        self.inner.lock().machine.state() == State::Connecting
+    }
+
+    /// Whether the end was decided.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.inner.lock().machine.state() > State::Live
+    }
+
+    /// Begins to close the channel, unless that was done before. Does not wait, does not sleep.
+    pub(crate) fn close(this: ArcBorrow<'_, Self>, reason: CloseReason) {
+        Self::handle(this, Event::Close(reason));
+    }
+
+    /// Feeds an event to the machine and executes what it decides.
+    fn handle(this: ArcBorrow<'_, Self>, event: Event) {
+        let (actions, reason) = {
+            let mut inner = this.inner.lock();
+            let actions = inner.machine.handle(event);
+            if actions.start_teardown {
+                inner.sendq.close();
+                this.check_quiet(&inner);
+            }
+            (actions, inner.machine.close_reason())
+        };
+        Self::execute(this, actions, reason);
+    }
+
+    fn execute(this: ArcBorrow<'_, Self>, actions: Actions, reason: Option<CloseReason>) {
+        if actions.release_held_ius {
+            Self::run_held(this);
+        }
+        if actions.start_teardown {
+            if let Some(reason) = reason {
+                if ratelimit::ok() {
+                    pr_info!(
+                        "channel {} of {}: closing: {}\n",
+                        this.serial,
+                        this.initiator_port,
+                        reason
+                    );
+                }
+            }
+            // The tear-down sends the disconnect: that may sleep.
+            match target::queue() {
+                Some(queue) => {
+                    // Enqueued once only: the machine says so once.
+                    let _ = queue.as_queue().enqueue(Arc::from(this));
+                }
+                None => pr_err!("channel {}: no work queue\n", this.serial),
+            }
+        }
+    }
+
+    fn end_busy(&self) {
+        let mut inner = self.inner.lock();
+        inner.busy = inner.busy.saturating_sub(1);
+        self.check_quiet(&inner);
+    }
+
+    /// Lets tear-down go on if nothing is left that it has to wait for.
+    fn check_quiet(&self, inner: &Inner) {
+        if inner.sendq.is_closed() && inner.sendq.is_idle() && inner.busy == 0 {
+            self.quiet.complete_all();
+        }
+    }
+
+    /// An information unit arrived.
+    fn incoming(this: ArcBorrow<'_, Self>, buf: Buffer, len: usize) {
+        let received = Received { buf, len };
+        let arrival = {
+            let mut inner = this.inner.lock();
+            match inner.machine.iu_disposition() {
+                Disposition::Discard => Arrival::Discard(received),
+                Disposition::Process if inner.held.is_empty() => match inner.next_command() {
+                    Some((link, cmd)) => Arrival::Process(link, cmd, received),
+                    None => inner.hold(received),
+                },
+                Disposition::Hold | Disposition::Process => inner.hold(received),
+            }
+        };
+        match arrival {
+            Arrival::Process(link, cmd, received) => {
+                let _busy = Busy(this);
+                dispatch::process(&link, cmd, received);
+            }
+            // A command may have come free between the look at the pool and now.
+            Arrival::Held => Self::run_held(this),
+            Arrival::First(cm) => {
+                let _busy = Busy(this);
+                // The peer sends, so it has the connection; its confirmation may be lost.
+                let _ = cm.notify_comm_est();
+                drop(cm);
+            }
+            Arrival::Discard(received) => this.discard(received.buf),
+            Arrival::Overflow(received) => {
+                this.discard(received.buf);
+                Self::close(this, CloseReason::ProtocolViolation);
+            }
+        }
+    }
+
+    /// Processes what was held back, as far as commands are free. On a channel that is closing
+    /// the held buffers go back instead.
+    ///
+    /// One task at a time does this, in the order of arrival; a call from within, when a command
+    /// that was just started is free again already, returns at once, so the stack does not grow.
+    pub(crate) fn run_held(this: ArcBorrow<'_, Self>) {
+        {
+            let mut inner = this.inner.lock();
+            if inner.draining || inner.held.is_empty() {
+                return;
+            }
+            inner.draining = true;
+        }
+        loop {
+            let next = {
+                let mut inner = this.inner.lock();
+                let next = inner.next_held();
+                if next.is_none() {
+                    inner.draining = false;
+                }
+                next
+            };
+            match next {
+                Some(Arrival::Process(link, cmd, received)) => {
+                    let _busy = Busy(this);
+                    dispatch::process(&link, cmd, received);
+                }
+                Some(Arrival::Discard(received)) => this.discard(received.buf),
+                _ => return,
+            }
+        }
+    }
+
+    /// A buffer of a channel that is closing: a shared one goes back to its queue, others are freed.
+    fn discard(&self, buf: Buffer) {
+        let srq = self
+            .inner
+            .lock()
+            .link
+            .as_ref()
+            .and_then(|link| link.srq.clone());
+        if let Some(srq) = srq {
+            if srq.post_recv(buf).is_err() && ratelimit::ok() {
+                pr_warn!("channel {}: a shared receive buffer is lost\n", self.serial);
+            }
+        }
+    }
+
+    /// Slots of the send queue are free again; with `cmd`, that command is, too.
+    pub(crate) fn release_sends(&self, rdma: u32, responses: u32, cmd: Option<Arc<Command>>) {
+        let mut inner = self.inner.lock();
+        let mut balanced = inner.sendq.release_rdma(rdma).is_ok();
+        for _ in 0..responses {
+            balanced &= inner.sendq.release_response().is_ok();
+        }
+        let lost = cmd.and_then(|cmd| inner.pool.push_within_capacity(cmd).err());
+        self.check_quiet(&inner);
+        drop(inner);
+        if !balanced || lost.is_some() {
+            pr_err!("channel {}: send queue accounting is off\n", self.serial);
+        }
+    }
+
+    /// A command is free again.
+    pub(crate) fn recycle(this: ArcBorrow<'_, Self>, cmd: Arc<Command>) {
+        let mut inner = this.inner.lock();
+        // The pool has room for every command there is.
+        let lost = inner.pool.push_within_capacity(cmd).is_err();
+        let waiting = !inner.held.is_empty();
+        drop(inner);
+        if lost {
+            pr_err!("channel {}: command pool overflow\n", this.serial);
+        }
+        if waiting {
+            Self::run_held(this);
+        }
+    }
+}
+
+impl QpOwner for Channel {
+    fn recv_done(this: ArcBorrow<'_, Self>, buf: Buffer, wc: &WorkCompletion) {
+        match wc.result() {
+            Ok(()) => Self::incoming(this, buf, wc.byte_len()),
+            Err(status) => {
+                if !wc.is_flush() && ratelimit::ok() {
+                    pr_warn!("channel {}: receive failed: {}\n", this.serial, status);
+                }
+                this.discard(buf);
+                Self::close(this, CloseReason::QpError);
+            }
+        }
+    }
+
+    fn qp_event(this: ArcBorrow<'_, Self>, event: QpEvent) {
+        // Any context: what is outstanding is flushed now, which closes the channel from the
+        // completions. If nothing is, the reaper finds the mark.
+        if let QpEvent::Fatal(_) = event {
+            this.failed.store(true, Relaxed);
+        }
+    }
+}
+
+impl ConnHandler for Channel {
+    fn cm_event(this: ArcBorrow<'_, Self>, event: CmEvent) {
+        match event {
+            CmEvent::Established => Self::handle(this, Event::Established),
+            CmEvent::Disconnected | CmEvent::TimewaitExit => {
+                this.cm_gone.complete_all();
+                Self::handle(this, Event::PeerDisconnected);
+            }
+            CmEvent::Rejected(_) => Self::handle(this, Event::PeerRejected),
+            CmEvent::Unreachable | CmEvent::ConnectError(_) => {
+                Self::handle(this, Event::ConnectFailed);
+            }
+            CmEvent::DeviceRemoval => Self::close(this, CloseReason::DeviceRemoved),
+            CmEvent::AddrChange | CmEvent::Other(_) => {}
+        }
+    }
+}

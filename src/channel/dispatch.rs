@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What is done about an information unit: parse it, hand it to the engine, answer it, or break
+//! the connection off.
+//!
+//! Everything here runs in process context, with the channel counted as busy, so that session and
+//! connection stay.
+
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
+
+use super::{
+    Buffer,
+    Channel,
+    Hold,
+    Link,
+    Received, //
+};
+
+use crate::{
+    command::{
+        answer::{
+            sam,
+            sense,
+            LocalAnswer, //
+        },
+        Command,
+        Head,
+        Request, //
+    },
+    engine::{
+        Active,
+        Direction,
+        Engine,
+        RxCmd,
+        RxError,
+        RxMgmt, //
+    },
+    srp::{
+        self,
+        channel::CloseReason,
+        cmd::{
+            Cmd,
+            TaskAttr, //
+        },
+        consts::{
+            limit,
+            RspCode, //
+        },
+        desc::DataDesc,
+        ident::Lun,
+        iu::{
+            Answer,
+            InvalidKind,
+            Iu,
+            IuError, //
+        },
+        notice::Spurious,
+        tmf::{
+            TmFunction,
+            TskMgmt, //
+        }, //
+    },
+    sync::ratelimit,
+    target, //
+};
+
+/// Parses an information unit and acts on it. `cmd` is a free command of the pool.
+pub(super) fn process(link: &Arc<Link>, cmd: Arc<Command>, received: Received) {
+    let channel = &link.channel;
+    let Received { buf, len } = received;
+    let parsed = Iu::parse(buf.bytes(len), channel.imm_offset);
+    let consumes = match &parsed {
+        Ok(iu) => iu.consumes_credit(),
+        Err(e) => e.consumes_credit(),
+    };
+    if consumes && channel.inner.lock().credits.on_request().is_err() {
+        let reason = CloseReason::ProtocolViolation;
+        return break_off(link, cmd, buf, reason, "more requests than credits");
+    }
+    match parsed {
+        Ok(Iu::Cmd(request)) => {
+            let head = Head {
+                tag: request.tag,
+                sol_not: request.sol_not,
+            };
+            let scsi = ScsiRequest::new(&request);
+            let fault = fault(&request);
+            let table = match request.data {
+                DataDesc::External(external) => Some(external.table),
+                _ => None,
+            };
+            let rx = Request::new(buf, len);
+            match (fault, table) {
+                (None, Some(table)) => Command::start_table(cmd, link, head, rx, table),
+                (None, None) => {
+                    cmd.start(link, head, rx);
+                    submit(link, cmd, &scsi);
+                }
+                (Some(answer), _) => {
+                    cmd.start(link, head, rx);
+                    Command::answer(cmd, answer);
+                }
+            }
+        }
+        Ok(Iu::TskMgmt(request)) => manage(link, cmd, &request, Request::new(buf, len)),
+        Ok(Iu::ILogout(_)) => {
+            Channel::close(channel.as_arc_borrow(), CloseReason::Logout);
+            channel.discard(buf);
+            Channel::recycle(channel.as_arc_borrow(), cmd);
+        }
+        Ok(Iu::CredRsp(rsp)) => answered(link, cmd, buf, channel.credits_taken(rsp.tag)),
+        Ok(Iu::AerRsp(rsp)) => answered(link, cmd, buf, channel.event_noted(rsp.tag)),
+        Err(error) => match error.answer() {
+            Answer::Respond {
+                tag,
+                sol_not,
+                rsp_code,
+            } => {
+                if ratelimit::ok() {
+                    pr_info!(
+                        "channel {} of {}: invalid request: {:?}\n",
+                        channel.serial,
+                        channel.initiator_port,
+                        error
+                    );
+                }
+                let answer = match error {
+                    IuError::Invalid {
+                        kind: InvalidKind::TskMgmt(_),
+                        ..
+                    } => LocalAnswer::Mgmt(rsp_code),
+                    _ => LocalAnswer::InvalidFields,
+                };
+                cmd.start(link, Head { tag, sol_not }, Request::new(buf, len));
+                Command::answer(cmd, answer);
+            }
+            Answer::Disconnect { .. } => {
+                let reason = CloseReason::ProtocolViolation;
+                let what = "an information unit of unknown kind";
+                break_off(link, cmd, buf, reason, what);
+            }
+        },
+    }
+}
+
+/// Hands a command to the engine.
+pub(crate) fn submit(link: &Link, cmd: Arc<Command>, rx: &ScsiRequest) {
+    let Err((error, cmd)) = Active::rx_cmd(cmd, &link.channel.session, &rx.as_rx_cmd()) else {
+        return;
+    };
+    match error {
+        RxError::ShuttingDown => Command::abandon(cmd),
+        RxError::InvalidCdb => Command::answer(cmd, LocalAnswer::Sense(&sense::INVALID_CDB)),
+        RxError::NoMemory | RxError::UnknownFunction => {
+            Command::answer(cmd, LocalAnswer::Status(sam::BUSY));
+        }
+    }
+}
+
+/// Hands a task management request to the engine. It looks for the command to abort among those of
+/// one session, so it is given the session the command came through: initiators with several
+/// channels may use any of them.
+fn manage(link: &Arc<Link>, cmd: Arc<Command>, request: &TskMgmt, rx: Request) {
+    let channel = &link.channel;
+    let head = Head {
+        tag: request.tag,
+        sol_not: request.sol_not,
+    };
+    let mgmt = RxMgmt {
+        tag: request.tag,
+        lun: flat_lun(request.lun),
+        function: request.function,
+        task_tag: request.task_tag,
+    };
+    let mut other = None;
+    if request.function == TmFunction::AbortTask {
+        match target::find_task(channel, request.task_tag) {
+            target::FoundTask::Aborted => {
+                cmd.start_mgmt(link, head, rx, None);
+                return Command::answer(cmd, LocalAnswer::Mgmt(RspCode::Complete));
+            }
+            target::FoundTask::Sibling(hold) => other = Some(hold),
+            target::FoundTask::NoSibling => {}
+        }
+    }
+    let own = other.as_ref().map(|_| Hold::new(channel));
+    cmd.start_mgmt(link, head, rx, own);
+    let session = match &other {
+        Some(hold) => &hold.channel().session,
+        None => &channel.session,
+    };
+    let refused = Active::rx_mgmt_fn(cmd, session, &mgmt).err();
+    drop(other);
+    if let Some((error, cmd)) = refused {
+        let code = match error {
+            RxError::UnknownFunction => RspCode::NotSupported,
+            _ => RspCode::Failed,
+        };
+        Command::answer(cmd, LocalAnswer::Mgmt(code));
+    }
+}
+
+/// The initiator has answered a request of the target, or says so. The answer has cost no credit, so
+/// its buffer goes back at once.
+fn answered(link: &Link, cmd: Arc<Command>, buf: Buffer, known: Result<(), Spurious>) {
+    let channel = link.channel.as_arc_borrow();
+    if known.is_err() {
+        let reason = CloseReason::SpuriousResponse;
+        return break_off(link, cmd, buf, reason, "a response to nothing");
+    }
+    link.repost(buf);
+    Channel::recycle(channel, cmd);
+    Channel::send_notices(channel);
+}
+
+/// What no engine is to see, although it is well formed.
+fn fault(request: &Cmd<'_>) -> Option<LocalAnswer> {
+    match request.data {
+        // No engine here takes data in both directions.
+        DataDesc::Bidi { .. } => Some(LocalAnswer::Sense(&sense::INVALID_CDB)),
+        _ if request.data_len() > limit::MAX_MAX_RDMA_SIZE => Some(LocalAnswer::InvalidFields),
+        _ => None,
+    }
+}
+
+/// The peer does not speak the protocol: close the channel. `cmd` was not started.
+fn break_off(link: &Link, cmd: Arc<Command>, buf: Buffer, reason: CloseReason, what: &str) {
+    let channel = link.channel.as_arc_borrow();
+    if ratelimit::ok() {
+        pr_warn!(
+            "channel {} of {}: protocol violation: {}\n",
+            channel.serial,
+            channel.initiator_port,
+            what
+        );
+    }
+    Channel::close(channel, reason);
+    channel.discard(buf);
+    Channel::recycle(channel, cmd);
+}
+
+/// A SCSI command copied out of its receive buffer.
+pub(crate) struct ScsiRequest {
+    tag: u64,
+    lun: u64,
+    attr: TaskAttr,
+    dir: Direction,
+    data_len: u32,
+    cdb: [u8; MAX_CDB],
+    cdb_len: usize,
+}
+
+/// Longest CDB an SRP_CMD can carry: 16 bytes and 63 words.
+const MAX_CDB: usize = 16 + 63 * 4;
+
+impl ScsiRequest {
+    pub(crate) fn new(request: &Cmd<'_>) -> Self {
+        let mut cdb = [0; MAX_CDB];
+        let mut cdb_len = 0;
+        for (to, from) in cdb.iter_mut().zip(request.cdb) {
+            *to = *from;
+            cdb_len += 1;
+        }
+        Self {
+            tag: request.tag,
+            lun: flat_lun(request.lun),
+            attr: request.attr,
+            dir: match request.direction() {
+                srp::cmd::Direction::None | srp::cmd::Direction::Bidi => Direction::None,
+                srp::cmd::Direction::Out => Direction::ToTarget,
+                srp::cmd::Direction::In => Direction::FromTarget,
+            },
+            data_len: request.data_len(),
+            cdb,
+            cdb_len,
+        }
+    }
+
+    fn as_rx_cmd(&self) -> RxCmd<'_> {
+        RxCmd {
+            tag: self.tag,
+            lun: self.lun,
+            cdb: self.cdb.get(..self.cdb_len).unwrap_or(&[]),
+            attr: self.attr,
+            dir: self.dir,
+            data_len: self.data_len,
+        }
+    }
+}
+
+/// A LUN in the form engines compare. An addressing method nobody uses keeps its bits, and so
+/// names a logical unit that does not exist.
+fn flat_lun(lun: Lun) -> u64 {
+    lun.flat().unwrap_or(lun.to_u64())
+}

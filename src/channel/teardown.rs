@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The end of a channel: drain, then free.
+//!
+//! One work item per channel does all of it, in one order, whatever the reason. Every wait in it
+//! ends because of something the code before it has brought about:
+//!
+//! 1. The login handler lets go of the connection: it is bounded and never waits for us.
+//! 2. The engine's session is stopped: no command enters any more. An initiator that does not
+//!    know yet is told with a logout, which gets a moment to be sent; that wait is limited. The
+//!    disconnect is sent.
+//! 3. The queue pair is drained: in error state every work request is flushed.
+//! 4. Sends that were reserved before the channel closed complete with a flush error, too, and
+//!    whoever is processing an information unit finishes with it: that does not wait for us.
+//! 5. The engine frees its commands: nothing of them is on the wire any more, so only the backend
+//!    can hold them, and no longer than it takes to finish its I/O.
+//! 6. The peer gets a moment to answer the disconnect; that wait is limited.
+//! 7. Connection, commands, queue pair and the hold on the HCA go, in this order.
+
+use kernel::{
+    sync::Arc,
+    workqueue::WorkItem, //
+};
+
+use crate::{
+    engine::{
+        Active,
+        Engine, //
+    },
+    srp::channel::{
+        CloseReason,
+        Event, //
+    },
+    target, //
+};
+
+use super::Channel;
+
+/// How long the peer may take to answer our disconnect, in milliseconds. When it is cut off the
+/// connection manager ends the connection without it.
+const DISCONNECT_WAIT_MS: u32 = 2_000;
+
+/// How long sending the logout may take, in milliseconds: the initiator may be gone or have no
+/// receive posted.
+const LOGOUT_WAIT_MS: u32 = 500;
+
+impl WorkItem for Channel {
+    type Pointer = Arc<Self>;
+
+    fn run(this: Arc<Self>) {
+        this.set_up.wait();
+
+        let (link, cm, reason, accepted, logout) = {
+            let mut inner = this.inner.lock();
+            let _ = inner.machine.handle(Event::TeardownBegun);
+            (
+                inner.link.clone(),
+                inner.cm.take(),
+                inner.machine.close_reason(),
+                inner.accepted,
+                inner.machine.target_logout(),
+            )
+        };
+        Active::stop_session(&this.session);
+        if let (Some(link), Some(reason)) = (&link, logout) {
+            this.send_logout(link, reason);
+            this.logout_sent.wait_timeout(LOGOUT_WAIT_MS);
+        }
+        // Nobody answers on a device that is being removed, or a connection that never was.
+        let await_peer = match (&cm, reason) {
+            (None, _) => false,
+            _ if !accepted => false,
+            (
+                Some(_),
+                Some(
+                    CloseReason::DeviceRemoved
+                    | CloseReason::PeerRejected
+                    | CloseReason::ConnectFailed,
+                ),
+            ) => false,
+            (Some(cm), _) => cm.disconnect().is_ok(),
+        };
+        if let Some(link) = &link {
+            link.qp.drain();
+        }
+        this.quiet.wait();
+        Active::close_session(&this.session);
+        let _ = this.inner.lock().machine.handle(Event::Drained);
+
+        if await_peer {
+            this.cm_gone.wait_timeout(DISCONNECT_WAIT_MS);
+        }
+        drop(cm);
+
+        let device_memory = {
+            let mut inner = this.inner.lock();
+            let notices = inner.notices.finish();
+            let all = core::mem::take(&mut inner.all);
+            (core::mem::take(&mut inner.pool), all, notices)
+        };
+        drop(device_memory);
+        if let Some(link) = &link {
+            link.qp.destroy();
+        }
+        let last = this.inner.lock().link.take();
+        drop(last);
+        drop(link);
+        target::remove_channel(&this);
+        let hca = {
+            let mut inner = this.inner.lock();
+            let _ = inner.machine.handle(Event::Released);
+            inner.hca.take()
+        };
+        drop(hca);
+    }
+}

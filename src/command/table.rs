@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Commands whose descriptor table is in the memory of the initiator: the table is fetched by RDMA
+//! READ before the engine hears of the command.
+//!
+//! The slot of the send queue that the READ takes keeps tear-down waiting until the command was
+//! handed to the engine or abandoned. Nothing is retried: when there is no room the command is
+//! answered with BUSY.
+
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
+
+use super::{
+    answer::{
+        sam,
+        LocalAnswer, //
+    },
+    is_transient,
+    note,
+    Command,
+    Head,
+    Request, //
+};
+
+use crate::{
+    channel::{
+        dispatch::{
+            self,
+            ScsiRequest, //
+        },
+        Channel,
+        Hold,
+        Link, //
+    },
+    rdma::rw::RemoteSeg,
+    srp::{
+        channel::CloseReason,
+        command::{
+            Event,
+            State, //
+        },
+        desc::DirectDesc,
+        sendq::NoSlot, //
+    }, //
+};
+
+impl Command {
+    /// A SCSI command arrived, but its descriptor table did not: fetches it.
+    pub(crate) fn start_table(
+        this: Arc<Self>,
+        link: &Arc<Link>,
+        head: Head,
+        rx: Request,
+        table: DirectDesc,
+    ) {
+        note(&mut this.begin(link, head, rx).machine, Event::StartTable);
+        let slots = match this.reserve_table(link, table) {
+            Ok(slots) => slots,
+            Err(answer) => {
+                note(&mut this.inner.lock().machine, Event::PostFailed);
+                return Self::answer(this, answer);
+            }
+        };
+        this.inner.lock().rdma_slots = slots;
+        if let Err((_, this)) = link.qp.post_read(this) {
+            this.rw.cancel();
+            {
+                let mut inner = this.inner.lock();
+                note(&mut inner.machine, Event::PostFailed);
+                inner.rdma_slots = 0;
+            }
+            link.channel.release_sends(slots, 0, None);
+            Channel::close(link.channel.as_arc_borrow(), CloseReason::QpError);
+            Self::abandon(this);
+        }
+    }
+
+    /// Prepares the READ and takes room in the send queue for it, both or none.
+    fn reserve_table(&self, link: &Link, table: DirectDesc) -> Result<u32, LocalAnswer> {
+        let busy = LocalAnswer::Status(sam::BUSY);
+        let seg = RemoteSeg {
+            addr: table.va,
+            key: table.key,
+            len: table.len,
+        };
+        let slots = self.rw.fill_own(&link.qp, seg).map_err(|e| {
+            if is_transient(e) {
+                busy
+            } else {
+                LocalAnswer::InvalidFields
+            }
+        })?;
+        let reserved = link.channel.inner().lock().sendq.reserve_rdma(slots);
+        reserved.map(|()| slots).map_err(|e| {
+            self.rw.cancel();
+            match e {
+                NoSlot::Full | NoSlot::Closed => busy,
+                NoSlot::NeverFits => LocalAnswer::InvalidFields,
+            }
+        })
+    }
+
+    /// The table is here: the command goes the way of all others.
+    pub(super) fn table_here(this: Arc<Self>, link: &Arc<Link>, slots: u32) {
+        // Before the slots are free, so that tear-down does not overtake.
+        let hold = Hold::new(&link.channel);
+        link.channel.release_sends(slots, 0, None);
+        let scsi = match (this.rw.take_own(), this.take_rx().1) {
+            (Ok(table), Some(mut rx)) => {
+                rx.table = table;
+                let scsi = rx
+                    .parse(link.channel.imm_offset())
+                    .map(|cmd| ScsiRequest::new(&cmd));
+                this.put_rx(rx);
+                scsi
+            }
+            _ => None,
+        };
+        match scsi {
+            Some(scsi) => dispatch::submit(link, this, &scsi),
+            None => Self::answer(this, LocalAnswer::InvalidFields),
+        }
+        drop(hold);
+    }
+
+    /// The table cannot be had, or the command was aborted meanwhile.
+    pub(super) fn table_lost(this: Arc<Self>, link: &Arc<Link>, slots: u32) {
+        let hold = Hold::new(&link.channel);
+        link.channel.release_sends(slots, 0, None);
+        drop(this.rw.take_own());
+        Self::abandon(this);
+        drop(hold);
+    }
+
+    /// Aborts the command if it has this tag and its table is being fetched, so that the engine
+    /// will never hear of it. Returns whether it did.
+    pub(crate) fn abort_table(&self, tag: u64) -> bool {
+        let mut inner = self.inner.lock();
+        let found = inner.head.tag == tag && inner.machine.state() == State::FetchingTable;
+        if found {
+            note(&mut inner.machine, Event::Aborted);
+        }
+        found
+    }
+}

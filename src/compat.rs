@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What differs between the supported kernel series.
+//!
+//! The only file that asks for the series (`srpt_kernel`, see `Kbuild`), which `make style` checks.
+//! What is not 7.2 is treated like 7.3, so that newer kernels can be tried.
+//!
+//! Of the kernel crate, the rest of this module uses only what all series have. To keep in mind:
+//!
+//! - error codes: 7.2 has those of `errno-base.h` and few others, not `ESHUTDOWN` for example;
+//! - `KVVec::zeroed` came with 7.3; `KVVec::from_elem` is in both;
+//! - `{:p}` prints a hash of the address since 7.3 and the address itself before: do not use it.
+
+use kernel::prelude::*;
+
+/// `THIS_MODULE`, for the tables that C code takes it from.
+#[cfg(srpt_kernel = "7.2")]
+#[allow(dead_code, reason = "not every engine has such tables")]
+pub(crate) const fn this_module() -> &'static ThisModule {
+    &crate::THIS_MODULE
+}
+
+/// `THIS_MODULE`, for the tables that C code takes it from.
+#[cfg(not(srpt_kernel = "7.2"))]
+#[allow(dead_code, reason = "not every engine has such tables")]
+pub(crate) const fn this_module() -> &'static ThisModule {
+    ::kernel::module::this_module::<crate::LocalModule>()
+}
+
+/// Reads a limit in `struct ib_device_attr`: `int` in 7.2, `u32` since 7.3.
+///
+/// A negative one would make no sense and counts as 0: the device has nothing of the kind.
+pub(crate) fn device_limit<T>(limit: T) -> u32
+where
+    u32: TryFrom<T>,
+{
+    u32::try_from(limit).unwrap_or(0)
+}

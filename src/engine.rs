@@ -1,0 +1,381 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The boundary between the SRP target and the storage engine behind it.
+//!
+//! Two traits in the vocabulary of SCST's target driver interface: [`Engine`] is what the target
+//! asks of the engine (`scst_rx_cmd`, `scst_rx_data`, `scst_tgt_cmd_done`, ...), [`TargetDriver`]
+//! is what the engine asks of the target (`rdy_to_xfer`, `xmit_response`, `on_free_cmd`, ...).
+//! Which engine is compiled in is decided here and nowhere else; every call is static.
+//!
+//! No bindings and no `unsafe` live here; the adapters in `engine/` have both.
+//!
+//! # Contract
+//!
+//! - A command that [`Engine::rx_cmd`] or [`Engine::rx_mgmt_fn`] accepted is owned by the engine:
+//!   it holds the `Arc<Command>` until it hands it back in [`TargetDriver::on_free_cmd`].
+//! - [`TargetDriver::rdy_to_xfer`] that returned [`Delivery::Success`] owes exactly one
+//!   [`Engine::rx_data`]; [`TargetDriver::xmit_response`] and
+//!   [`TargetDriver::task_mgmt_fn_done`] that returned `Success` owe exactly one
+//!   [`Engine::tgt_cmd_done`]. The engine keeps the data buffer until then.
+//! - All callbacks run in process context. They do not sleep on I/O.
+//! - Whoever submits a command keeps a reference of its own on it until the session is closed
+//!   ([`Engine::close_session`] has returned). [`TargetDriver::on_hw_timeout`] leans on that.
+
+use kernel::{
+    prelude::*,
+    sync::{
+        Arc,
+        ArcBorrow, //
+    }, //
+};
+
+use crate::{
+    command::Command,
+    port::{
+        ConfiguredPort,
+        Port,
+        PortAttr, //
+    },
+    rdma::{
+        device::Device,
+        sg::SgList, //
+    },
+    srp::{
+        channel::State as ChannelState,
+        cmd::TaskAttr,
+        dm::{
+            ControllerName,
+            ID_TEXT, //
+        },
+        ident::PortId,
+        rsp::Residual,
+        tmf::TmFunction, //
+    }, //
+};
+
+mod page;
+
+#[cfg(srpt_engine = "lio")]
+mod lio;
+#[cfg(srpt_engine = "lio")]
+pub(crate) use lio::Lio as Active;
+#[cfg(srpt_engine = "scst")]
+mod scst;
+#[cfg(srpt_engine = "scst")]
+pub(crate) use scst::Scst as Active;
+
+/// Data direction of a command as the initiator announced it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Direction {
+    /// No data.
+    None,
+    /// Initiator to target (a write).
+    ToTarget,
+    /// Target to initiator (a read).
+    FromTarget,
+}
+
+/// A SCSI command as received, already checked by the protocol layer.
+pub(crate) struct RxCmd<'a> {
+    /// Initiator's tag.
+    pub(crate) tag: u64,
+    /// Logical unit number in the flat form engines compare (see `srp::ident::Lun::flat`).
+    pub(crate) lun: u64,
+    /// CDB: 16 bytes, plus the additional bytes that follow them.
+    pub(crate) cdb: &'a [u8],
+    /// Task attribute.
+    pub(crate) attr: TaskAttr,
+    /// Direction the data descriptors announce.
+    pub(crate) dir: Direction,
+    /// Bytes the data descriptors announce.
+    pub(crate) data_len: u32,
+}
+
+impl RxCmd<'_> {
+    /// The part of the CDB that an engine is to see, which may copy as much of it as its first byte
+    /// says: 16 bytes, or if the CDB has a variable length, 8 more than the eighth byte says. `None`
+    /// if that is more than `most` or more than what came.
+    pub(crate) fn complete_cdb(&self, most: usize) -> Option<&[u8]> {
+        /// Operation code of CDBs of variable length (SPC).
+        const VARIABLE_LENGTH: u8 = 0x7f;
+        /// Length of all others, at most.
+        const FIXED: usize = 16;
+        let needed = match *self.cdb.first_chunk::<FIXED>()? {
+            [VARIABLE_LENGTH, _, _, _, _, _, _, additional, ..] => usize::from(additional) + 8,
+            _ => FIXED,
+        };
+        if needed > most {
+            return None;
+        }
+        self.cdb.get(..needed)
+    }
+}
+
+/// A task management request as received.
+pub(crate) struct RxMgmt {
+    /// Tag of the request itself.
+    #[allow(dead_code, reason = "not every engine asks for it")]
+    pub(crate) tag: u64,
+    /// Logical unit number in flat form.
+    pub(crate) lun: u64,
+    /// Function.
+    pub(crate) function: TmFunction,
+    /// Tag of the task to abort, for ABORT TASK.
+    pub(crate) task_tag: u64,
+}
+
+/// Why the engine did not take a command. It keeps nothing of it then.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum RxError {
+    /// The session is being closed.
+    ShuttingDown,
+    /// The CDB is longer than the bytes that came with it, or than the engine can hold.
+    InvalidCdb,
+    /// The task management function does not exist in this engine.
+    UnknownFunction,
+    /// No memory.
+    NoMemory,
+}
+
+/// How the transfer of write data ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum RxDataStatus {
+    /// All bytes are in the engine's buffer.
+    Success,
+    /// They are not; the command ends with CHECK CONDITION.
+    Error,
+}
+
+/// What a callback of the engine achieved.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub(crate) enum Delivery {
+    /// Accepted; a completion is owed (see the contract above).
+    Success,
+    /// No room in the send queue now: call again later. Nothing was changed.
+    QueueFull,
+    /// Cannot be done for this command, ever. Nothing is owed.
+    FatalError,
+}
+
+/// Result of a task management function.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum TmResult {
+    /// Function complete.
+    Complete,
+    /// The task does not exist.
+    TaskDoesNotExist,
+    /// The logical unit does not exist.
+    LunDoesNotExist,
+    /// Function not supported.
+    NotSupported,
+    /// Function rejected.
+    #[allow(dead_code, reason = "not every engine does that")]
+    Rejected,
+    /// Function failed.
+    Failed,
+}
+
+/// In which situation the target lets go of a command.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum DoneContext {
+    /// From the completion of the response's SEND.
+    Completion,
+    /// From there, but the response was not sent.
+    Lost,
+    /// From inside `xmit_response` or `task_mgmt_fn_done`, because nothing can be sent any more.
+    Same,
+}
+
+/// Identity of a session: compared, never followed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct SessionKey(pub(crate) usize);
+
+/// Identity of the engine's target object (LIO: a target portal group) a session belongs to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct TargetKey(pub(crate) usize);
+
+/// An asynchronous event.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Aen {
+    /// Logical units were added or removed (REPORTED LUNS DATA HAS CHANGED).
+    LunsChanged,
+}
+
+/// Who wants to log in, for the engine's access control.
+pub(crate) struct SessionRequest {
+    /// Initiator port identifier of the login.
+    pub(crate) initiator_port: PortId,
+    /// GID of the initiator's HCA port, known for IB/CM logins only.
+    pub(crate) port_gid: Option<PortId>,
+    /// The peer's network address, known for RDMA/CM logins only.
+    pub(crate) peer: Option<core::net::IpAddr>,
+}
+
+/// Why the engine refused a session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum OpenError {
+    /// No access control entry matches, or the target is not enabled.
+    NotAllowed,
+    /// No memory.
+    NoMemory,
+    /// Anything else the engine reported.
+    #[allow(dead_code, reason = "not every engine says why")]
+    Other(Error),
+}
+
+/// What an administrator may want to know of a session's channel.
+#[allow(dead_code, reason = "not every engine shows it")]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SessionStats {
+    /// Requests the initiator may send now, and after the next response `delta` more.
+    pub(crate) req_lim: u32,
+    /// Credits that wait for a response to carry them.
+    pub(crate) delta: u32,
+    /// What the channel is doing.
+    pub(crate) state: ChannelState,
+    /// Completion vector it was to use; 0 if that was left to the RDMA core.
+    pub(crate) comp_vector: u32,
+}
+
+/// What the SRP target asks of a storage engine.
+pub(crate) trait Engine: Sized + 'static {
+    /// Keeps the target driver registered with the engine; dropping it unregisters.
+    type Registration: Send + Sync;
+    /// What the engine keeps per HCA port (LIO: the port's target portal groups).
+    type PortData: Send + Sync;
+    /// One session, that is one RDMA channel of an I_T nexus.
+    type Session: Send + Sync;
+    /// What the engine keeps per command, embedded in [`Command`].
+    type Cmd: Send + Sync;
+
+    /// The service GUID if the administrator has set none, from the node GUID of the first HCA.
+    fn service_guid(node_guid: u64) -> u64 {
+        node_guid
+    }
+    /// Prepares what is module-wide; called once, first thing in the module's init.
+    fn init() {}
+    /// Registers with the engine. Process context, may sleep.
+    fn register() -> Result<Self::Registration>;
+
+    /// A port is there and has a name, that is a GID; also called if that was so before. Engines
+    /// that want a target for every port make it now. Process context, may sleep.
+    fn port_added(_port: &Arc<Port>, _device: &Device, _number: u32) {}
+    /// The HCA of a port is going away; its channels have ended. The engine lets go of the device.
+    /// Process context, may sleep.
+    fn port_removed(_port: &Port) {}
+    /// A value for an attribute of all ports that takes the place of the port's own.
+    fn attr(_attr: PortAttr) -> Option<u32> {
+        None
+    }
+    /// How many commands of an initiator the engine takes at a time. Process context, may sleep.
+    fn max_commands() -> u32 {
+        u32::MAX
+    }
+    /// The completion vector for a new channel of the port; `None` leaves it to the RDMA core.
+    /// Process context, may sleep.
+    fn completion_vector(_port: &Port) -> Option<u32> {
+        None
+    }
+    /// What device management reports as the text that identifies the port's I/O controller.
+    /// Process context, may sleep.
+    fn controller_name(_port: &Port) -> ControllerName {
+        // It is shorter than what fits.
+        ControllerName::from_display(ID_TEXT).unwrap_or(ControllerName::new())
+    }
+
+    /// Initial per-port data.
+    fn new_port_data() -> impl PinInit<Self::PortData, Error>;
+    /// Initial per-command data.
+    fn new_cmd() -> impl PinInit<Self::Cmd, Error>;
+
+    /// Opens a session on `port` for the first access control entry that matches.
+    /// Process context, may sleep.
+    fn open_session(port: &Port, request: &SessionRequest) -> Result<Self::Session, OpenError>;
+    /// Identity of a session, as used in [`TargetDriver::close_session`].
+    fn session_key(session: &Self::Session) -> SessionKey;
+    /// The target object the session was opened on.
+    fn session_target(session: &Self::Session) -> TargetKey;
+    /// Name of the access control entry that let the session in.
+    fn session_name(session: &Self::Session) -> &CStr;
+    /// From here on new commands are refused with [`RxError::ShuttingDown`]. Idempotent.
+    fn stop_session(session: &Self::Session);
+    /// Whether the access control entry and the target object that let the session in are still
+    /// there and enabled. Asked once the channel can be found by [`TargetDriver::close_session`],
+    /// so that a removal between `open_session` and then is not missed.
+    fn session_valid(session: &Self::Session) -> bool;
+    /// Stops the session, waits until every command of it was freed, then ends it. Called exactly
+    /// once per session; afterwards only `session_key`, `session_target` and `session_name` may
+    /// be asked. Process context, sleeps.
+    fn close_session(session: &Self::Session);
+
+    /// Hands a new command to the engine (`scst_rx_cmd` and `scst_cmd_init_done`).
+    /// Process context. Callbacks for the command may run before this returns.
+    fn rx_cmd(
+        cmd: Arc<Command>,
+        session: &Self::Session,
+        rx: &RxCmd<'_>,
+    ) -> Result<(), (RxError, Arc<Command>)>;
+    /// The data asked for by `rdy_to_xfer` arrived, or did not. Process context; the engine may
+    /// execute the command before this returns.
+    fn rx_data(cmd: ArcBorrow<'_, Command>, status: RxDataStatus);
+    /// The target is done with the command: the response was sent or never will be.
+    fn tgt_cmd_done(cmd: ArcBorrow<'_, Command>, context: DoneContext);
+    /// Hands a task management function to the engine; the answer comes through
+    /// [`TargetDriver::task_mgmt_fn_done`].
+    fn rx_mgmt_fn(
+        cmd: Arc<Command>,
+        session: &Self::Session,
+        rx: &RxMgmt,
+    ) -> Result<(), (RxError, Arc<Command>)>;
+
+    /// The engine's data buffer of a command; meaningful inside `rdy_to_xfer` and, for reads,
+    /// from `xmit_response` until `tgt_cmd_done`. Empty when no data is to be moved.
+    fn data(cmd: &Command) -> SgList<'_>;
+    /// SCSI status to report (inside `xmit_response`).
+    fn status(cmd: &Command) -> u8;
+    /// Sense data to report, empty if none (inside `xmit_response`).
+    fn sense(cmd: &Command) -> &[u8];
+    /// Residual count to report (inside `xmit_response`), in the command's own direction.
+    fn residual(cmd: &Command) -> Residual;
+    /// Result to report (inside `task_mgmt_fn_done`).
+    fn tm_result(cmd: &Command) -> TmResult;
+}
+
+/// What a storage engine asks of the SRP target. Implemented once, by `target::Srpt`.
+#[allow(dead_code, reason = "no engine asks everything")]
+pub(crate) trait TargetDriver {
+    /// The engine has a buffer: fetch the initiator's data into it.
+    fn rdy_to_xfer(cmd: ArcBorrow<'_, Command>) -> Delivery;
+    /// Send the data of a read, if any, and the response.
+    fn xmit_response(cmd: ArcBorrow<'_, Command>) -> Delivery;
+    /// Send the response of a task management function.
+    fn task_mgmt_fn_done(cmd: ArcBorrow<'_, Command>);
+    /// The command was aborted: no response will be asked for, and none may be sent.
+    fn on_abort_cmd(cmd: ArcBorrow<'_, Command>);
+    /// The engine's last reference is gone.
+    fn on_free_cmd(cmd: Arc<Command>);
+    /// The transfers of this command take longer than the engine is ready to wait: brings about
+    /// their completion, by ending the channel, and does not wait for it. The buffer stays in use
+    /// until then.
+    fn on_hw_timeout(cmd: ArcBorrow<'_, Command>);
+    /// Close the session with this key if it still exists. Does not wait.
+    fn close_session(key: SessionKey);
+    /// Close every session of this target object of the port. Does not wait.
+    fn close_target_sessions(port: &Port, target: TargetKey);
+    /// Tells the initiators of this target object of the port about an event. Does not wait.
+    fn report_aen(port: &Port, target: TargetKey, event: Aen);
+    /// The same for one session. Initiators with several are told once.
+    fn report_session_aen(key: SessionKey, event: Aen);
+    /// What the channel of a session does; `None` if it has none (yet or any more).
+    fn session_stats(key: SessionKey) -> Option<SessionStats>;
+    /// Calls [`Engine::port_added`] for every port that is there; `ENOMEM`. May sleep.
+    fn offer_ports() -> Result;
+    /// Finds an HCA port by the name an administrator uses for it: its GUID or its GID. It counts
+    /// as configured until the result is dropped.
+    fn find_port(name: &str) -> Option<ConfiguredPort>;
+    /// Port of the RDMA/CM listener, 0 if there is none.
+    fn rdma_cm_port() -> u16;
+    /// Starts, moves or (0) stops the RDMA/CM listener. Process context, sleeps.
+    fn set_rdma_cm_port(port: u16) -> Result;
+}

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! LIO, the kernel's own SCSI target core, as storage engine.
+//!
+//! This file implements [`Engine`] by delegation and owns the registration with target core. The
+//! rest is divided by the C object that is wrapped:
+//!
+//! - [`fabric`]: `struct target_core_fabric_ops`, the callbacks target core makes;
+//! - [`tpg`]: `struct se_wwn` and `struct se_portal_group`, the directories below
+//!   `/sys/kernel/config/target/srpt`, and who is enabled;
+//! - [`attrs`]: the files in these directories;
+//! - [`session`]: `struct se_session` and access control;
+//! - [`cmd`]: `struct se_cmd`, its life cycle and its references.
+//!
+//! Directory names, attributes, limits and modes are those of the C driver, because saved
+//! configurations and `targetcli` depend on them. Nothing here knows the SRP protocol or verbs.
+//!
+//! C header: [`include/target/target_core_fabric.h`](srctree/include/target/target_core_fabric.h)
+//!
+//! # Context
+//!
+//! Every callback of target core runs in process context, because completions are queued
+//! (`TARGET_QUEUE_COMPL`, `direct_compl_supp` is not set) and submission is called from process
+//! context only.
+
+mod attrs;
+mod cmd;
+mod fabric;
+mod order;
+mod session;
+mod tpg;
+
+use kernel::{
+    prelude::*,
+    sync::{
+        Arc,
+        ArcBorrow, //
+    }, //
+};
+
+use super::{
+    DoneContext,
+    Engine,
+    OpenError,
+    RxCmd,
+    RxDataStatus,
+    RxError,
+    RxMgmt,
+    SessionKey,
+    SessionRequest,
+    TargetKey,
+    TmResult, //
+};
+use crate::{
+    command::Command,
+    port::Port,
+    rdma::sg::SgList,
+    srp::rsp::Residual, //
+};
+
+/// The storage engine LIO.
+pub(crate) struct Lio;
+
+impl Engine for Lio {
+    type Registration = fabric::Registration;
+    type PortData = tpg::LioPortData;
+    type Session = session::LioSession;
+    type Cmd = cmd::LioCmd;
+
+    fn register() -> Result<fabric::Registration> {
+        fabric::Registration::new()
+    }
+
+    fn new_port_data() -> impl PinInit<tpg::LioPortData, Error> {
+        tpg::LioPortData::new()
+    }
+
+    fn new_cmd() -> impl PinInit<cmd::LioCmd, Error> {
+        cmd::LioCmd::new()
+    }
+
+    fn open_session(
+        port: &Port,
+        request: &SessionRequest,
+    ) -> Result<session::LioSession, OpenError> {
+        session::LioSession::open(port, request)
+    }
+
+    fn session_key(session: &session::LioSession) -> SessionKey {
+        session.key()
+    }
+
+    fn session_target(session: &session::LioSession) -> TargetKey {
+        session.target()
+    }
+
+    fn session_name(session: &session::LioSession) -> &CStr {
+        session.name()
+    }
+
+    fn stop_session(session: &session::LioSession) {
+        session.stop();
+    }
+
+    fn session_valid(session: &session::LioSession) -> bool {
+        session.is_valid()
+    }
+
+    fn close_session(session: &session::LioSession) {
+        session.close();
+    }
+
+    fn rx_cmd(
+        cmd: Arc<Command>,
+        session: &session::LioSession,
+        rx: &RxCmd<'_>,
+    ) -> Result<(), (RxError, Arc<Command>)> {
+        cmd::submit(cmd, session, rx)
+    }
+
+    fn rx_data(cmd: ArcBorrow<'_, Command>, status: RxDataStatus) {
+        cmd.engine.data_arrived(status);
+    }
+
+    fn tgt_cmd_done(cmd: ArcBorrow<'_, Command>, context: DoneContext) {
+        cmd.engine.done(context);
+    }
+
+    fn rx_mgmt_fn(
+        cmd: Arc<Command>,
+        session: &session::LioSession,
+        rx: &RxMgmt,
+    ) -> Result<(), (RxError, Arc<Command>)> {
+        cmd::submit_tmf(cmd, session, rx)
+    }
+
+    fn data(cmd: &Command) -> SgList<'_> {
+        cmd.engine.data()
+    }
+
+    fn status(cmd: &Command) -> u8 {
+        cmd.engine.status()
+    }
+
+    fn sense(cmd: &Command) -> &[u8] {
+        cmd.engine.sense()
+    }
+
+    fn residual(cmd: &Command) -> Residual {
+        cmd.engine.residual()
+    }
+
+    fn tm_result(cmd: &Command) -> TmResult {
+        cmd.engine.tm_result()
+    }
+}

@@ -1,0 +1,685 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Commands and task management functions (`struct se_cmd`): submission, the callbacks target core
+//! makes for them, and who holds which reference. What a command does on the wire is in
+//! [`crate::command`].
+//!
+//! C source: `drivers/target/target_core_transport.c`.
+//!
+//! # References
+//!
+//! A submitted command is owned by target core: [`submit`] gives up an `Arc<Command>`, and
+//! [`reclaim`], the last thing that happens, takes it back. In between target core counts with
+//! `cmd_kref`, and because of `TARGET_SCF_ACK_KREF` two references exist from the start:
+//!
+//! | reference | put by |
+//! |---|---|
+//! | target core's | target core: `check_stop_free()` after `queue_*()` or `aborted_task()` returned; |
+//! | | `target_submit_prep()` itself if the logical unit does not exist |
+//! | acknowledgement | [`LioCmd::done`] when the response was sent or never will be, |
+//! | | [`LioCmd::answer`] if it cannot be sent, target core itself after `aborted_task()` |
+//!
+//! # What target core does with errors of the callbacks
+//!
+//! | callback | error | reaction |
+//! |---|---|---|
+//! | `write_pending()` | `-EAGAIN` | called again, *but* if the command is aborted meanwhile nobody |
+//! | | | ever completes it (`transport_write_pending_qf()`): never returned |
+//! | | other | CHECK CONDITION through `queue_status()`; done directly here |
+//! | `queue_data_in()` | `-EAGAIN` | called again |
+//! | | other | CHECK CONDITION through `queue_status()` |
+//! | `queue_status()` | any | called again, for ever; so a fatal error is not reported |
+//! | | any, without device | ignored, and the command leaks (`target_submit_prep()`); never |
+//! | | | returned |
+//!
+//! Where target core cannot be told to call again, this module does it, from a work item.
+
+use core::cell::UnsafeCell;
+
+use kernel::{
+    container_of,
+    new_delayed_work,
+    prelude::*,
+    sync::{
+        atomic::{
+            Acquire,
+            Atomic,
+            Full,
+            Release, //
+        },
+        Arc,
+        ArcBorrow, //
+    },
+    types::Opaque,
+    workqueue::{
+        DelayedWork,
+        HasDelayedWork,
+        HasWork,
+        Work,
+        WorkItem, //
+    }, //
+};
+
+use super::{
+    order,
+    session::LioSession, //
+};
+use crate::{
+    bindings,
+    command::Command,
+    engine::{
+        Delivery,
+        Direction,
+        DoneContext,
+        RxCmd,
+        RxDataStatus,
+        RxError,
+        RxMgmt,
+        TargetDriver,
+        TmResult, //
+    },
+    rdma::sg::SgList,
+    srp::{
+        cmd::TaskAttr,
+        rsp::Residual,
+        tmf::TmFunction, //
+    },
+    target::{
+        self,
+        Srpt, //
+    }, //
+};
+
+/// Size of a sense buffer.
+// CAST: 96.
+const SENSE_SIZE: usize = bindings::TRANSPORT_SENSE_BUFFER as usize;
+
+/// Identifies the retry work item among those of a [`Command`].
+const RETRY: u64 = 0x4c49_4f00;
+
+/// Time between two retries, in jiffies.
+const RETRY_DELAY: usize = 1;
+
+/// Length of a CDB, at most.
+// CAST: 260.
+const MAX_CDB: usize = bindings::SCSI_MAX_VARLEN_CDB_SIZE as usize;
+
+/// Where a command is, from the point of view of the reference that acknowledges it and of the
+/// data buffer. Every completion is checked against it, so that one that is not owed is refused.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+enum Phase {
+    /// Not submitted.
+    Idle = 0,
+    /// Target core has it.
+    Core = 1,
+    /// Data of a write is being fetched: one [`LioCmd::data_arrived`] is owed.
+    Fetching = 2,
+    /// Data of a write is to be fetched as soon as there is room in the send queue.
+    FetchBlocked = 3,
+    /// A response is being sent: one [`LioCmd::done`] is owed.
+    Answering = 4,
+    /// Data of a read and a response are being sent: one [`LioCmd::done`] is owed.
+    Sending = 5,
+    /// A response is to be sent as soon as there is room in the send queue.
+    AnswerBlocked = 6,
+    /// Acknowledged or aborted; waiting for target core to let go of it.
+    Done = 7,
+}
+
+/// The part of a [`Command`] that belongs to target core.
+///
+/// # Who writes what
+///
+/// - `se`, `sense`: [`submit`] and [`submit_tmf`] while the command is in [`Phase::Core`] and target
+///   core does not know it yet; from then on target core. Fields are read through raw pointers,
+///   inside the callbacks and, for the data buffer, until the acknowledgement; target core does
+///   not change them then. No Rust reference to them is ever made, except for the sense data.
+/// - `phase`: whoever handles the command; changes of owner are atomic.
+///
+/// # Invariants
+///
+/// In [`Phase::Fetching`], [`Phase::FetchBlocked`], [`Phase::Answering`], [`Phase::Sending`] and
+/// [`Phase::AnswerBlocked`] the acknowledgement reference has not been put.
+#[pin_data]
+pub(crate) struct LioCmd {
+    #[pin]
+    se: Opaque<bindings::se_cmd>,
+    sense: UnsafeCell<[u8; SENSE_SIZE]>,
+    phase: Atomic<u32>,
+    #[pin]
+    retry: DelayedWork<Command, RETRY>,
+}
+
+// SAFETY: A `struct se_cmd` belongs to no thread: target core passes it between work queues.
+unsafe impl Send for LioCmd {}
+// SAFETY: `phase` is atomic. `se` and `sense` are written by their owner only, see the type's
+// documentation; ownership is handed over with `phase` (release and acquire) or by target core.
+unsafe impl Sync for LioCmd {}
+
+/// Reads a field of the C command.
+macro_rules! read_se {
+    ($cmd:expr, $field:ident) => {{
+        let se: *mut bindings::se_cmd = $cmd.se.get();
+        // SAFETY: `se` is part of a live `LioCmd` and initialised, with zeroes if nothing else. Its
+        // owner does not write to the field now, see the documentation of `LioCmd`.
+        unsafe { (&raw const (*se).$field).read() }
+    }};
+}
+
+impl LioCmd {
+    /// A command that was not submitted.
+    pub(super) fn new() -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            se <- Opaque::ffi_init(|slot: *mut bindings::se_cmd| {
+                // SAFETY: `slot` is valid for a write, and an `Opaque` may hold any bytes.
+                unsafe { slot.write_bytes(0, 1) }
+            }),
+            sense: UnsafeCell::new([0; SENSE_SIZE]),
+            phase: Atomic::new(Phase::Idle as u32),
+            retry <- new_delayed_work!("LioCmd::retry"),
+        })
+    }
+
+    /// Changes the phase, if it is `from`. Says whether it was.
+    fn change(&self, from: Phase, to: Phase) -> bool {
+        self.phase.cmpxchg(from as u32, to as u32, Full).is_ok()
+    }
+
+    /// Sets the phase; for whoever handles the command.
+    fn set(&self, phase: Phase) {
+        self.phase.store(phase as u32, Release);
+    }
+
+    /// Whether the command is in this phase.
+    fn is(&self, phase: Phase) -> bool {
+        self.phase.load(Acquire) == phase as u32
+    }
+
+    /// The phase as a number for target core's log messages.
+    pub(super) fn state_number(&self) -> c_int {
+        c_int::try_from(self.phase.load(Acquire)).unwrap_or(-1)
+    }
+
+    /// Clears what is left of the previous use. `false` if the command is in use.
+    fn prepare(&self, tag: u64) -> bool {
+        if !self.change(Phase::Idle, Phase::Core) {
+            pr_err!("command submitted twice\n");
+            return false;
+        }
+        self.clear();
+        // SAFETY: Idle until now, so target core does not know the command, and the change of
+        // phase above made it ours.
+        unsafe { (&raw mut (*self.se.get()).tag).write(tag) };
+        true
+    }
+
+    /// Zeroes the C command and the sense data. To be called while target core does not have it.
+    fn clear(&self) {
+        // SAFETY: Both pointers are valid for writes; any bytes are allowed in either. Nobody else
+        // accesses them: callers own the command.
+        unsafe {
+            self.se.get().write_bytes(0, 1);
+            self.sense.get().write_bytes(0, 1);
+        }
+    }
+
+    /// Takes back a command that target core did not accept and does not know any more.
+    fn withdraw(&self) {
+        // Target core may have left a pointer to a freed `struct se_tmr_req` behind.
+        self.clear();
+        self.set(Phase::Idle);
+    }
+
+    /// `write_pending()`: asks the target to fetch data.
+    ///
+    /// Takes a reference of its own, because with the data's arrival the command may be executed,
+    /// answered and released on another CPU before the target returns from its function.
+    pub(super) fn fetch(cmd: Arc<Command>) {
+        let this = &cmd.engine;
+        this.set(Phase::Fetching);
+        match Srpt::rdy_to_xfer(cmd.as_arc_borrow()) {
+            Delivery::Success => {}
+            Delivery::QueueFull => Self::retry_later(cmd, Phase::FetchBlocked),
+            Delivery::FatalError => {
+                this.set(Phase::Core);
+                this.fail(bindings::tcm_sense_reason_table_TCM_LOGICAL_UNIT_COMMUNICATION_FAILURE);
+            }
+        }
+    }
+
+    /// `queue_data_in()`: has data and response sent. Returns what the callback is to return.
+    pub(super) fn answer_with_data(cmd: ArcBorrow<'_, Command>) -> c_int {
+        let this = &cmd.engine;
+        this.set(Phase::Sending);
+        match Srpt::xmit_response(cmd) {
+            Delivery::Success => 0,
+            Delivery::QueueFull => {
+                this.set(Phase::Core);
+                EAGAIN.to_errno()
+            }
+            Delivery::FatalError => {
+                this.set(Phase::Core);
+                EIO.to_errno()
+            }
+        }
+    }
+
+    /// `queue_status()`: has a response sent. Returns what the callback is to return.
+    pub(super) fn answer(cmd: ArcBorrow<'_, Command>) -> c_int {
+        let this = &cmd.engine;
+        // With TASK ABORTED this is the callback that ends an aborted command.
+        // SAFETY: Target core has just passed the command to `queue_status()`, or its answer waits
+        // for a retry of ours and was not handed on.
+        unsafe { order::count_off(this.se.get()) };
+        this.set(Phase::Answering);
+        match Srpt::xmit_response(cmd) {
+            Delivery::Success => 0,
+            // Commands wait for a retry in a list of their device.
+            Delivery::QueueFull if !read_se!(this, se_dev).is_null() => {
+                this.set(Phase::Core);
+                EAGAIN.to_errno()
+            }
+            Delivery::QueueFull => {
+                Self::retry_later(cmd.into(), Phase::AnswerBlocked);
+                0
+            }
+            Delivery::FatalError => {
+                // Nobody will acknowledge a response that was not sent.
+                this.done(DoneContext::Same);
+                0
+            }
+        }
+    }
+
+    /// `queue_tm_rsp()`: has the response of a task management function sent.
+    pub(super) fn answer_tmf(cmd: ArcBorrow<'_, Command>) {
+        cmd.engine.set(Phase::Answering);
+        Srpt::task_mgmt_fn_done(cmd);
+    }
+
+    /// `aborted_task()`: tells the target that the command was aborted.
+    pub(super) fn aborted(cmd: ArcBorrow<'_, Command>) {
+        // SAFETY: Target core has just passed the command to `aborted_task()`.
+        unsafe { order::count_off(cmd.engine.se.get()) };
+        cmd.engine.set(Phase::Done);
+        Srpt::on_abort_cmd(cmd);
+    }
+
+    /// Queues the command for another attempt, on the module's own queue, which is drained before
+    /// the module's code goes away.
+    fn retry_later(cmd: Arc<Command>, phase: Phase) {
+        cmd.engine.set(phase);
+        let queued = match target::retry_queue() {
+            Some(queue) => queue
+                .as_queue()
+                .enqueue_delayed::<_, RETRY>(cmd, RETRY_DELAY),
+            None => Err(cmd),
+        };
+        if queued.is_err() {
+            // Cannot happen: the queue exists as long as there are sessions, and a command is in
+            // one blocked phase at a time, so its work item is not queued yet.
+            pr_err!("no retry for a command\n");
+        }
+    }
+
+    /// The data asked for by [`TargetDriver::rdy_to_xfer`] arrived, or did not. Process context,
+    /// may sleep. The caller must hold a reference of its own if it uses the command afterwards.
+    pub(super) fn data_arrived(&self, status: RxDataStatus) {
+        if !self.change(Phase::Fetching, Phase::Core) {
+            pr_err!("data nobody asked for\n");
+            return;
+        }
+        match status {
+            RxDataStatus::Success => self.execute(),
+            RxDataStatus::Error => {
+                self.fail(bindings::tcm_sense_reason_table_TCM_CHECK_CONDITION_ABORT_CMD);
+            }
+        }
+    }
+
+    /// Executes a write whose data has arrived, or ends it if it was aborted meanwhile.
+    fn execute(&self) {
+        // SAFETY: The command was given to the fabric with `write_pending()` and not given back
+        // since (it was in `Fetching` or `FetchBlocked`), so target core's reference is held.
+        // Process context with interrupts enabled.
+        unsafe { bindings::target_execute_cmd(self.se.get()) };
+    }
+
+    /// Ends a write whose data cannot be fetched with CHECK CONDITION, or ends it silently if it
+    /// was aborted meanwhile.
+    fn fail(&self, reason: bindings::tcm_sense_reason_table) {
+        // SAFETY: As in `execute()`. The command has a device, because its logical unit was found.
+        unsafe { bindings::transport_generic_request_failure(self.se.get(), reason) };
+    }
+
+    /// The target is done with the response: puts the acknowledgement reference. Process context.
+    /// The caller must hold a reference of its own if it uses the command afterwards.
+    pub(super) fn done(&self, context: DoneContext) {
+        if !self.change(Phase::Answering, Phase::Done) && !self.change(Phase::Sending, Phase::Done)
+        {
+            pr_err!("completion of a response that was not asked for\n");
+            return;
+        }
+        let se = self.se.get();
+        match context {
+            // SAFETY: By the type invariants, the acknowledgement reference was ours; it is gone
+            // now, as the phase says. This may run before the `queue_*()` callback has returned;
+            // see the description of the protocol at `transport_generic_free_cmd()`.
+            DoneContext::Completion | DoneContext::Lost => unsafe {
+                bindings::transport_generic_free_cmd(se, 0);
+            },
+            // SAFETY: As above. The caller of the callback still uses the command, hence nothing
+            // of it is released here but the reference.
+            DoneContext::Same => unsafe {
+                bindings::target_put_sess_cmd(se);
+            },
+        }
+    }
+
+    /// The data buffer: where to put the data of a write while it is being fetched, where to find
+    /// the data of a read until the response is acknowledged, otherwise empty.
+    ///
+    /// Its length is what target core made of the announced length: a read that needs less, or
+    /// returned less, is shorter. A write is as announced, if it is executed at all; for commands
+    /// other than plain writes the surplus is fetched and ignored (`target_cmd_size_check()`).
+    pub(super) fn data(&self) -> SgList<'_> {
+        if !self.is(Phase::Fetching) && !self.is(Phase::Sending) {
+            return SgList::empty();
+        }
+        let sg = read_se!(self, t_data_sg);
+        let nents = read_se!(self, t_data_nents);
+        let len = read_se!(self, data_length) as usize;
+        if sg.is_null() || nents == 0 || len == 0 {
+            return SgList::empty();
+        }
+        // SAFETY: `transport_generic_new_cmd()` allocated the list with room for `data_length`
+        // bytes at that time, and the length only shrinks. Target core frees it with the last
+        // reference, and by the type invariants ours has not been put.
+        unsafe { SgList::from_raw(sg, nents, len) }
+    }
+
+    /// SCSI status, inside `queue_data_in()` and `queue_status()`.
+    pub(super) fn status(&self) -> u8 {
+        read_se!(self, scsi_status)
+    }
+
+    /// Sense data, inside `queue_data_in()` and `queue_status()`; empty if there is none.
+    pub(super) fn sense(&self) -> &[u8] {
+        const SENSE: u32 = bindings::se_cmd_flags_table_SCF_TRANSPORT_TASK_SENSE
+            | bindings::se_cmd_flags_table_SCF_EMULATED_TASK_SENSE;
+        if read_se!(self, se_cmd_flags) & SENSE == 0 {
+            return &[];
+        }
+        let len = usize::from(read_se!(self, scsi_sense_length));
+        // SAFETY: `sense` is valid and initialised. Target core wrote it before it called back, and
+        // does not write it again before the target returned from its function.
+        let sense = unsafe { &*self.sense.get() };
+        sense.get(..len).unwrap_or(sense)
+    }
+
+    /// Residual, inside `queue_data_in()` and `queue_status()`.
+    pub(super) fn residual(&self) -> Residual {
+        let flags = read_se!(self, se_cmd_flags);
+        let count = read_se!(self, residual_count);
+        if flags & bindings::se_cmd_flags_table_SCF_UNDERFLOW_BIT != 0 {
+            Residual::Under(count)
+        } else if flags & bindings::se_cmd_flags_table_SCF_OVERFLOW_BIT != 0 {
+            Residual::Over(count)
+        } else {
+            Residual::None
+        }
+    }
+
+    /// Result of a task management function, inside `queue_tm_rsp()`.
+    pub(super) fn tm_result(&self) -> TmResult {
+        let tmr = read_se!(self, se_tmr_req);
+        if tmr.is_null() {
+            return TmResult::Failed;
+        }
+        // SAFETY: Not null, hence allocated by `core_tmr_alloc_req()` for this command, and freed
+        // with its last reference.
+        let response = unsafe { (&raw const (*tmr).response).read() };
+        match u32::from(response) {
+            bindings::tcm_tmrsp_table_TMR_FUNCTION_COMPLETE => TmResult::Complete,
+            bindings::tcm_tmrsp_table_TMR_TASK_DOES_NOT_EXIST => TmResult::TaskDoesNotExist,
+            bindings::tcm_tmrsp_table_TMR_LUN_DOES_NOT_EXIST => TmResult::LunDoesNotExist,
+            bindings::tcm_tmrsp_table_TMR_TASK_MGMT_FUNCTION_NOT_SUPPORTED => {
+                TmResult::NotSupported
+            }
+            bindings::tcm_tmrsp_table_TMR_FUNCTION_REJECTED => TmResult::Rejected,
+            _ => TmResult::Failed,
+        }
+    }
+}
+
+/// The command around a `struct se_cmd`.
+///
+/// # Safety
+///
+/// `se` must be part of a command that was submitted and not reclaimed, nor be reclaimed for `'a`.
+pub(super) unsafe fn borrow<'a>(se: *mut bindings::se_cmd) -> ArcBorrow<'a, Command> {
+    // SAFETY: By the safety requirements, `se` is that field of a `Command` whose `Arc` was turned
+    // into a pointer by `submit()` or `submit_tmf()`, and exists.
+    unsafe {
+        ArcBorrow::from_raw(container_of!(
+            se.cast::<Opaque<bindings::se_cmd>>(),
+            Command,
+            engine.se
+        ))
+    }
+}
+
+/// Takes back a submitted command; `release_cmd()`.
+///
+/// # Safety
+///
+/// `se` must be part of a submitted command that target core does not use any more. To be called
+/// once per submission.
+pub(super) unsafe fn reclaim(se: *mut bindings::se_cmd) -> Arc<Command> {
+    // SAFETY: By the safety requirements, this is the reference that `submit()` or `submit_tmf()`
+    // gave up.
+    let cmd = unsafe {
+        Arc::from_raw(container_of!(
+            se.cast::<Opaque<bindings::se_cmd>>(),
+            Command,
+            engine.se
+        ))
+    };
+    cmd.engine.set(Phase::Idle);
+    cmd
+}
+
+/// Submits a command. Wraps `target_init_cmd()`, `target_submit_prep()` and `target_submit()`.
+/// Process context, may sleep; the command may be executed, answered and released before this
+/// returns.
+///
+/// # Errors
+///
+/// With the command, of which target core then knows nothing: `InvalidCdb` if it is cut off or too
+/// long, `ShuttingDown` if the session was stopped, `NoMemory` if the command is in use (an error
+/// of the caller). All other failures are answered by target core.
+pub(super) fn submit(
+    cmd: Arc<Command>,
+    session: &LioSession,
+    rx: &RxCmd<'_>,
+) -> Result<(), (RxError, Arc<Command>)> {
+    let Some(cdb) = rx.complete_cdb(MAX_CDB) else {
+        return Err((RxError::InvalidCdb, cmd));
+    };
+    let Some(sess) = session.live() else {
+        return Err((RxError::ShuttingDown, cmd));
+    };
+    if !cmd.engine.prepare(rx.tag) {
+        return Err((RxError::NoMemory, cmd));
+    }
+    let (direction, len) = match rx.dir {
+        Direction::None => (bindings::dma_data_direction_DMA_NONE, 0),
+        Direction::ToTarget => (bindings::dma_data_direction_DMA_TO_DEVICE, rx.data_len),
+        Direction::FromTarget => (bindings::dma_data_direction_DMA_FROM_DEVICE, rx.data_len),
+    };
+    let attr = match rx.attr {
+        TaskAttr::Simple => bindings::TCM_SIMPLE_TAG,
+        TaskAttr::HeadOfQueue => bindings::TCM_HEAD_TAG,
+        TaskAttr::Ordered => bindings::TCM_ORDERED_TAG,
+        TaskAttr::Aca => bindings::TCM_ACA_TAG,
+    };
+    let se = cmd.engine.se.get();
+    // SAFETY:
+    // - `se` is zeroed apart from the tag, which is kept, and target core does not know it.
+    // - The session is valid, see `LioSession::live()`; if it is stopped, this fails.
+    // - The sense buffer has `TRANSPORT_SENSE_BUFFER` bytes, and lives as long as the command.
+    // - CAST: Directions and attributes are small numbers in an `enum` and constants.
+    let ret = unsafe {
+        bindings::target_init_cmd(
+            se,
+            sess,
+            cmd.engine.sense.get().cast(),
+            rx.lun,
+            len,
+            attr as c_int,
+            direction as c_int,
+            bindings::target_sc_flags_table_TARGET_SCF_ACK_KREF as c_int,
+        )
+    };
+    if ret != 0 {
+        // `-ESHUTDOWN`. Nothing was allocated and nothing refers to the command: the one reference
+        // left in `cmd_kref` need not be put, and doing so would only call `release_cmd()`.
+        cmd.engine.withdraw();
+        return Err((RxError::ShuttingDown, cmd));
+    }
+    // Callbacks are possible from here on.
+    let _ = Arc::into_raw(cmd);
+    // SAFETY:
+    // - `target_init_cmd()` succeeded, so the session stays until the command is released.
+    // - The CDB is as long as `scsi_command_size()` says, see `RxCmd::complete_cdb()`; it is copied.
+    // - There are no scatterlists: target core allocates its own, and asks for data with
+    //   `write_pending()`.
+    // - On failure target core has answered, and the command must not be touched any more.
+    unsafe {
+        if bindings::target_submit_prep(
+            se,
+            cdb.as_ptr().cast_mut(),
+            core::ptr::null_mut(),
+            0,
+            core::ptr::null_mut(),
+            0,
+            core::ptr::null_mut(),
+            0,
+            kernel::bindings::GFP_KERNEL,
+        ) == 0
+        {
+            bindings::target_submit(se);
+        }
+    }
+    Ok(())
+}
+
+/// Submits a task management function. Wraps `target_submit_tmr()`. Process context, may sleep.
+///
+/// # Errors
+///
+/// With the command, of which target core then knows nothing: `UnknownFunction`, `ShuttingDown` if
+/// the session was stopped, `NoMemory`. Functions that target core does not support and logical
+/// units that do not exist are answered by target core.
+pub(super) fn submit_tmf(
+    cmd: Arc<Command>,
+    session: &LioSession,
+    rx: &RxMgmt,
+) -> Result<(), (RxError, Arc<Command>)> {
+    let function = match rx.function {
+        TmFunction::AbortTask => bindings::tcm_tmreq_table_TMR_ABORT_TASK,
+        TmFunction::AbortTaskSet => bindings::tcm_tmreq_table_TMR_ABORT_TASK_SET,
+        TmFunction::ClearTaskSet => bindings::tcm_tmreq_table_TMR_CLEAR_TASK_SET,
+        TmFunction::LunReset => bindings::tcm_tmreq_table_TMR_LUN_RESET,
+        TmFunction::ClearAca => bindings::tcm_tmreq_table_TMR_CLEAR_ACA,
+        TmFunction::Unknown(_) => return Err((RxError::UnknownFunction, cmd)),
+    };
+    let Some(sess) = session.live() else {
+        return Err((RxError::ShuttingDown, cmd));
+    };
+    if !cmd.engine.prepare(rx.tag) {
+        return Err((RxError::NoMemory, cmd));
+    }
+    let se = cmd.engine.se.get();
+    // Callbacks are possible as soon as this succeeds, even before it returns.
+    let cmd = Arc::into_raw(cmd);
+    // SAFETY:
+    // - `se` is zeroed apart from the tag, which is kept, and target core does not know it.
+    // - The session is valid, see `LioSession::live()`; if it is stopped, this fails.
+    // - No sense data is written for task management functions.
+    // - CAST: Functions and flags are small numbers in an `enum`.
+    let ret = unsafe {
+        bindings::target_submit_tmr(
+            se,
+            sess,
+            core::ptr::null_mut(),
+            rx.lun,
+            core::ptr::null_mut(),
+            function as u8,
+            kernel::bindings::GFP_KERNEL,
+            rx.task_tag,
+            bindings::target_sc_flags_table_TARGET_SCF_ACK_KREF as c_int,
+        )
+    };
+    if ret == 0 {
+        return Ok(());
+    }
+    // SAFETY: Target core did not take the command: with `-ENOMEM` no request was allocated, with
+    // `-ESHUTDOWN` it was freed again (and `se_tmr_req` still points to it); there is no reference
+    // on anything else, and nobody was told about the command. So the pointer is still ours.
+    let cmd = unsafe { Arc::from_raw(cmd) };
+    cmd.engine.withdraw();
+    let error = if ret == ENOMEM.to_errno() {
+        RxError::NoMemory
+    } else {
+        RxError::ShuttingDown
+    };
+    Err((error, cmd))
+}
+
+// SAFETY: `raw_get_work()` of the `HasWork` implementation below returns the `work` field of a
+// `DelayedWork`.
+unsafe impl HasDelayedWork<Command, RETRY> for Command {}
+
+// SAFETY: Both functions are those of `impl_has_delayed_work!`, for a field of a field: they add
+// and subtract the same offset.
+unsafe impl HasWork<Command, RETRY> for Command {
+    unsafe fn raw_get_work(ptr: *mut Self) -> *mut Work<Command, RETRY> {
+        // SAFETY: The caller promises that the pointer is not dangling.
+        unsafe { DelayedWork::raw_as_work(&raw const (*ptr).engine.retry) }
+    }
+
+    unsafe fn work_container_of(ptr: *mut Work<Command, RETRY>) -> *mut Self {
+        // SAFETY: The caller promises that the pointer is that of a field of the right type in the
+        // right kind of struct.
+        unsafe {
+            let work = Work::raw_get(ptr);
+            let delayed = container_of!(work, kernel::bindings::delayed_work, work);
+            container_of!(
+                delayed.cast::<DelayedWork<Command, RETRY>>(),
+                Command,
+                engine.retry
+            )
+        }
+    }
+}
+
+impl WorkItem<RETRY> for Command {
+    type Pointer = Arc<Command>;
+
+    /// Another attempt of what found no room in the send queue.
+    fn run(this: Arc<Command>) {
+        let engine = &this.engine;
+        if engine.change(Phase::FetchBlocked, Phase::Core) {
+            if read_se!(engine, transport_state) & bindings::CMD_T_ABORTED != 0 {
+                // Not executed: target core sees the same and ends the command.
+                engine.execute();
+            } else {
+                LioCmd::fetch(this);
+            }
+        } else if engine.change(Phase::AnswerBlocked, Phase::Core) {
+            LioCmd::answer(this.as_arc_borrow());
+        }
+    }
+}

@@ -1,0 +1,368 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The table of callbacks target core makes (`struct target_core_fabric_ops`) and its
+//! registration.
+//!
+//! The callbacks convert pointers and results and do nothing else; what happens is in
+//! [`super::tpg`] and [`super::cmd`]. The table has bit fields, for which bindgen offers no
+//! constant constructors, so it is filled at run time.
+//!
+//! C header: [`include/target/target_core_fabric.h`](srctree/include/target/target_core_fabric.h)
+
+use kernel::{
+    error::to_result,
+    prelude::*,
+    str::as_char_ptr_in_const_context, //
+};
+
+use super::{
+    attrs,
+    cmd::{
+        self,
+        LioCmd, //
+    },
+    tpg::{
+        self,
+        Tpg,
+        Wwn, //
+    }, //
+};
+use crate::{
+    bindings,
+    compat::this_module,
+    engine::{
+        SessionKey,
+        TargetDriver, //
+    },
+    target::Srpt, //
+};
+
+/// Name of the fabric, and of its directory in `/sys/kernel/config/target`.
+const FABRIC_NAME: &CStr = c"srpt";
+
+/// The target driver is registered with target core; dropping this unregisters it.
+///
+/// # Invariants
+///
+/// `ops` is registered with `target_register_template()`.
+pub(crate) struct Registration {
+    ops: KBox<bindings::target_core_fabric_ops>,
+}
+
+// SAFETY: After registration the table is only read, and its pointers are to static data.
+unsafe impl Send for Registration {}
+// SAFETY: As above.
+unsafe impl Sync for Registration {}
+
+impl Registration {
+    /// Registers the fabric `srpt`. From then on configfs directories can be made, and every
+    /// callback can be called. Wraps `target_register_template()`. Process context, sleeps.
+    ///
+    /// Should be the last step of the module's init that can fail: if a later one does, and
+    /// somebody has made a directory meanwhile, target core's `BUG_ON()` in
+    /// `target_unregister_template()` triggers.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(super) fn new() -> Result<Self> {
+        let ops = KBox::new(fabric_ops(), GFP_KERNEL)?;
+        // SAFETY: The table is complete, see `target_fabric_tf_ops_check()`; its callbacks fulfil
+        // the contracts of the members, and its strings and lists are static. Target core copies
+        // the table. There is no second module with this fabric name: `ib_srpt` is the name of the
+        // only other module that has it, and is also ours.
+        to_result(unsafe { bindings::target_register_template(&*ops) })?;
+        // INVARIANT: It was registered just above.
+        Ok(Self { ops })
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        // SAFETY: Registered by the type invariant. No directory of the fabric exists, which target
+        // core insists on: each holds a reference on the module (`ct_owner`), so the module is not
+        // unloaded while there is one; and init drops this only if it fails later on, see
+        // `Registration::new()`.
+        unsafe { bindings::target_unregister_template(&*self.ops) };
+    }
+}
+
+/// The table of callbacks.
+fn fabric_ops() -> bindings::target_core_fabric_ops {
+    let mut ops = bindings::target_core_fabric_ops {
+        module: this_module().as_ptr().cast(),
+        fabric_name: as_char_ptr_in_const_context(FABRIC_NAME),
+        node_acl_size: core::mem::size_of::<bindings::se_node_acl>(),
+        tpg_get_wwn: Some(tpg_get_wwn_callback),
+        tpg_get_tag: Some(tpg_get_tag_callback),
+        // There is no demo mode (`tpg_check_demo_mode` is not set), so these two are never asked.
+        // They are as in the C driver for the sake of what administrators may read.
+        tpg_check_demo_mode_cache: Some(true_callback),
+        tpg_check_demo_mode_write_protect: Some(true_callback),
+        check_stop_free: Some(check_stop_free_callback),
+        release_cmd: Some(release_cmd_callback),
+        close_session: Some(close_session_callback),
+        write_pending: Some(write_pending_callback),
+        queue_data_in: Some(queue_data_in_callback),
+        queue_status: Some(queue_status_callback),
+        queue_tm_rsp: Some(queue_tm_rsp_callback),
+        aborted_task: Some(aborted_task_callback),
+        get_cmd_state: Some(get_cmd_state_callback),
+        fabric_make_wwn: Some(fabric_make_wwn_callback),
+        fabric_drop_wwn: Some(fabric_drop_wwn_callback),
+        fabric_make_tpg: Some(fabric_make_tpg_callback),
+        fabric_enable_tpg: Some(fabric_enable_tpg_callback),
+        fabric_drop_tpg: Some(fabric_drop_tpg_callback),
+        fabric_init_nodeacl: Some(fabric_init_nodeacl_callback),
+        fabric_post_link: Some(fabric_post_link_callback),
+        fabric_pre_unlink: Some(fabric_pre_unlink_callback),
+        tfc_discovery_attrs: attrs::DISCOVERY.as_raw(),
+        tfc_wwn_attrs: attrs::WWN.as_raw(),
+        tfc_tpg_attrib_attrs: attrs::TPG_ATTRIB.as_raw(),
+        // CAST: 1 and 2.
+        default_submit_type: bindings::target_submit_type_TARGET_DIRECT_SUBMIT as u8,
+        default_compl_type: bindings::target_compl_type_TARGET_QUEUE_COMPL as u8,
+        ..Default::default()
+    };
+    ops.set_direct_submit_supp(1);
+    ops
+}
+
+/// `tpg_get_wwn()`: the name of the port directory. Any context.
+///
+/// # Safety
+///
+/// Called by target core with a portal group of this fabric.
+unsafe extern "C" fn tpg_get_wwn_callback(tpg: *mut bindings::se_portal_group) -> *mut c_char {
+    // SAFETY: By the safety requirements. The name lives as long as the portal group; target core
+    // does not write to it.
+    unsafe { Tpg::from_raw(tpg) }.wwn_name().cast_mut()
+}
+
+/// `tpg_get_tag()`. Any context.
+///
+/// # Safety
+///
+/// None; the type of the member demands `unsafe`.
+unsafe extern "C" fn tpg_get_tag_callback(_: *mut bindings::se_portal_group) -> u16 {
+    tpg::TPG_TAG
+}
+
+/// Answers "yes" to a question about a portal group. Any context.
+///
+/// # Safety
+///
+/// None; the type of the members demands `unsafe`.
+unsafe extern "C" fn true_callback(_: *mut bindings::se_portal_group) -> c_int {
+    1
+}
+
+/// `check_stop_free()`: target core is done with the command. Process context. Returns 1 if this
+/// freed the command.
+///
+/// # Safety
+///
+/// Called by target core with a command submitted to it; gives up target core's own reference.
+unsafe extern "C" fn check_stop_free_callback(se: *mut bindings::se_cmd) -> c_int {
+    // SAFETY: With `TARGET_SCF_ACK_KREF`, the reference target core holds for itself is put here
+    // (see `target_get_sess_cmd()`).
+    unsafe { bindings::target_put_sess_cmd(se) }
+}
+
+/// `release_cmd()`: the last reference was put. Process context.
+///
+/// # Safety
+///
+/// Called by target core, once, with a command submitted to it, which it does not use afterwards.
+unsafe extern "C" fn release_cmd_callback(se: *mut bindings::se_cmd) {
+    // SAFETY: By the safety requirements.
+    Srpt::on_free_cmd(unsafe { cmd::reclaim(se) });
+}
+
+/// `close_session()`: the access control entry of a session is being removed. Process context.
+///
+/// # Safety
+///
+/// None. The session may be gone: `target_shutdown_sessions()` calls this without a reference,
+/// after it has dropped the lock that kept the session. So only the address is used.
+unsafe extern "C" fn close_session_callback(sess: *mut bindings::se_session) {
+    Srpt::close_session(SessionKey(sess.addr()));
+}
+
+/// `write_pending()`: fetch the data of a write. Process context. Always returns 0, because target
+/// core forgets a command that is aborted while it waits for a retry.
+///
+/// # Safety
+///
+/// Called by target core with a command submitted to it.
+unsafe extern "C" fn write_pending_callback(se: *mut bindings::se_cmd) -> c_int {
+    // SAFETY: By the safety requirements; target core's reference is held until data was fetched.
+    LioCmd::fetch(unsafe { cmd::borrow(se) }.into());
+    0
+}
+
+/// `queue_data_in()`: send data and response. Process context. Returns 0, or `-EAGAIN` to be called
+/// again, or another error to be called for a response without data.
+///
+/// # Safety
+///
+/// Called by target core with a command submitted to it.
+unsafe extern "C" fn queue_data_in_callback(se: *mut bindings::se_cmd) -> c_int {
+    // SAFETY: By the safety requirements; target core holds its reference until this returns.
+    LioCmd::answer_with_data(unsafe { cmd::borrow(se) })
+}
+
+/// `queue_status()`: send a response without data. Process context. Returns 0 or `-EAGAIN`.
+///
+/// # Safety
+///
+/// Called by target core with a command submitted to it.
+unsafe extern "C" fn queue_status_callback(se: *mut bindings::se_cmd) -> c_int {
+    // SAFETY: By the safety requirements; target core holds its reference until this returns.
+    LioCmd::answer(unsafe { cmd::borrow(se) })
+}
+
+/// `queue_tm_rsp()`: send the response of a task management function. Process context.
+///
+/// # Safety
+///
+/// Called by target core with a command submitted to it.
+unsafe extern "C" fn queue_tm_rsp_callback(se: *mut bindings::se_cmd) {
+    // SAFETY: By the safety requirements; target core holds its reference until this returns.
+    LioCmd::answer_tmf(unsafe { cmd::borrow(se) });
+}
+
+/// `aborted_task()`: the command, or task management function, was aborted and gets no response.
+/// Process context. Target core puts the reference that a response would have put.
+///
+/// # Safety
+///
+/// Called by target core with a command submitted to it.
+unsafe extern "C" fn aborted_task_callback(se: *mut bindings::se_cmd) {
+    // SAFETY: By the safety requirements; target core holds its reference until this returns.
+    LioCmd::aborted(unsafe { cmd::borrow(se) });
+}
+
+/// `get_cmd_state()`: a number for log messages. Any context.
+///
+/// # Safety
+///
+/// Called by target core with a command submitted to it.
+unsafe extern "C" fn get_cmd_state_callback(se: *mut bindings::se_cmd) -> c_int {
+    // SAFETY: By the safety requirements.
+    unsafe { cmd::borrow(se) }.engine.state_number()
+}
+
+/// `fabric_make_wwn()`: `mkdir srpt/<name>`. Process context, sleeps. NULL on failure.
+///
+/// # Safety
+///
+/// Called by target core; `name` is NUL-terminated.
+unsafe extern "C" fn fabric_make_wwn_callback(
+    _: *mut bindings::target_fabric_configfs,
+    _: *mut bindings::config_group,
+    name: *const c_char,
+) -> *mut bindings::se_wwn {
+    // SAFETY: By the safety requirements.
+    let name = unsafe { CStr::from_char_ptr(name) };
+    Wwn::make(name)
+        .inspect_err(|e| pr_err!("no HCA port {}: {:?}\n", name.to_str().unwrap_or("?"), e))
+        .unwrap_or(core::ptr::null_mut())
+}
+
+/// `fabric_drop_wwn()`: the directory of a port is gone. Process context.
+///
+/// # Safety
+///
+/// Called by target core, once, with what `fabric_make_wwn()` returned.
+unsafe extern "C" fn fabric_drop_wwn_callback(wwn: *mut bindings::se_wwn) {
+    // SAFETY: By the safety requirements.
+    unsafe { Wwn::drop_raw(wwn) };
+}
+
+/// `fabric_make_tpg()`: `mkdir srpt/<port>/<tpg>`. Process context, sleeps. NULL on failure.
+///
+/// # Safety
+///
+/// Called by target core with what `fabric_make_wwn()` returned.
+unsafe extern "C" fn fabric_make_tpg_callback(
+    wwn: *mut bindings::se_wwn,
+    _: *const c_char,
+) -> *mut bindings::se_portal_group {
+    // SAFETY: By the safety requirements; the directory of `wwn` exists.
+    Tpg::make(unsafe { Wwn::from_raw(wwn) })
+        .inspect_err(|e| pr_err!("no target portal group: {:?}\n", e))
+        .unwrap_or(core::ptr::null_mut())
+}
+
+/// `fabric_enable_tpg()`: a write to `srpt/<port>/<tpg>/enable`. Process context, sleeps.
+///
+/// # Safety
+///
+/// Called by target core with what `fabric_make_tpg()` returned.
+unsafe extern "C" fn fabric_enable_tpg_callback(
+    tpg: *mut bindings::se_portal_group,
+    enable: bool,
+) -> c_int {
+    // SAFETY: By the safety requirements; the directory of `tpg` exists.
+    unsafe { Tpg::from_raw(tpg) }.set_enabled(enable);
+    0
+}
+
+/// `fabric_drop_tpg()`: the directory of a portal group is gone. Process context, sleeps.
+///
+/// # Safety
+///
+/// Called by target core, once, with what `fabric_make_tpg()` returned.
+unsafe extern "C" fn fabric_drop_tpg_callback(tpg: *mut bindings::se_portal_group) {
+    // SAFETY: By the safety requirements.
+    unsafe { Tpg::drop_raw(tpg) };
+}
+
+/// `fabric_init_nodeacl()`: `mkdir srpt/<port>/<tpg>/acls/<name>`. Process context.
+///
+/// # Safety
+///
+/// Called by target core; `name` is NUL-terminated.
+unsafe extern "C" fn fabric_init_nodeacl_callback(
+    _: *mut bindings::se_node_acl,
+    name: *const c_char,
+) -> c_int {
+    // SAFETY: By the safety requirements.
+    let name = unsafe { CStr::from_char_ptr(name) };
+    match tpg::check_acl_name(name) {
+        Ok(()) => 0,
+        Err(e) => {
+            pr_err!("invalid initiator name {}\n", name.to_str().unwrap_or("?"));
+            e.to_errno()
+        }
+    }
+}
+
+/// `fabric_post_link()`: a logical unit was added to a portal group. Process context.
+///
+/// # Safety
+///
+/// Called by target core with what `fabric_make_tpg()` returned.
+unsafe extern "C" fn fabric_post_link_callback(
+    tpg: *mut bindings::se_portal_group,
+    _: *mut bindings::se_lun,
+) -> c_int {
+    // SAFETY: By the safety requirements; the portal group stays until this returns.
+    unsafe { Tpg::from_raw(tpg) }.luns_changed();
+    0
+}
+
+/// `fabric_pre_unlink()`: a logical unit is about to be removed from a portal group. Process
+/// context.
+///
+/// # Safety
+///
+/// Called by target core with what `fabric_make_tpg()` returned.
+unsafe extern "C" fn fabric_pre_unlink_callback(
+    tpg: *mut bindings::se_portal_group,
+    _: *mut bindings::se_lun,
+) {
+    // SAFETY: By the safety requirements; the portal group stays until this returns.
+    unsafe { Tpg::from_raw(tpg) }.luns_changed();
+}

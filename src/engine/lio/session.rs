@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Sessions (`struct se_session`) and the search for the access control entry that lets an
+//! initiator in. Which names an initiator may go by is decided in [`crate::srp::ident`].
+//!
+//! C source: `drivers/target/target_core_transport.c`, `target_core_tpg.c`.
+
+use core::ptr::NonNull;
+
+use kernel::{
+    error::from_err_ptr,
+    prelude::*,
+    sync::{
+        atomic::{
+            Acquire,
+            Atomic,
+            Full, //
+        },
+        Arc, //
+    }, //
+};
+
+use super::tpg::{
+    Epoch,
+    Tpg, //
+};
+use crate::{
+    bindings,
+    engine::{
+        OpenError,
+        SessionKey,
+        SessionRequest,
+        TargetKey, //
+    },
+    port::Port,
+    srp::ident::{
+        acl_candidates,
+        AclName, //
+    }, //
+};
+
+/// A session with target core: one RDMA channel of an I_T nexus.
+///
+/// Dropping a session that was not closed closes it, which sleeps; so a login that fails half way
+/// needs no special care.
+///
+/// # Invariants
+///
+/// - `sess` was returned by `target_setup_session()` for `tpg`, and is valid until `closed` is set.
+/// - `closed` is set once, by the only caller of `target_remove_session()`.
+pub(crate) struct LioSession {
+    sess: NonNull<bindings::se_session>,
+    tpg: Arc<Tpg>,
+    /// When the portal group let the session in; see [`Tpg::epoch`].
+    epoch: Epoch,
+    /// Name of the access control entry. A copy, because the entry may go before the session.
+    name: AclName,
+    closed: Atomic<bool>,
+}
+
+// SAFETY: A `struct se_session` belongs to no thread; target core's session functions may be called
+// from any process context. All other fields are `Send`.
+unsafe impl Send for LioSession {}
+// SAFETY: The functions called on a shared session synchronise among each other:
+// `target_stop_session()` by `atomic_cmpxchg()`, `target_get_sess_cmd()` by a `percpu_ref`. That the
+// session is not removed meanwhile follows from `closed` and the contract of
+// `Engine::close_session`, see `LioSession::live`.
+unsafe impl Sync for LioSession {}
+
+impl LioSession {
+    /// Opens a session for the first access control entry that matches, in the order of the
+    /// portal groups and, within each, of [`acl_candidates`]. Wraps `target_setup_session()`.
+    ///
+    /// The port's list of portal groups stays locked meanwhile, so that none of them can be
+    /// removed; see [`Tpg`]. Process context, sleeps.
+    ///
+    /// # Errors
+    ///
+    /// `NotAllowed` if no portal group is enabled or none of them has an entry that matches,
+    /// `NoMemory`, or whatever else target core reports.
+    pub(super) fn open(port: &Port, request: &SessionRequest) -> Result<Self, OpenError> {
+        let tpgs = port.engine().lock();
+        for tpg in tpgs.iter() {
+            let epoch = tpg.epoch();
+            if !epoch.is_enabled() {
+                continue;
+            }
+            for name in acl_candidates(
+                request.initiator_port,
+                request.port_gid.map(|gid| gid.halves().1),
+                request.peer,
+            ) {
+                match Self::setup(tpg, epoch, name) {
+                    // Dropping closes the session.
+                    Ok(session) if !session.is_valid() => {}
+                    Ok(session) => return Ok(session),
+                    Err(EACCES) => {}
+                    Err(ENOMEM) => return Err(OpenError::NoMemory),
+                    Err(e) => return Err(OpenError::Other(e)),
+                }
+            }
+        }
+        Err(OpenError::NotAllowed)
+    }
+
+    /// Tries one name. The port's list of portal groups must be locked, with `tpg` in it.
+    ///
+    /// # Errors
+    ///
+    /// `EACCES` if there is no such entry, `ENOMEM`.
+    fn setup(tpg: &Arc<Tpg>, epoch: Epoch, name: AclName) -> Result<Self> {
+        // SAFETY:
+        // - The portal group is registered: it is on its port's list, from which it is removed,
+        //   under the lock the caller holds, before `core_tpg_deregister()`.
+        // - The name is NUL-terminated and only compared (`core_tpg_check_initiator_node_acl()`;
+        //   the demo mode that would keep it does not exist here).
+        // - No tags are asked for, and there is no callback that would use the private pointer.
+        let sess = from_err_ptr(unsafe {
+            bindings::target_setup_session(
+                tpg.as_raw(),
+                0,
+                0,
+                bindings::target_prot_op_TARGET_PROT_NORMAL,
+                name.as_c_str().as_char_ptr(),
+                core::ptr::null_mut(),
+                None,
+            )
+        })?;
+        // INVARIANT: The session is fresh and nobody else removes it: `close_session()` of the
+        // fabric operations only asks the owner of the session to do so.
+        Ok(Self {
+            sess: NonNull::new(sess).ok_or(EINVAL)?,
+            tpg: tpg.clone(),
+            epoch,
+            name,
+            closed: Atomic::new(false),
+        })
+    }
+
+    /// The C session, unless it was closed.
+    ///
+    /// The pointer is valid as long as no [`Self::close`] runs. Users are the other functions of
+    /// this type and command submission; the contract of `Engine::close_session` (called when
+    /// nothing else is done with the session any more) keeps them apart.
+    pub(super) fn live(&self) -> Option<*mut bindings::se_session> {
+        (!self.closed.load(Acquire)).then_some(self.sess.as_ptr())
+    }
+
+    /// Identity of the session: the address of the C session, as `close_session()` gets it.
+    pub(super) fn key(&self) -> SessionKey {
+        SessionKey(self.sess.as_ptr().addr())
+    }
+
+    /// Identity of the portal group.
+    pub(super) fn target(&self) -> TargetKey {
+        self.tpg.key()
+    }
+
+    /// Name of the access control entry that let the session in.
+    pub(super) fn name(&self) -> &CStr {
+        self.name.as_c_str()
+    }
+
+    /// Refuses further commands: `target_init_cmd()` and `target_submit_tmr()` return `-ESHUTDOWN`.
+    /// Wraps `target_stop_session()`. Idempotent. Process context; does not wait for commands.
+    pub(super) fn stop(&self) {
+        if let Some(sess) = self.live() {
+            // SAFETY: The session is valid, see `live()`.
+            unsafe { bindings::target_stop_session(sess) };
+        }
+    }
+
+    /// Whether what let the session in still does: the access control entry is not being removed
+    /// and the portal group was not disabled meanwhile. May be called while both happens.
+    ///
+    /// Entry: `core_tpg_del_initiator_node_acl()` takes it off the list first, then asks for its
+    /// sessions to be closed, then waits until they are gone. Hence either this function or
+    /// `close_session()` of the fabric operations sees the removal, provided the session could be
+    /// found by its key before this function is called. For the portal group the same holds, see
+    /// [`Tpg::set_enabled`].
+    pub(super) fn is_valid(&self) -> bool {
+        let Some(sess) = self.live() else {
+            return false;
+        };
+        // SAFETY: The session is valid, see `live()`. Its reference keeps the access control entry
+        // (`target_put_nacl()` in `transport_free_session()`), whose list head is read with
+        // `READ_ONCE()`.
+        let acl_gone = unsafe { bindings::srpt_session_acl_gone(sess) };
+        !acl_gone && self.tpg.epoch() == self.epoch
+    }
+
+    /// Stops the session, waits until all its commands were freed and ends it. Wraps
+    /// `target_stop_session()`, `target_wait_for_sess_cmds()` and `target_remove_session()`. Only
+    /// the first call has an effect. Process context, sleeps without limit.
+    pub(super) fn close(&self) {
+        if self.closed.xchg(true, Full) {
+            return;
+        }
+        let sess = self.sess.as_ptr();
+        // SAFETY: By the type invariants the session was valid until `closed` was set, which this
+        // thread just did. No command is left after the wait, hence nothing of target core refers
+        // to the session any more when it is removed.
+        unsafe {
+            bindings::target_stop_session(sess);
+            bindings::target_wait_for_sess_cmds(sess);
+            bindings::target_remove_session(sess);
+        }
+    }
+}
+
+impl Drop for LioSession {
+    fn drop(&mut self) {
+        self.close();
+    }
+}

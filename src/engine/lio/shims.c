@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: GPL-2.0
+/* One-line shims over target core's inlines and macros; no logic. */
+#include <linux/module.h>
+#include "shims.h"
+
+struct se_portal_group *srpt_attrib_to_tpg(struct config_item *item)
+{ return attrib_to_tpg(item); }
+bool srpt_session_acl_gone(struct se_session *sess)
+{ return list_empty(&sess->se_node_acl->acl_list); }
+const char *srpt_version(void)
+{ return THIS_MODULE->version; }
+unsigned long srpt_delayed_cmd_lock(struct se_device *dev)
+{ unsigned long flags; spin_lock_irqsave(&dev->delayed_cmd_lock, flags); return flags; }
+void srpt_delayed_cmd_unlock(struct se_device *dev, unsigned long flags)
+{ spin_unlock_irqrestore(&dev->delayed_cmd_lock, flags); }
+bool srpt_delayed_cmd_none(struct se_device *dev)
+{ return list_empty(&dev->delayed_cmd_list); }
+void srpt_delayed_cmd_schedule(struct se_device *dev)
+{ schedule_work(&dev->delayed_cmd_work); }
+void srpt_non_ordered_put(struct se_device *dev)
+{ percpu_ref_put(&dev->non_ordered); }
+void srpt_non_ordered_resurrect(struct se_device *dev)
+{ percpu_ref_resurrect(&dev->non_ordered); }

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Prototypes of the one-line shims over target core's inlines; no logic. */
+#ifndef SRPT_LIO_SHIMS_H
+#define SRPT_LIO_SHIMS_H
+
+#include <target/target_core_base.h>
+#include <target/target_core_fabric.h>
+
+struct se_portal_group *srpt_attrib_to_tpg(struct config_item *item);
+bool srpt_session_acl_gone(struct se_session *sess);
+const char *srpt_version(void);
+unsigned long srpt_delayed_cmd_lock(struct se_device *dev);
+void srpt_delayed_cmd_unlock(struct se_device *dev, unsigned long flags);
+bool srpt_delayed_cmd_none(struct se_device *dev);
+void srpt_delayed_cmd_schedule(struct se_device *dev);
+void srpt_non_ordered_put(struct se_device *dev);
+void srpt_non_ordered_resurrect(struct se_device *dev);
+
+#endif

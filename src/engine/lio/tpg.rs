@@ -1,0 +1,342 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Target ports (`struct se_wwn`) and target portal groups (`struct se_portal_group`, TPG): the
+//! directories `srpt/<port>` and `srpt/<port>/<tpg>`, and which of them let initiators in.
+//!
+//! Target core creates, enables and drops them on behalf of configfs, through the callbacks in
+//! [`super::fabric`]. The files in the directories are in [`super::attrs`].
+//!
+//! C source: `drivers/target/target_core_fabric_configfs.c`, `target_core_tpg.c`.
+
+use kernel::{
+    container_of,
+    error::to_result,
+    new_mutex,
+    prelude::*,
+    sync::{
+        atomic::{
+            Acquire,
+            Atomic,
+            Release, //
+        },
+        lock::mutex::MutexGuard,
+        Arc,
+        Mutex, //
+    },
+    types::Opaque, //
+};
+
+use crate::{
+    bindings,
+    engine::{
+        Aen,
+        TargetDriver,
+        TargetKey, //
+    },
+    port::{
+        ConfiguredPort,
+        Port, //
+    },
+    srp::ident::{
+        AclId,
+        NameBuf, //
+    },
+    target::Srpt, //
+};
+
+/// The tag of every portal group, as in the C driver.
+pub(super) const TPG_TAG: u16 = 1;
+
+/// The name of a port directory: a GUID or a GID, at most 34 characters and a NUL.
+type PortName = NameBuf<40>;
+
+/// The portal groups of one HCA port, whichever name their port directory has.
+#[pin_data]
+pub(crate) struct LioPortData {
+    #[pin]
+    tpgs: Mutex<KVec<Arc<Tpg>>>,
+}
+
+impl LioPortData {
+    /// No portal groups.
+    pub(super) fn new() -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            tpgs <- new_mutex!(KVec::new(), "LioPortData::tpgs"),
+        })
+    }
+
+    /// Locks the list of portal groups, so that none can come, go, or be enabled or disabled.
+    pub(super) fn lock(&self) -> MutexGuard<'_, KVec<Arc<Tpg>>> {
+        self.tpgs.lock()
+    }
+}
+
+/// A target port, `struct se_wwn`: a directory named after an HCA port.
+///
+/// Holds the port object, which outlives its HCA. Two directories may exist per port, one under
+/// each of its names.
+#[pin_data]
+pub(super) struct Wwn {
+    #[pin]
+    wwn: Opaque<bindings::se_wwn>,
+    port: ConfiguredPort,
+    name: PortName,
+}
+
+impl Wwn {
+    /// Creates the target port for the directory `name`; `fabric_make_wwn()`.
+    ///
+    /// Target core owns the result until [`Self::drop_raw`]. Process context, sleeps.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if no HCA port has this name, `ENOMEM`. (Target core reports `EINVAL` for both.)
+    pub(super) fn make(name: &CStr) -> Result<*mut bindings::se_wwn> {
+        let name = name.to_str().map_err(|_| EINVAL)?;
+        let port = Srpt::find_port(name).ok_or(EINVAL)?;
+        let name = PortName::from_display(name).map_err(|_| EINVAL)?;
+        let wwn = KBox::pin_init(
+            try_pin_init!(Self {
+                wwn <- zeroed(),
+                port,
+                name,
+            }),
+            GFP_KERNEL,
+        )?;
+        // SAFETY: Target core does not move the object.
+        let wwn = KBox::into_raw(unsafe { Pin::into_inner_unchecked(wwn) });
+        // SAFETY: `wwn` is valid, it is a box we just gave up.
+        Ok(unsafe { (*wwn).wwn.get() })
+    }
+
+    /// The target port around a `struct se_wwn`.
+    ///
+    /// # Safety
+    ///
+    /// `wwn` must come from [`Self::make`] and not be dropped for `'a`.
+    pub(super) unsafe fn from_raw<'a>(wwn: *mut bindings::se_wwn) -> &'a Self {
+        // SAFETY: By the safety requirements, `wwn` is the field of a `Wwn` that is alive and of
+        // which only shared references exist.
+        unsafe { &*container_of!(wwn.cast::<Opaque<bindings::se_wwn>>(), Self, wwn) }
+    }
+
+    /// Frees a target port; `fabric_drop_wwn()`. Process context.
+    ///
+    /// # Safety
+    ///
+    /// `wwn` must come from [`Self::make`], and must not be used afterwards.
+    pub(super) unsafe fn drop_raw(wwn: *mut bindings::se_wwn) {
+        // SAFETY: By the safety requirements, this is the box that `make()` gave up.
+        drop(unsafe {
+            KBox::from_raw(container_of!(
+                wwn.cast::<Opaque<bindings::se_wwn>>(),
+                Self,
+                wwn
+            ))
+        });
+    }
+}
+
+/// How often a portal group was enabled and disabled. Odd while it is enabled.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Epoch(u32);
+
+impl Epoch {
+    /// Whether the portal group was enabled at that time.
+    pub(super) fn is_enabled(self) -> bool {
+        self.0 % 2 == 1
+    }
+
+    /// The epoch after this one. Wrapping around keeps the meaning of the lowest bit.
+    fn next(self) -> Self {
+        Self(self.0.wrapping_add(1))
+    }
+}
+
+/// A target portal group, `struct se_portal_group`.
+///
+/// # Lifetime
+///
+/// Target core owns one reference from [`Self::make`] to [`Self::drop_raw`]; the port's list and
+/// the sessions have their own, which keep the memory only. The C object is registered while the
+/// portal group is on its port's list:
+///
+/// - Logins use it with the list locked. [`Self::drop_raw`] takes it off the list before it
+///   deregisters it, so no login is inside then, and none can start. Logins are bounded (they
+///   allocate and compare names), hence so is the wait.
+/// - A session keeps its access control entry, and configfs does not drop a portal group before
+///   its access control entries are gone.
+///
+/// # Invariants
+///
+/// `epoch` changes only with the port's list locked.
+#[pin_data]
+pub(super) struct Tpg {
+    #[pin]
+    tpg: Opaque<bindings::se_portal_group>,
+    port: Arc<Port>,
+    /// Name of the port directory, not of this directory.
+    wwn_name: PortName,
+    epoch: Atomic<u32>,
+}
+
+// SAFETY: A `struct se_portal_group` belongs to no thread; target core's functions on it take its
+// locks. All other fields are `Send`.
+unsafe impl Send for Tpg {}
+// SAFETY: Of the C object, only its address is used through a shared reference here, and what target
+// core does with it is synchronised by its own locks. All other fields are `Sync`.
+unsafe impl Sync for Tpg {}
+
+impl Tpg {
+    /// Creates a portal group, disabled; `fabric_make_tpg()`. Wraps `core_tpg_register()`.
+    ///
+    /// Target core owns the result until [`Self::drop_raw`]. Process context, sleeps.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, or what target core reports.
+    pub(super) fn make(wwn: &Wwn) -> Result<*mut bindings::se_portal_group> {
+        let tpg = Arc::pin_init(
+            try_pin_init!(Self {
+                tpg <- zeroed(),
+                port: wwn.port.port().clone(),
+                wwn_name: wwn.name,
+                epoch: Atomic::new(0),
+            }),
+            GFP_KERNEL,
+        )?;
+        let raw = tpg.as_raw();
+        // CAST: 4; the parameter is an `int` because internal portal groups have negative values.
+        let proto = bindings::scsi_protocol_SCSI_PROTOCOL_SRP as c_int;
+        // SAFETY: `wwn` was made by `Wwn::make` and completed by target core, which sets `wwn_tf`
+        // in `target_fabric_make_wwn()`; its directory exists. The portal group is all zeroes, as
+        // `kzalloc()` would give it, and stays in place until `core_tpg_deregister()`.
+        to_result(unsafe { bindings::core_tpg_register(wwn.wwn.get(), raw, proto) })?;
+        if let Err(e) = tpg.port.engine().lock().push(tpg.clone(), GFP_KERNEL) {
+            // SAFETY: Registered just above and known to nobody else.
+            unsafe { bindings::core_tpg_deregister(raw) };
+            return Err(e.into());
+        }
+        let _ = Arc::into_raw(tpg);
+        Ok(raw)
+    }
+
+    /// The portal group around a `struct se_portal_group`.
+    ///
+    /// # Safety
+    ///
+    /// `tpg` must come from [`Self::make`], or be its argument to `core_tpg_register()`, and not
+    /// be dropped for `'a`.
+    pub(super) unsafe fn from_raw<'a>(tpg: *mut bindings::se_portal_group) -> &'a Self {
+        // SAFETY: By the safety requirements, `tpg` is the field of a `Tpg` that is alive and of
+        // which only shared references exist.
+        unsafe { &*container_of!(tpg.cast::<Opaque<bindings::se_portal_group>>(), Self, tpg) }
+    }
+
+    /// Ends a portal group; `fabric_drop_tpg()`. Wraps `core_tpg_deregister()`.
+    ///
+    /// Process context; sleeps until no login is inside. Other portal groups of the port, and
+    /// their sessions, are not affected.
+    ///
+    /// # Safety
+    ///
+    /// `tpg` must come from [`Self::make`], and must not be used afterwards.
+    pub(super) unsafe fn drop_raw(tpg: *mut bindings::se_portal_group) {
+        // SAFETY: By the safety requirements, this is the reference `make()` gave to target core.
+        let this = unsafe {
+            Arc::from_raw(container_of!(
+                tpg.cast::<Opaque<bindings::se_portal_group>>(),
+                Self,
+                tpg
+            ))
+        };
+        {
+            let mut tpgs = this.port.engine().lock();
+            tpgs.retain(|other| !Arc::ptr_eq(other, &this));
+            this.publish(&tpgs);
+        }
+        // SAFETY: Registered in `make()`. No login is inside, see the type's documentation, and
+        // configfs has dropped the access control entries before, which implies that there is no
+        // session.
+        unsafe { bindings::core_tpg_deregister(tpg) };
+    }
+
+    /// The C object.
+    pub(super) fn as_raw(&self) -> *mut bindings::se_portal_group {
+        self.tpg.get()
+    }
+
+    /// Identity of the portal group.
+    pub(super) fn key(&self) -> TargetKey {
+        TargetKey(self.as_raw().addr())
+    }
+
+    /// The HCA port.
+    pub(super) fn port(&self) -> &Port {
+        &self.port
+    }
+
+    /// The name under which the port directory was created; valid as long as `self`.
+    pub(super) fn wwn_name(&self) -> *const c_char {
+        self.wwn_name.as_c_str().as_char_ptr()
+    }
+
+    /// How often the portal group was enabled and disabled, and so whether it is enabled.
+    pub(super) fn epoch(&self) -> Epoch {
+        Epoch(self.epoch.load(Acquire))
+    }
+
+    /// Enables or disables the portal group; `fabric_enable_tpg()`.
+    ///
+    /// The port lets initiators in while any of its portal groups does. Disabling ends the
+    /// sessions of this portal group and no others, without waiting for it. Every session that
+    /// was let in before is either found by `close_target_sessions()` or sees the new epoch in
+    /// `LioSession::is_valid`, because the epoch is changed first. Process context, sleeps.
+    pub(super) fn set_enabled(&self, on: bool) {
+        {
+            let tpgs = self.port.engine().lock();
+            let epoch = self.epoch();
+            if epoch.is_enabled() != on {
+                // INVARIANT: The port's list is locked.
+                self.epoch.store(epoch.next().0, Release);
+            }
+            self.publish(&tpgs);
+        }
+        if !on {
+            Srpt::close_target_sessions(&self.port, self.key());
+        }
+    }
+
+    /// Logical units come or go: initiators are told. Process context; does not wait.
+    pub(super) fn luns_changed(&self) {
+        Srpt::report_aen(&self.port, self.key(), Aen::LunsChanged);
+    }
+
+    /// Tells the port whether any of its portal groups is enabled. `tpgs` is its locked list.
+    fn publish(&self, tpgs: &[Arc<Self>]) {
+        self.port
+            .set_enabled(tpgs.iter().any(|tpg| tpg.epoch().is_enabled()));
+    }
+}
+
+/// Decides whether `name` may be the name of an access control entry; `fabric_init_nodeacl()`.
+///
+/// # Errors
+///
+/// `EINVAL` if no initiator can have this name: not a GUID, port identifier or network address, or
+/// something follows it.
+pub(super) fn check_acl_name(name: &CStr) -> Result {
+    name.to_str()
+        .ok()
+        .and_then(|name| AclId::parse(name).ok())
+        .map(|_| ())
+        .ok_or(EINVAL)
+}
+
+/// A C object that is all zeroes, as target core expects the objects it is given.
+fn zeroed<T>() -> impl PinInit<Opaque<T>> {
+    Opaque::ffi_init(|slot: *mut T| {
+        // SAFETY: `slot` is valid for a write of a `T`. An `Opaque` may hold any bytes.
+        unsafe { slot.write_bytes(0, 1) }
+    })
+}

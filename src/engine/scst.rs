@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! SCST, the generic SCSI target subsystem, as storage engine.
+//!
+//! This file implements [`Engine`] by delegation. The rest is divided by the C object that is
+//! wrapped:
+//!
+//! - [`template`]: `struct scst_tgt_template`, the callbacks SCST makes, and the registration;
+//! - [`target`]: `struct scst_tgt`, one per HCA port, the directories below
+//!   `/sys/kernel/scst_tgt/targets/ib_srpt`, and who is enabled;
+//! - [`attrs`]: the files in these directories that are not SCST's own;
+//! - [`vectors`]: the completion vectors of a target;
+//! - [`session`]: `struct scst_session`;
+//! - [`cmd`]: `struct scst_cmd` and `struct scst_mgmt_cmd`, their life cycles;
+//! - [`params`]: the module parameters that come with this engine.
+//!
+//! Names, attributes, parameters and defaults are those of SCST's own SRP target, because
+//! `/etc/scst.conf` and `scstadmin` depend on them. Who may see which LUN is decided by SCST, by
+//! the name of the session. Nothing here knows the SRP protocol or verbs.
+//!
+//! C header: `scst/include/scst.h` in the SCST tree that the module is built with (`SCST_DIR`).
+//!
+//! # Context
+//!
+//! SCST calls for data and responses in threads only, because the template does not say that they
+//! may be called elsewhere (`rdy_to_xfer_atomic`, `xmit_response_atomic`), and everything is
+//! submitted and completed in process context. One callback may come in any context:
+//! `on_free_cmd`, which [`cmd`] moves to a work queue then.
+
+mod attrs;
+mod cmd;
+mod params;
+mod session;
+mod target;
+mod template;
+mod vectors;
+
+use kernel::{
+    prelude::*,
+    sync::{
+        Arc,
+        ArcBorrow, //
+    }, //
+};
+
+use super::{
+    DoneContext,
+    Engine,
+    OpenError,
+    RxCmd,
+    RxDataStatus,
+    RxError,
+    RxMgmt,
+    SessionKey,
+    SessionRequest,
+    TargetKey,
+    TmResult, //
+};
+use crate::{
+    bindings,
+    command::Command,
+    port::{
+        Port,
+        PortAttr, //
+    },
+    rdma::{
+        device::Device,
+        sg::SgList, //
+    },
+    srp::{
+        dm::ControllerName,
+        rsp::Residual, //
+    }, //
+};
+
+/// The storage engine SCST.
+pub(crate) struct Scst;
+
+/// Service ids with this byte set may be of the range that the IB/CM assigns itself
+/// (`IB_SERVICE_ID_AGN_MASK` in `include/rdma/ib_cm.h`).
+const SERVICE_ID_AGN_MASK: u64 = 0xff00_0000_0000_0000;
+
+impl Engine for Scst {
+    type Registration = template::Registration;
+    type PortData = target::ScstPortData;
+    type Session = session::ScstSession;
+    type Cmd = cmd::ScstCmd;
+
+    /// As SCST's own SRP target, which leaves the highest byte out.
+    fn service_guid(node_guid: u64) -> u64 {
+        node_guid & !SERVICE_ID_AGN_MASK
+    }
+
+    fn init() {
+        template::init();
+    }
+
+    fn register() -> Result<template::Registration> {
+        template::Registration::new()
+    }
+
+    fn port_added(port: &Arc<Port>, device: &Device, number: u32) {
+        target::add(port, device, number);
+    }
+
+    fn port_removed(port: &Port) {
+        target::remove(port);
+    }
+
+    fn attr(attr: PortAttr) -> Option<u32> {
+        Some(params::attr(attr))
+    }
+
+    fn max_commands() -> u32 {
+        // SAFETY: Without a session this looks at the devices, with SCST's mutex held; callers may
+        // sleep.
+        let most = unsafe { bindings::scst_get_max_lun_commands(core::ptr::null_mut(), 0) };
+        u32::try_from(most).unwrap_or(0)
+    }
+
+    fn completion_vector(port: &Port) -> Option<u32> {
+        target::completion_vector(port)
+    }
+
+    fn controller_name(port: &Port) -> ControllerName {
+        port.engine().controller_name()
+    }
+
+    fn new_port_data() -> impl PinInit<target::ScstPortData, Error> {
+        target::ScstPortData::new()
+    }
+
+    fn new_cmd() -> impl PinInit<cmd::ScstCmd, Error> {
+        cmd::ScstCmd::new()
+    }
+
+    fn open_session(
+        port: &Port,
+        request: &SessionRequest,
+    ) -> Result<session::ScstSession, OpenError> {
+        session::ScstSession::open(port, request)
+    }
+
+    fn session_key(session: &session::ScstSession) -> SessionKey {
+        session.key()
+    }
+
+    fn session_target(session: &session::ScstSession) -> TargetKey {
+        session.target()
+    }
+
+    fn session_name(session: &session::ScstSession) -> &CStr {
+        session.name()
+    }
+
+    fn stop_session(session: &session::ScstSession) {
+        session.stop();
+    }
+
+    fn session_valid(session: &session::ScstSession) -> bool {
+        session.is_valid()
+    }
+
+    fn close_session(session: &session::ScstSession) {
+        session.close();
+    }
+
+    fn rx_cmd(
+        cmd: Arc<Command>,
+        session: &session::ScstSession,
+        rx: &RxCmd<'_>,
+    ) -> Result<(), (RxError, Arc<Command>)> {
+        cmd::submit(cmd, session, rx)
+    }
+
+    fn rx_data(cmd: ArcBorrow<'_, Command>, status: RxDataStatus) {
+        cmd.engine.data_arrived(status);
+    }
+
+    fn tgt_cmd_done(cmd: ArcBorrow<'_, Command>, context: DoneContext) {
+        cmd::done(cmd, context);
+    }
+
+    fn rx_mgmt_fn(
+        cmd: Arc<Command>,
+        session: &session::ScstSession,
+        rx: &RxMgmt,
+    ) -> Result<(), (RxError, Arc<Command>)> {
+        cmd::submit_tmf(cmd, session, rx)
+    }
+
+    fn data(cmd: &Command) -> SgList<'_> {
+        cmd.engine.data()
+    }
+
+    fn status(cmd: &Command) -> u8 {
+        cmd.engine.status()
+    }
+
+    fn sense(cmd: &Command) -> &[u8] {
+        cmd.engine.sense()
+    }
+
+    fn residual(cmd: &Command) -> Residual {
+        cmd.engine.residual()
+    }
+
+    fn tm_result(cmd: &Command) -> TmResult {
+        cmd.engine.tm_result()
+    }
+}

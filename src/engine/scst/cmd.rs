@@ -1,0 +1,663 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Commands (`struct scst_cmd`) and task management functions (`struct scst_mgmt_cmd`): submission,
+//! the callbacks SCST makes for them, and which completion is owed. What a command does on the wire
+//! is in [`crate::command`].
+//!
+//! C source: `scst/src/scst_targ.c`, `scst_lib.c`.
+//!
+//! # Ownership
+//!
+//! A submitted command is owned by SCST: [`submit`] gives up an `Arc<Command>`, and [`reclaim`], the
+//! last thing that happens, takes it back. In between:
+//!
+//! | callback | returned | owed |
+//! |---|---|---|
+//! | `rdy_to_xfer()` | `SCST_TGT_RES_SUCCESS` | one `scst_rx_data()` |
+//! | | `SCST_TGT_RES_QUEUE_FULL` | nothing; it is called again |
+//! | | `SCST_TGT_RES_FATAL_ERROR` | nothing; CHECK CONDITION through `xmit_response()` |
+//! | `xmit_response()` | `SCST_TGT_RES_SUCCESS` | one `scst_tgt_cmd_done()` |
+//! | | `SCST_TGT_RES_QUEUE_FULL` | nothing; it is called again |
+//! | | `SCST_TGT_RES_FATAL_ERROR` | nothing; the initiator gets no response |
+//! | `task_mgmt_fn_done()` | | the command is ours again, and given back once it was answered |
+//!
+//! A response that cannot be sent with its data is sent without, with CHECK CONDITION, so that the
+//! last resort of `xmit_response()` is for responses that cannot be sent at all.
+
+use core::{
+    cell::UnsafeCell,
+    ptr, //
+};
+
+use kernel::{
+    container_of,
+    new_work,
+    prelude::*,
+    sync::{
+        atomic::{
+            Acquire,
+            Atomic,
+            Full,
+            Relaxed,
+            Release, //
+        },
+        Arc,
+        ArcBorrow, //
+    },
+    types::Opaque,
+    workqueue::{
+        HasWork,
+        Work,
+        WorkItem, //
+    }, //
+};
+
+use super::session::{
+    ScstSession,
+    Shared, //
+};
+use crate::{
+    bindings,
+    command::Command,
+    engine::{
+        Delivery,
+        Direction,
+        DoneContext,
+        RxCmd,
+        RxDataStatus,
+        RxError,
+        RxMgmt,
+        TargetDriver,
+        TmResult, //
+    },
+    rdma::sg::SgList,
+    srp::{
+        cmd::TaskAttr,
+        ident::Lun,
+        rsp::Residual,
+        tmf::TmFunction, //
+    },
+    target::Srpt, //
+};
+
+/// Identifies the work item of a [`Command`] that gives it back.
+const GIVE_BACK: u64 = 0x5343_5354;
+
+/// Length of a CDB, at most: 16 bytes and those of variable length.
+const MAX_CDB: usize = 260;
+
+/// Bytes of a LUN.
+const LUN_SIZE: c_int = 8;
+
+/// Results of the callbacks.
+// CAST: 0.
+const SUCCESS: c_int = bindings::SCST_TGT_RES_SUCCESS as c_int;
+const QUEUE_FULL: c_int = bindings::SCST_TGT_RES_QUEUE_FULL;
+const FATAL_ERROR: c_int = bindings::SCST_TGT_RES_FATAL_ERROR;
+
+/// Where SCST goes on: in a thread of its own, ...
+const THREAD: bindings::scst_exec_context = bindings::scst_exec_context_SCST_CONTEXT_THREAD;
+/// ... here, where one may sleep, ...
+const DIRECT: bindings::scst_exec_context = bindings::scst_exec_context_SCST_CONTEXT_DIRECT;
+/// ... or where it was when it called `xmit_response()`.
+const SAME: bindings::scst_exec_context = bindings::scst_exec_context_SCST_CONTEXT_SAME;
+
+/// Where a command is. Every completion is checked against it, so that one that is not owed is
+/// refused.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+enum Phase {
+    /// Not submitted.
+    Idle = 0,
+    /// SCST has it.
+    Core = 1,
+    /// Data of a write is being fetched: one `scst_rx_data()` is owed.
+    Fetching = 2,
+    /// A response is being sent: one `scst_tgt_cmd_done()` is owed.
+    Answering = 3,
+    /// Data of a read and a response are being sent: one `scst_tgt_cmd_done()` is owed.
+    Sending = 4,
+    /// Completed; waiting for SCST to let go of it.
+    Done = 5,
+    /// A task management function that SCST has.
+    Mgmt = 6,
+    /// A task management function that is being answered: it is to be given back once.
+    MgmtAnswering = 7,
+}
+
+/// The part of a [`Command`] that belongs to SCST.
+///
+/// # Who writes what
+///
+/// - `raw`: [`submit`] while SCST does not know the command; from then on SCST. Shims read it inside
+///   the callbacks and, for the data buffer, until the completion; SCST does not change what they
+///   read then.
+/// - `session`: whoever submits the command, and whoever gives it back; SCST has it in between.
+/// - `phase`: whoever handles the command; changes of owner are atomic.
+#[pin_data]
+pub(crate) struct ScstCmd {
+    #[pin]
+    raw: Opaque<bindings::scst_cmd>,
+    phase: Atomic<u32>,
+    /// What a task management function has come to.
+    tm_status: Atomic<i32>,
+    /// The session the command was submitted in, which it keeps from ending completely.
+    session: UnsafeCell<Option<Arc<Shared>>>,
+    #[pin]
+    give_back: Work<Command, GIVE_BACK>,
+}
+
+// SAFETY: A `struct scst_cmd` belongs to no thread: SCST passes it between threads.
+unsafe impl Send for ScstCmd {}
+// SAFETY: `phase` and `tm_status` are atomic. `raw` and `session` are written by their owner only,
+// see the type's documentation; ownership is handed over with `phase` (release and acquire) or by
+// SCST.
+unsafe impl Sync for ScstCmd {}
+
+impl ScstCmd {
+    /// A command that was not submitted.
+    pub(super) fn new() -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            raw <- Opaque::ffi_init(|slot: *mut bindings::scst_cmd| {
+                // SAFETY: `slot` is valid for a write, and an `Opaque` may hold any bytes.
+                unsafe { slot.write_bytes(0, 1) }
+            }),
+            phase: Atomic::new(Phase::Idle as u32),
+            tm_status: Atomic::new(0),
+            session: UnsafeCell::new(None),
+            give_back <- new_work!("ScstCmd::give_back"),
+        })
+    }
+
+    /// Changes the phase, if it is `from`. Says whether it was.
+    fn change(&self, from: Phase, to: Phase) -> bool {
+        self.phase.cmpxchg(from as u32, to as u32, Full).is_ok()
+    }
+
+    /// Sets the phase; for whoever handles the command.
+    fn set(&self, phase: Phase) {
+        self.phase.store(phase as u32, Release);
+    }
+
+    /// Whether the command is in this phase.
+    fn is(&self, phase: Phase) -> bool {
+        self.phase.load(Acquire) == phase as u32
+    }
+
+    /// Makes a free command ready to be submitted. `false` if it is in use.
+    fn prepare(&self, phase: Phase, session: Arc<Shared>) -> bool {
+        if !self.change(Phase::Idle, phase) {
+            pr_err!("command submitted twice\n");
+            session.given_back();
+            return false;
+        }
+        // SAFETY: Idle until now, so SCST does not know the command, and the change of phase above
+        // made it ours. Any bytes are allowed in the C command.
+        unsafe {
+            self.raw.get().write_bytes(0, 1);
+            *self.session.get() = Some(session);
+        }
+        true
+    }
+
+    /// Ends a use of the command. The caller owns it.
+    fn retire(&self) -> Option<Arc<Shared>> {
+        // SAFETY: The caller owns the command.
+        let session = unsafe { (*self.session.get()).take() };
+        self.set(Phase::Idle);
+        session
+    }
+
+    /// Takes back a command that SCST did not accept and does not know.
+    fn withdraw(&self) {
+        if let Some(session) = self.retire() {
+            session.given_back();
+        }
+    }
+
+    /// `rdy_to_xfer()`: has data fetched. Returns what the callback is to return.
+    ///
+    /// Takes a reference of its own, because with the data's arrival the command may be executed,
+    /// answered and given back on another CPU before the target returns from its function.
+    pub(super) fn fetch(cmd: Arc<Command>) -> c_int {
+        let this = &cmd.engine;
+        this.set(Phase::Fetching);
+        this.outcome(Srpt::rdy_to_xfer(cmd.as_arc_borrow()))
+    }
+
+    /// `xmit_response()`: has data and response sent. Returns what the callback is to return. Takes
+    /// a reference of its own for the same reason.
+    pub(super) fn answer(cmd: Arc<Command>) -> c_int {
+        let this = &cmd.engine;
+        let raw = this.raw.get();
+        // SAFETY: SCST has handed the command to `xmit_response()`.
+        if unsafe { bindings::srpt_scst_aborted_on_xmit(raw) } {
+            Srpt::on_abort_cmd(cmd.as_arc_borrow());
+            this.set(Phase::Done);
+            // SAFETY: As above. The one completion that is owed; the phase says that it is.
+            unsafe {
+                // CAST: A small negative number.
+                bindings::srpt_scst_set_delivery(raw, bindings::SCST_CMD_DELIVERY_ABORTED);
+                bindings::scst_tgt_cmd_done(raw, SAME);
+            }
+            return SUCCESS;
+        }
+        // SAFETY: As above.
+        let reads = unsafe {
+            // CAST: 2.
+            bindings::srpt_scst_direction(raw)
+                == bindings::scst_data_direction_SCST_DATA_READ as c_int
+                && bindings::srpt_scst_read_len(raw) > 0
+        };
+        if reads {
+            match Self::transmit(&cmd, Phase::Sending) {
+                FATAL_ERROR => {
+                    // SAFETY: As above; SCST does the same after a fatal error, but then without a
+                    // response.
+                    unsafe { bindings::srpt_scst_set_hw_error(raw) };
+                }
+                other => return other,
+            }
+        }
+        Self::transmit(&cmd, Phase::Answering)
+    }
+
+    /// One attempt to send a response.
+    fn transmit(cmd: &Arc<Command>, phase: Phase) -> c_int {
+        let this = &cmd.engine;
+        this.set(phase);
+        this.outcome(Srpt::xmit_response(cmd.as_arc_borrow()))
+    }
+
+    /// What a callback is to return. Unless the target accepted, SCST has the command again; if it
+    /// did, the command may be gone: it is not used then.
+    fn outcome(&self, delivery: Delivery) -> c_int {
+        let result = match delivery {
+            Delivery::Success => return SUCCESS,
+            Delivery::QueueFull => QUEUE_FULL,
+            Delivery::FatalError => FATAL_ERROR,
+        };
+        self.set(Phase::Core);
+        result
+    }
+
+    /// `on_hw_pending_cmd_timeout()`: a transfer takes too long. The buffer may still be in use by
+    /// the HCA, so nothing is completed here: its completion is brought about. May sleep.
+    pub(super) fn timed_out(cmd: ArcBorrow<'_, Command>) {
+        let this = &cmd.engine;
+        if this.is(Phase::Fetching) || this.is(Phase::Answering) || this.is(Phase::Sending) {
+            Srpt::on_hw_timeout(cmd);
+        }
+    }
+
+    /// `on_free_cmd()`: SCST has let go of the command. Any context.
+    pub(super) fn freed(cmd: Arc<Command>) {
+        // SAFETY: The shim asks for the context of the caller.
+        if unsafe { bindings::srpt_scst_may_sleep() } {
+            return give_back(cmd);
+        }
+        // SAFETY: SCST has handed the command back, so it is ours.
+        let session = unsafe { (*cmd.engine.session.get()).clone() };
+        let queued = match session {
+            Some(session) => session
+                .queue()
+                .as_queue()
+                .enqueue::<_, GIVE_BACK>(cmd)
+                .is_ok(),
+            None => false,
+        };
+        if !queued {
+            // Cannot happen: a submitted command has a session, and is given back once.
+            pr_err!("a command is lost\n");
+        }
+    }
+
+    /// The data asked for by [`TargetDriver::rdy_to_xfer`] arrived, or did not. Process context.
+    pub(super) fn data_arrived(&self, status: RxDataStatus) {
+        if !self.change(Phase::Fetching, Phase::Core) {
+            pr_err!("data nobody asked for\n");
+            return;
+        }
+        // CAST: 0 and 1.
+        let status = match status {
+            RxDataStatus::Success => bindings::SCST_RX_STATUS_SUCCESS as c_int,
+            RxDataStatus::Error => bindings::SCST_RX_STATUS_ERROR as c_int,
+        };
+        // SAFETY: `rdy_to_xfer()` asked for it, and the phase says that this is the first answer.
+        unsafe { bindings::scst_rx_data(self.raw.get(), status, THREAD) };
+    }
+
+    /// The data buffer: where to put the data of a write while it is being fetched, where to find
+    /// the data of a read until the response is acknowledged, otherwise empty.
+    ///
+    /// Its length is what SCST made of the announced length and the CDB.
+    pub(super) fn data(&self) -> SgList<'_> {
+        let raw = self.raw.get();
+        let (sg, nents, len) = if self.is(Phase::Fetching) {
+            let (mut sg, mut nents) = (ptr::null_mut(), 0);
+            // SAFETY: SCST has handed the command to `rdy_to_xfer()`; the pointers are to locals.
+            let len = unsafe { bindings::srpt_scst_write_fields(raw, &mut sg, &mut nents) };
+            (sg, nents, len)
+        } else if self.is(Phase::Sending) {
+            // SAFETY: SCST has handed the command to `xmit_response()`, and it was not completed.
+            unsafe {
+                (
+                    bindings::srpt_scst_sg(raw),
+                    bindings::srpt_scst_sg_cnt(raw),
+                    bindings::srpt_scst_read_len(raw),
+                )
+            }
+        } else {
+            return SgList::empty();
+        };
+        let (Ok(nents), Ok(len)) = (u32::try_from(nents), usize::try_from(len)) else {
+            return SgList::empty();
+        };
+        if sg.is_null() || nents == 0 || len == 0 {
+            return SgList::empty();
+        }
+        // SAFETY: SCST or the device handler allocated the list with room for that many bytes
+        // (`scst_prepare_space()`, `scst_adjust_sg()`), and frees it when the command was completed.
+        unsafe { SgList::from_raw(sg, nents, len) }
+    }
+
+    /// SCSI status, inside `xmit_response()`.
+    pub(super) fn status(&self) -> u8 {
+        // SAFETY: SCST has handed the command to `xmit_response()`.
+        unsafe { bindings::srpt_scst_status(self.raw.get()) }
+    }
+
+    /// Sense data, inside `xmit_response()`; empty if there is none.
+    pub(super) fn sense(&self) -> &[u8] {
+        // SAFETY: SCST has handed the command to `xmit_response()`.
+        let (sense, len) = unsafe {
+            (
+                bindings::srpt_scst_sense(self.raw.get()),
+                bindings::srpt_scst_sense_len(self.raw.get()),
+            )
+        };
+        match usize::try_from(len) {
+            // SAFETY: That many bytes of the buffer are valid. SCST neither changes nor frees them
+            // before the command was completed.
+            Ok(len) if !sense.is_null() => unsafe { core::slice::from_raw_parts(sense, len) },
+            _ => &[],
+        }
+    }
+
+    /// Residual, inside `xmit_response()`.
+    pub(super) fn residual(&self) -> Residual {
+        let mut count = 0;
+        // SAFETY: SCST has handed the command to `xmit_response()`; the pointer is to a local.
+        let some = unsafe { bindings::srpt_scst_resid(self.raw.get(), &mut count) };
+        match count {
+            _ if !some => Residual::None,
+            0 => Residual::None,
+            1.. => Residual::Under(count.unsigned_abs()),
+            _ => Residual::Over(count.unsigned_abs()),
+        }
+    }
+
+    /// Result of a task management function, inside `task_mgmt_fn_done()`.
+    pub(super) fn tm_result(&self) -> TmResult {
+        const COMPLETE: c_int = bindings::SCST_MGMT_STATUS_SUCCESS as c_int;
+        match self.tm_status.load(Relaxed) {
+            COMPLETE => TmResult::Complete,
+            bindings::SCST_MGMT_STATUS_TASK_NOT_EXIST => TmResult::TaskDoesNotExist,
+            bindings::SCST_MGMT_STATUS_LUN_NOT_EXIST => TmResult::LunDoesNotExist,
+            bindings::SCST_MGMT_STATUS_FN_NOT_SUPPORTED => TmResult::NotSupported,
+            // With this SCST means that it could not do it.
+            bindings::SCST_MGMT_STATUS_REJECTED => TmResult::Failed,
+            _ => TmResult::Failed,
+        }
+    }
+}
+
+/// The command around a `struct scst_cmd`.
+///
+/// # Safety
+///
+/// `raw` must be part of a command that exists for `'a`: that was submitted and not reclaimed, or
+/// that somebody else keeps.
+pub(super) unsafe fn borrow<'a>(raw: *mut bindings::scst_cmd) -> ArcBorrow<'a, Command> {
+    // SAFETY: By the safety requirements, `raw` is that field of a `Command` whose `Arc` was turned
+    // into a pointer by `submit()`, and exists.
+    unsafe {
+        ArcBorrow::from_raw(container_of!(
+            raw.cast::<Opaque<bindings::scst_cmd>>(),
+            Command,
+            engine.raw
+        ))
+    }
+}
+
+/// Takes back a submitted command; `on_free_cmd()`.
+///
+/// # Safety
+///
+/// `raw` must be part of a submitted command that SCST does not use any more. To be called once per
+/// submission.
+pub(super) unsafe fn reclaim(raw: *mut bindings::scst_cmd) -> Arc<Command> {
+    // SAFETY: By the safety requirements, this is the reference that `submit()` gave up.
+    unsafe {
+        Arc::from_raw(container_of!(
+            raw.cast::<Opaque<bindings::scst_cmd>>(),
+            Command,
+            engine.raw
+        ))
+    }
+}
+
+/// Gives a command back to the target. Process context, may sleep.
+fn give_back(cmd: Arc<Command>) {
+    let session = cmd.engine.retire();
+    Srpt::on_free_cmd(cmd);
+    if let Some(session) = session {
+        // Last: now the session may end, and with it what the command used.
+        session.given_back();
+    }
+}
+
+/// The target is done with the response. Process context.
+pub(super) fn done(cmd: ArcBorrow<'_, Command>, context: DoneContext) {
+    let this = &cmd.engine;
+    if this.change(Phase::MgmtAnswering, Phase::Done) {
+        // SAFETY: `submit_tmf()` gave this reference up; `tmf_done()` was called, so SCST does not
+        // use it any more, and the change of phase says that this is the first completion since.
+        give_back(unsafe { Arc::from_raw(ptr::from_ref::<Command>(&cmd)) });
+        return;
+    }
+    if !this.change(Phase::Answering, Phase::Done) && !this.change(Phase::Sending, Phase::Done) {
+        pr_err!("completion of a response that was not asked for\n");
+        return;
+    }
+    let raw = this.raw.get();
+    // SAFETY: `xmit_response()` asked for it, and the change of phase says that this is the first
+    // completion since. Nothing of the command is used afterwards.
+    unsafe {
+        match context {
+            DoneContext::Completion => bindings::scst_tgt_cmd_done(raw, DIRECT),
+            DoneContext::Lost => {
+                bindings::srpt_scst_set_delivery(raw, bindings::SCST_CMD_DELIVERY_FAILED);
+                bindings::scst_tgt_cmd_done(raw, DIRECT);
+            }
+            DoneContext::Same => {
+                bindings::srpt_scst_set_delivery(raw, bindings::SCST_CMD_DELIVERY_FAILED);
+                bindings::scst_tgt_cmd_done(raw, SAME);
+            }
+        }
+    }
+}
+
+/// Submits a command. Wraps `scst_rx_cmd_prealloced()` and `scst_cmd_init_done()`. Process context,
+/// may sleep; the command may be executed, answered and given back before this returns.
+///
+/// # Errors
+///
+/// With the command, of which SCST then knows nothing: `InvalidCdb` if it is cut off or too long,
+/// `ShuttingDown` if the session was stopped, `NoMemory`. All other failures are answered by SCST.
+pub(super) fn submit(
+    cmd: Arc<Command>,
+    session: &ScstSession,
+    rx: &RxCmd<'_>,
+) -> Result<(), (RxError, Arc<Command>)> {
+    let Some(cdb) = rx.complete_cdb(MAX_CDB) else {
+        return Err((RxError::InvalidCdb, cmd));
+    };
+    let Some(submission) = session.begin() else {
+        return Err((RxError::ShuttingDown, cmd));
+    };
+    let (Ok(cdb_len), Ok(len)) = (c_uint::try_from(cdb.len()), c_int::try_from(rx.data_len)) else {
+        return Err((RxError::InvalidCdb, cmd));
+    };
+    let Some(shared) = submission.submitted() else {
+        return Err((RxError::ShuttingDown, cmd));
+    };
+    if !cmd.engine.prepare(Phase::Core, shared) {
+        return Err((RxError::NoMemory, cmd));
+    }
+    // CAST: Small numbers.
+    let (direction, len) = match rx.dir {
+        Direction::None => (bindings::scst_data_direction_SCST_DATA_NONE as c_int, 0),
+        Direction::ToTarget => (bindings::scst_data_direction_SCST_DATA_WRITE as c_int, len),
+        Direction::FromTarget => (bindings::scst_data_direction_SCST_DATA_READ as c_int, len),
+    };
+    let queue_type = match rx.attr {
+        TaskAttr::Simple => bindings::scst_cmd_queue_type_SCST_CMD_QUEUE_SIMPLE,
+        TaskAttr::HeadOfQueue => bindings::scst_cmd_queue_type_SCST_CMD_QUEUE_HEAD_OF_QUEUE,
+        TaskAttr::Ordered => bindings::scst_cmd_queue_type_SCST_CMD_QUEUE_ORDERED,
+        TaskAttr::Aca => bindings::scst_cmd_queue_type_SCST_CMD_QUEUE_ACA,
+    };
+    let raw = cmd.engine.raw.get();
+    let lun = wire_lun(rx.lun);
+    // SAFETY:
+    // - `raw` is zeroed, and SCST does not know it.
+    // - The session is not being ended, which `submission` proves.
+    // - LUN and CDB are as long as said; SCST copies them.
+    let ret = unsafe {
+        bindings::scst_rx_cmd_prealloced(
+            raw,
+            submission.as_raw(),
+            (&raw const lun).cast(),
+            LUN_SIZE,
+            cdb.as_ptr(),
+            cdb_len,
+            false,
+        )
+    };
+    if ret != 0 {
+        cmd.engine.withdraw();
+        return Err((RxError::NoMemory, cmd));
+    }
+    // Callbacks are possible from here on.
+    let _ = Arc::into_raw(cmd);
+    // SAFETY: SCST has taken the command, but does nothing with it before the last call. Then it
+    // owns it: nothing of the command is used afterwards.
+    unsafe {
+        bindings::srpt_scst_set_tag(raw, rx.tag);
+        bindings::srpt_scst_set_queue_type(raw, queue_type);
+        bindings::srpt_scst_set_expected(raw, direction, len);
+        bindings::scst_cmd_init_done(raw, THREAD);
+    }
+    Ok(())
+}
+
+/// Submits a task management function. Wraps `scst_rx_mgmt_fn()`. Process context, may sleep.
+///
+/// # Errors
+///
+/// With the command, of which SCST then knows nothing: `UnknownFunction`, `ShuttingDown` if the
+/// session was stopped, `NoMemory`; the latter also for logical units that cannot exist.
+pub(super) fn submit_tmf(
+    cmd: Arc<Command>,
+    session: &ScstSession,
+    rx: &RxMgmt,
+) -> Result<(), (RxError, Arc<Command>)> {
+    let function = match rx.function {
+        TmFunction::AbortTask => bindings::SCST_ABORT_TASK,
+        TmFunction::AbortTaskSet => bindings::SCST_ABORT_TASK_SET,
+        TmFunction::ClearTaskSet => bindings::SCST_CLEAR_TASK_SET,
+        TmFunction::LunReset => bindings::SCST_LUN_RESET,
+        TmFunction::ClearAca => bindings::SCST_CLEAR_ACA,
+        TmFunction::Unknown(_) => return Err((RxError::UnknownFunction, cmd)),
+    };
+    let Some(submission) = session.begin() else {
+        return Err((RxError::ShuttingDown, cmd));
+    };
+    let Some(shared) = submission.submitted() else {
+        return Err((RxError::ShuttingDown, cmd));
+    };
+    if !cmd.engine.prepare(Phase::Mgmt, shared) {
+        return Err((RxError::NoMemory, cmd));
+    }
+    let lun = wire_lun(rx.lun);
+    let sess = submission.as_raw();
+    // The callback is possible as soon as this succeeds, even before it returns.
+    let cmd = Arc::into_raw(cmd);
+    let private = cmd.cast_mut().cast::<c_void>();
+    // SAFETY: The session is not being ended, which `submission` proves. The LUN has 8 bytes, and
+    // is only looked at. The function is ABORT TASK where there is a tag and another one where
+    // there is a LUN.
+    let ret = unsafe {
+        match rx.function {
+            TmFunction::AbortTask => bindings::srpt_scst_abort_task(sess, rx.task_tag, private),
+            _ => bindings::srpt_scst_mgmt_lun(
+                sess,
+                // CAST: Small numbers.
+                function as c_int,
+                (&raw const lun).cast(),
+                private,
+            ),
+        }
+    };
+    if ret == 0 {
+        return Ok(());
+    }
+    // SAFETY: SCST did not take the function and has told nobody. So the pointer is still ours.
+    let cmd = unsafe { Arc::from_raw(cmd) };
+    cmd.engine.withdraw();
+    Err((RxError::NoMemory, cmd))
+}
+
+/// `task_mgmt_fn_done()`: has the response of a task management function sent. May sleep.
+///
+/// # Safety
+///
+/// `private` must be what [`submit_tmf`] gave to SCST. To be called once per submission.
+pub(super) unsafe fn tmf_done(private: *mut c_void, status: c_int) {
+    // SAFETY: By the safety requirements, a reference exists that nobody gives up before the phase
+    // is changed below. This takes one of its own, because the response may be sent, and the command
+    // given back, before the target returns from its function.
+    let cmd: Arc<Command> = unsafe { ArcBorrow::from_raw(private.cast::<Command>()) }.into();
+    cmd.engine.tm_status.store(status, Relaxed);
+    cmd.engine.set(Phase::MgmtAnswering);
+    Srpt::task_mgmt_fn_done(cmd.as_arc_borrow());
+}
+
+/// A LUN as SCST wants it: eight bytes, aligned.
+fn wire_lun(lun: u64) -> u64 {
+    u64::from_ne_bytes(Lun::from_u64(lun).0)
+}
+
+// SAFETY: Both functions are those of `impl_has_work!`, for a field of a field: they add and
+// subtract the same offset.
+unsafe impl HasWork<Command, GIVE_BACK> for Command {
+    unsafe fn raw_get_work(ptr: *mut Self) -> *mut Work<Command, GIVE_BACK> {
+        // SAFETY: The caller promises that the pointer is not dangling.
+        unsafe { &raw mut (*ptr).engine.give_back }
+    }
+
+    unsafe fn work_container_of(ptr: *mut Work<Command, GIVE_BACK>) -> *mut Self {
+        // SAFETY: The caller promises that the pointer is that of a field of the right type in the
+        // right kind of struct.
+        unsafe { container_of!(ptr, Command, engine.give_back) }
+    }
+}
+
+impl WorkItem<GIVE_BACK> for Command {
+    type Pointer = Arc<Command>;
+
+    /// The rest of `on_free_cmd()`, if that was called in atomic context.
+    fn run(this: Arc<Command>) {
+        give_back(this);
+    }
+}

@@ -1,0 +1,338 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Targets (`struct scst_tgt`), one per HCA port: the directories
+//! `/sys/kernel/scst_tgt/targets/ib_srpt/<GID>`, which of them let initiators in, and what else is
+//! configured there.
+//!
+//! SCST's own files in these directories are handled by the callbacks in [`super::template`], the
+//! others are in [`super::attrs`].
+//!
+//! C source: `scst/src/scst_main.c`, `scst_sysfs.c`.
+
+use core::ptr::NonNull;
+
+use kernel::{
+    cpu::nr_cpu_ids,
+    new_mutex,
+    prelude::*,
+    sync::{
+        atomic::{
+            Acquire,
+            Atomic,
+            Release, //
+        },
+        lock::mutex::MutexGuard,
+        Arc,
+        Mutex, //
+    }, //
+};
+
+use super::{
+    template::{
+        self,
+        Template, //
+    },
+    vectors::VectorMask, //
+};
+use crate::{
+    bindings,
+    engine::{
+        TargetDriver,
+        TargetKey, //
+    },
+    port::Port,
+    rdma::device::{
+        Device,
+        LinkLayer, //
+    },
+    srp::{
+        dm::ControllerName,
+        ident::{
+            gid_name,
+            NameBuf, //
+        }, //
+    },
+    sync::gate::Pass,
+    target::Srpt, //
+};
+
+/// The text that identifies a port's I/O controller unless somebody sets another.
+pub(super) const DEFAULT_CONTROLLER_NAME: &str = "SCST SRP target";
+
+/// Name of an RDMA device.
+pub(super) type DeviceName = NameBuf<64>;
+
+/// The target of one HCA port.
+#[pin_data]
+pub(crate) struct ScstPortData {
+    /// Also keeps registering and unregistering it apart.
+    #[pin]
+    slot: Mutex<Option<Slot>>,
+    #[pin]
+    controller_name: Mutex<ControllerName>,
+}
+
+/// A registered target.
+pub(super) struct Slot {
+    target: Arc<Target>,
+    _pass: Pass<Template>,
+}
+
+impl Slot {
+    /// The target.
+    pub(super) fn target(&self) -> &Arc<Target> {
+        &self.target
+    }
+}
+
+impl ScstPortData {
+    /// No target.
+    pub(super) fn new() -> impl PinInit<Self, Error> {
+        // It is shorter than what fits.
+        let name = ControllerName::from_display(DEFAULT_CONTROLLER_NAME);
+        try_pin_init!(Self {
+            slot <- new_mutex!(None, "ScstPortData::slot"),
+            controller_name <- new_mutex!(
+                name.unwrap_or(ControllerName::new()),
+                "ScstPortData::controller_name"
+            ),
+        })
+    }
+
+    /// Locks the target, so that it can neither come nor go. May sleep.
+    pub(super) fn lock(&self) -> MutexGuard<'_, Option<Slot>> {
+        self.slot.lock()
+    }
+
+    /// What device management reports as the text that identifies the port's I/O controller.
+    pub(super) fn controller_name(&self) -> ControllerName {
+        *self.controller_name.lock()
+    }
+
+    /// Sets it.
+    pub(super) fn set_controller_name(&self, name: ControllerName) {
+        *self.controller_name.lock() = name;
+    }
+}
+
+/// Registers a target for a port, disabled, unless it has one or the template is not registered.
+/// Its name is the GID that the port has now, and stays that. Wraps `scst_register_target()`.
+/// Process context, sleeps.
+pub(super) fn add(port: &Arc<Port>, device: &Device, number: u32) {
+    let mut slot = port.engine().lock();
+    if slot.is_some() {
+        return;
+    }
+    let Some(pass) = template::enter(port) else {
+        return;
+    };
+    match Target::register(port, &pass, device, number) {
+        Ok(target) => {
+            *slot = Some(Slot {
+                target,
+                _pass: pass,
+            });
+        }
+        Err(e) => {
+            template::leave(port);
+            pr_err!("{} port {}: no target: {:?}\n", device.name(), number, e);
+        }
+    }
+}
+
+/// Unregisters the target of a port, if it has one; waits until its sessions have ended, which this
+/// brings about. Wraps `scst_unregister_target()`. Process context, sleeps.
+pub(super) fn remove(port: &Port) {
+    let slot = port.engine().lock().take();
+    template::leave(port);
+    if let Some(slot) = slot {
+        // SAFETY: Registered in `Target::register()`; it was taken out of the only place from which
+        // it is unregistered. No session is registered any more, because that is done with the slot
+        // locked. The target that its private pointer names is kept until this has returned.
+        unsafe { bindings::scst_unregister_target(slot.target.tgt.as_ptr()) };
+    }
+}
+
+/// The completion vector for the next channel of a port. May sleep.
+pub(super) fn completion_vector(port: &Port) -> Option<u32> {
+    let target = port.engine().lock().as_ref()?.target.clone();
+    let vector = target.vectors.lock().next();
+    Some(vector)
+}
+
+/// How often a target was enabled and disabled. Odd while it is enabled.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Epoch(u32);
+
+impl Epoch {
+    /// Whether the target was enabled at that time.
+    pub(super) fn is_enabled(self) -> bool {
+        self.0 % 2 == 1
+    }
+}
+
+/// A target.
+///
+/// # Invariants
+///
+/// - `tgt` is registered until [`remove`], and its private pointer is this object from the end of
+///   [`Target::register`] on. `remove` keeps a reference until SCST does not use it any more.
+/// - `epoch` changes only with `retired` locked.
+#[pin_data]
+pub(super) struct Target {
+    tgt: NonNull<bindings::scst_tgt>,
+    port: Arc<Port>,
+    device: DeviceName,
+    link_layer: LinkLayer,
+    #[pin]
+    vectors: Mutex<VectorMask>,
+    epoch: Atomic<u32>,
+    /// It is being unregistered.
+    #[pin]
+    retired: Mutex<bool>,
+}
+
+// SAFETY: A `struct scst_tgt` belongs to no thread; SCST's functions on it take its locks. All
+// other fields are `Send`.
+unsafe impl Send for Target {}
+// SAFETY: As above. All other fields are `Sync`.
+unsafe impl Sync for Target {}
+
+impl Target {
+    /// Registers a target; see [`add`].
+    fn register(
+        port: &Arc<Port>,
+        template: &Template,
+        device: &Device,
+        number: u32,
+    ) -> Result<Arc<Self>> {
+        let device_name = device.name().to_str().unwrap_or("?");
+        let device_name = DeviceName::from_display(device_name).unwrap_or(DeviceName::new());
+        let link_layer = device.link_layer(number);
+        let vectors = VectorMask::all(device.num_comp_vectors(), nr_cpu_ids())?;
+        let name = gid_name(port.gid_name());
+        // SAFETY: The template is registered and stays so: the caller is inside its gate. The name
+        // is NUL-terminated and copied.
+        let tgt = unsafe {
+            bindings::scst_register_target(template.as_raw(), name.as_c_str().as_char_ptr())
+        };
+        let tgt = NonNull::new(tgt).ok_or(EINVAL)?;
+        let target = Arc::pin_init(
+            try_pin_init!(Self {
+                tgt,
+                port: port.clone(),
+                device: device_name,
+                link_layer,
+                vectors <- new_mutex!(vectors, "Target::vectors"),
+                epoch: Atomic::new(0),
+                retired <- new_mutex!(false, "Target::retired"),
+            }),
+            GFP_KERNEL,
+        )
+        .inspect_err(|_| {
+            // SAFETY: Registered just above; there are no sessions, and no private pointer.
+            unsafe { bindings::scst_unregister_target(tgt.as_ptr()) };
+        })?;
+        // INVARIANT: From here on the private pointer is this object.
+        // SAFETY: Registered just above. Until now callbacks have found no private pointer.
+        unsafe {
+            bindings::srpt_scst_set_tgt_priv(
+                tgt.as_ptr(),
+                Arc::as_ptr(&target).cast_mut().cast::<c_void>(),
+            );
+        }
+        Ok(target)
+    }
+
+    /// The target around a `struct scst_tgt`; `None` if that is just being registered.
+    ///
+    /// # Safety
+    ///
+    /// `tgt` must come from [`Self::register`] or be about to, and [`remove`] must not return for
+    /// `'a`.
+    pub(super) unsafe fn from_raw<'a>(tgt: *mut bindings::scst_tgt) -> Option<&'a Self> {
+        // SAFETY: By the safety requirements and the type invariants.
+        unsafe { bindings::srpt_scst_tgt_priv(tgt).cast::<Self>().as_ref() }
+    }
+
+    /// The C object, to be used while the slot of the port is locked.
+    pub(super) fn as_raw(&self) -> *mut bindings::scst_tgt {
+        self.tgt.as_ptr()
+    }
+
+    /// Identity of the target.
+    pub(super) fn key(&self) -> TargetKey {
+        TargetKey(core::ptr::from_ref(self).addr())
+    }
+
+    /// The HCA port.
+    pub(super) fn port(&self) -> &Port {
+        &self.port
+    }
+
+    /// Name of the RDMA device, as it was when the target was registered.
+    pub(super) fn device(&self) -> &DeviceName {
+        &self.device
+    }
+
+    /// Link layer of the port.
+    pub(super) fn link_layer(&self) -> LinkLayer {
+        self.link_layer
+    }
+
+    /// The completion vectors, locked.
+    pub(super) fn vectors(&self) -> MutexGuard<'_, VectorMask> {
+        self.vectors.lock()
+    }
+
+    /// How often the target was enabled and disabled, and so whether it is enabled.
+    pub(super) fn epoch(&self) -> Epoch {
+        Epoch(self.epoch.load(Acquire))
+    }
+
+    /// Whether initiators are let in.
+    pub(super) fn is_enabled(&self) -> bool {
+        self.epoch().is_enabled()
+    }
+
+    /// Enables or disables the target. Disabling ends its sessions without waiting for it: every
+    /// session that was let in before is either found by `close_target_sessions()` or sees the new
+    /// epoch in `ScstSession::is_valid`, because the epoch is changed first. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `ENODEV` if it is being unregistered.
+    pub(super) fn set_enabled(&self, on: bool) -> Result {
+        {
+            let retired = self.retired.lock();
+            if *retired {
+                return Err(ENODEV);
+            }
+            self.change(on);
+        }
+        if !on {
+            Srpt::close_target_sessions(&self.port, self.key());
+        }
+        Ok(())
+    }
+
+    /// Disables the target for good; `release()`. Does not wait for its sessions. May sleep.
+    pub(super) fn retire(&self) {
+        {
+            let mut retired = self.retired.lock();
+            *retired = true;
+            self.change(false);
+        }
+        Srpt::close_target_sessions(&self.port, self.key());
+    }
+
+    /// Changes the epoch if need be; `retired` must be locked.
+    fn change(&self, on: bool) {
+        let epoch = self.epoch();
+        if epoch.is_enabled() != on {
+            // INVARIANT: `retired` is locked. Wrapping around keeps the meaning of the lowest bit.
+            self.epoch.store(epoch.0.wrapping_add(1), Release);
+        }
+        self.port.set_enabled(on);
+    }
+}

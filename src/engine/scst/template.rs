@@ -1,0 +1,433 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The table of callbacks SCST makes (`struct scst_tgt_template`) and its registration.
+//!
+//! The callbacks convert pointers and results and do nothing else; what happens is in
+//! [`super::target`], [`super::session`] and [`super::cmd`]. SCST takes no reference on the module
+//! for its callbacks, so unregistering waits until none is left.
+//!
+//! C source: `scst/src/scst_main.c`.
+
+use kernel::{
+    error::to_result,
+    prelude::*,
+    sync::Arc,
+    types::Opaque, //
+};
+
+use super::{
+    cmd::{
+        self,
+        ScstCmd, //
+    },
+    params,
+    session,
+    target::{
+        self,
+        Target, //
+    }, //
+};
+use crate::{
+    bindings,
+    engine::{
+        Aen,
+        SessionKey,
+        TargetDriver, //
+    },
+    port::Port,
+    sync::{
+        gate::{
+            Gate,
+            HasGate,
+            Pass, //
+        },
+        global::global_mutex, //
+    },
+    target::Srpt, //
+};
+
+/// Name of the template, and of the directory in `/sys/kernel/scst_tgt/targets`.
+const NAME: &[u8] = b"ib_srpt";
+
+/// Most entries of a command's scatterlist; as in SCST's own SRP target.
+const SG_TABLESIZE: c_int = 1 << 16;
+
+/// Seconds after which SCST asks what has become of a transfer; as in SCST's own SRP target: more
+/// than an RC queue pair takes to give up.
+const MAX_HW_PENDING_TIME: c_int = 80;
+
+/// SRP as INQUIRY reports it in a version descriptor (SPC).
+const TRANSPORT_VERSION: u16 = 0x0940;
+
+/// SRP in a TransportID (SPC).
+const PROTOCOL_SRP: u8 = 4;
+
+/// A TransportID of SRP: its protocol, seven reserved bytes, the initiator port identifier (SPC).
+const TRANSPORT_ID_SIZE: usize = 24;
+
+/// What exists as long as the template is registered.
+///
+/// # Invariants
+///
+/// `raw` stays where it is, and is registered from [`Registration::new`] until the drop of the
+/// [`Registration`], which waits for everybody inside the gate.
+#[pin_data]
+pub(super) struct Template {
+    #[pin]
+    raw: Opaque<bindings::scst_tgt_template>,
+    /// Inside are targets that are registered.
+    #[pin]
+    gate: Gate,
+}
+
+// SAFETY: The C object belongs to no thread; SCST changes it with its own locks.
+unsafe impl Send for Template {}
+// SAFETY: Of the C object, only its address is used here once it is registered.
+unsafe impl Sync for Template {}
+
+impl HasGate for Template {
+    fn gate(&self) -> &Gate {
+        &self.gate
+    }
+}
+
+impl Template {
+    /// The C object.
+    pub(super) fn as_raw(&self) -> *mut bindings::scst_tgt_template {
+        self.raw.get()
+    }
+}
+
+/// What is registered with SCST.
+struct Registered {
+    template: Option<Arc<Template>>,
+    /// Ports that have a target, or are about to.
+    ports: KVec<Arc<Port>>,
+}
+
+global_mutex! {
+    static REGISTERED: Registered = Registered {
+        template: None,
+        ports: KVec::new(),
+    };
+    init = init;
+}
+
+/// Lets a target of the port be registered; `None` if the template is not registered, or there is
+/// no memory. May sleep.
+pub(super) fn enter(port: &Arc<Port>) -> Option<Pass<Template>> {
+    let mut registered = REGISTERED.lock();
+    let pass = Pass::enter(registered.template.as_ref()?)?;
+    registered.ports.push(port.clone(), GFP_KERNEL).ok()?;
+    Some(pass)
+}
+
+/// Notes that a port has no target any more. May sleep.
+pub(super) fn leave(port: &Port) {
+    let mut registered = REGISTERED.lock();
+    registered
+        .ports
+        .retain(|known| !core::ptr::eq(&**known, port));
+}
+
+/// The template is registered with SCST; dropping this ends all targets, which waits for their
+/// sessions, and unregisters it.
+pub(crate) struct Registration {
+    template: Arc<Template>,
+}
+
+impl Registration {
+    /// Registers the template `ib_srpt`, and a target for each port there is. Wraps
+    /// `scst_register_target_template()`. Process context, sleeps.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if a parameter is out of range, or if SCST is not the one that this module was
+    /// built for; `ENOMEM`, `EINTR`.
+    pub(super) fn new() -> Result<Self> {
+        params::validate()?;
+        // SAFETY: The shims only look at an address and a constant.
+        let (core, headers) = unsafe {
+            (
+                bindings::srpt_scst_core_traces(),
+                bindings::srpt_scst_headers_trace(),
+            )
+        };
+        if core != headers {
+            pr_err!(
+                "scst.ko was built in another mode (2debug, 2release, 2perf) than the tree that \
+                 this module was built with: build the module again with SCST_DIR=<that tree>\n"
+            );
+            return Err(EINVAL);
+        }
+        let template = Arc::pin_init(
+            try_pin_init!(Template {
+                raw <- Opaque::ffi_init(|slot: *mut bindings::scst_tgt_template| {
+                    // SAFETY: `slot` is valid for a write.
+                    unsafe { slot.write(template()) }
+                }),
+                gate <- Gate::new(),
+            }),
+            GFP_KERNEL,
+        )?;
+        // SAFETY: The table is complete; its callbacks fulfil the contracts of the members, and its
+        // lists are static. It is zeroed otherwise, and stays where it is until it is unregistered.
+        // The version that the shim passes on is that of the headers which the table was made with.
+        to_result(unsafe { bindings::srpt_scst_register_template(template.as_raw()) })
+            .inspect_err(|e| {
+                pr_err!(
+                    "SCST refuses this module ({:?}): if it calls the version incorrect, build the \
+                     module again with SCST_DIR=<the tree of the scst.ko in use>\n",
+                    e
+                );
+            })?;
+        // INVARIANT: It was registered just above.
+        REGISTERED.lock().template = Some(template.clone());
+        // From here on a failure drops this.
+        let this = Self { template };
+        Srpt::offer_ports()?;
+        Ok(this)
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        let old = REGISTERED.lock().template.take();
+        drop(old);
+        self.template.gate.close();
+        loop {
+            let port = REGISTERED.lock().ports.pop();
+            match port {
+                Some(port) => target::remove(&port),
+                None => break,
+            }
+        }
+        // Those that are being removed by others: with their HCA.
+        self.template.gate.wait_empty();
+        // SAFETY: Registered in `new()`. Its targets are gone: each was inside the gate.
+        unsafe { bindings::scst_unregister_target_template(self.template.as_raw()) };
+    }
+}
+
+/// The table of callbacks.
+fn template() -> bindings::scst_tgt_template {
+    let mut name = [0; bindings::SCST_MAX_NAME as usize];
+    for (to, from) in name.iter_mut().zip(NAME) {
+        // CAST: The same bits.
+        *to = *from as c_char;
+    }
+    let mut template = bindings::scst_tgt_template {
+        name,
+        sg_tablesize: SG_TABLESIZE,
+        max_hw_pending_time: MAX_HW_PENDING_TIME,
+        tgt_attrs: (&raw mut bindings::srpt_scst_tgt_attrs).cast(),
+        sess_attrs: (&raw mut bindings::srpt_scst_sess_attrs).cast(),
+        xmit_response: Some(xmit_response_callback),
+        rdy_to_xfer: Some(rdy_to_xfer_callback),
+        on_hw_pending_cmd_timeout: Some(on_hw_pending_cmd_timeout_callback),
+        on_free_cmd: Some(on_free_cmd_callback),
+        task_mgmt_fn_done: Some(task_mgmt_fn_done_callback),
+        release: Some(release_callback),
+        report_aen: Some(report_aen_callback),
+        get_initiator_port_transport_id: Some(get_initiator_port_transport_id_callback),
+        enable_target: Some(enable_target_callback),
+        is_target_enabled: Some(is_target_enabled_callback),
+        close_session: Some(close_session_callback),
+        get_scsi_transport_version: Some(get_scsi_transport_version_callback),
+        ..pin_init::zeroed()
+    };
+    template.set_use_clustering(1);
+    template
+}
+
+/// `xmit_response()`: send data and response. A thread of SCST, or what called SCST. Returns one of
+/// `SCST_TGT_RES_*`.
+///
+/// # Safety
+///
+/// Called by SCST with a command submitted to it.
+unsafe extern "C" fn xmit_response_callback(raw: *mut bindings::scst_cmd) -> c_int {
+    // SAFETY: By the safety requirements; SCST does not let go of the command before it is
+    // completed, which is what this brings about.
+    ScstCmd::answer(unsafe { cmd::borrow(raw) }.into())
+}
+
+/// `rdy_to_xfer()`: fetch the data of a write. A thread of SCST, or what called SCST. Returns one of
+/// `SCST_TGT_RES_*`.
+///
+/// # Safety
+///
+/// Called by SCST with a command submitted to it.
+unsafe extern "C" fn rdy_to_xfer_callback(raw: *mut bindings::scst_cmd) -> c_int {
+    // SAFETY: As in `xmit_response_callback()`.
+    ScstCmd::fetch(unsafe { cmd::borrow(raw) }.into())
+}
+
+/// `on_hw_pending_cmd_timeout()`: a transfer takes more than [`MAX_HW_PENDING_TIME`]. A work queue.
+///
+/// # Safety
+///
+/// Called by SCST with a command that was submitted in a session that is not closed yet.
+unsafe extern "C" fn on_hw_pending_cmd_timeout_callback(raw: *mut bindings::scst_cmd) {
+    // SAFETY: SCST does not hold the command, so it may be completed meanwhile, and submitted
+    // again. But it exists: SCST waits for this work before it ends the session
+    // (`scst_free_session_callback()`), and whoever submits a command keeps it until the session is
+    // closed, see the contract in `crate::engine`.
+    ScstCmd::timed_out(unsafe { cmd::borrow(raw) });
+}
+
+/// `on_free_cmd()`: SCST lets go of a command. Any context.
+///
+/// # Safety
+///
+/// Called by SCST, once per submission, with a command it does not use afterwards.
+unsafe extern "C" fn on_free_cmd_callback(raw: *mut bindings::scst_cmd) {
+    // SAFETY: By the safety requirements.
+    ScstCmd::freed(unsafe { cmd::reclaim(raw) });
+}
+
+/// `task_mgmt_fn_done()`: send the response of a task management function. SCST's management
+/// thread.
+///
+/// # Safety
+///
+/// Called by SCST, once, with a function submitted to it, which it frees afterwards.
+unsafe extern "C" fn task_mgmt_fn_done_callback(mcmd: *mut bindings::scst_mgmt_cmd) {
+    // SAFETY: By the safety requirements; the private pointer is what was passed with it.
+    unsafe {
+        let status = bindings::srpt_scst_mgmt_status(mcmd);
+        cmd::tmf_done(bindings::srpt_scst_mgmt_priv(mcmd), status);
+    }
+}
+
+/// `release()`: the target is being unregistered, and its directory is gone: end its sessions,
+/// without waiting. Process context. The result is ignored.
+///
+/// # Safety
+///
+/// Called by SCST with a registered target, inside `scst_unregister_target()`.
+unsafe extern "C" fn release_callback(tgt: *mut bindings::scst_tgt) -> c_int {
+    // SAFETY: By the safety requirements, `remove()` is still inside and keeps the target.
+    if let Some(target) = unsafe { Target::from_raw(tgt) } {
+        target.retire();
+    }
+    0
+}
+
+/// `enable_target()`: a write to `<target>/enabled`. A thread of SCST.
+///
+/// # Safety
+///
+/// Called by SCST with a target whose `kobject` is held.
+unsafe extern "C" fn enable_target_callback(tgt: *mut bindings::scst_tgt, enable: bool) -> c_int {
+    // SAFETY: `scst_unregister_target()` waits for the `kobject`, and `remove()` keeps the target
+    // until that has returned.
+    match unsafe { Target::from_raw(tgt) } {
+        Some(target) => match target.set_enabled(enable) {
+            Ok(()) => 0,
+            Err(e) => e.to_errno(),
+        },
+        // `E_TGT_PRIV_NOT_YET_SET`.
+        None => EBUSY.to_errno(),
+    }
+}
+
+/// `is_target_enabled()`. Process context.
+///
+/// # Safety
+///
+/// As for [`enable_target_callback`].
+unsafe extern "C" fn is_target_enabled_callback(tgt: *mut bindings::scst_tgt) -> bool {
+    // SAFETY: As in `enable_target_callback()`.
+    unsafe { Target::from_raw(tgt) }.is_some_and(Target::is_enabled)
+}
+
+/// `close_session()`: a write to `<session>/force_close`, or its group goes. Process context, maybe
+/// with SCST's mutex held: does not wait.
+///
+/// # Safety
+///
+/// Called by SCST with a session that is not closed.
+unsafe extern "C" fn close_session_callback(sess: *mut bindings::scst_session) -> c_int {
+    // SAFETY: By the safety requirements.
+    unsafe { session::forced(sess) };
+    Srpt::close_session(SessionKey(sess.addr()));
+    0
+}
+
+/// `get_initiator_port_transport_id()`: the TransportID of a session, for persistent reservations,
+/// or the protocol if there is no session. Process context. Returns 0, the protocol, or `-ENOMEM`.
+///
+/// # Safety
+///
+/// Called by SCST; `sess` is NULL or a session that is not closed, maybe one that is still being
+/// registered. `id` is valid for a write; SCST frees what is stored there with `kfree()`.
+unsafe extern "C" fn get_initiator_port_transport_id_callback(
+    _: *mut bindings::scst_tgt,
+    sess: *mut bindings::scst_session,
+    id: *mut *mut u8,
+) -> c_int {
+    if sess.is_null() {
+        return c_int::from(PROTOCOL_SRP);
+    }
+    // SAFETY: By the safety requirements.
+    let initiator = unsafe { session::initiator_port(sess) };
+    let mut bytes = [0u8; TRANSPORT_ID_SIZE];
+    let [protocol, _, _, _, _, _, _, _, port @ ..] = &mut bytes;
+    *protocol = PROTOCOL_SRP;
+    *port = initiator.0;
+    match KBox::new(bytes, GFP_KERNEL) {
+        Ok(bytes) => {
+            // SAFETY: By the safety requirements. A `KBox` is memory of `kmalloc()`.
+            unsafe { id.write(KBox::into_raw(bytes).cast()) };
+            0
+        }
+        Err(_) => ENOMEM.to_errno(),
+    }
+}
+
+/// `get_scsi_transport_version()`. Any context.
+///
+/// # Safety
+///
+/// None; the type of the member demands `unsafe`.
+unsafe extern "C" fn get_scsi_transport_version_callback(_: *mut bindings::scst_tgt) -> u16 {
+    TRANSPORT_VERSION
+}
+
+/// `report_aen()`: something has changed for a session. Process context, maybe with SCST's mutex
+/// held; inside an RCU critical section for some events, but not for the one that is reported.
+///
+/// Always says that it is not supported, so that SCST establishes a unit attention condition, too:
+/// the Linux initiator looks at those only.
+///
+/// # Safety
+///
+/// Called by SCST with an event that it owns.
+unsafe extern "C" fn report_aen_callback(aen: *mut bindings::scst_aen) -> c_int {
+    // SAFETY: By the safety requirements. The sense data is part of the event.
+    let (event, sense, sess) = unsafe {
+        let len = usize::try_from(bindings::srpt_scst_aen_sense_len(aen)).unwrap_or(0);
+        (
+            bindings::srpt_scst_aen_event(aen),
+            core::slice::from_raw_parts(bindings::srpt_scst_aen_sense(aen), len),
+            bindings::srpt_scst_aen_sess(aen),
+        )
+    };
+    // CAST: 0.
+    if event == bindings::SCST_AEN_SCSI as c_int && is_luns_changed(sense) {
+        Srpt::report_session_aen(SessionKey(sess.addr()), Aen::LunsChanged);
+    }
+    bindings::SCST_AEN_RES_NOT_SUPPORTED
+}
+
+/// Whether sense data, in either format, says REPORTED LUNS DATA HAS CHANGED.
+fn is_luns_changed(sense: &[u8]) -> bool {
+    const CODE: Option<(u8, u8)> = Some((0x3f, 0x0e));
+    let pair = |at: usize| Some((*sense.get(at)?, *sense.get(at + 1)?));
+    match sense.first().map(|code| code & 0x7f) {
+        Some(0x70 | 0x71) => pair(12) == CODE,
+        Some(0x72 | 0x73) => pair(2) == CODE,
+        _ => false,
+    }
+}

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Module information that the kernel crate's module! macro cannot express.
+ * The version of the project stands here and nowhere else; SRPT_SOFTDEP comes
+ * from the engine.
+ */
+#include <linux/module.h>
+
+#define SRPT_VERSION "0.1.0"
+
+MODULE_VERSION(SRPT_VERSION);
+MODULE_SOFTDEP(SRPT_SOFTDEP);

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The module parameters' macros. The kernel crate's own parameters do not
+ * show up in sysfs, hence C. No logic lives here: see params.rs.
+ */
+#include <linux/module.h>
+
+#include "params.h"
+
+int srpt_param_srp_max_req_size = 8276;
+module_param_named(srp_max_req_size, srpt_param_srp_max_req_size, int, 0444);
+MODULE_PARM_DESC(srp_max_req_size, "Maximum size of SRP request messages in bytes (996..65536, default 8276).");
+
+unsigned int srpt_param_srpt_srq_size = 4095;
+module_param_named(srpt_srq_size, srpt_param_srpt_srq_size, uint, SRPT_SRQ_SIZE_MODE);
+MODULE_PARM_DESC(srpt_srq_size, "Shared receive queue (SRQ) size (4..65535, default 4095).");
+
+module_param_call(srpt_service_guid, srpt_param_guid_set, srpt_param_guid_get, NULL, 0444);
+__MODULE_PARM_TYPE(srpt_service_guid, "hex u64");
+MODULE_PARM_DESC(srpt_service_guid, "Value to use for ioc_guid, id_ext and the IB/CM service id instead of the node_guid of the first HCA.");
+
+module_param_call(rdma_cm_port, srpt_param_cm_port_set, srpt_param_cm_port_get, NULL, 0644);
+__MODULE_PARM_TYPE(rdma_cm_port, "ushort");
+MODULE_PARM_DESC(rdma_cm_port, "Port number of the RDMA/CM listener; 0 (the default) means none. May be changed at run time.");
+
+bool srpt_param_ib_cm_on_roce;
+module_param_named(ib_cm_on_roce, srpt_param_ib_cm_on_roce, bool, 0444);
+MODULE_PARM_DESC(ib_cm_on_roce, "Accept native InfiniBand (IB/CM) logins on RoCE ports, too (default N). For tests.");
+
+/* The lock under which the kernel calls every set and get operation. */
+void srpt_param_lock(void) { kernel_param_lock(THIS_MODULE); }
+void srpt_param_unlock(void) { kernel_param_unlock(THIS_MODULE); }

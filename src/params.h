@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What params.c (the module_param macros) and params.rs (everything else)
+ * share: the plain variables, the callbacks that Rust implements, and the
+ * parameter lock. Read by bindgen.
+ */
+#ifndef SRPT_PARAMS_H
+#define SRPT_PARAMS_H
+
+#include <linux/moduleparam.h>
+
+/* In params.c: written while the module loads (0444), only read afterwards. */
+extern int srpt_param_srp_max_req_size;
+extern bool srpt_param_ib_cm_on_roce;
+/* In params.c: with some engines it can be written later, too. */
+extern unsigned int srpt_param_srpt_srq_size;
+void srpt_param_lock(void);
+void srpt_param_unlock(void);
+
+/* In params.rs: the set and get operations of the other parameters. */
+int srpt_param_guid_set(const char *val, const struct kernel_param *kp);
+int srpt_param_guid_get(char *buf, const struct kernel_param *kp);
+int srpt_param_cm_port_set(const char *val, const struct kernel_param *kp);
+int srpt_param_cm_port_get(char *buf, const struct kernel_param *kp);
+
+#endif

@@ -1,0 +1,366 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Module parameters: typed values, their limits, and the one port number of the RDMA/CM listener.
+//!
+//! C header: [`include/linux/moduleparam.h`](srctree/include/linux/moduleparam.h)
+//!
+//! The `module_param` macros live in `params.c`, because parameters declared with the kernel
+//! crate's `module!` macro do not appear in sysfs; names, formats, defaults and permissions are
+//! those of the C driver. Everything with logic in it lives here. The listener itself does not: its
+//! owner registers a function with [`on_cm_port_change`].
+//!
+//! # The parameter lock
+//!
+//! The kernel calls the set and get operations of a module's parameters, at load time and from
+//! sysfs, with that module's parameter mutex held (`kernel_param_lock()`, see `parse_one()` and
+//! `param_attr_store()`). Other writers of `rdma_cm_port` (configfs) take the same lock in
+//! [`set_rdma_cm_port`], so there is one order of changes and one value that both places show. The
+//! lock is outermost: it is taken before any lock of the listener's owner, never inside one.
+
+use core::cell::UnsafeCell;
+
+use kernel::{
+    error::to_result,
+    ffi::{
+        c_char,
+        c_int,
+        c_uint, //
+    },
+    page::PAGE_SIZE,
+    prelude::*,
+    sync::atomic::{
+        Atomic,
+        Full,
+        Relaxed, //
+    },
+    types::NotThreadSafe, //
+};
+
+use crate::bindings;
+
+/// Smallest accepted `srp_max_req_size`, in bytes: the C driver's limit.
+pub(crate) const MIN_REQ_SIZE: u32 = 996;
+
+/// Largest accepted `srp_max_req_size`, in bytes.
+///
+/// The C driver has no upper limit. Every receive buffer has this size, and the largest request
+/// that SRP can express (an additional CDB of 252 bytes and 510 descriptors) is far below it.
+pub(crate) const MAX_REQ_SIZE: u32 = 65536;
+
+/// Smallest accepted `srpt_srq_size`, in receive requests.
+pub(crate) const MIN_SRQ_SIZE: u32 = 4;
+
+/// Largest accepted `srpt_srq_size`, in receive requests.
+pub(crate) const MAX_SRQ_SIZE: u32 = 65535;
+
+/// What acts on a new `rdma_cm_port`; see [`on_cm_port_change`].
+pub(crate) type CmPortFn = fn(u16) -> Result;
+
+/// The value of `srpt_service_guid`; zero means "not set".
+static SERVICE_GUID: Atomic<u64> = Atomic::new(0);
+
+/// The value of `rdma_cm_port`: what the listener uses, or will use once the module is up.
+///
+/// Changed only with the parameter lock held, read by anyone.
+static RDMA_CM_PORT: Atomic<u32> = Atomic::new(0);
+
+/// Who acts on changes of [`RDMA_CM_PORT`]; nobody before module init and after exit.
+static CM_PORT_HOOK: ParamLocked<Option<CmPortFn>> = ParamLocked::new(None);
+
+/// Proof that the current task holds the parameter lock of this module.
+///
+/// # Invariants
+///
+/// While a value exists, the task that created it holds the lock, and no second value exists.
+struct Held(NotThreadSafe);
+
+impl Held {
+    /// States that the parameter lock is held.
+    ///
+    /// # Safety
+    ///
+    /// The calling task must hold the parameter lock of this module for as long as the returned
+    /// value exists, and no other [`Held`] may exist.
+    unsafe fn assume() -> Self {
+        // INVARIANT: The safety requirements of this function are the type invariants.
+        Held(NotThreadSafe)
+    }
+}
+
+/// Runs `f` with the parameter lock held. May sleep; must not be called with the lock held.
+fn with_lock<R>(f: impl FnOnce(&mut Held) -> R) -> R {
+    // SAFETY: `kernel_param_lock()` may be called from any context that may sleep.
+    unsafe { bindings::srpt_param_lock() };
+    // SAFETY: The lock was taken just above and is released only after `f` has returned (there is
+    // no unwinding in the kernel). A mutex is held by one task at a time, hence no other `Held`.
+    let result = f(&mut unsafe { Held::assume() });
+    // SAFETY: This task took the lock above.
+    unsafe { bindings::srpt_param_unlock() };
+    result
+}
+
+/// A value that is read and written only with the parameter lock held.
+struct ParamLocked<T>(UnsafeCell<T>);
+
+// SAFETY: All access goes through `get` and `set`, which demand the unique proof that the current
+// task holds a mutex; `T: Send` allows the value to be used by whichever task that is.
+unsafe impl<T: Send> Sync for ParamLocked<T> {}
+
+impl<T: Copy> ParamLocked<T> {
+    /// Wraps a value.
+    const fn new(value: T) -> Self {
+        Self(UnsafeCell::new(value))
+    }
+
+    /// Returns the value.
+    fn get(&self, _: &mut Held) -> T {
+        // SAFETY: By the invariants of `Held`, nobody else accesses the value now.
+        unsafe { *self.0.get() }
+    }
+
+    /// Replaces the value.
+    fn set(&self, _: &mut Held, value: T) {
+        // SAFETY: By the invariants of `Held`, nobody else accesses the value now.
+        unsafe { *self.0.get() = value }
+    }
+}
+
+/// Checks the parameters that have limits; module init calls this before anything else.
+///
+/// # Errors
+///
+/// Returns `EINVAL`, after saying so in the kernel log, if a parameter is outside its limits: the
+/// module must then refuse to load.
+pub(crate) fn validate() -> Result {
+    // SAFETY: Written only by `param_set_int()` while the module is being loaded (mode 0444), and
+    // that is over before module init runs.
+    let size = unsafe { bindings::srpt_param_srp_max_req_size };
+    if !u32::try_from(size).is_ok_and(|s| (MIN_REQ_SIZE..=MAX_REQ_SIZE).contains(&s)) {
+        pr_err!("srp_max_req_size={size} is outside {MIN_REQ_SIZE}..{MAX_REQ_SIZE}\n");
+        return Err(EINVAL);
+    }
+
+    let size = given_srq_size();
+    if !(MIN_SRQ_SIZE..=MAX_SRQ_SIZE).contains(&size) {
+        pr_err!("srpt_srq_size={size} is outside {MIN_SRQ_SIZE}..{MAX_SRQ_SIZE}\n");
+        return Err(EINVAL);
+    }
+    Ok(())
+}
+
+/// Returns the size of a receive buffer and largest accepted request, in bytes.
+///
+/// Between [`MIN_REQ_SIZE`] and [`MAX_REQ_SIZE`] once [`validate`] has succeeded. Any context.
+pub(crate) fn srp_max_req_size() -> u32 {
+    // SAFETY: Written only by `param_set_int()` while the module is being loaded (mode 0444), and
+    // that is over before any Rust code except the set operations below runs.
+    let size = unsafe { bindings::srpt_param_srp_max_req_size };
+    u32::try_from(size).unwrap_or(0)
+}
+
+/// Returns the depth of a shared receive queue, in requests.
+///
+/// Between [`MIN_SRQ_SIZE`] and [`MAX_SRQ_SIZE`]: with some engines the parameter can be changed
+/// after [`validate`] has looked at it. Any context.
+pub(crate) fn srq_size() -> u32 {
+    given_srq_size().clamp(MIN_SRQ_SIZE, MAX_SRQ_SIZE)
+}
+
+/// Returns what the parameter was set to.
+fn given_srq_size() -> u32 {
+    // SAFETY: An aligned variable of the module; `param_set_uint()` writes it as a whole.
+    unsafe { (&raw const bindings::srpt_param_srpt_srq_size).read_volatile() }
+}
+
+/// Returns whether native InfiniBand logins are accepted on RoCE ports, too. Any context.
+pub(crate) fn ib_cm_on_roce() -> bool {
+    // SAFETY: Written only by `param_set_bool()` while the module is being loaded (mode 0444), and
+    // that is over before any Rust code except the set operations below runs.
+    unsafe { bindings::srpt_param_ib_cm_on_roce }
+}
+
+/// Returns the service GUID in host byte order; zero if none was given or chosen yet.
+///
+/// Any context.
+pub(crate) fn service_guid() -> u64 {
+    SERVICE_GUID.load(Relaxed)
+}
+
+/// Sets the service GUID unless the user (or an earlier call) did, and returns the one in force.
+///
+/// The first HCA's node GUID, in host byte order, is what the C driver takes. Any context.
+pub(crate) fn service_guid_or(guid: u64) -> u64 {
+    match SERVICE_GUID.cmpxchg(0, guid, Full) {
+        Ok(_) => guid,
+        Err(current) => current,
+    }
+}
+
+/// Returns the port number of the RDMA/CM listener in host byte order; zero means no listener.
+///
+/// Any context.
+pub(crate) fn rdma_cm_port() -> u16 {
+    // CAST: Only `u16` values are ever stored.
+    RDMA_CM_PORT.load(Relaxed) as u16
+}
+
+/// Changes the port number of the RDMA/CM listener, as writing the parameter in sysfs does.
+///
+/// Takes the parameter lock and runs the registered [`CmPortFn`], so this may sleep and must be
+/// called neither from that function nor with a lock held that it takes.
+///
+/// # Errors
+///
+/// What the registered function returned; the value is unchanged then.
+#[allow(dead_code, reason = "not every engine has a file for it")]
+pub(crate) fn set_rdma_cm_port(port: u16) -> Result {
+    with_lock(|held| change_cm_port(held, port))
+}
+
+/// Lets `hook` act on the port number, and stores the number only if that worked.
+fn change_cm_port(held: &mut Held, port: u16) -> Result {
+    if port == rdma_cm_port() {
+        return Ok(());
+    }
+    if let Some(hook) = CM_PORT_HOOK.get(held) {
+        hook(port)?;
+    }
+    RDMA_CM_PORT.store(u32::from(port), Relaxed);
+    Ok(())
+}
+
+/// A registered [`CmPortFn`]. Dropping it unregisters the function and waits for a running call.
+///
+/// Kept by the module for as long as the listener may be changed; drop it before tearing down what
+/// the function uses, and not with a lock held that the function takes. Dropping may sleep.
+#[must_use = "the function is unregistered when this is dropped"]
+pub(crate) struct CmPortHook(());
+
+/// Registers the function that starts, moves or stops the RDMA/CM listener.
+///
+/// If a port number was given when the module was loaded, `hook` is called with it at once. Later
+/// it is called for each change, whether that comes from sysfs or from [`set_rdma_cm_port`], always
+/// in process context, one call at a time and with the parameter lock held; it may sleep. On error
+/// it must leave the listener as it was. May sleep.
+///
+/// # Errors
+///
+/// What `hook` returned for the port number given at load time; it is not registered then.
+/// `EBUSY` if another function is registered.
+pub(crate) fn on_cm_port_change(hook: CmPortFn) -> Result<CmPortHook> {
+    with_lock(|held| {
+        if CM_PORT_HOOK.get(held).is_some() {
+            return Err(EBUSY);
+        }
+        let port = rdma_cm_port();
+        if port != 0 {
+            hook(port)?;
+        }
+        CM_PORT_HOOK.set(held, Some(hook));
+        Ok(CmPortHook(()))
+    })
+}
+
+impl Drop for CmPortHook {
+    fn drop(&mut self) {
+        with_lock(|held| CM_PORT_HOOK.set(held, None));
+    }
+}
+
+/// Proves that a function defined here has the type which `params.h` promises to C.
+macro_rules! assert_matches_header {
+    ($($name:ident),* $(,)?) => {
+        // The branches of an `if` must have one type; bindgen made the first from the header.
+        $(const _: () = {
+            if true {
+                bindings::$name
+            } else {
+                $name
+            };
+        };)*
+    };
+}
+
+assert_matches_header! {
+    srpt_param_guid_set,
+    srpt_param_guid_get,
+    srpt_param_cm_port_set,
+    srpt_param_cm_port_get,
+}
+
+/// Set operation of `srpt_service_guid`: hexadecimal, `0x` is optional. Load time only (mode 0444).
+///
+/// # Safety
+///
+/// Only called by the kernel's parameter code, with `val` a NUL-terminated string.
+#[no_mangle]
+unsafe extern "C" fn srpt_param_guid_set(
+    val: *const c_char,
+    _kp: *const bindings::kernel_param,
+) -> c_int {
+    let mut guid = 0;
+    // SAFETY: `val` is NUL-terminated: `parse_one()` refuses a parameter without a value for
+    // operations that lack `KERNEL_PARAM_OPS_FL_NOARG`. `guid` is valid for writes.
+    let ret = unsafe { kernel::bindings::kstrtoull(val, 16, &mut guid) };
+    if ret == 0 {
+        SERVICE_GUID.store(guid, Relaxed);
+    }
+    ret
+}
+
+/// Get operation of `srpt_service_guid`.
+///
+/// # Safety
+///
+/// Only called by the kernel's parameter code, with `buf` a buffer of a page.
+#[no_mangle]
+unsafe extern "C" fn srpt_param_guid_get(
+    buf: *mut c_char,
+    _kp: *const bindings::kernel_param,
+) -> c_int {
+    let format = c"0x%016llx\n".as_char_ptr();
+    // SAFETY: sysfs hands `param_attr_show()`, and that hands us, a buffer of `PAGE_SIZE` bytes;
+    // the format is NUL-terminated and takes one `unsigned long long`.
+    unsafe { kernel::bindings::scnprintf(buf, PAGE_SIZE, format, service_guid()) }
+}
+
+/// Set operation of `rdma_cm_port`: 0..65535, decimal or with a C prefix. Process context.
+///
+/// # Safety
+///
+/// Only called by the kernel's parameter code, with `val` a NUL-terminated string.
+#[no_mangle]
+unsafe extern "C" fn srpt_param_cm_port_set(
+    val: *const c_char,
+    _kp: *const bindings::kernel_param,
+) -> c_int {
+    let mut port = 0;
+    // SAFETY: `val` is NUL-terminated: `parse_one()` refuses a parameter without a value for
+    // operations that lack `KERNEL_PARAM_OPS_FL_NOARG`, and sysfs terminates what it hands to
+    // `param_attr_store()`. `port` is valid for writes.
+    let parsed = to_result(unsafe { kernel::bindings::kstrtou16(val, 0, &mut port) });
+    // SAFETY: `parse_one()` and `param_attr_store()` hold the parameter lock of the parameter's
+    // module, which is this one, around set operations. Nothing on that path creates a `Held`.
+    let mut held = unsafe { Held::assume() };
+    match parsed.and_then(|()| change_cm_port(&mut held, port)) {
+        Ok(()) => 0,
+        Err(e) => e.to_errno(),
+    }
+}
+
+/// Get operation of `rdma_cm_port`.
+///
+/// # Safety
+///
+/// Only called by the kernel's parameter code, with `buf` a buffer of a page.
+#[no_mangle]
+unsafe extern "C" fn srpt_param_cm_port_get(
+    buf: *mut c_char,
+    _kp: *const bindings::kernel_param,
+) -> c_int {
+    let format = c"%u\n".as_char_ptr();
+    let port = c_uint::from(rdma_cm_port());
+    // SAFETY: sysfs hands `param_attr_show()`, and that hands us, a buffer of `PAGE_SIZE` bytes;
+    // the format is NUL-terminated and takes one `unsigned int`.
+    unsafe { kernel::bindings::scnprintf(buf, PAGE_SIZE, format, port) }
+}

@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! An HCA port as administrators see it: its names, its attributes, whether logins are allowed.
+//!
+//! A `Port` outlives the HCA it belongs to: configfs directories hold it, and when the same HCA
+//! comes back it is attached to the same object again, configuration included; the rules for that
+//! are in [`crate::srp::ports`], the list of ports in [`crate::target`]. Verbs objects live in
+//! [`crate::hca`], channels in [`crate::channel`].
+
+use kernel::{
+    new_spinlock,
+    prelude::*,
+    sync::{
+        atomic::{
+            Acquire,
+            Atomic,
+            Relaxed,
+            Release, //
+        },
+        Arc,
+        SpinLock, //
+    }, //
+};
+
+use crate::{
+    engine::{
+        Active,
+        Engine, //
+    },
+    srp::{
+        consts::limit,
+        ident::{
+            Guid,
+            NameBuf,
+            PortId, //
+        },
+        ports::{
+            Gid,
+            Known,
+            Place,
+            NO_GID, //
+        }, //
+    },
+    target, //
+};
+
+/// Tunable attributes of a port. The names are those of the files in configfs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum PortAttr {
+    /// `srp_max_rdma_size`: bytes one command may move.
+    MaxRdmaSize,
+    /// `srp_max_rsp_size`: bytes of a response buffer; new channels only.
+    MaxRspSize,
+    /// `srp_sq_size`: send queue entries; new channels only.
+    SqSize,
+    /// `use_srq`: 1 for the device's shared receive queue; new channels only.
+    UseSrq,
+}
+
+impl PortAttr {
+    /// Smallest and largest value accepted.
+    #[allow(dead_code, reason = "only for engines that keep attributes here")]
+    pub(crate) const fn limits(self) -> (u32, u32) {
+        match self {
+            Self::MaxRdmaSize => (limit::DEFAULT_MAX_RDMA_SIZE, limit::MAX_MAX_RDMA_SIZE),
+            Self::MaxRspSize => (limit::MIN_MAX_RSP_SIZE, limit::MAX_MAX_RSP_SIZE),
+            Self::SqSize => (limit::MIN_CONFIG_SQ_SIZE, limit::MAX_CONFIG_SQ_SIZE),
+            Self::UseSrq => (0, 1),
+        }
+    }
+}
+
+/// Values of the tunable attributes.
+#[derive(Clone, Copy)]
+struct Attrs {
+    max_rdma_size: u32,
+    max_rsp_size: u32,
+    sq_size: u32,
+    use_srq: u32,
+}
+
+/// An HCA port.
+#[pin_data]
+pub(crate) struct Port {
+    /// Who the port is. Both names follow from the GID.
+    #[pin]
+    known: SpinLock<Known>,
+    /// How many configfs directories there are; changed with the list of ports locked.
+    directories: Atomic<u32>,
+    /// Logins are allowed.
+    enabled: Atomic<bool>,
+    #[pin]
+    attrs: SpinLock<Attrs>,
+    /// What the engine keeps per port.
+    #[pin]
+    engine: <Active as Engine>::PortData,
+}
+
+impl Port {
+    /// A port with default attributes, disabled and not attached. May sleep.
+    pub(crate) fn new(place: Place, gid: Gid) -> Result<Arc<Self>> {
+        Arc::pin_init(
+            try_pin_init!(Self {
+                known <- new_spinlock!(
+                    Known {
+                        gid,
+                        place,
+                        attached: false,
+                        configured_as: None,
+                    },
+                    "Port::known"
+                ),
+                directories: Atomic::new(0),
+                enabled: Atomic::new(false),
+                attrs <- new_spinlock!(
+                    Attrs {
+                        max_rdma_size: limit::DEFAULT_MAX_RDMA_SIZE,
+                        max_rsp_size: limit::DEFAULT_MAX_RSP_SIZE,
+                        sq_size: limit::DEFAULT_SQ_SIZE,
+                        use_srq: 0,
+                    },
+                    "Port::attrs"
+                ),
+                engine <- <Active as Engine>::new_port_data(),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// Who the port is.
+    pub(crate) fn known(&self) -> Known {
+        *self.known.lock()
+    }
+
+    /// Notes that the port is present, where, and under which GID.
+    pub(crate) fn attach(&self, place: Place, gid: Gid) {
+        let mut known = self.known.lock();
+        known.attached = true;
+        known.place = place;
+        // One that cannot be read yet does not make the old name invalid.
+        if gid != NO_GID {
+            known.gid = gid;
+        }
+    }
+
+    /// Notes that the HCA went away.
+    pub(crate) fn detach(&self) {
+        self.known.lock().attached = false;
+    }
+
+    /// Notes another GID.
+    pub(crate) fn set_gid(&self, gid: Gid) {
+        self.known.lock().gid = gid;
+    }
+
+    /// Counts a configfs directory. The list of ports must be locked.
+    #[allow(
+        dead_code,
+        reason = "only for engines with directories of their own making"
+    )]
+    pub(crate) fn add_directory(&self) {
+        let first = self.directories.fetch_add(1, Relaxed) == 0;
+        let mut known = self.known.lock();
+        if first {
+            known.configured_as = Some(known.gid);
+        }
+    }
+
+    /// Counts a configfs directory less. The list of ports must be locked.
+    pub(crate) fn drop_directory(&self) {
+        if self.directories.fetch_sub(1, Relaxed) == 1 {
+            self.known.lock().configured_as = None;
+        }
+    }
+
+    /// GID at index 0; displayed as `0x` and 32 hex digits.
+    pub(crate) fn gid_name(&self) -> PortId {
+        PortId(self.known().gid)
+    }
+
+    /// Port GUID, the lower half of the GID; displayed as four groups of four hex digits.
+    #[allow(
+        dead_code,
+        reason = "only for engines with directories of their own making"
+    )]
+    pub(crate) fn guid_name(&self) -> Guid {
+        self.gid_name().halves().1
+    }
+
+    /// Whether `name` is one of the two names of this port. Without a GID it has none.
+    #[allow(
+        dead_code,
+        reason = "only for engines with directories of their own making"
+    )]
+    pub(crate) fn is_named(&self, name: &str) -> bool {
+        let is = |text: Result<NameBuf<40>, _>| text.is_ok_and(|text| text.as_str() == name);
+        self.known().gid != NO_GID
+            && (is(NameBuf::from_display(self.gid_name()))
+                || is(NameBuf::from_display(self.guid_name())))
+    }
+
+    /// What the engine keeps per port.
+    pub(crate) fn engine(&self) -> &<Active as Engine>::PortData {
+        &self.engine
+    }
+
+    /// Reads an attribute. The engine may have a value for all ports.
+    pub(crate) fn attr(&self, attr: PortAttr) -> u32 {
+        if let Some(value) = Active::attr(attr) {
+            return value;
+        }
+        let attrs = self.attrs.lock();
+        match attr {
+            PortAttr::MaxRdmaSize => attrs.max_rdma_size,
+            PortAttr::MaxRspSize => attrs.max_rsp_size,
+            PortAttr::SqSize => attrs.sq_size,
+            PortAttr::UseSrq => attrs.use_srq,
+        }
+    }
+
+    /// Writes an attribute.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` outside [`PortAttr::limits`]; nothing is changed then.
+    #[allow(dead_code, reason = "only for engines that keep attributes here")]
+    pub(crate) fn set_attr(&self, attr: PortAttr, value: u32) -> Result {
+        let (low, high) = attr.limits();
+        if value < low || value > high {
+            return Err(EINVAL);
+        }
+        let mut attrs = self.attrs.lock();
+        match attr {
+            PortAttr::MaxRdmaSize => attrs.max_rdma_size = value,
+            PortAttr::MaxRspSize => attrs.max_rsp_size = value,
+            PortAttr::SqSize => attrs.sq_size = value,
+            PortAttr::UseSrq => attrs.use_srq = value,
+        }
+        Ok(())
+    }
+
+    /// Whether logins are allowed.
+    pub(crate) fn is_enabled(&self) -> bool {
+        self.enabled.load(Acquire)
+    }
+
+    /// Allows or forbids logins; existing sessions stay as they are.
+    pub(crate) fn set_enabled(&self, on: bool) {
+        self.enabled.store(on, Release);
+    }
+}
+
+/// A port a configfs directory stands for. While there is one, the port keeps its configuration,
+/// whatever becomes of the HCA and of the GID.
+pub(crate) struct ConfiguredPort(Arc<Port>);
+
+impl ConfiguredPort {
+    /// For a port whose directory has been counted; see [`Port::add_directory`].
+    #[allow(
+        dead_code,
+        reason = "only for engines with directories of their own making"
+    )]
+    pub(crate) fn counted(port: Arc<Port>) -> Self {
+        Self(port)
+    }
+
+    /// The port.
+    #[allow(
+        dead_code,
+        reason = "only for engines with directories of their own making"
+    )]
+    pub(crate) fn port(&self) -> &Arc<Port> {
+        &self.0
+    }
+}
+
+impl Drop for ConfiguredPort {
+    fn drop(&mut self) {
+        target::drop_directory(&self.0);
+    }
+}

@@ -1,0 +1,381 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Memory the device reads from and writes to: DMA buffers, receive buffers, response buffers.
+//!
+//! C header: [`include/rdma/ib_verbs.h`](srctree/include/rdma/ib_verbs.h)
+
+use core::{
+    marker::PhantomPinned,
+    ptr::NonNull,
+    slice, //
+};
+
+use kernel::{
+    prelude::*,
+    sync::{
+        atomic::{
+            Acquire,
+            Atomic,
+            Full,
+            Relaxed,
+            Release, //
+        },
+        Arc, //
+    }, //
+};
+
+use super::{
+    device::Device,
+    qp::{
+        QpInner,
+        QpOwner, //
+    },
+    srq::SharedReceiveQueue, //
+};
+use crate::bindings;
+
+/// Who moves data.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum DmaDir {
+    /// The device reads the buffer.
+    ToDevice,
+    /// The device writes the buffer.
+    FromDevice,
+}
+
+impl DmaDir {
+    /// The C value.
+    pub(super) fn as_raw(self) -> bindings::dma_data_direction {
+        match self {
+            Self::ToDevice => bindings::dma_data_direction_DMA_TO_DEVICE,
+            Self::FromDevice => bindings::dma_data_direction_DMA_FROM_DEVICE,
+        }
+    }
+}
+
+/// Physically contiguous memory, mapped for a device; dropping it unmaps and frees.
+///
+/// # Invariants
+///
+/// `data` points to `len` initialised bytes that came from a `KVec` with capacity `cap`; they are
+/// mapped for `device` at `addr` in direction `dir`.
+pub(crate) struct DmaBuf {
+    data: NonNull<u8>,
+    len: u32,
+    cap: usize,
+    addr: u64,
+    dir: DmaDir,
+    device: Device,
+}
+
+// SAFETY: The memory is owned, and may be unmapped and freed by any task.
+unsafe impl Send for DmaBuf {}
+// SAFETY: Shared references give access to shared references of the bytes only.
+unsafe impl Sync for DmaBuf {}
+
+impl DmaBuf {
+    /// Allocates and maps `len` zeroed bytes (`ib_dma_map_single`). May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if `len` is 0 or does not fit in a scatter/gather entry, `ENOMEM`, `EIO` if the
+    /// memory cannot be mapped.
+    pub(crate) fn new(device: &Device, len: usize, dir: DmaDir) -> Result<Self> {
+        let short = u32::try_from(len)?;
+        if len == 0 {
+            return Err(EINVAL);
+        }
+        let (data, _, cap) = KVec::<u8>::from_elem(0, len, GFP_KERNEL)?.into_raw_parts();
+        // SAFETY: The memory came from `kmalloc` and is ours. The device is registered.
+        let addr = unsafe {
+            bindings::srpt_ib_dma_map_single(device.as_raw(), data.cast(), len, dir.as_raw())
+        };
+        // SAFETY: `addr` is what mapping returned.
+        if unsafe { bindings::srpt_ib_dma_mapping_error(device.as_raw(), addr) } != 0 {
+            // SAFETY: These are the parts of the vector.
+            drop(unsafe { KVec::from_raw_parts(data, len, cap) });
+            return Err(EIO);
+        }
+        // INVARIANT: Allocated and mapped above.
+        Ok(Self {
+            // SAFETY: A vector's pointer is not NULL.
+            data: unsafe { NonNull::new_unchecked(data) },
+            len: short,
+            cap,
+            addr,
+            dir,
+            device: device.clone(),
+        })
+    }
+
+    /// Length in bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.len as usize
+    }
+
+    /// The device it is mapped for.
+    pub(crate) fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// A scatter/gather entry for the first `len` bytes, or for all of them.
+    pub(super) fn sge(&self, len: u32, lkey: u32) -> bindings::ib_sge {
+        bindings::ib_sge {
+            addr: self.addr,
+            length: len.min(self.len),
+            lkey,
+        }
+    }
+
+    /// Hands the memory to the device.
+    pub(super) fn sync_for_device(&self) {
+        // SAFETY: By the type invariant this is what was mapped.
+        unsafe {
+            bindings::srpt_ib_dma_sync_single_for_device(
+                self.device.as_raw(),
+                self.addr,
+                self.len(),
+                self.dir.as_raw(),
+            )
+        };
+    }
+
+    /// Hands the memory to the CPU.
+    pub(super) fn sync_for_cpu(&self) {
+        // SAFETY: By the type invariant this is what was mapped.
+        unsafe {
+            bindings::srpt_ib_dma_sync_single_for_cpu(
+                self.device.as_raw(),
+                self.addr,
+                self.len(),
+                self.dir.as_raw(),
+            )
+        };
+    }
+}
+
+impl Drop for DmaBuf {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant this is what was mapped and allocated; nobody else has it.
+        unsafe {
+            bindings::srpt_ib_dma_unmap_single(
+                self.device.as_raw(),
+                self.addr,
+                self.len(),
+                self.dir.as_raw(),
+            );
+            drop(KVec::from_raw_parts(
+                self.data.as_ptr(),
+                self.len(),
+                self.cap,
+            ));
+        }
+    }
+}
+
+/// Where a receive buffer is posted.
+pub(super) enum Posted<O: QpOwner> {
+    /// Nowhere.
+    No,
+    /// At a queue pair, which it keeps.
+    Qp(Arc<QpInner<O>>),
+    /// At a shared receive queue, at this index of its table.
+    Srq(NonNull<SharedReceiveQueue<O>>, usize),
+}
+
+/// A receive buffer. In a box it belongs to whoever has the box; posting gives the box to the
+/// hardware, and the completion gives it back.
+#[repr(C)]
+pub(crate) struct RecvBuf<O: QpOwner> {
+    /// First, so that the pointer C hands back is one to the buffer.
+    pub(super) cqe: bindings::ib_cqe,
+    pub(super) posted: Posted<O>,
+    pub(super) dma: DmaBuf,
+    _pin: PhantomPinned,
+}
+
+// SAFETY: The pointer in `posted` is followed by the completion only, which may run anywhere.
+unsafe impl<O: QpOwner> Send for RecvBuf<O> {}
+// SAFETY: Shared references give access to the bytes only.
+unsafe impl<O: QpOwner> Sync for RecvBuf<O> {}
+
+impl<O: QpOwner> RecvBuf<O> {
+    /// Allocates a buffer for information units of up to `len` bytes. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`DmaBuf::new`].
+    pub(crate) fn new(device: &Device, len: usize) -> Result<Pin<KBox<Self>>> {
+        let buf = Self {
+            cqe: bindings::ib_cqe { done: None },
+            posted: Posted::No,
+            dma: DmaBuf::new(device, len, DmaDir::FromDevice)?,
+            _pin: PhantomPinned,
+        };
+        Ok(KBox::pin(buf, GFP_KERNEL)?)
+    }
+
+    /// The first `len` bytes, or all if there are less. What was received last; zeroes and older
+    /// data beyond its length.
+    pub(crate) fn bytes(&self, len: usize) -> &[u8] {
+        // SAFETY: By the invariant of `DmaBuf` there are that many initialised bytes. The buffer
+        // is not posted, because nobody has a reference to a posted one, so the device does not
+        // write to it.
+        unsafe { slice::from_raw_parts(self.dma.data.as_ptr(), len.min(self.dma.len())) }
+    }
+
+    /// Size of the buffer in bytes.
+    pub(crate) fn capacity(&self) -> usize {
+        self.dma.len()
+    }
+}
+
+/// Nothing to send in the buffer.
+const IDLE: u32 = 0;
+/// Somebody has exclusive access.
+const BUSY: u32 = 1;
+/// Ready to be sent.
+const FILLED: u32 = 2;
+/// The device reads it.
+const POSTED: u32 = 3;
+
+/// A response buffer. [`TxBuf::fill`] it, post it; it can be filled again after its completion.
+///
+/// # Invariants
+///
+/// `state` is `BUSY` while somebody writes, `POSTED` while the device reads.
+pub(crate) struct TxBuf {
+    state: Atomic<u32>,
+    /// Bytes that are filled in; meaningful in `FILLED` and `POSTED`.
+    filled: Atomic<u32>,
+    dma: DmaBuf,
+}
+
+impl TxBuf {
+    /// Allocates a buffer of `len` bytes. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`DmaBuf::new`].
+    pub(crate) fn new(device: &Device, len: usize) -> Result<Self> {
+        // INVARIANT: Nobody uses it yet.
+        Ok(Self {
+            state: Atomic::new(IDLE),
+            filled: Atomic::new(0),
+            dma: DmaBuf::new(device, len, DmaDir::ToDevice)?,
+        })
+    }
+
+    /// Size of the buffer in bytes.
+    pub(crate) fn capacity(&self) -> usize {
+        self.dma.len()
+    }
+
+    /// Lets `build` write the buffer; it returns how many bytes are to be sent. What was in the
+    /// buffer before is still there. Filling again before posting is allowed. Does not sleep.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` if the buffer is posted or being filled, `EOVERFLOW` if `build` returned more than
+    /// the size of the buffer.
+    pub(crate) fn fill(&self, build: impl FnOnce(&mut [u8]) -> usize) -> Result {
+        if self.state.cmpxchg(IDLE, BUSY, Full).is_err()
+            && self.state.cmpxchg(FILLED, BUSY, Full).is_err()
+        {
+            return Err(EBUSY);
+        }
+        self.dma.sync_for_cpu();
+        // SAFETY: By the invariant of `DmaBuf` there are that many initialised bytes. `BUSY` makes
+        // this the only access to them.
+        let bytes = unsafe { slice::from_raw_parts_mut(self.dma.data.as_ptr(), self.dma.len()) };
+        let len = build(bytes);
+        self.dma.sync_for_device();
+        match u32::try_from(len) {
+            Ok(len) if len <= self.dma.len => {
+                self.filled.store(len, Relaxed);
+                // INVARIANT: We stopped writing.
+                self.state.store(FILLED, Release);
+                Ok(())
+            }
+            _ => {
+                // INVARIANT: We stopped writing.
+                self.state.store(IDLE, Release);
+                Err(EOVERFLOW)
+            }
+        }
+    }
+
+    /// Number of bytes filled in, 0 if nothing is.
+    pub(crate) fn len(&self) -> usize {
+        match self.state.load(Acquire) {
+            FILLED | POSTED => self.filled.load(Relaxed) as usize,
+            _ => 0,
+        }
+    }
+
+    /// Takes the buffer for a post of its first `len` bytes.
+    pub(super) fn begin_post(&self, len: usize, lkey: u32) -> Result<bindings::ib_sge> {
+        self.state
+            .cmpxchg(FILLED, POSTED, Full)
+            .map_err(|_| EBUSY)?;
+        // INVARIANT: It is about to be posted.
+        match u32::try_from(len) {
+            Ok(len) if len != 0 && len <= self.filled.load(Relaxed) => Ok(self.dma.sge(len, lkey)),
+            _ => {
+                self.state.store(FILLED, Release);
+                Err(EINVAL)
+            }
+        }
+    }
+
+    /// Undoes [`Self::begin_post`] after a post that failed.
+    ///
+    /// # Safety
+    ///
+    /// The caller must have begun the post, and the device must not have got the buffer.
+    pub(super) unsafe fn abort_post(&self) {
+        // INVARIANT: The device does not read it, as the caller promises.
+        self.state.store(FILLED, Release);
+    }
+
+    /// The device has finished.
+    ///
+    /// # Safety
+    ///
+    /// Called by the completion of the post, once.
+    pub(super) unsafe fn end_post(&self) {
+        // INVARIANT: The device does not read it any more, as the caller promises.
+        self.state.store(IDLE, Release);
+    }
+
+    /// The device the buffer is mapped for.
+    pub(super) fn device(&self) -> &Device {
+        self.dma.device()
+    }
+}
+
+/// Declares that a type contains its one response buffer. Implemented by [`impl_has_tx!`].
+///
+/// # Safety
+///
+/// The function must return the same buffer, which belongs to this object, every time.
+pub(crate) unsafe trait HasTx {
+    /// The response buffer.
+    fn tx(&self) -> &TxBuf;
+}
+
+/// Safely implements [`HasTx`]: `impl_has_tx! { impl HasTx for Command { self.tx } }`.
+macro_rules! impl_has_tx {
+    ($(impl$({$($generics:tt)*})? HasTx for $self:ty { self.$field:ident })*) => {$(
+        // SAFETY: It is a field of the type `TxBuf`, always the same.
+        unsafe impl$(<$($generics)*>)? $crate::rdma::buf::HasTx for $self {
+            #[inline]
+            fn tx(&self) -> &$crate::rdma::buf::TxBuf {
+                let field: *const $crate::rdma::buf::TxBuf = &raw const self.$field;
+                // SAFETY: A pointer to a field of a reference, for as long as the reference.
+                unsafe { &*field }
+            }
+        }
+    )*};
+}
+pub(crate) use impl_has_tx;

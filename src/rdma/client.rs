@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Being told about devices: the IB client.
+//!
+//! C header: [`include/rdma/ib_verbs.h`](srctree/include/rdma/ib_verbs.h)
+//!
+//! This is where the promise of [`Device`] is kept: neither a failed [`Client::add`] nor
+//! [`Client::remove`] returns to the RDMA core while a handle on the device exists.
+
+use core::{
+    marker::PhantomData,
+    ptr::{
+        self,
+        NonNull, //
+    }, //
+};
+
+use kernel::{
+    container_of,
+    error::{
+        from_result,
+        to_result, //
+    },
+    ffi::{
+        c_int,
+        c_void, //
+    },
+    prelude::*,
+    sync::{
+        atomic::{
+            Acquire,
+            Atomic,
+            Full,
+            Relaxed, //
+        },
+        Arc, //
+    }, //
+};
+
+use super::device::Device;
+use crate::{
+    bindings,
+    sync::{
+        completion::Completion,
+        workqueue::Queue, //
+    }, //
+};
+
+/// Milliseconds between two complaints about a device that is still in use.
+const COMPLAIN_MS: u32 = 10_000;
+
+/// Somebody who uses all RDMA devices.
+///
+/// Both callbacks run in process context and may sleep. For one device they are serialised.
+pub(crate) trait Client: 'static {
+    /// What is kept per device.
+    type Data: Send + Sync;
+    /// Name of the client.
+    const NAME: &'static CStr;
+
+    /// A device appeared.
+    ///
+    /// # Errors
+    ///
+    /// Any; the device is skipped then, and every handle on it has to be dropped.
+    fn add(device: &Device) -> Result<Arc<Self::Data>>;
+
+    /// A device disappears, or the registration is dropped. Everything that holds a [`Device`] has
+    /// to be dropped; this may happen after the function returned, the device is kept until then.
+    fn remove(data: Arc<Self::Data>);
+}
+
+/// The registered `struct ib_client`, and what tears down objects nobody waits for.
+#[repr(C)]
+struct Cell {
+    client: bindings::ib_client,
+    reaper: Queue,
+}
+
+/// The registered client. `ib_client.add` has no context argument, and `ib_set_client_data` wants
+/// the client.
+static ACTIVE: Atomic<*mut bindings::ib_client> = Atomic::new(ptr::null_mut());
+
+/// What belongs to a device while it is in use.
+struct Attached<T: Client> {
+    data: Arc<T::Data>,
+    gone: Arc<Completion>,
+}
+
+/// A registered client; dropping it removes all devices and unregisters. There can be one.
+///
+/// # Invariants
+///
+/// `cell` came from `KBox::into_raw`, its client is registered, and `ACTIVE` points to that.
+pub(crate) struct Registration<T: Client> {
+    cell: NonNull<Cell>,
+    _client: PhantomData<fn() -> T>,
+}
+
+// SAFETY: A client may be unregistered by any task.
+unsafe impl<T: Client> Send for Registration<T> {}
+// SAFETY: There is nothing one could do with a shared reference.
+unsafe impl<T: Client> Sync for Registration<T> {}
+
+impl<T: Client> Registration<T> {
+    /// Registers (`ib_register_client`); `T::add` is called for all devices there are before this
+    /// returns. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` if there is a registration already, `ENOMEM`.
+    pub(crate) fn new() -> Result<Self> {
+        let cell = KBox::new(
+            Cell {
+                client: bindings::ib_client {
+                    name: T::NAME.as_char_ptr(),
+                    add: Some(add_callback::<T>),
+                    remove: Some(remove_callback::<T>),
+                    ..Default::default()
+                },
+                reaper: Queue::new(c"ib_srpt_reaper")?,
+            },
+            GFP_KERNEL,
+        )?;
+        let cell = KBox::into_raw(cell);
+        // SAFETY: The box is valid. The core keeps pointers into it, so there are no references
+        // from now on.
+        let client = unsafe { &raw mut (*cell).client };
+        let result = match ACTIVE.cmpxchg(ptr::null_mut(), client, Full) {
+            Ok(_) => {
+                // SAFETY: The client is valid until the drop; its callbacks are for `T`.
+                let result = to_result(unsafe { bindings::ib_register_client(client) });
+                if result.is_err() {
+                    ACTIVE.store(ptr::null_mut(), Relaxed);
+                }
+                result
+            }
+            Err(_) => Err(EBUSY),
+        };
+        if let Err(e) = result {
+            // SAFETY: The pointer came from `into_raw`, and the core does not know it any more:
+            // `ib_register_client` removes what it added when it fails.
+            drop(unsafe { KBox::from_raw(cell) });
+            return Err(e);
+        }
+        // INVARIANT: It is registered.
+        Ok(Self {
+            // SAFETY: `into_raw` does not return NULL.
+            cell: unsafe { NonNull::new_unchecked(cell) },
+            _client: PhantomData,
+        })
+    }
+}
+
+impl<T: Client> Drop for Registration<T> {
+    fn drop(&mut self) {
+        let cell = self.cell.as_ptr();
+        // SAFETY: By the type invariant the client is registered. It is a full fence: no callback
+        // runs afterwards, and all `remove` callbacks have returned.
+        unsafe { bindings::ib_unregister_client(&raw mut (*cell).client) };
+        ACTIVE.store(ptr::null_mut(), Relaxed);
+        // SAFETY: By the type invariant the pointer came from `into_raw`; the core has forgotten
+        // it. Handles on devices, which point to the reaper, are gone: `remove` waited for them.
+        drop(unsafe { KBox::from_raw(cell) });
+    }
+}
+
+/// Waits until the last handle on a device was dropped.
+fn wait_gone(gone: &Completion, name: &CStr) {
+    while !gone.wait_timeout(COMPLAIN_MS) {
+        pr_warn!("{}: the device is still in use\n", name);
+    }
+}
+
+/// Handles a new device.
+///
+/// # Safety
+///
+/// Called with a device that is being added to the registered client, which is for `T`.
+unsafe fn add<T: Client>(raw: *mut bindings::ib_device) -> Result {
+    let client = ACTIVE.load(Acquire);
+    if client.is_null() {
+        return Err(ENODEV);
+    }
+    let device = NonNull::new(raw).ok_or(EINVAL)?;
+    // SAFETY: `ACTIVE` points to the `client` of a `Cell`, which is valid while callbacks run.
+    let reaper = unsafe { &raw mut (*container_of!(client, Cell, client)).reaper };
+    // SAFETY: The device stays registered until `remove` returns, or this function if it fails;
+    // both wait for the completion. The reaper lives longer than the registration.
+    let (device, gone) = unsafe { Device::attach(device, NonNull::new(reaper).ok_or(EINVAL)?) }?;
+    // The memory comes first: once the client has accepted the device, nothing may fail.
+    let attached = KBox::<Attached<T>>::new_uninit(GFP_KERNEL)
+        .map_err(Error::from)
+        .and_then(|memory| {
+            let data = T::add(&device)?;
+            Ok(memory.write(Attached {
+                data,
+                gone: gone.clone(),
+            }))
+        });
+    match attached {
+        Ok(attached) => {
+            // SAFETY: Both are valid; data may be set while the device is being added.
+            unsafe {
+                bindings::ib_set_client_data(raw, client, KBox::into_raw(attached).cast::<c_void>())
+            };
+            Ok(())
+        }
+        Err(e) => {
+            let name = Name::of(&device);
+            drop(device);
+            wait_gone(&gone, name.as_cstr());
+            Err(e)
+        }
+    }
+}
+
+/// A copy of a device's name.
+struct Name([u8; bindings::IB_DEVICE_NAME_MAX as usize]);
+
+impl Name {
+    /// Copies the name of a device.
+    fn of(device: &Device) -> Self {
+        let mut copy = [0; bindings::IB_DEVICE_NAME_MAX as usize];
+        for (to, from) in copy.iter_mut().zip(device.name().to_bytes_with_nul()) {
+            *to = *from;
+        }
+        Self(copy)
+    }
+
+    /// The name.
+    fn as_cstr(&self) -> &CStr {
+        CStr::from_bytes_until_nul(&self.0).unwrap_or(c"?")
+    }
+}
+
+/// `ib_client.add`.
+///
+/// # Safety
+///
+/// Called by the RDMA core only, for a registered client of type `T`.
+unsafe extern "C" fn add_callback<T: Client>(device: *mut bindings::ib_device) -> c_int {
+    from_result(|| {
+        // SAFETY: The core calls this for a device that is being added.
+        unsafe { add::<T>(device) }?;
+        Ok(0)
+    })
+}
+
+/// `ib_client.remove`.
+///
+/// # Safety
+///
+/// Called by the RDMA core only, for a registered client of type `T`, with the data `add` set.
+unsafe extern "C" fn remove_callback<T: Client>(
+    device: *mut bindings::ib_device,
+    client_data: *mut c_void,
+) {
+    if client_data.is_null() {
+        return;
+    }
+    // SAFETY: `add` set this pointer, which came from `into_raw`; the core passes it once.
+    let attached = unsafe { KBox::from_raw(client_data.cast::<Attached<T>>()) };
+    let Attached { data, gone } = KBox::into_inner(attached);
+    // SAFETY: The device is registered while it is being removed, and has a name.
+    let mut name = Name(unsafe { (*device).name });
+    if let Some(last) = name.0.last_mut() {
+        *last = 0;
+    }
+    T::remove(data);
+    wait_gone(&gone, name.as_cstr());
+}

@@ -1,0 +1,651 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The RDMA connection manager, passive side.
+//!
+//! C header: [`include/rdma/rdma_cm.h`](srctree/include/rdma/rdma_cm.h)
+//!
+//! # Who destroys an id
+//!
+//! An id that a request arrives with belongs to the core, which destroys it when the handler returns
+//! non-zero. [`ConnectRequest::take_over`] makes it ours: from then on dropping the [`CmId`] destroys
+//! it. `rdma_destroy_id` waits for handlers in progress, so it cannot be called from one; a `CmId`
+//! that is dropped inside its own handler is instead destroyed by the core, again by returning
+//! non-zero. [`IdShared::task`] tells the cases apart.
+
+use core::{
+    cell::Cell,
+    marker::PhantomData,
+    net::{
+        IpAddr,
+        Ipv4Addr,
+        Ipv6Addr, //
+    },
+    ptr::{
+        self,
+        NonNull, //
+    },
+    slice, //
+};
+
+use kernel::{
+    error::{
+        from_err_ptr,
+        to_result, //
+    },
+    ffi::{
+        c_int,
+        c_void, //
+    },
+    new_mutex,
+    prelude::*,
+    sync::{
+        atomic::{
+            Acquire,
+            Atomic,
+            AtomicFlag,
+            Full,
+            Release, //
+        },
+        Arc,
+        ArcBorrow,
+        Mutex, //
+    },
+    task::Task,
+    time::{
+        delay::fsleep,
+        Delta, //
+    }, //
+};
+
+use super::{
+    CmEvent,
+    ConnHandler,
+    ConnParams,
+    ListenHandler,
+    REJ_CONSUMER_DEFINED, //
+};
+use crate::{
+    bindings,
+    rdma::{
+        device::DeviceId,
+        qp::{
+            core::destroy_raw,
+            QpInit,
+            QpOwner,
+            QueuePair, //
+        },
+        CALLER, //
+    }, //
+};
+
+/// `AF_INET`.
+const AF_INET: u16 = 2;
+/// `AF_INET6`.
+const AF_INET6: u16 = 10;
+
+/// Connection requests the core keeps while one is being handled.
+const BACKLOG: c_int = 128;
+
+/// State of an id, as far as its queue pair is concerned.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Life {
+    /// The id is valid.
+    Alive,
+    /// It is being destroyed; handlers may still run.
+    Dying,
+    /// It is destroyed, or will be without looking at the queue pair again.
+    Gone,
+}
+
+/// What a connection's [`CmId`], its callbacks and its queue pair share.
+///
+/// # Invariants
+///
+/// - `id` is valid while `life` is `Alive`, and inside its callbacks.
+/// - `handler` is null, or came from `Arc::<H>::into_raw` with the `H` of the [`CmId`], which owns
+///   it.
+#[pin_data]
+pub(in crate::rdma) struct IdShared {
+    id: NonNull<bindings::rdma_cm_id>,
+    handler: Atomic<*const c_void>,
+    /// The task that is inside a callback of this id, or null.
+    task: Atomic<*mut c_void>,
+    /// The core shall destroy the id when the callback returns.
+    doomed: AtomicFlag,
+    #[pin]
+    life: Mutex<Life>,
+}
+
+// SAFETY: Ids may be used and destroyed by any task.
+unsafe impl Send for IdShared {}
+// SAFETY: The functions of the connection manager are thread-safe; the rest is atomic or locked.
+unsafe impl Sync for IdShared {}
+
+impl IdShared {
+    /// What is shared about an id whose callback is running.
+    fn new(id: NonNull<bindings::rdma_cm_id>) -> Result<Arc<Self>> {
+        // INVARIANT: The caller is in a callback of the id; there is no handler.
+        Arc::pin_init(
+            pin_init!(Self {
+                id,
+                handler: Atomic::new(ptr::null()),
+                task: Atomic::new(ptr::null_mut()),
+                doomed: AtomicFlag::new(false),
+                life <- new_mutex!(Life::Alive, "IdShared::life"),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// A callback begins, on this task.
+    fn enter(&self) {
+        self.task
+            .store(Task::current_raw().cast::<c_void>(), Release);
+    }
+
+    /// A callback ends. Returns what it has to return.
+    fn leave(&self) -> c_int {
+        self.task.store(ptr::null_mut(), Release);
+        if self.doomed.load(Acquire) {
+            destroy_code()
+        } else {
+            0
+        }
+    }
+
+    /// Whether this task is inside a callback of the id.
+    fn is_inside(&self) -> bool {
+        ptr::eq(
+            self.task.load(Acquire),
+            Task::current_raw().cast::<c_void>(),
+        )
+    }
+
+    /// Destroys a queue pair that was created on the id. Sleeps; waits for the id's callbacks if
+    /// the id is being destroyed.
+    ///
+    /// # Safety
+    ///
+    /// `qp` must be valid, and not used by others than the id any more.
+    pub(in crate::rdma) unsafe fn destroy_qp(&self, qp: *mut bindings::ib_qp) {
+        loop {
+            let life = self.life.lock();
+            match *life {
+                Life::Alive => {
+                    let id = self.id.as_ptr();
+                    // SAFETY: By the type invariant the id is valid. It has this queue pair, which
+                    // `rdma_destroy_qp` destroys, so that the id does not use it afterwards.
+                    unsafe {
+                        if ptr::eq((*id).qp, qp) {
+                            bindings::rdma_destroy_qp(id);
+                        } else {
+                            destroy_raw(qp);
+                        }
+                    }
+                    return;
+                }
+                // SAFETY: The id does not use it any more, as nobody else, says the caller.
+                Life::Gone => return unsafe { destroy_raw(qp) },
+                Life::Dying => {
+                    drop(life);
+                    fsleep(Delta::from_millis(1));
+                }
+            }
+        }
+    }
+}
+
+/// What a callback returns to have the core destroy its id.
+fn destroy_code() -> c_int {
+    EPIPE.to_errno()
+}
+
+/// What became of a request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    /// Nothing: the core rejects it and destroys the id.
+    Open,
+    /// It was rejected; the core destroys the id.
+    Rejected,
+    /// The id is ours.
+    Taken,
+}
+
+/// A peer's wish to connect. Lives inside [`ListenHandler::connect_request`] only; dropping it
+/// rejects the request without private data.
+///
+/// # Invariants
+///
+/// `id` is a valid id with `event` as its request, for `'a`; its callback is running on this task.
+pub(crate) struct ConnectRequest<'a> {
+    id: NonNull<bindings::rdma_cm_id>,
+    event: &'a bindings::rdma_cm_event,
+    shared: Arc<IdShared>,
+    outcome: &'a Cell<Outcome>,
+}
+
+impl ConnectRequest<'_> {
+    /// The C id.
+    fn id(&self) -> &bindings::rdma_cm_id {
+        // SAFETY: By the type invariant the id is valid. What is read of it does not change during
+        // its callback.
+        unsafe { self.id.as_ref() }
+    }
+
+    /// Parameters of the request.
+    fn conn(&self) -> &bindings::rdma_conn_param {
+        // SAFETY: A connect request of a reliable connection has this member.
+        unsafe { &self.event.param.conn }
+    }
+
+    /// The device the request arrived on.
+    pub(super) fn device_id(&self) -> DeviceId {
+        DeviceId::of(self.id().device)
+    }
+
+    /// Number of the device's port the request arrived on.
+    pub(super) fn port_num(&self) -> u32 {
+        self.id().port_num
+    }
+
+    /// What the peer sent with the request. On InfiniBand and RoCE always 56 bytes, padded with
+    /// zeroes.
+    pub(super) fn private_data(&self) -> &[u8] {
+        let conn = self.conn();
+        if conn.private_data.is_null() {
+            return &[];
+        }
+        // SAFETY: The core gives a buffer of this length, which is valid during the callback.
+        unsafe { slice::from_raw_parts(conn.private_data.cast(), conn.private_data_len.into()) }
+    }
+
+    /// The peer's address. On the passive side that is the id's destination: `cma_save_ip4_info`
+    /// and its sisters take it from the source in the request's header.
+    pub(super) fn peer_addr(&self) -> Option<IpAddr> {
+        ip_addr(&self.id().route.addr.dst_addr)
+    }
+
+    /// The address the peer wants to connect to.
+    pub(super) fn local_addr(&self) -> Option<IpAddr> {
+        ip_addr(&self.id().route.addr.src_addr)
+    }
+
+    /// RDMA READs and atomics of its own the peer wants to have outstanding, that is how many we are
+    /// asked to answer. `cm_format_req_event` has swapped what was in the request.
+    pub(super) fn responder_resources(&self) -> u8 {
+        self.conn().responder_resources
+    }
+
+    /// RDMA READs and atomics of ours the peer is ready to answer at the same time; a limit for
+    /// [`ConnParams::initiator_depth`]. With 0 we cannot use any.
+    pub(super) fn initiator_depth(&self) -> u8 {
+        self.conn().initiator_depth
+    }
+
+    /// Rejects the request with private data (`rdma_reject`), at most 148 bytes.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if the data is too long, and those of the connection manager. The request is then
+    /// rejected without data.
+    pub(super) fn reject(self, private_data: &[u8]) -> Result {
+        // SAFETY: By the type invariant the id is valid.
+        unsafe { reject(self.id, private_data) }?;
+        self.outcome.set(Outcome::Rejected);
+        Ok(())
+    }
+
+    /// Takes over the connection: `handler` gets all further events.
+    pub(super) fn take_over<H: ConnHandler>(self, handler: Arc<H>) -> CmId<H> {
+        let id = self.id.as_ptr();
+        // INVARIANT: The pointer is from `into_raw`, for the `H` of the id.
+        self.shared
+            .handler
+            .store(Arc::into_raw(handler).cast::<c_void>(), Release);
+        // SAFETY: By the type invariant the id is valid, and its callback is running, so that the
+        // core does not look at these members now. The new callback fits the new context, which
+        // stays valid until the id is destroyed, because the `CmId` has it.
+        unsafe {
+            (*id).context = Arc::as_ptr(&self.shared).cast_mut().cast::<c_void>();
+            (*id).event_handler = Some(conn_callback::<H>);
+        }
+        self.outcome.set(Outcome::Taken);
+        // INVARIANT: The id is ours, since the callback will return 0.
+        CmId {
+            shared: self.shared,
+            _handler: PhantomData,
+        }
+    }
+}
+
+/// The IP address in a socket address.
+fn ip_addr(addr: &bindings::__kernel_sockaddr_storage) -> Option<IpAddr> {
+    let addr: *const bindings::__kernel_sockaddr_storage = addr;
+    // SAFETY: The storage is initialised memory, large and aligned enough for all families. The
+    // member that is read is the one the family has.
+    unsafe {
+        match (*addr).__bindgen_anon_1.__bindgen_anon_1.ss_family {
+            AF_INET => {
+                let addr = addr.cast::<bindings::sockaddr_in>();
+                Some(Ipv4Addr::from((*addr).sin_addr.s_addr.to_ne_bytes()).into())
+            }
+            AF_INET6 => {
+                let addr = addr.cast::<bindings::sockaddr_in6>();
+                Some(Ipv6Addr::from((*addr).sin6_addr.in6_u.u6_addr8).into())
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Rejects a connection.
+///
+/// # Safety
+///
+/// The id must be valid.
+unsafe fn reject(id: NonNull<bindings::rdma_cm_id>, private_data: &[u8]) -> Result {
+    let len = u8::try_from(private_data.len())?;
+    // SAFETY: The caller promises that the id is valid; the data is copied.
+    to_result(unsafe {
+        bindings::srpt_rdma_reject(
+            id.as_ptr(),
+            private_data.as_ptr().cast::<c_void>(),
+            len,
+            REJ_CONSUMER_DEFINED,
+        )
+    })
+}
+
+/// The id of a connection; dropping it destroys the id, then drops its reference to the handler.
+///
+/// The drop sleeps until callbacks in progress have returned, except when it happens inside one:
+/// then the core destroys the id when the callback returns. There are no events afterwards.
+///
+/// The handler normally holds the id; this circle is broken by taking the id out of it.
+///
+/// # Invariants
+///
+/// The id in `shared` is valid and ours; its handler is an `H`.
+pub(crate) struct CmId<H: ConnHandler> {
+    shared: Arc<IdShared>,
+    _handler: PhantomData<Arc<H>>,
+}
+
+impl<H: ConnHandler> CmId<H> {
+    /// The C id.
+    fn as_raw(&self) -> *mut bindings::rdma_cm_id {
+        self.shared.id.as_ptr()
+    }
+
+    /// Creates a queue pair for the connection and makes it ready to receive posts
+    /// (`rdma_create_qp`). Process context, sleeps.
+    ///
+    /// # Errors
+    ///
+    /// `EEXIST` if there is one already, `EINVAL` if something in `init` belongs to another device,
+    /// `ENOMEM`, and those of the device's driver: trying again with a smaller send queue may help.
+    pub(super) fn create_qp<O: QpOwner>(&self, init: QpInit<O>) -> Result<QueuePair<O>> {
+        let id = self.as_raw();
+        // SAFETY: By the type invariant the id is valid; the port is set since the request.
+        let port_num = unsafe { (*id).port_num };
+        let create = |pd: *mut bindings::ib_pd, attr: &mut bindings::ib_qp_init_attr| {
+            // The queue pair of the id must not change meanwhile.
+            let _life = self.shared.life.lock();
+            // SAFETY: By the type invariant the id is valid. `rdma_create_qp` checks that the
+            // domain is of the same device.
+            unsafe {
+                if !(*id).qp.is_null() {
+                    return Err(EEXIST);
+                }
+                to_result(bindings::rdma_create_qp(id, pd, attr))?;
+                NonNull::new((*id).qp).ok_or(EINVAL)
+            }
+        };
+        // SAFETY: The queue pair is made with the arguments, on this id.
+        unsafe { QueuePair::create(init, Some(self.shared.clone()), port_num, create) }
+    }
+
+    /// Accepts the connection (`rdma_accept`): the queue pair becomes ready to send, and the peer
+    /// gets the answer. Process context, sleeps. Meant to be called in
+    /// [`ListenHandler::connect_request`]; elsewhere it waits for callbacks of this connection.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if the private data is too long or the peer has given up, and those of the device's
+    /// driver. The connection is then rejected, and the queue pair is in the error state.
+    pub(super) fn accept(&self, params: &ConnParams<'_>) -> Result {
+        let mut param = bindings::rdma_conn_param {
+            private_data: params.private_data.as_ptr().cast::<c_void>(),
+            private_data_len: u8::try_from(params.private_data.len())?,
+            responder_resources: params.responder_resources,
+            initiator_depth: params.initiator_depth,
+            flow_control: 1,
+            rnr_retry_count: params.rnr_retry,
+            ..Default::default()
+        };
+        let inside = self.shared.is_inside();
+        let id = self.as_raw();
+        // SAFETY: By the type invariant the id is valid. `rdma_accept` wants the handler's lock:
+        // the core holds it if this task is inside a callback, otherwise it is taken. The private
+        // data is copied.
+        to_result(unsafe {
+            if !inside {
+                bindings::rdma_lock_handler(id);
+            }
+            let ret = bindings::rdma_accept(id, &mut param);
+            if !inside {
+                bindings::rdma_unlock_handler(id);
+            }
+            ret
+        })
+    }
+
+    /// Rejects the connection with private data (`rdma_reject`), at most 148 bytes. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if the data is too long, and those of the connection manager.
+    pub(super) fn reject(&self, private_data: &[u8]) -> Result {
+        // SAFETY: By the type invariant the id is valid.
+        unsafe { reject(self.shared.id, private_data) }
+    }
+
+    /// Puts the queue pair into the error state and sends a disconnect, or the answer to one
+    /// (`rdma_disconnect`). May sleep.
+    ///
+    /// # Errors
+    ///
+    /// Those of the connection manager.
+    pub(super) fn disconnect(&self) -> Result {
+        // SAFETY: By the type invariant the id is valid.
+        to_result(unsafe { bindings::rdma_disconnect(self.as_raw()) })
+    }
+
+    /// Tells the connection manager that a message arrived before the peer's confirmation
+    /// (`rdma_notify`): the connection counts as established. Does not sleep.
+    ///
+    /// # Errors
+    ///
+    /// Those of the connection manager.
+    pub(super) fn notify_comm_est(&self) -> Result {
+        // SAFETY: By the type invariant the id is valid.
+        to_result(unsafe {
+            bindings::rdma_notify(self.as_raw(), bindings::ib_event_type_IB_EVENT_COMM_EST)
+        })
+    }
+}
+
+impl<H: ConnHandler> Drop for CmId<H> {
+    fn drop(&mut self) {
+        if self.shared.is_inside() {
+            // INVARIANT: The core destroys the id when the callback returns, which is on this
+            // task's stack. It does not look at the queue pair then.
+            self.shared.doomed.store(true, Release);
+            *self.shared.life.lock() = Life::Gone;
+        } else {
+            // Not under the lock, which is also taken inside callbacks.
+            *self.shared.life.lock() = Life::Dying;
+            // SAFETY: By the type invariant the id is valid and ours; this is not a callback of it.
+            unsafe { bindings::rdma_destroy_id(self.as_raw()) };
+            *self.shared.life.lock() = Life::Gone;
+        }
+        let handler = self.shared.handler.xchg(ptr::null(), Full);
+        if !handler.is_null() {
+            // SAFETY: By the type invariant it came from `into_raw` and is ours. No callback begins
+            // any more; one that is running has a reference of its own.
+            drop(unsafe { Arc::from_raw(handler.cast::<H>()) });
+        }
+    }
+}
+
+/// The callback of a connection.
+///
+/// # Safety
+///
+/// Called by the connection manager only, for an id that was taken over with an `H`.
+unsafe extern "C" fn conn_callback<H: ConnHandler>(
+    id: *mut bindings::rdma_cm_id,
+    event: *mut bindings::rdma_cm_event,
+) -> c_int {
+    // SAFETY: The context is the one `take_over` has set. Callbacks run only until the id is
+    // destroyed, and the `CmId` has a reference until then.
+    let shared = unsafe { ArcBorrow::from_raw((*id).context.cast_const().cast::<IdShared>()) };
+    let shared = Arc::from(shared);
+    // SAFETY: As above; the `CmId` drops the handler after the id was destroyed.
+    let handler = unsafe { ArcBorrow::from_raw(shared.handler.load(Acquire).cast::<H>()) };
+    // A reference of our own: the `CmId` may be dropped inside.
+    let handler = Arc::from(handler);
+    // SAFETY: The core passes a valid event.
+    let event = cm_event(unsafe { &*event });
+    shared.enter();
+    H::cm_event(handler.as_arc_borrow(), event);
+    shared.leave()
+}
+
+/// Translates an event.
+fn cm_event(event: &bindings::rdma_cm_event) -> CmEvent {
+    match event.event {
+        bindings::rdma_cm_event_type_RDMA_CM_EVENT_ESTABLISHED => CmEvent::Established,
+        bindings::rdma_cm_event_type_RDMA_CM_EVENT_DISCONNECTED => CmEvent::Disconnected,
+        bindings::rdma_cm_event_type_RDMA_CM_EVENT_REJECTED => CmEvent::Rejected(event.status),
+        bindings::rdma_cm_event_type_RDMA_CM_EVENT_UNREACHABLE => CmEvent::Unreachable,
+        bindings::rdma_cm_event_type_RDMA_CM_EVENT_CONNECT_ERROR => {
+            CmEvent::ConnectError(event.status)
+        }
+        bindings::rdma_cm_event_type_RDMA_CM_EVENT_TIMEWAIT_EXIT => CmEvent::TimewaitExit,
+        bindings::rdma_cm_event_type_RDMA_CM_EVENT_DEVICE_REMOVAL => CmEvent::DeviceRemoval,
+        bindings::rdma_cm_event_type_RDMA_CM_EVENT_ADDR_CHANGE => CmEvent::AddrChange,
+        other => CmEvent::Other(other),
+    }
+}
+
+/// A listening id; dropping it stops listening and waits for requests that are being handled.
+///
+/// # Invariants
+///
+/// `id` is valid and ours.
+pub(crate) struct Listener<L: ListenHandler> {
+    id: NonNull<bindings::rdma_cm_id>,
+    _handler: PhantomData<fn() -> L>,
+}
+
+// SAFETY: Ids may be destroyed by any task.
+unsafe impl<L: ListenHandler> Send for Listener<L> {}
+// SAFETY: There is nothing one could do with a shared reference.
+unsafe impl<L: ListenHandler> Sync for Listener<L> {}
+
+impl<L: ListenHandler> Listener<L> {
+    /// Listens on a TCP port number of all addresses and devices of the initial network namespace:
+    /// IPv6 and IPv4, or IPv4 only if that does not work. Process context, sleeps. Requests may
+    /// arrive before this returns.
+    ///
+    /// # Errors
+    ///
+    /// `EADDRINUSE`, `ENOMEM`, and those of the connection manager.
+    pub(crate) fn new(port: u16) -> Result<Self> {
+        // SAFETY: The initial network namespace always exists; the name is static; the callback
+        // needs no context.
+        let id = from_err_ptr(unsafe {
+            bindings::__rdma_create_kernel_id(
+                &raw mut bindings::init_net,
+                Some(listen_callback::<L>),
+                ptr::null_mut(),
+                bindings::rdma_ucm_port_space_RDMA_PS_TCP,
+                bindings::ib_qp_type_IB_QPT_RC,
+                CALLER.as_char_ptr(),
+            )
+        })?;
+        // INVARIANT: It is new.
+        let listener = Self {
+            id: NonNull::new(id).ok_or(ENOMEM)?,
+            _handler: PhantomData,
+        };
+
+        let mut any6 = bindings::sockaddr_in6 {
+            sin6_family: AF_INET6,
+            sin6_port: port.to_be(),
+            ..Default::default()
+        };
+        let mut any4 = bindings::sockaddr_in {
+            sin_family: AF_INET,
+            sin_port: port.to_be(),
+            ..Default::default()
+        };
+        // SAFETY: The id is valid, the addresses are complete. `rdma_bind_addr` leaves the id
+        // unbound when it fails.
+        to_result(unsafe {
+            match bindings::rdma_bind_addr(id, (&raw mut any6).cast()) {
+                0 => 0,
+                _ => bindings::rdma_bind_addr(id, (&raw mut any4).cast()),
+            }
+        })?;
+        // SAFETY: The id is valid and bound.
+        to_result(unsafe { bindings::rdma_listen(id, BACKLOG) })?;
+        Ok(listener)
+    }
+}
+
+impl<L: ListenHandler> Drop for Listener<L> {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant the id is valid and ours. Requests that arrived are ids of
+        // their own.
+        unsafe { bindings::rdma_destroy_id(self.id.as_ptr()) };
+    }
+}
+
+/// The callback of a listening id, and of new ids that requests arrive with.
+///
+/// # Safety
+///
+/// Called by the connection manager only.
+unsafe extern "C" fn listen_callback<L: ListenHandler>(
+    id: *mut bindings::rdma_cm_id,
+    event: *mut bindings::rdma_cm_event,
+) -> c_int {
+    // SAFETY: The core passes a valid event.
+    let event = unsafe { &*event };
+    if event.event != bindings::rdma_cm_event_type_RDMA_CM_EVENT_CONNECT_REQUEST {
+        return 0;
+    }
+    let Some(id) = NonNull::new(id) else {
+        return 0;
+    };
+    let shared = match IdShared::new(id) {
+        Ok(shared) => shared,
+        Err(e) => return e.to_errno(),
+    };
+    let outcome = Cell::new(Outcome::Open);
+    shared.enter();
+    // INVARIANT: This is the callback of the id.
+    L::connect_request(super::ConnectRequest::Rdma(ConnectRequest {
+        id,
+        event,
+        shared: shared.clone(),
+        outcome: &outcome,
+    }));
+    let code = shared.leave();
+    match outcome.get() {
+        Outcome::Taken => code,
+        Outcome::Open | Outcome::Rejected => destroy_code(),
+    }
+}

@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Completion queue entries of what is posted to a send queue.
+//!
+//! C header: [`include/rdma/ib_verbs.h`](srctree/include/rdma/ib_verbs.h)
+//!
+//! The pattern is that of the kernel crate's `Work`: a type embeds a [`Cqe`], [`impl_has_cqe!`]
+//! proves where, and [`CqeHandler`] says what to do when the work is done. While it is posted, the
+//! entry owns one `Arc` of the type it is embedded in. The `ID` tells several entries of the same
+//! type apart; [`SEND`] and [`READ`] are the two in use.
+
+use core::{
+    cell::UnsafeCell,
+    marker::{
+        PhantomData,
+        PhantomPinned, //
+    },
+    ptr, //
+};
+
+use kernel::{
+    prelude::*,
+    sync::{
+        atomic::{
+            Acquire,
+            AtomicFlag,
+            Full,
+            Release, //
+        },
+        Arc, //
+    }, //
+};
+
+use super::{
+    qp::core::QpCore,
+    wc::WorkCompletion, //
+};
+use crate::bindings;
+
+/// Entry of a SEND, possibly with RDMA WRITEs before it.
+pub(crate) const SEND: u64 = 0;
+/// Entry of RDMA READs.
+pub(crate) const READ: u64 = 1;
+
+/// What to do when posted work is done.
+pub(crate) trait CqeHandler<const ID: u64>: Send + Sync + Sized + 'static {
+    /// The work is done, or failed. Called exactly once per successful post, in process context.
+    ///
+    /// Buffers and RDMA contexts of the work are free again. Must not destroy or drain the queue
+    /// pair.
+    fn done(self: Arc<Self>, wc: &WorkCompletion);
+}
+
+/// A completion queue entry, embedded in `T`.
+///
+/// # Invariants
+///
+/// Who changed `busy` from `false` to `true` owns `head`, until `busy` is `false` again. While the
+/// entry is posted, that is its completion.
+#[repr(C)]
+pub(crate) struct Cqe<T, const ID: u64> {
+    head: UnsafeCell<CqeHead>,
+    busy: AtomicFlag,
+    _embedded_in: PhantomData<fn() -> T>,
+    _pin: PhantomPinned,
+}
+
+/// The part of an entry that does not depend on what it is embedded in. Starts with the C part, so
+/// that one pointer is good for all three.
+#[repr(C)]
+pub(super) struct CqeHead {
+    cqe: bindings::ib_cqe,
+    /// Link of [`QpCore`]'s list of entries that C will not complete.
+    pub(super) next: *mut CqeHead,
+    flight: Option<Flight>,
+}
+
+/// Being posted: keeps the queue pair and knows how much room in the send queue is taken.
+pub(super) struct Flight {
+    /// The queue pair; it cannot be destroyed before [`QpCore::landed`] was called.
+    pub(super) core: Arc<QpCore>,
+    /// Work requests of the chain.
+    pub(super) wrs: u32,
+}
+
+/// The function C calls.
+pub(super) type Done = unsafe extern "C" fn(*mut bindings::ib_cq, *mut bindings::ib_wc);
+
+// SAFETY: The entry does not contain a `T`; its own data is `Send`.
+unsafe impl<T, const ID: u64> Send for Cqe<T, ID> {}
+// SAFETY: By the type invariant `busy` gives exclusive access to `head`.
+unsafe impl<T, const ID: u64> Sync for Cqe<T, ID> {}
+
+impl<T, const ID: u64> Cqe<T, ID> {
+    /// An entry that is not posted.
+    pub(crate) const fn new() -> Self {
+        // INVARIANT: Nobody owns `head`, `busy` is `false`.
+        Self {
+            head: UnsafeCell::new(CqeHead {
+                cqe: bindings::ib_cqe { done: None },
+                next: ptr::null_mut(),
+                flight: None,
+            }),
+            busy: AtomicFlag::new(false),
+            _embedded_in: PhantomData,
+            _pin: PhantomPinned,
+        }
+    }
+
+    /// Takes the entry for a post.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` if it is posted already.
+    pub(super) fn claim(&self, done: Done, flight: Flight) -> Result {
+        if self.busy.cmpxchg(false, true, Full).is_err() {
+            return Err(EBUSY);
+        }
+        // SAFETY: By the type invariant we own `head` now.
+        let head = unsafe { &mut *self.head.get() };
+        head.cqe.done = Some(done);
+        head.flight = Some(flight);
+        Ok(())
+    }
+
+    /// Gives the entry back, after its completion or a post that failed.
+    ///
+    /// # Safety
+    ///
+    /// The caller must own `head` (see the type invariant).
+    pub(super) unsafe fn release(&self) -> Option<Flight> {
+        // SAFETY: The caller promises ownership.
+        let flight = unsafe { (*self.head.get()).flight.take() };
+        self.busy.store(false, Release);
+        flight
+    }
+
+    /// The C entry of a pointer to an entry.
+    pub(super) fn raw_cqe(this: *mut Self) -> *mut bindings::ib_cqe {
+        // CAST: The entry starts with the head, and that with the C entry; all are `repr(C)`, and
+        // `UnsafeCell` is transparent.
+        this.cast()
+    }
+
+    /// Whether the entry is posted. For log lines: it may have changed when this returns.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.busy.load(Acquire)
+    }
+}
+
+impl CqeHead {
+    /// Calls the completion function as C would have done.
+    ///
+    /// # Safety
+    ///
+    /// `this` must be the head of an entry that is posted, and that C will never complete. `wc`
+    /// must be valid.
+    pub(super) unsafe fn complete(this: *mut Self, wc: *mut bindings::ib_wc) {
+        // SAFETY: The entry is posted, so it is valid, and its function was set by `claim`.
+        let done = unsafe { (*this).cqe.done };
+        if let Some(done) = done {
+            // SAFETY: `wr_cqe` is the member kernel users use. The completion is valid, and this
+            // is the only call for this post, as the caller promises.
+            unsafe {
+                (*wc).__bindgen_anon_1.wr_cqe = this.cast();
+                done(ptr::null_mut(), wc);
+            }
+        }
+    }
+}
+
+/// Declares that a type contains a [`Cqe<Self, ID>`](Cqe). Implemented by [`impl_has_cqe!`].
+///
+/// # Safety
+///
+/// Both functions must return valid pointers, and be inverses of each other.
+pub(crate) unsafe trait HasCqe<const ID: u64>: Sized {
+    /// The entry of an object.
+    ///
+    /// # Safety
+    ///
+    /// `this` must point to a valid object.
+    unsafe fn raw_get_cqe(this: *mut Self) -> *mut Cqe<Self, ID>;
+
+    /// The object of an entry.
+    ///
+    /// # Safety
+    ///
+    /// `cqe` must point to the entry of a valid object.
+    unsafe fn cqe_container_of(cqe: *mut Cqe<Self, ID>) -> *mut Self;
+}
+
+/// Safely implements [`HasCqe`]:
+///
+/// ```ignore
+/// impl_has_cqe! {
+///     impl HasCqe<SEND> for Command { self.send_cqe }
+///     impl{E: Engine} HasCqe<READ> for Other<E> { self.read_cqe }
+/// }
+/// ```
+macro_rules! impl_has_cqe {
+    ($(impl$({$($generics:tt)*})? HasCqe<$id:tt> for $self:ty { self.$field:ident })*) => {$(
+        // SAFETY: This compiles only if the field has the right type; `raw_get_cqe` adds the
+        // field's offset, `cqe_container_of` subtracts it.
+        unsafe impl$(<$($generics)*>)? $crate::rdma::cqe::HasCqe<$id> for $self {
+            #[inline]
+            unsafe fn raw_get_cqe(this: *mut Self) -> *mut $crate::rdma::cqe::Cqe<Self, $id> {
+                // SAFETY: The caller promises that the object is valid.
+                unsafe { &raw mut (*this).$field }
+            }
+
+            #[inline]
+            unsafe fn cqe_container_of(
+                cqe: *mut $crate::rdma::cqe::Cqe<Self, $id>,
+            ) -> *mut Self {
+                // SAFETY: The caller promises that the entry is the one of a valid object.
+                unsafe { ::kernel::container_of!(cqe, Self, $field) }
+            }
+        }
+    )*};
+}
+pub(crate) use impl_has_cqe;

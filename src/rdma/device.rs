@@ -1,0 +1,294 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! RDMA devices.
+//!
+//! C header: [`include/rdma/ib_verbs.h`](srctree/include/rdma/ib_verbs.h)
+//!
+//! How devices come and go is in [`super::client`].
+
+use core::{
+    ops::RangeInclusive,
+    ptr::NonNull, //
+};
+
+use kernel::{
+    error::to_result,
+    prelude::*,
+    sync::Arc, //
+};
+
+use crate::{
+    bindings,
+    compat::device_limit,
+    sync::{
+        completion::Completion,
+        workqueue::Queue, //
+    }, //
+};
+
+/// Identity of a device: compared, never followed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct DeviceId(usize);
+
+impl DeviceId {
+    /// The identity of a device, which need not exist any more.
+    pub(super) fn of(raw: *const bindings::ib_device) -> Self {
+        Self(raw.addr())
+    }
+}
+
+/// Capabilities of a device (`struct ib_device_attr`), in units of the C fields.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DeviceAttrs {
+    /// Firmware version, as the device reports it.
+    pub(crate) fw_ver: u64,
+    /// IEEE vendor ID.
+    pub(crate) vendor_id: u32,
+    /// Part ID, as the vendor defines it.
+    pub(crate) vendor_part_id: u32,
+    /// Hardware version, as the vendor defines it.
+    pub(crate) hw_ver: u32,
+    /// Most work requests per work queue.
+    pub(crate) max_qp_wr: u32,
+    /// Most scatter/gather entries per send request.
+    pub(crate) max_send_sge: u32,
+    /// Most scatter/gather entries per RDMA READ request.
+    pub(crate) max_sge_rd: u32,
+    /// Most completion queue entries.
+    pub(crate) max_cqe: u32,
+    /// Most RDMA READs and atomics a queue pair can have outstanding as responder.
+    pub(crate) max_qp_rd_atom: u32,
+    /// The same, as initiator of the READs.
+    pub(crate) max_qp_init_rd_atom: u32,
+    /// Most work requests per shared receive queue; 0 if there are no shared receive queues.
+    pub(crate) max_srq_wr: u32,
+    /// Most scatter/gather entries per shared receive request.
+    pub(crate) max_srq_sge: u32,
+}
+
+/// Link layer of a port.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum LinkLayer {
+    /// InfiniBand.
+    InfiniBand,
+    /// Ethernet.
+    Ethernet,
+    /// Anything else, or unknown.
+    Unspecified,
+}
+
+/// RDMA protocol of a port.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Protocol {
+    /// InfiniBand.
+    Ib,
+    /// RDMA over converged Ethernet, any version.
+    Roce,
+    /// iWARP.
+    Iwarp,
+    /// Anything else.
+    Other,
+}
+
+/// What all handles of a device share.
+///
+/// # Invariants
+///
+/// `raw` is registered with the RDMA core and `reaper` is valid, until `gone` is completed.
+struct Inner {
+    raw: NonNull<bindings::ib_device>,
+    /// The name at the time the device was added.
+    name: [u8; bindings::IB_DEVICE_NAME_MAX as usize],
+    gone: Arc<Completion>,
+    reaper: NonNull<Queue>,
+}
+
+// SAFETY: Devices are used from any task; `Queue` is `Sync`.
+unsafe impl Send for Inner {}
+// SAFETY: The verbs on a device are thread-safe; what is read directly does not change while the
+// device is registered.
+unsafe impl Sync for Inner {}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.gone.complete_all();
+    }
+}
+
+/// A handle on a device. Cheap to clone.
+///
+/// While handles exist the device stays registered: the client's remove callback waits for the
+/// last one (see [`super::client`]).
+#[derive(Clone)]
+pub(crate) struct Device(Arc<Inner>);
+
+impl Device {
+    /// Makes the first handle on a device. The completion is completed when the last handle is
+    /// dropped.
+    ///
+    /// # Safety
+    ///
+    /// The device must stay registered and `reaper` valid until the returned completion is
+    /// completed.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(super) unsafe fn attach(
+        raw: NonNull<bindings::ib_device>,
+        reaper: NonNull<Queue>,
+    ) -> Result<(Self, Arc<Completion>)> {
+        let gone = Arc::pin_init(Completion::new(), GFP_KERNEL)?;
+        // SAFETY: The caller promises that the device is registered, so it has a name. A rename at
+        // this very moment would give a mixture of both names; the array is terminated below.
+        let raw_name = unsafe { (*raw.as_ptr()).name };
+        let mut name = raw_name;
+        if let Some(last) = name.last_mut() {
+            *last = 0;
+        }
+        // INVARIANT: The caller promises what the invariant asks for.
+        let inner = Inner {
+            raw,
+            name,
+            gone: gone.clone(),
+            reaper,
+        };
+        Ok((Self(Arc::new(inner, GFP_KERNEL)?), gone))
+    }
+
+    /// The C device.
+    pub(super) fn as_raw(&self) -> *mut bindings::ib_device {
+        self.0.raw.as_ptr()
+    }
+
+    /// Where objects of this device that nobody waits for are torn down. Outlives the handle.
+    pub(super) fn reaper(&self) -> &Queue {
+        // SAFETY: By the type invariant the queue is valid while a handle exists.
+        unsafe { self.0.reaper.as_ref() }
+    }
+
+    /// Identity of the device.
+    pub(crate) fn id(&self) -> DeviceId {
+        DeviceId::of(self.as_raw())
+    }
+
+    /// Name of the device, for example `mlx5_0`, as it was when the device was added.
+    pub(crate) fn name(&self) -> &CStr {
+        CStr::from_bytes_until_nul(&self.0.name).unwrap_or(c"?")
+    }
+
+    /// Node GUID in host byte order.
+    pub(crate) fn node_guid(&self) -> u64 {
+        // SAFETY: By the type invariant of `Inner` the device is registered.
+        u64::from_be(unsafe { (*self.as_raw()).node_guid })
+    }
+
+    /// Numbers of the ports (`rdma_start_port`, `rdma_end_port`).
+    pub(crate) fn ports(&self) -> RangeInclusive<u32> {
+        // SAFETY: By the type invariant of `Inner` the device is registered.
+        unsafe {
+            bindings::srpt_rdma_start_port(self.as_raw())
+                ..=bindings::srpt_rdma_end_port(self.as_raw())
+        }
+    }
+
+    /// Number of completion vectors, at least 1.
+    pub(crate) fn num_comp_vectors(&self) -> u32 {
+        // SAFETY: By the type invariant of `Inner` the device is registered.
+        let vectors = unsafe { (*self.as_raw()).num_comp_vectors };
+        u32::try_from(vectors).unwrap_or(1).max(1)
+    }
+
+    /// Capabilities.
+    pub(crate) fn attrs(&self) -> DeviceAttrs {
+        // SAFETY: By the type invariant of `Inner` the device is registered; its attributes were
+        // filled in before.
+        let attrs = unsafe { &(*self.as_raw()).attrs };
+        DeviceAttrs {
+            fw_ver: attrs.fw_ver,
+            vendor_id: attrs.vendor_id,
+            vendor_part_id: attrs.vendor_part_id,
+            hw_ver: attrs.hw_ver,
+            max_qp_wr: device_limit(attrs.max_qp_wr),
+            max_send_sge: device_limit(attrs.max_send_sge),
+            max_sge_rd: device_limit(attrs.max_sge_rd),
+            max_cqe: device_limit(attrs.max_cqe),
+            max_qp_rd_atom: device_limit(attrs.max_qp_rd_atom),
+            max_qp_init_rd_atom: device_limit(attrs.max_qp_init_rd_atom),
+            max_srq_wr: device_limit(attrs.max_srq_wr),
+            max_srq_sge: device_limit(attrs.max_srq_sge),
+        }
+    }
+
+    /// Link layer of a port (`rdma_port_get_link_layer`).
+    pub(crate) fn link_layer(&self, port: u32) -> LinkLayer {
+        if !self.ports().contains(&port) {
+            return LinkLayer::Unspecified;
+        }
+        // SAFETY: By the type invariant of `Inner` the device is registered; the port exists.
+        match unsafe { bindings::rdma_port_get_link_layer(self.as_raw(), port) } {
+            bindings::rdma_link_layer_IB_LINK_LAYER_INFINIBAND => LinkLayer::InfiniBand,
+            bindings::rdma_link_layer_IB_LINK_LAYER_ETHERNET => LinkLayer::Ethernet,
+            _ => LinkLayer::Unspecified,
+        }
+    }
+
+    /// RDMA protocol of a port (`rdma_protocol_ib` and its sisters).
+    pub(crate) fn protocol(&self, port: u32) -> Protocol {
+        let dev = self.as_raw();
+        if !self.ports().contains(&port) {
+            return Protocol::Other;
+        }
+        // SAFETY: By the type invariant of `Inner` the device is registered; the port exists.
+        unsafe {
+            if bindings::srpt_rdma_protocol_ib(dev, port) {
+                Protocol::Ib
+            } else if bindings::srpt_rdma_protocol_roce(dev, port) {
+                Protocol::Roce
+            } else if bindings::srpt_rdma_protocol_iwarp(dev, port) {
+                Protocol::Iwarp
+            } else {
+                Protocol::Other
+            }
+        }
+    }
+
+    /// Whether a port has management datagrams (`rdma_cap_ib_mad`).
+    pub(crate) fn has_mads(&self, port: u32) -> bool {
+        if !self.ports().contains(&port) {
+            return false;
+        }
+        // SAFETY: By the type invariant of `Inner` the device is registered; the port exists.
+        unsafe { bindings::srpt_rdma_cap_ib_mad(self.as_raw(), port) }
+    }
+
+    /// Whether the InfiniBand connection manager works on a port (`rdma_cap_ib_cm`).
+    pub(crate) fn has_ib_cm(&self, port: u32) -> bool {
+        if !self.ports().contains(&port) {
+            return false;
+        }
+        // SAFETY: By the type invariant of `Inner` the device is registered; the port exists.
+        unsafe { bindings::srpt_rdma_cap_ib_cm(self.as_raw(), port) }
+    }
+
+    /// An entry of a port's GID table, in network byte order (`rdma_query_gid`). Reads the cache;
+    /// does not sleep.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if there is no such port or entry, `ENOENT` if the entry is empty.
+    pub(crate) fn query_gid(&self, port: u32, index: u16) -> Result<[u8; 16]> {
+        let mut gid = bindings::ib_gid { raw: [0; 16] };
+        // SAFETY: By the type invariant of `Inner` the device is registered; `rdma_query_gid`
+        // checks port and index. All of the union's bytes are initialised in every case.
+        unsafe {
+            to_result(bindings::rdma_query_gid(
+                self.as_raw(),
+                port,
+                index.into(),
+                &mut gid,
+            ))?;
+            Ok(gid.raw)
+        }
+    }
+}

@@ -1,0 +1,463 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Posting to a queue pair, and what happens when that is done.
+//!
+//! C header: [`include/rdma/ib_verbs.h`](srctree/include/rdma/ib_verbs.h)
+//!
+//! A post claims everything it needs in a fixed order - the gate, the buffers' states, the
+//! completion queue entry, room in the queue - and gives it back in reverse when it fails. The
+//! completion functions at the end of the file undo the claims and hand over to the handlers.
+
+use core::{
+    pin::Pin,
+    ptr, //
+};
+
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
+
+use super::{
+    super::{
+        buf::{
+            HasTx,
+            Posted,
+            RecvBuf, //
+        },
+        cqe::{
+            Cqe,
+            CqeHandler,
+            Done,
+            Flight,
+            HasCqe,
+            READ,
+            SEND, //
+        },
+        rw::{
+            HasRw,
+            RwDir, //
+        },
+        wc::WorkCompletion, //
+    },
+    QpInner,
+    QpOwner,
+    QueuePair, //
+};
+use crate::bindings;
+
+/// What can be sent: has a response buffer and an entry for its completion.
+pub(crate) trait SendItem: HasCqe<SEND> + HasTx + CqeHandler<SEND> {}
+impl<T: HasCqe<SEND> + HasTx + CqeHandler<SEND>> SendItem for T {}
+
+/// What can be sent with data before it.
+pub(crate) trait WriteSendItem: SendItem + HasRw {}
+impl<T: SendItem + HasRw> WriteSendItem for T {}
+
+/// What data can be fetched for.
+pub(crate) trait ReadItem: HasCqe<READ> + HasRw + CqeHandler<READ> {}
+impl<T: HasCqe<READ> + HasRw + CqeHandler<READ>> ReadItem for T {}
+
+/// Why a chain was not posted.
+enum Failed {
+    /// The device got nothing of it.
+    Nothing(Error),
+    /// The device got some of it.
+    Part(Error),
+}
+
+/// How much of a response buffer is to be sent, and how.
+struct Response {
+    len: usize,
+    solicited: bool,
+}
+
+impl<O: QpOwner> QueuePair<O> {
+    /// Posts a receive (`ib_post_recv`). Does not sleep.
+    ///
+    /// # Errors
+    ///
+    /// With the buffer: `EPIPE` if the queue pair is being torn down, `EINVAL` if the buffer is
+    /// for another device or the queue pair has a shared receive queue, `EAGAIN` if the queue is
+    /// full, and those of the device's driver.
+    #[allow(clippy::type_complexity, reason = "the buffer must not be lost")]
+    pub(crate) fn post_recv(
+        &self,
+        buf: Pin<KBox<RecvBuf<O>>>,
+    ) -> Result<(), (Error, Pin<KBox<RecvBuf<O>>>)> {
+        let core = &self.inner.core;
+        let Some(_pass) = core.enter() else {
+            return Err((EPIPE, buf));
+        };
+        if core.has_srq() || buf.dma.device().id() != core.device().id() {
+            return Err((EINVAL, buf));
+        }
+        if let Err(e) = core.take_recv() {
+            return Err((e, buf));
+        }
+
+        // SAFETY: The buffer is not moved out of the box.
+        let mut owned = unsafe { Pin::into_inner_unchecked(buf) };
+        owned.cqe.done = Some(recv_done::<O>);
+        owned.posted = Posted::Qp(self.inner.clone());
+        owned.dma.sync_for_device();
+        let mut sge = owned.dma.sge(u32::MAX, core.lkey());
+        core.launched();
+
+        let raw = KBox::into_raw(owned);
+        let mut wr = bindings::ib_recv_wr {
+            sg_list: &mut sge,
+            num_sge: 1,
+            ..Default::default()
+        };
+        // CAST: The entry is the first member, and the type is `repr(C)`.
+        wr.__bindgen_anon_1.wr_cqe = raw.cast();
+        // SAFETY: We are inside, so the queue pair is valid. The buffer is mapped for its device
+        // and valid until its completion.
+        let ret = unsafe { bindings::srpt_ib_post_recv(core.as_raw(), &wr) };
+        if ret == 0 {
+            return Ok(());
+        }
+
+        // SAFETY: The device did not take it, so it is still ours.
+        let mut owned = unsafe { KBox::from_raw(raw) };
+        owned.posted = Posted::No;
+        core.landed();
+        core.give_recv();
+        Err((Error::from_errno(ret), KBox::into_pin(owned)))
+    }
+
+    /// Posts the first `len` bytes of the item's response buffer as a SEND (`ib_post_send`), which
+    /// completes with `CqeHandler<SEND>`. With `solicited` it raises a solicited event at the peer.
+    /// Does not sleep.
+    ///
+    /// # Errors
+    ///
+    /// With the item, and its buffer still filled: `EPIPE` if the queue pair is being torn
+    /// down, `EBUSY` if the item is posted already or has nothing filled in, `EINVAL` if `len` is 0
+    /// or more than that, or the buffer is for another device, `EAGAIN` if the send queue is full,
+    /// and those of the device's driver.
+    pub(crate) fn post_send<T: SendItem>(
+        &self,
+        item: Arc<T>,
+        len: usize,
+        solicited: bool,
+    ) -> Result<(), (Error, Arc<T>)> {
+        let what = Response { len, solicited };
+        self.post_response(item, what, send_done::<T>, |_| Ok(0), |_, tail| tail)
+    }
+
+    /// Like [`QueuePair::post_send`], but if the item's [`RwSlot`](crate::rdma::rw::RwSlot) is
+    /// filled, its RDMA WRITEs are posted before, in the same call.
+    ///
+    /// # Errors
+    ///
+    /// As [`QueuePair::post_send`], with the slot still filled; `EINVAL` in addition if the slot is
+    /// filled for another queue pair or direction.
+    ///
+    /// If the device takes some of the WRITEs but not the SEND, the result is `Ok`: the buffers
+    /// have to stay as they are until the device has finished. The queue pair is put into the error
+    /// state, and the item completes as flushed when it is drained.
+    pub(crate) fn post_write_send<T: WriteSendItem>(
+        &self,
+        item: Arc<T>,
+        len: usize,
+        solicited: bool,
+    ) -> Result<(), (Error, Arc<T>)> {
+        if !item.rw().is_filled() {
+            return self.post_send(item, len, solicited);
+        }
+        self.post_response(
+            item,
+            Response { len, solicited },
+            write_send_done::<T>,
+            |item| item.rw().begin_post(&self.inner.core, RwDir::Write),
+            |item, tail| match tail {
+                Chain::Make(tail) => {
+                    // SAFETY: The post was begun, and the tail is valid until it is posted.
+                    Chain::Make(unsafe { (*item).rw().chain(ptr::null_mut(), tail) })
+                }
+                Chain::Abort => {
+                    // SAFETY: The post was begun, and the device got nothing.
+                    unsafe { (*item).rw().abort_post() };
+                    Chain::Abort
+                }
+            },
+        )
+    }
+
+    /// Posts the RDMA READs of the item's [`RwSlot`](crate::rdma::rw::RwSlot), which complete with
+    /// `CqeHandler<READ>`. Does not sleep.
+    ///
+    /// # Errors
+    ///
+    /// With the item, and its slot still filled if it was: `EPIPE` if the queue pair is being
+    /// torn down, `EINVAL` if the slot is not filled, or for another queue pair or direction,
+    /// `EBUSY` if the item is posted already, `EAGAIN` if the send queue is full, and those of the
+    /// device's driver. If the device takes only some of the READs, see
+    /// [`QueuePair::post_write_send`].
+    pub(crate) fn post_read<T: ReadItem>(&self, item: Arc<T>) -> Result<(), (Error, Arc<T>)> {
+        let core = &self.inner.core;
+        let Some(_pass) = core.enter() else {
+            return Err((EPIPE, item));
+        };
+        let wrs = match item.rw().begin_post(core, RwDir::Read) {
+            Ok(wrs) => wrs,
+            Err(e) => return Err((e, item)),
+        };
+        let posted = self.launch::<T, READ>(item, read_done::<T>, wrs, |item, cqe| {
+            // SAFETY: The item is valid, and the post was begun; there is no tail.
+            unsafe { (*item).rw().chain(cqe, ptr::null_mut()) }
+        });
+        posted.map_err(|(e, item)| {
+            // SAFETY: The post was begun, and the device got nothing.
+            unsafe { item.rw().abort_post() };
+            (e, item)
+        })
+    }
+
+    /// The common part of the two ways to post a response. `begin` claims what goes before the SEND
+    /// and returns its number of requests; `before` chains that to the SEND, or undoes `begin`.
+    fn post_response<T: SendItem>(
+        &self,
+        item: Arc<T>,
+        what: Response,
+        done: Done,
+        begin: impl FnOnce(&T) -> Result<u32>,
+        before: impl Fn(*const T, Chain) -> Chain,
+    ) -> Result<(), (Error, Arc<T>)> {
+        let core = &self.inner.core;
+        let Some(_pass) = core.enter() else {
+            return Err((EPIPE, item));
+        };
+        if item.tx().device().id() != core.device().id() {
+            return Err((EINVAL, item));
+        }
+        let mut sge = match item.tx().begin_post(what.len, core.lkey()) {
+            Ok(sge) => sge,
+            Err(e) => return Err((e, item)),
+        };
+        let wrs = match begin(&item) {
+            Ok(wrs) => wrs,
+            Err(e) => {
+                // SAFETY: The post was begun, and the device got nothing.
+                unsafe { item.tx().abort_post() };
+                return Err((e, item));
+            }
+        };
+        let solicited = match what.solicited {
+            true => bindings::ib_send_flags_IB_SEND_SOLICITED,
+            false => 0,
+        };
+        let mut send = bindings::ib_send_wr {
+            sg_list: &mut sge,
+            num_sge: 1,
+            opcode: bindings::ib_wr_opcode_IB_WR_SEND,
+            send_flags: bindings::ib_send_flags_IB_SEND_SIGNALED | solicited,
+            ..Default::default()
+        };
+        let total = wrs.saturating_add(1);
+        let posted = self.launch::<T, SEND>(item, done, total, |item, cqe| {
+            send.__bindgen_anon_1.wr_cqe = cqe;
+            match before(item, Chain::Make(&mut send)) {
+                Chain::Make(first) => first,
+                Chain::Abort => ptr::null_mut(),
+            }
+        });
+        posted.map_err(|(e, item)| {
+            before(Arc::as_ptr(&item), Chain::Abort);
+            // SAFETY: The post was begun, and the device got nothing.
+            unsafe { item.tx().abort_post() };
+            (e, item)
+        })
+    }
+
+    /// Posts a chain of `wrs` requests that ends with one that completes to the item's entry. On
+    /// success the entry owns the item. `chain` makes the chain.
+    ///
+    /// The caller must be inside.
+    fn launch<T: HasCqe<ID>, const ID: u64>(
+        &self,
+        item: Arc<T>,
+        done: Done,
+        wrs: u32,
+        chain: impl FnOnce(*const T, *mut bindings::ib_cqe) -> *mut bindings::ib_send_wr,
+    ) -> Result<(), (Error, Arc<T>)> {
+        let core = &self.inner.core;
+        if let Err(e) = core.take_send(wrs) {
+            return Err((e, item));
+        }
+        let raw = Arc::into_raw(item);
+        // SAFETY: The item is valid.
+        let cqe = unsafe { T::raw_get_cqe(raw.cast_mut()) };
+        let flight = Flight {
+            core: core.clone(),
+            wrs,
+        };
+        // SAFETY: The entry is a part of the item, which is valid.
+        if let Err(e) = unsafe { (*cqe).claim(done, flight) } {
+            core.give_send(wrs);
+            // SAFETY: It came from `into_raw` above.
+            return Err((e, unsafe { Arc::from_raw(raw) }));
+        }
+        core.launched();
+        let first = chain(raw, Cqe::raw_cqe(cqe));
+        // SAFETY: The requests are valid; what they refer to stays so until the completion.
+        match unsafe { self.post_chain(first, wrs) } {
+            Ok(()) => Ok(()),
+            Err(Failed::Part(e)) => {
+                pr_warn!(
+                    "{}: QP {}: a chain of requests was posted in part: {:?}\n",
+                    core.device().name(),
+                    core.qp_num(),
+                    e
+                );
+                // SAFETY: The entry is claimed; the signaled request at the end of the chain was
+                // not posted, so it will not complete.
+                unsafe { core.orphan(cqe.cast()) };
+                // Sleeps, so not here. May be queued already, that is fine.
+                let _ = core
+                    .device()
+                    .reaper()
+                    .as_queue()
+                    .enqueue::<Arc<QpInner<O>>, 1>(self.inner.clone());
+                Ok(())
+            }
+            Err(Failed::Nothing(e)) => {
+                // SAFETY: We have claimed the entry, and no completion comes.
+                drop(unsafe { (*cqe).release() });
+                core.landed();
+                core.give_send(wrs);
+                // SAFETY: It came from `into_raw` above; no completion owns it.
+                Err((e, unsafe { Arc::from_raw(raw) }))
+            }
+        }
+    }
+
+    /// Posts `wrs` chained requests.
+    ///
+    /// # Safety
+    ///
+    /// The caller must be inside; the requests must be valid, and what they refer to as well, until
+    /// they have completed.
+    unsafe fn post_chain(
+        &self,
+        first: *const bindings::ib_send_wr,
+        wrs: u32,
+    ) -> Result<(), Failed> {
+        if first.is_null() {
+            return Err(Failed::Nothing(EINVAL));
+        }
+        let mut bad = ptr::null();
+        // SAFETY: The caller promises that everything is valid.
+        let ret =
+            unsafe { bindings::srpt_ib_post_send_chain(self.inner.core.as_raw(), first, &mut bad) };
+        if ret == 0 {
+            Ok(())
+        } else if wrs == 1 || ptr::eq(bad, first) {
+            Err(Failed::Nothing(Error::from_errno(ret)))
+        } else {
+            // Also if the driver does not say.
+            Err(Failed::Part(Error::from_errno(ret)))
+        }
+    }
+}
+
+/// What the caller of `before` wants.
+enum Chain {
+    /// A chain that ends with this request.
+    Make(*mut bindings::ib_send_wr),
+    /// No chain: undo.
+    Abort,
+}
+
+/// Completion of a receive.
+///
+/// # Safety
+///
+/// Called by the RDMA core only, for a buffer that `post_recv` of an `O` has posted.
+unsafe extern "C" fn recv_done<O: QpOwner>(_cq: *mut bindings::ib_cq, wc: *mut bindings::ib_wc) {
+    // SAFETY: The completion is valid. The entry is the first member of the buffer that `post_recv`
+    // turned into a pointer; the completion gives it back.
+    let mut buf = unsafe { KBox::from_raw((*wc).__bindgen_anon_1.wr_cqe.cast::<RecvBuf<O>>()) };
+    let posted = ::core::mem::replace(&mut buf.posted, Posted::No);
+    buf.dma.sync_for_cpu();
+    let Posted::Qp(inner) = posted else {
+        return;
+    };
+    inner.core.give_recv();
+    // SAFETY: This receive is in flight until below.
+    if let Some(owner) = unsafe { inner.owner() } {
+        // SAFETY: The completion is valid until we return.
+        O::recv_done(owner, KBox::into_pin(buf), unsafe {
+            WorkCompletion::from_raw(wc)
+        });
+    }
+    inner.core.landed();
+}
+
+/// The common part of the completions of sends: takes the item back, lets `finish` free what the
+/// device used, and calls the handler.
+///
+/// # Safety
+///
+/// `wc` must be the completion of an entry of a `T`, which was posted.
+unsafe fn complete<T: HasCqe<ID> + CqeHandler<ID>, const ID: u64>(
+    wc: *mut bindings::ib_wc,
+    finish: impl FnOnce(&T),
+) {
+    // SAFETY: The completion is valid; the entry is the one of an item that `launch` turned into a
+    // pointer. The completion gives it back.
+    let (cqe, item) = unsafe {
+        let cqe = (*wc).__bindgen_anon_1.wr_cqe.cast::<Cqe<T, ID>>();
+        (cqe, Arc::from_raw(T::cqe_container_of(cqe).cast_const()))
+    };
+    finish(&item);
+    // SAFETY: The entry is part of the item, and its completion owns it.
+    let Some(flight) = (unsafe { (*cqe).release() }) else {
+        return;
+    };
+    flight.core.give_send(flight.wrs);
+    // SAFETY: The completion is valid until we return.
+    item.done(unsafe { WorkCompletion::from_raw(wc) });
+    flight.core.landed();
+}
+
+/// Completion of a SEND.
+///
+/// # Safety
+///
+/// Called by the RDMA core only, for an item that `post_send` has posted.
+unsafe extern "C" fn send_done<T: SendItem>(_cq: *mut bindings::ib_cq, wc: *mut bindings::ib_wc) {
+    // SAFETY: The buffer was posted with the entry, and this is its completion.
+    unsafe { complete::<T, SEND>(wc, |item| item.tx().end_post()) };
+}
+
+/// Completion of RDMA WRITEs and a SEND.
+///
+/// # Safety
+///
+/// Called by the RDMA core only, for an item that `post_write_send` has posted with a transfer.
+unsafe extern "C" fn write_send_done<T: WriteSendItem>(
+    _cq: *mut bindings::ib_cq,
+    wc: *mut bindings::ib_wc,
+) {
+    // SAFETY: Buffer and transfer were posted with the entry; requests of a queue pair complete in
+    // order, so this is the completion of both.
+    unsafe {
+        complete::<T, SEND>(wc, |item| {
+            item.tx().end_post();
+            item.rw().end_post();
+        })
+    };
+}
+
+/// Completion of RDMA READs.
+///
+/// # Safety
+///
+/// Called by the RDMA core only, for an item that `post_read` has posted.
+unsafe extern "C" fn read_done<T: ReadItem>(_cq: *mut bindings::ib_cq, wc: *mut bindings::ib_wc) {
+    // SAFETY: The transfer was posted with the entry, and this is its completion.
+    unsafe { complete::<T, READ>(wc, |item| item.rw().end_post()) };
+}

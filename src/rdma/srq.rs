@@ -1,0 +1,340 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Shared receive queues: receive buffers for all connections of a device.
+//!
+//! C header: [`include/rdma/ib_verbs.h`](srctree/include/rdma/ib_verbs.h)
+//!
+//! A completion names the queue pair it is for. That may be gone already, so the pointer is not
+//! followed but looked up in a table of the queue pairs that use the queue.
+//!
+//! Nothing counts receives that the device has taken and not yet completed. What makes the end safe
+//! is that every queue pair here has a completion queue of its own, which is freed after the queue
+//! pair and before this queue: then no completion of a receive is on its way.
+
+use core::{
+    pin::Pin,
+    ptr::{
+        self,
+        NonNull, //
+    }, //
+};
+
+use kernel::{
+    error::from_err_ptr,
+    new_spinlock,
+    prelude::*,
+    rbtree::{
+        RBTree,
+        RBTreeNodeReservation, //
+    },
+    sync::{
+        Arc,
+        SpinLock, //
+    }, //
+};
+
+use super::{
+    buf::{
+        Posted,
+        RecvBuf, //
+    },
+    cq::CompletionQueue,
+    device::Device,
+    pd::ProtectionDomain,
+    qp::{
+        Context,
+        QpOwner, //
+    },
+    wc::WorkCompletion, //
+};
+use crate::bindings;
+
+/// A posted buffer, which belongs to the queue.
+struct Slot<O: QpOwner>(NonNull<RecvBuf<O>>);
+
+// SAFETY: The buffer may be freed by any task.
+unsafe impl<O: QpOwner> Send for Slot<O> {}
+
+/// A queue pair that uses the queue.
+struct User<O: QpOwner> {
+    context: Arc<Context<O>>,
+    /// Address of its completion queue. That is freed after the queue pair, so together they name
+    /// one queue pair even if the next one gets the address of the last.
+    cq: usize,
+}
+
+/// What the lock protects.
+struct Tables<O: QpOwner> {
+    /// Posted buffers, by the index that is written in them.
+    slots: KVVec<Option<Slot<O>>>,
+    /// Free indices.
+    free: KVVec<usize>,
+    /// Queue pairs that use the queue, by address.
+    users: RBTree<usize, User<O>>,
+}
+
+/// What it takes to enter a queue pair into the table.
+pub(super) struct Reservation<O: QpOwner> {
+    node: RBTreeNodeReservation<usize, User<O>>,
+    context: Arc<Context<O>>,
+}
+
+/// A `struct ib_srq`; dropping it destroys it and frees the buffers that are posted.
+///
+/// Queue pairs that use it hold it until they, and then their completion queues, are destroyed.
+///
+/// # Invariants
+///
+/// - `raw` was created in `pd` and is owned by this object.
+/// - `tables.slots` has every buffer that is posted and not yet completed, and no other.
+/// - `tables.users` has only queue pairs that exist.
+#[pin_data(PinnedDrop)]
+pub(crate) struct SharedReceiveQueue<O: QpOwner> {
+    raw: NonNull<bindings::ib_srq>,
+    max_wr: u32,
+    #[pin]
+    tables: SpinLock<Tables<O>>,
+    pd: Arc<ProtectionDomain>,
+}
+
+// SAFETY: A shared receive queue may be used and destroyed by any task.
+unsafe impl<O: QpOwner> Send for SharedReceiveQueue<O> {}
+// SAFETY: Posting is thread-safe, and the tables are locked.
+unsafe impl<O: QpOwner> Sync for SharedReceiveQueue<O> {}
+
+impl<O: QpOwner> SharedReceiveQueue<O> {
+    /// Creates a queue with room for `max_wr` buffers (`ib_create_srq_user`). May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, and those of the device's driver.
+    pub(crate) fn new(pd: &Arc<ProtectionDomain>, max_wr: u32) -> Result<Arc<Self>> {
+        let mut slots = KVVec::with_capacity(max_wr as usize, GFP_KERNEL)?;
+        let mut free = KVVec::with_capacity(max_wr as usize, GFP_KERNEL)?;
+        for index in 0..max_wr as usize {
+            slots.push(None, GFP_KERNEL)?;
+            free.push(index, GFP_KERNEL)?;
+        }
+        let mut attr = bindings::ib_srq_init_attr {
+            attr: bindings::ib_srq_attr {
+                max_wr,
+                max_sge: 1,
+                srq_limit: 0,
+            },
+            srq_type: bindings::ib_srq_type_IB_SRQT_BASIC,
+            ..Default::default()
+        };
+        // SAFETY: The protection domain is valid as long as its object exists; it is a kernel
+        // object, so there is no user data.
+        let raw = from_err_ptr(unsafe {
+            bindings::ib_create_srq_user(pd.as_raw(), &mut attr, ptr::null_mut(), ptr::null_mut())
+        })?;
+        let raw = NonNull::new(raw).ok_or(ENOMEM)?;
+        // INVARIANT: It is new, nothing is posted, nobody uses it.
+        let made = Arc::pin_init(
+            pin_init!(Self {
+                raw,
+                max_wr,
+                tables <- new_spinlock!(
+                    Tables {
+                        slots,
+                        free,
+                        users: RBTree::new(),
+                    },
+                    "SharedReceiveQueue::tables"
+                ),
+                pd: pd.clone(),
+            }),
+            GFP_KERNEL,
+        );
+        if made.is_err() {
+            // SAFETY: It is ours and nobody uses it.
+            unsafe { bindings::ib_destroy_srq_user(raw.as_ptr(), ptr::null_mut()) };
+        }
+        made
+    }
+
+    /// The C queue.
+    pub(super) fn as_raw(&self) -> *mut bindings::ib_srq {
+        self.raw.as_ptr()
+    }
+
+    /// Receives that can be posted at the same time.
+    pub(crate) fn max_wr(&self) -> u32 {
+        self.max_wr
+    }
+
+    /// The device of the queue.
+    pub(crate) fn device(&self) -> &Device {
+        self.pd.device()
+    }
+
+    /// Posts a receive (`ib_post_srq_recv`). Does not sleep.
+    ///
+    /// # Errors
+    ///
+    /// With the buffer: `EINVAL` if it is for another device, `EAGAIN` if the queue is full, and
+    /// those of the device's driver.
+    #[allow(clippy::type_complexity, reason = "the buffer must not be lost")]
+    pub(crate) fn post_recv(
+        &self,
+        buf: Pin<KBox<RecvBuf<O>>>,
+    ) -> Result<(), (Error, Pin<KBox<RecvBuf<O>>>)> {
+        if buf.dma.device().id() != self.device().id() {
+            return Err((EINVAL, buf));
+        }
+        // SAFETY: The buffer is not moved out of the box.
+        let mut owned = unsafe { Pin::into_inner_unchecked(buf) };
+        owned.dma.sync_for_device();
+        let mut sge = owned.dma.sge(u32::MAX, self.pd.lkey());
+        owned.cqe.done = Some(srq_recv_done::<O>);
+        let raw = KBox::into_raw(owned);
+        // INVARIANT: It is being posted.
+        let Some(index) = self.insert(raw) else {
+            // SAFETY: It was not posted, so it is ours.
+            let owned = unsafe { KBox::from_raw(raw) };
+            return Err((EAGAIN, KBox::into_pin(owned)));
+        };
+        let mut wr = bindings::ib_recv_wr {
+            sg_list: &mut sge,
+            num_sge: 1,
+            ..Default::default()
+        };
+        // CAST: The entry is the first member, and the type is `repr(C)`.
+        wr.__bindgen_anon_1.wr_cqe = raw.cast();
+        // SAFETY: The queue is valid. The buffer is mapped for its device and valid until its
+        // completion, or until the queue was destroyed.
+        let ret = unsafe { bindings::srpt_ib_post_srq_recv(self.as_raw(), &wr) };
+        if ret == 0 {
+            return Ok(());
+        }
+        // INVARIANT: It was not posted after all.
+        self.remove(index);
+        // SAFETY: The device did not take it, so it is ours.
+        let mut owned = unsafe { KBox::from_raw(raw) };
+        owned.posted = Posted::No;
+        Err((Error::from_errno(ret), KBox::into_pin(owned)))
+    }
+
+    /// Enters a buffer into the table, and the index into the buffer.
+    fn insert(&self, raw: *mut RecvBuf<O>) -> Option<usize> {
+        let mut tables = self.tables.lock();
+        let index = tables.free.pop()?;
+        let slot = NonNull::new(raw).map(Slot);
+        if let Some(entry) = tables.slots.get_mut(index) {
+            *entry = slot;
+        }
+        // SAFETY: The caller owns the buffer; nobody else looks at it before it is posted.
+        unsafe { (*raw).posted = Posted::Srq(NonNull::from(self), index) };
+        Some(index)
+    }
+
+    /// Removes a buffer from the table.
+    fn remove(&self, index: usize) {
+        let mut tables = self.tables.lock();
+        if let Some(entry) = tables.slots.get_mut(index) {
+            *entry = None;
+        }
+        // It has the capacity for all indices there are.
+        let _ = tables.free.push_within_capacity(index);
+    }
+
+    /// Gets ready to enter a queue pair.
+    pub(super) fn prepare(&self, context: Arc<Context<O>>) -> Result<Reservation<O>> {
+        Ok(Reservation {
+            node: RBTreeNodeReservation::new(GFP_KERNEL)?,
+            context,
+        })
+    }
+
+    /// Enters a queue pair and its completion queue into the table.
+    pub(super) fn register(
+        &self,
+        qp: *mut bindings::ib_qp,
+        cq: &CompletionQueue,
+        reservation: Reservation<O>,
+    ) {
+        let Reservation { node, context } = reservation;
+        let cq = cq.as_raw().addr();
+        let node = node.into_node(qp.addr(), User { context, cq });
+        let old = self.tables.lock().users.insert(node);
+        drop(old);
+    }
+
+    /// Removes a queue pair that is about to be destroyed.
+    pub(super) fn unregister(&self, qp: *mut bindings::ib_qp) {
+        let old = self.tables.lock().users.remove_node(&qp.addr());
+        drop(old);
+    }
+}
+
+#[pinned_drop]
+impl<O: QpOwner> PinnedDrop for SharedReceiveQueue<O> {
+    fn drop(self: Pin<&mut Self>) {
+        // SAFETY: By the type invariant the queue is ours. Queue pairs that use it hold it, so
+        // there are none.
+        let ret = unsafe { bindings::ib_destroy_srq_user(self.as_raw(), ptr::null_mut()) };
+        if ret != 0 {
+            pr_err!(
+                "{}: cannot destroy a shared receive queue: {}\n",
+                self.device().name(),
+                ret
+            );
+            // The device may still write to the buffers: leave them as they are, for ever.
+            core::mem::forget(self.pd.clone());
+            return;
+        }
+        let mut tables = self.tables.lock();
+        let slots = core::mem::replace(&mut tables.slots, KVVec::new());
+        drop(tables);
+        for Slot(buf) in slots.into_iter().flatten() {
+            // SAFETY: By the type invariant the buffer was posted and has not completed. The queue
+            // is gone, and so are the queue pairs, so the device has no access to it. The
+            // completion queues of the queue pairs were their own and are freed, which waits for
+            // their completion functions: it will not complete, and is ours.
+            drop(unsafe { KBox::from_raw(buf.as_ptr()) });
+        }
+    }
+}
+
+/// Completion of a receive from a shared queue.
+///
+/// # Safety
+///
+/// Called by the RDMA core only, for a buffer that `post_recv` of a queue for `O` has posted.
+unsafe extern "C" fn srq_recv_done<O: QpOwner>(cq: *mut bindings::ib_cq, wc: *mut bindings::ib_wc) {
+    // SAFETY: The completion is valid. The entry is the first member of the buffer that `post_recv`
+    // turned into a pointer; the completion gives it back.
+    let (mut buf, qp) = unsafe {
+        let raw = (*wc).__bindgen_anon_1.wr_cqe.cast::<RecvBuf<O>>();
+        (KBox::from_raw(raw), (*wc).qp)
+    };
+    let Posted::Srq(srq, index) = core::mem::replace(&mut buf.posted, Posted::No) else {
+        return;
+    };
+    buf.dma.sync_for_cpu();
+    // SAFETY: The queue exists: the queue pair holds it until its completion queue was freed, which
+    // waits for this function.
+    let srq = unsafe { srq.as_ref() };
+    // INVARIANT: It has completed.
+    srq.remove(index);
+    let context = {
+        let tables = srq.tables.lock();
+        let user = tables.users.get(&qp.addr());
+        user.filter(|user| user.cq == cq.addr())
+            .map(|user| user.context.clone())
+    };
+    let buf = KBox::into_pin(buf);
+    match context {
+        // SAFETY: The completion is valid until we return.
+        Some(context) => O::recv_done(context.owner.as_arc_borrow(), buf, unsafe {
+            WorkCompletion::from_raw(wc)
+        }),
+        // The queue pair is gone; the buffer is for the others.
+        None => {
+            if srq.post_recv(buf).is_err() {
+                pr_warn!("{}: a shared receive buffer is lost\n", srq.device().name());
+            }
+        }
+    }
+}

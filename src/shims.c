@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: GPL-2.0
+/* One-line shims over kernel inlines and macros; no logic lives here.
+ * The few that differ between RDMA headers follow macros that bindings/probes
+ * defines; nothing else in the module knows of such differences. */
+#include <linux/ratelimit.h>
+#include "probes_generated.h"
+#include "shims.h"
+
+u64 srpt_ib_dma_map_single(struct ib_device *dev, void *cpu, size_t len, enum dma_data_direction dir)
+{ return ib_dma_map_single(dev, cpu, len, dir); }
+void srpt_ib_dma_unmap_single(struct ib_device *dev, u64 addr, size_t len, enum dma_data_direction dir)
+{ ib_dma_unmap_single(dev, addr, len, dir); }
+int srpt_ib_dma_mapping_error(struct ib_device *dev, u64 addr)
+{ return ib_dma_mapping_error(dev, addr); }
+void srpt_ib_dma_sync_single_for_cpu(struct ib_device *dev, u64 addr, size_t len, enum dma_data_direction dir)
+{ ib_dma_sync_single_for_cpu(dev, addr, len, dir); }
+void srpt_ib_dma_sync_single_for_device(struct ib_device *dev, u64 addr, size_t len, enum dma_data_direction dir)
+{ ib_dma_sync_single_for_device(dev, addr, len, dir); }
+int srpt_ib_post_send(struct ib_qp *qp, const struct ib_send_wr *wr)
+{ return ib_post_send(qp, wr, NULL); }
+int srpt_ib_post_recv(struct ib_qp *qp, const struct ib_recv_wr *wr)
+{ return ib_post_recv(qp, wr, NULL); }
+int srpt_ib_post_srq_recv(struct ib_srq *srq, const struct ib_recv_wr *wr)
+{ return ib_post_srq_recv(srq, wr, NULL); }
+int srpt_ib_post_send_chain(struct ib_qp *qp, const struct ib_send_wr *wr, const struct ib_send_wr **bad)
+{ return ib_post_send(qp, wr, bad); }
+u32 srpt_rdma_start_port(const struct ib_device *dev)
+{ return rdma_start_port(dev); }
+u32 srpt_rdma_end_port(const struct ib_device *dev)
+{ return rdma_end_port(dev); }
+bool srpt_rdma_protocol_ib(const struct ib_device *dev, u32 port)
+{ return rdma_protocol_ib(dev, port); }
+bool srpt_rdma_protocol_roce(const struct ib_device *dev, u32 port)
+{ return rdma_protocol_roce(dev, port); }
+bool srpt_rdma_protocol_iwarp(const struct ib_device *dev, u32 port)
+{ return rdma_protocol_iwarp(dev, port); }
+bool srpt_rdma_cap_ib_mad(const struct ib_device *dev, u32 port)
+{ return rdma_cap_ib_mad(dev, port); }
+struct ib_mad_send_buf *srpt_ib_create_send_mad(struct ib_mad_agent *agent, u32 qpn, u16 pkey_index, int hdr, int data)
+{ return ib_create_send_mad(agent, qpn, pkey_index, 0, hdr, data, GFP_KERNEL, IB_MGMT_BASE_VERSION); }
+int srpt_ib_cm_listen(struct ib_cm_id *id, __be64 service_id)
+#if SRPT_CM_LISTEN_HAS_MASK
+{ return ib_cm_listen(id, service_id, 0); }
+#else
+{ return ib_cm_listen(id, service_id); }
+#endif
+int srpt_rdma_reject(struct rdma_cm_id *id, const void *data, u8 len, u8 reason)
+#if SRPT_REJECT_HAS_REASON
+{ return rdma_reject(id, data, len, reason); }
+#else
+{ return rdma_reject(id, data, len); }
+#endif
+struct ib_mad_agent *srpt_ib_register_mad_agent(struct ib_device *dev, u32 port, struct ib_mad_reg_req *req,
+						ib_mad_send_handler sent, ib_mad_recv_handler received, void *context)
+#if SRPT_MAD_AGENT_HAS_FLAGS
+{ return ib_register_mad_agent(dev, port, IB_QPT_GSI, req, 0, sent, received, context, 0); }
+#else
+{ return ib_register_mad_agent(dev, port, IB_QPT_GSI, req, 0, sent, received, context); }
+#endif
+bool srpt_rdma_cap_ib_cm(const struct ib_device *dev, u32 port)
+{ return rdma_cap_ib_cm(dev, port); }
+void srpt_sg_set_part(struct scatterlist *dst, struct scatterlist *src, unsigned int skip, unsigned int len)
+{ sg_set_page(dst, sg_page(src), len, src->offset + skip); }
+struct scatterlist *srpt_sg_next(struct scatterlist *sg)
+{ return sg_next(sg); }
+void srpt_sg_mark_end(struct scatterlist *sg)
+{ sg_mark_end(sg); }
+
+static DEFINE_RATELIMIT_STATE(srpt_ratelimit_state, 5 * HZ, 20);
+bool srpt_ratelimit(void)
+{ return __ratelimit(&srpt_ratelimit_state); }

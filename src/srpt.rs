@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! SCSI RDMA Protocol (SRP) target.
+//!
+//! Crate root: which modules there are, and in which order the module comes up and goes down.
+//! There is no logic here.
+
+#![crate_name = "ib_srpt"]
+
+use kernel::prelude::*;
+
+mod bindings;
+mod channel;
+mod command;
+mod compat;
+mod display;
+mod dm_agent;
+mod engine;
+mod hca;
+mod params;
+mod port;
+mod rdma;
+mod srp;
+mod sync;
+mod target;
+
+use engine::{
+    Active,
+    Engine, //
+};
+use rdma::client::Registration;
+
+/// The module.
+///
+/// Fields are dropped in the order they are declared: no configfs; no new logins; no HCAs, which
+/// closes every channel and waits for it; nothing. The module cannot be unloaded while configfs
+/// directories exist, because the engine holds a reference on it for each; without them there is
+/// no session. The engine comes up last: once directories can be made, nothing may fail any more.
+struct SrpTarget {
+    _engine: <Active as Engine>::Registration,
+    _listener: target::ListenerGuard,
+    _client: Registration<hca::SrpClient>,
+    _lifetime: target::Lifetime,
+}
+
+impl kernel::Module for SrpTarget {
+    fn init(_module: &'static ThisModule) -> Result<Self> {
+        params::validate()?;
+        let lifetime = target::Lifetime::new()?;
+        let client = Registration::new()?;
+        let listener = target::ListenerGuard::new()?;
+        let engine = Active::register()?;
+        Ok(Self {
+            _engine: engine,
+            _listener: listener,
+            _client: client,
+            _lifetime: lifetime,
+        })
+    }
+}
+
+module! {
+    type: SrpTarget,
+    name: "ib_srpt",
+    authors: ["The ib_srpt developers"],
+    description: "SCSI RDMA Protocol target driver written in Rust",
+    license: "GPL",
+}
