@@ -1,0 +1,429 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# One virtual machine as tests and tools see it: start it, run commands in it,
+# move files, load modules, cut its network, kill it, and the verdict on its
+# console.
+#
+# Not here: two machines on one wire (pair.py), QEMU's process (qemu.py), the
+# rules for consoles (console.py).
+
+import atexit
+import os
+import shlex
+import shutil
+import sys
+import tempfile
+import time
+import weakref
+from pathlib import Path
+
+from . import channel, console, env, kernel, qemu, root, sanitized
+from .channel import GuestDied
+
+# Where things are in the guest.
+REPO_IN_GUEST = "/repo"
+SHARE_IN_GUEST = "/results"
+
+# Seconds, like all limits here before they are multiplied with env.pace().
+READY_TIMEOUT = 120
+HUNG_TASK = 60
+
+# MiB of memory; KASAN takes an eighth, and keeps freed memory for a while.
+MEMORY = {"stock": 1536, "sanitized": 2560}
+
+# More kernel parameters. The allocator keeps pointers to objects that it has
+# handed out in its per-CPU arrays (sheaves) until others take their place, and
+# kmemleak takes them for references; caches that are being debugged have none.
+APPEND = {"stock": "", "sanitized": "slab_debug=F,kmalloc-*"}
+
+# rdma_rxe (7.3) frees packets of a queue pair that ends while it holds the
+# queue pair's lock with interrupts off. If their memory belongs to a page pool,
+# as virtio_net's does, that may let softirqs in, the next packet wants the same
+# lock, and the processor spins for ever. virtio_net has no page pool when
+# packets may be larger than a page and buffers cannot be merged.
+NO_PAGE_POOL = "mrg_rxbuf=off,host_mtu=9000"
+
+# Network and RDMA in the guest. Neighbours are entered by hand and for good:
+# a cut wire must not look like an address problem afterwards. The queueing
+# discipline that loses packets is there from the start and only changed later:
+# while one is exchanged the kernel refuses packets, and rdma_rxe takes a refused
+# management datagram for the end of its queue pair for those.
+NETWORK = r"""
+set -e
+hostname {name}
+echo {hung} > /proc/sys/kernel/hung_task_timeout_secs || :
+ip link set lo up
+cd /proc/sys/net/ipv6/conf/eth0
+echo 0 > accept_ra; echo 0 > accept_dad; echo 1 > keep_addr_on_down
+modprobe sch_netem
+tc qdisc add dev eth0 root netem limit 100000
+ip link set eth0 mtu {mtu} up
+ip addr add 10.9.0.{number}/24 dev eth0
+ip addr add fd09::{number}/64 dev eth0 nodad
+{neighbours}
+"""
+NEIGHBOUR = """
+for a in 10.9.0.{number} fd09::{number} {linklocal}; do
+    ip neigh replace $a lladdr {mac} nud permanent dev eth0
+done
+"""
+RDMA = r"""
+set -e
+modprobe -a ib_uverbs ib_umad rdma_ucm rdma_rxe
+rdma link add rxe0 type rxe netdev eth0
+"""
+
+_running = weakref.WeakSet()
+
+
+@atexit.register
+def _end_all():
+    for guest in list(_running):
+        guest.kill()
+
+
+def mac_of(number):
+    return "52:54:00:09:00:%02x" % number
+
+
+def linklocal_of(number):
+    """The IPv6 link-local address that belongs to mac_of()."""
+    return "fe80::5054:ff:fe09:%x" % number
+
+
+class Guest:
+    """A virtual machine. Use it in a `with` statement: leaving it ends the
+    machine and raises ConsoleError if its kernel complained.
+
+    name        names the console file and the host in the guest
+    run_dir     where consoles go; a new directory under build/lab by default
+    smp, mem    virtual CPUs and memory in MiB (None: what the kernel needs)
+    number      the last part of its addresses 10.9.0.N and fd09::N
+    wire        QEMU -netdev options with id=wire (see pair.py); None gives a
+                private network without any neighbour
+    peers       numbers of the other guests on the wire
+    mtu         of eth0
+    rdma        make rxe0 on eth0
+    kernel      a kernel.Kernel; default: LAB_KERNEL=<dir>, or by KERNEL= the
+                stock one or the sanitized one
+    append      more kernel parameters
+    shares      more directories: (host path, guest path, "ro" or "rw")
+    allow       excused console lines: (expression, reason)
+    fail_fast   waiting for a command ends with ConsoleError as soon as the
+                kernel complains
+    limit       seconds after which QEMU is ended, whatever happens
+    icount      deterministic emulation: guest time counts instructions
+    pcap        save the traffic of eth0 as <name>.pcap
+    """
+
+    def __init__(self, name="guest", run_dir=None, smp=2, mem=None, number=1,
+                 wire=None, peers=(), mtu=1500, rdma=True, kernel=None,
+                 append="", shares=(), allow=(), fail_fast=True, limit=1800,
+                 icount=False, pcap=False):
+        env.require_root()
+        self.name = name
+        self.root = root.get()
+        self.kernel = kernel or _default_kernel()
+        self.run_dir = Path(run_dir or env.new_run_dir(name)).resolve()
+        self.share = self.run_dir / "share"
+        self.share.mkdir(parents=True, exist_ok=True)
+        self.smp, self.number = smp, number
+        self.mem = mem or MEMORY[env.kernel_choice()]
+        self.wire, self.peers, self.mtu = wire, tuple(peers), mtu
+        self.rdma, self.append = rdma, append
+        self.shares = list(shares)
+        self.fail_fast, self.limit = fail_fast, limit * env.pace()
+        self.icount, self.pcap = icount, pcap
+        self.console = console.Console(
+            name, self.run_dir / (name + ".console"), allow)
+        self.log = self.run_dir / (name + ".qemu.log")
+        self.qemu = self.channel = self.sockets = None
+        self.boot_seconds = None
+        self.boots = 0
+
+    # --- life and death ---------------------------------------------------
+
+    def launch(self):
+        """Start QEMU without waiting for the guest; ready() must follow."""
+        if self.alive():
+            raise env.LabError("guest '%s' already runs" % self.name)
+        self._clean()
+        self.boots += 1
+        self._began = time.monotonic()
+        self.sockets = Path(tempfile.mkdtemp(prefix="lab-"))
+        _running.add(self)
+        self.qemu = qemu.Qemu(self.root.fs, self._options(), self.sockets,
+                              self.console.path, self.log, self.limit)
+        try:
+            self.channel = channel.Channel(str(self.sockets / "agent"),
+                                           self.qemu.alive, self._pulse)
+        except env.LabError as error:
+            why = self.qemu.reason()
+            self.kill()
+            raise GuestDied("guest '%s': %s: %s" % (self.name, error, why)) \
+                from None
+        return self
+
+    def ready(self, timeout=READY_TIMEOUT):
+        """Wait until the agent answers, then set up network and RDMA."""
+        self._greeted(timeout)
+        neighbours = "".join(
+            NEIGHBOUR.format(number=p, mac=mac_of(p),
+                             linklocal=linklocal_of(p)) for p in self.peers)
+        script = NETWORK.format(name=self.name, mtu=self.mtu,
+                                hung=round(HUNG_TASK * env.pace()),
+                                number=self.number, neighbours=neighbours)
+        if self.rdma:
+            script += RDMA
+        self.run(script, timeout=60)
+        self.boot_seconds = time.monotonic() - self._began
+        return self
+
+    def _greeted(self, timeout):
+        """Wait until the agent answers."""
+        timeout *= env.pace()
+        end = time.monotonic() + timeout
+        while not self.channel.greeted.wait(0.2):
+            self._pulse()
+            if time.monotonic() > end:
+                self.kill()
+                raise GuestDied("guest '%s' did not come up in %d s; its "
+                                "console ends with:\n%s" % (
+                                    self.name, timeout, self.console.tail()))
+        if self.channel.hello is None:
+            self.qemu.wait(5)
+            raise GuestDied("guest '%s' ended during boot (QEMU: %s); its "
+                            "console ends with:\n%s" % (
+                                self.name, self.qemu.reason(),
+                                self.console.tail()))
+
+    def start(self):
+        """Boot and wait until it is ready; returns self."""
+        return self.launch().ready()
+
+    def alive(self):
+        return self.qemu is not None and self.qemu.alive()
+
+    def kill(self):
+        """End the machine at once, like pulling the plug."""
+        if self.qemu is not None:
+            self.qemu.kill()
+        self._clean()
+
+    def poweroff(self, timeout=20):
+        """Let the guest write out and switch itself off; kill it if it does
+        not."""
+        if self.alive():
+            try:
+                self.channel.spawn("sync; echo o > /proc/sysrq-trigger", 10)
+            except GuestDied:
+                pass
+            self.qemu.wait(timeout)
+        self.kill()
+
+    def restart(self, graceful=False):
+        """End it (hard by default) and boot again."""
+        self.poweroff() if graceful else self.kill()
+        return self.start()
+
+    def _clean(self):
+        if self.channel is not None:
+            self.channel.close()
+            self.channel = None
+        if self.sockets is not None:
+            shutil.rmtree(self.sockets, ignore_errors=True)
+            self.sockets = None
+        _running.discard(self)
+
+    def __enter__(self):
+        if not self.alive():
+            self.start()
+        return self
+
+    def __exit__(self, kind, value, trace):
+        self.poweroff(5) if kind is None else self.kill()
+        conclude([self], value)
+
+    # --- commands ---------------------------------------------------------
+
+    def spawn(self, cmd, timeout=None, input=b"", binary=False, env=None,
+              cwd=None, tty=False, keep_input=False, on_output=None):
+        """Start a command and return its Job at once.
+
+        cmd         text for bash, or a list of arguments
+        timeout     seconds after which the guest kills it
+        input       sent to its standard input, which is then closed
+        keep_input  leave the input open for Job.write()
+        binary      output as bytes instead of text
+        tty         give it a terminal
+        on_output   called with each piece of output (bytes) instead of
+                    collecting it
+        """
+        if self.channel is None:
+            raise GuestDied("guest '%s' does not run" % self.name)
+        return self.channel.spawn(cmd, timeout, input, binary, env, cwd, tty,
+                                  keep_input, on_output)
+
+    def run(self, cmd, timeout=60, check=True, **kwargs):
+        """Run a command to its end; returns Result(rc, out), which unpacks
+        as a pair. A timeout gives rc 124 if check is False, else raises
+        CommandTimeout; see Job.wait()."""
+        return self.spawn(cmd, timeout, **kwargs).wait(check=check)
+
+    def put(self, path, data, mode=0o644):
+        """Write a file in the guest; data is text, bytes, or a host Path."""
+        if isinstance(data, Path):
+            data = data.read_bytes()
+        if isinstance(data, str):
+            data = data.encode()
+        place = shlex.quote(str(path))
+        self.run("mkdir -p $(dirname %s) && cat > %s && chmod %o %s"
+                 % (place, place, mode, place), input=data)
+
+    def get(self, path):
+        """The contents of a file in the guest, as bytes."""
+        return self.run(["cat", str(path)], binary=True).out
+
+    # --- modules ----------------------------------------------------------
+
+    def install_module(self, path, load=True, params="", name=None):
+        """Install a built module (a host path) and load it.
+
+        It goes to /lab/modules, and modprobe is told to take it from there,
+        its dependencies first. That is much faster than running depmod over
+        thousands of modules, and `modprobe <name>` by anyone, as targetcli
+        does, gets this one."""
+        path = Path(path)
+        name = name or path.name.split(".ko")[0].replace("-", "_")
+        inside = "/lab/modules/%s.ko" % name
+        self.put(inside, kernel.plain(path))
+        release = self.run(["uname", "-r"]).out.strip()
+        magic = self.run(["modinfo", "-F", "vermagic", inside]).out.split()
+        if magic and magic[0] != release:
+            raise env.LabError("%s is built for %s, the guest runs %s"
+                               % (path, magic[0], release))
+        depends = self.run(["modinfo", "-F", "depends", inside]).out.strip()
+        first = ""
+        if depends:
+            first = "modprobe -a %s && " % depends.replace(",", " ")
+        self.put("/etc/modprobe.d/lab-%s.conf" % name,
+                 "install %s %sinsmod %s %s $CMDLINE_OPTS\n"
+                 % (name, first, inside, params))
+        if load:
+            self.run(["modprobe", name])
+        return name
+
+    def load_stock(self, name, params=""):
+        """Load the distribution's own module, whatever was installed."""
+        self.run("modprobe --ignore-install %s %s" % (name, params))
+
+    def unload(self, name, timeout=60):
+        self.run(["rmmod", name], timeout=timeout)
+
+    def system_bus(self):
+        """Start D-Bus, which targetcli wants to see."""
+        self.run("[ -S /run/dbus/system_bus_socket ] || { mkdir -p /run/dbus"
+                 " && dbus-uuidgen --ensure && dbus-daemon --system --fork; }")
+
+    # --- network ----------------------------------------------------------
+
+    def set_link(self, up):
+        """Plug in or pull out the cable of this guest's eth0."""
+        self.qemu.command("set_link", name="nic", up=bool(up))
+
+    def loss(self, percent, more=""):
+        """Lose this share of the packets that this guest sends (netem in
+        the guest; it acts on eth0 below rxe). `more` adds netem
+        options such as "delay 5ms"."""
+        self.run("tc qdisc change dev eth0 root netem limit 100000 "
+                 "loss %g%% %s" % (percent, more))
+
+    @property
+    def ip(self):
+        return "10.9.0.%d" % self.number
+
+    @property
+    def ip6(self):
+        return "fd09::%d" % self.number
+
+    # --- the kernel's mood ------------------------------------------------
+
+    @property
+    def console_path(self):
+        return self.console.path
+
+    def check_console(self):
+        """Raise ConsoleError if the kernel has complained so far."""
+        self.console.check()
+
+    def monitor(self, text):
+        """A command of QEMU's human monitor."""
+        return self.qemu.human(text)
+
+    def _pulse(self):
+        """Called while somebody waits for this guest."""
+        if self.fail_fast and self.console.bad_lines():
+            time.sleep(1)               # let the rest of the report out
+            self.console.check()
+
+    # --- QEMU's command line ----------------------------------------------
+
+    def _options(self):
+        shares = [(str(env.REPO), REPO_IN_GUEST, "ro")]
+        if str(env.REPO) != REPO_IN_GUEST:
+            shares.append((str(env.REPO), str(env.REPO), "ro"))
+        shares.append((str(self.share), SHARE_IN_GUEST, "rw"))
+        if self.root.fs not in self.kernel.modules.parents:
+            shares.append((str(self.kernel.modules),
+                           "/usr/lib/modules/" + self.kernel.release, "ro"))
+        shares += [(str(h), str(g), m) for h, g, m in self.shares]
+
+        options = qemu.acceleration(self.smp, self.icount)
+        options += ["-m", str(self.mem), "-kernel", str(self.kernel.image),
+                    "-initrd",
+                    str(kernel.initramfs(self.kernel, self.root.fs))]
+        options += qemu.share("root", self.root.fs, True)
+        words = [qemu.APPEND]
+        for n, (host, inside, mode) in enumerate(shares):
+            options += qemu.share("s%d" % n, host, mode == "ro")
+            words.append("lab.share=s%d:%s:%s" % (n, mode, inside))
+        words += [APPEND[env.kernel_choice()], self.append]
+        options += ["-append", " ".join(words)]
+        options += ["-device", "virtio-serial-pci", "-chardev",
+                    "socket,id=agent,path=%s/agent,server=on,wait=off"
+                    % self.sockets, "-device",
+                    "virtserialport,chardev=agent,name=" + channel.agent.PORT]
+        # A guest of its own has QEMU's user network, closed to the outside.
+        options += ["-netdev", self.wire or
+                    "user,id=wire,restrict=on,net=10.9.0.0/24,"
+                    "host=10.9.0.254,dns=10.9.0.253,dhcpstart=10.9.0.100",
+                    "-device", "virtio-net-pci,id=nic,netdev=wire,romfile=,"
+                    + NO_PAGE_POOL + ",mac=" + mac_of(self.number)]
+        if self.pcap:
+            options += ["-object", "filter-dump,id=dump,netdev=wire,file="
+                        "%s/%s.%d.pcap" % (self.run_dir, self.name,
+                                           self.boots)]
+        return options
+
+
+def _default_kernel():
+    if os.environ.get("LAB_KERNEL"):
+        return kernel.custom(os.environ["LAB_KERNEL"])
+    return sanitized.chosen_kernel()
+
+
+def conclude(guests, error):
+    """The end of a run: complain about consoles. With an error already on
+    its way, only add to it."""
+    for guest in guests:
+        try:
+            guest.check_console()
+        except console.ConsoleError as found:
+            if error is None:
+                raise
+            if error is not found and str(found) != str(error):
+                text = str(found)
+                if hasattr(error, "add_note"):
+                    error.add_note(text)
+                else:
+                    print(text, file=sys.stderr)

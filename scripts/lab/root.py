@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# The one root file system of the lab: Debian trixie with updates and
+# backports, made by mmdebstrap in the cache. It is both the build root (gcc,
+# rustc, bindgen, kernel headers and source) and what guests boot from, and it
+# brings the QEMU that runs them.
+#
+# Not here: running commands in it (enter.py), which kernel gets installed
+# (kernel.py), the initramfs (kernel.py).
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import time
+from pathlib import Path
+
+from . import enter, env, kernel
+
+# Raise this when the way the root is made changes.
+VERSION = 1
+
+SUITE = "trixie"
+SUITES = (SUITE, SUITE + "-updates", SUITE + "-backports")
+
+# Compilers and everything Kbuild wants, then what guests use, then what runs
+# them (see qemu.program() for why it is not the host's QEMU).
+PACKAGES = """
+    ca-certificates make gcc-14 gcc g++ libc6-dev rustc rust-src rustfmt cargo
+    rust-clippy bindgen clang libclang-dev lld llvm flex bison bc libelf-dev
+    libssl-dev python3 kmod cpio xz-utils zstd patch rsync git pahole pkgconf
+    file less debhelper dh-dkms
+
+    busybox-static iproute2 rdma-core ibverbs-providers ibverbs-utils
+    libibverbs-dev librdmacm-dev libibumad-dev rdmacm-utils srptools perftest
+    python3-pyverbs targetcli-fb python3-rtslib-fb dbus fio lsscsi sg3-utils
+    e2fsprogs util-linux procps udev iputils-ping ethtool pciutils strace
+
+    qemu-system-x86 seabios
+""".split()
+
+
+def series_wanted():
+    """The kernel series to take, best first; KSERIES overrides."""
+    if os.environ.get("KSERIES"):
+        return [os.environ["KSERIES"]]
+    return list(kernel.SERIES)
+
+
+def key():
+    """A hash of everything that decides what the root contains."""
+    inputs = json.dumps([VERSION, SUITES, sorted(PACKAGES), series_wanted(),
+                         kernel.FLAVOUR])
+    return hashlib.sha256(inputs.encode()).hexdigest()[:12]
+
+
+def folder():
+    """root-<key>/ holds fs/ (the tree) and meta.json (what is in it)."""
+    return env.cache_dir() / ("root-" + key())
+
+
+class Root:
+    """A finished root file system."""
+
+    def __init__(self, path):
+        self.path = Path(path)
+        self.fs = self.path / "fs"
+        self.meta = json.loads((self.path / "meta.json").read_text())
+        self.release = self.meta["release"]
+        self.series = self.meta["series"]
+
+    def kernel(self):
+        """The stock kernel in this root (see kernel.Kernel)."""
+        modules = self.fs / "usr/lib/modules" / self.release
+        return kernel.Kernel(self.release, modules / "vmlinuz", modules,
+                             "/lib/modules/%s/build" % self.release)
+
+
+def existing():
+    """The root, if it is complete; else None."""
+    if (folder() / "meta.json").is_file():
+        return Root(folder())
+    return None
+
+
+def get():
+    """The root; made first when it is not there. A complete root needs no
+    network and no package tool."""
+    found = existing()
+    if found:
+        return found
+    env.require_root()
+    env.cache_dir().mkdir(parents=True, exist_ok=True)
+    with env.locked("root-" + key()):
+        found = existing()
+        if found:
+            return found
+        # Whatever an interrupted run left is never trusted.
+        for stale in env.cache_dir().glob("root-%s.tmp*" % key()):
+            env.remove_tree(stale)
+        temporary = folder().with_name(folder().name + ".tmp")
+        temporary.mkdir()
+        try:
+            _make(temporary)
+        except env.LabError:
+            env.remove_tree(temporary)
+            raise
+        os.rename(temporary, folder())
+    return Root(folder())
+
+
+def _make(temporary):
+    env.host_tools("mmdebstrap", "unshare")
+    logs = env.cache_dir() / "log"
+    logs.mkdir(parents=True, exist_ok=True)
+    log = logs / ("root-%s.log" % key())
+    log.unlink(missing_ok=True)
+    fs = temporary / "fs"
+    mirror = env.debian_mirror()
+    start = time.time()
+
+    cmd = enter.unshare(contained=True) + ["--mount-proc",
+           env.find_tool("mmdebstrap"), "--variant=minbase", "--mode=root",
+           "--architectures=amd64", "--skip=cleanup/apt",
+           "--include=" + ",".join(PACKAGES)]
+    for line in env.apt_network_options():
+        cmd.append("--aptopt=" + line)
+    cmd += [SUITE, str(fs)]
+    for suite in SUITES:
+        cmd.append("deb %s %s main" % (mirror, suite))
+    env.run_logged(cmd, log, "making the %s root file system (%d packages and "
+                   "what they need) from %s" % (SUITE, len(PACKAGES), mirror))
+
+    _certificates(fs)
+    choice = _choose_kernel(fs)
+    names = ["%s=%s" % (name, choice.version) for name in choice.packages]
+    env.run_logged(
+        enter.command(fs, ["apt-get", "install", "-y",
+                           "--no-install-recommends"] + names,
+                       writable=True, environ={
+                           "DEBIAN_FRONTEND": "noninteractive"}),
+        log, "installing Linux %s with headers and source" % choice.release)
+    env.run_logged(enter.command(fs, ["apt-get", "clean"], writable=True), log)
+    for sub in ("var/lib/apt/lists",):
+        shutil.rmtree(fs / sub)
+        (fs / sub / "partial").mkdir(parents=True)
+    # Cargo and friends resolve names through the host's resolver file, which
+    # enter.py binds over this one.
+    (fs / "etc/resolv.conf").unlink(missing_ok=True)
+    (fs / "etc/resolv.conf").write_text("")
+
+    stock = fs / "usr/lib/modules" / choice.release
+    if not (stock / "vmlinuz").is_file():
+        raise env.LabError("the package of %s has no %s/vmlinuz"
+                           % (choice.release, stock))
+    meta = {"release": choice.release, "series": choice.series,
+            "version": choice.version, "suite": SUITE, "mirror": mirror,
+            "key": key(), "seconds": round(time.time() - start)}
+    (temporary / "meta.json").write_text(json.dumps(meta, indent=1) + "\n")
+
+
+def _certificates(fs):
+    """Let cargo and apt inside trust what the host trusts."""
+    bundle = env.ca_bundle()
+    if bundle:
+        inside = fs / "etc/ssl/certs/ca-certificates.crt"
+        inside.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(bundle, inside)
+
+
+def _apt_cache(fs, *args):
+    return enter.output(fs, ["apt-cache"] + list(args))
+
+
+def _choose_kernel(fs):
+    """Ask the package lists in the root for the newest stock kernel."""
+    names = _apt_cache(fs, "pkgnames", "linux-").split()
+
+    def versions(name):
+        """All versions of a package that the lists offer, newest first."""
+        out = _apt_cache(fs, "madison", name)
+        return re.findall(r"^\s*\S+ \| (\S+) \|", out, re.M)
+
+    return kernel.choose(names, versions, series_wanted())
