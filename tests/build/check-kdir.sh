@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: GPL-2.0
+# scripts/check-kdir against made-up kernel trees and tools: for everything
+# that can be wrong it must say the right sentence, and nothing else.
+. ./lib.sh
+
+PATH=$work/bin:$PATH
+export PATH KDIR=$work/k IB_SRPT_SOURCE_DIR=$work/src
+mkdir "$work/src"
+check=$top/scripts/check-kdir
+
+fresh() { tools; tree "$KDIR"; }
+edit() { sed -i "$1" "$KDIR/include/config/auto.conf"; }
+release() { echo "$1" >"$KDIR/include/config/kernel.release"; }
+
+fresh
+expect 0 'everything is there' "a complete tree passes" "$check"
+expect 0 'everything is there' "make check passes, too" make -s -C "$top" check
+
+expect 1 'no kernel headers at /nowhere/lib/modules/7.3.9/build: .* linux-headers-7.3.9' \
+	"no headers" env KDIR=/nowhere/lib/modules/7.3.9/build "$check"
+expect 1 'no kernel headers at /nowhere' "make itself stops at the check" \
+	make -s -C "$top" KDIR=/nowhere
+
+fresh; rm "$KDIR/include/config/auto.conf"
+expect 1 'not configured and prepared: run' "a tree that was never configured" "$check"
+
+fresh; release 6.12.1-amd64
+expect 1 'kernel 6.12.1-amd64 is too old: series 7.2 and 7.3 are supported' "an old kernel" "$check"
+release 7.1.12
+expect 1 'too old' "the series before the oldest" "$check"
+release 7.10.1
+expect 0 'warning: .*newer than series 7.3' "a new kernel gets a warning only" "$check"
+release 7.2.12+deb13-amd64
+expect 0 'everything is there' "series 7.2" "$check"
+
+fresh; edit /CONFIG_RUST=/d
+expect 1 'built without CONFIG_RUST=y' "a kernel without Rust" "$check"
+
+fresh; tool rustc "rustc 1.95.0 (59807616e 2026-04-14)"
+if [ "$(/usr/bin/rustc --version 2>/dev/null)" = "$RUST_TEXT" ]; then
+	expect 0 '\(/usr/bin/rustc' "the right rustc is found behind a wrong one" "$check"
+else
+	expect 1 'rustc is "rustc 1.95.0 .*" but kernel .* was built with "rustc 1.85.1 .*RUSTC=' "another rustc" "$check"
+fi
+expect 1 'is "rustc 1.95.0 .*" but kernel' "another rustc, named by the user" env RUSTC=rustc "$check"
+tool my-rustc "$RUST_TEXT"
+expect 0 '\(my-rustc' "the right rustc, named by the user" env RUSTC=my-rustc "$check"
+tool rustc "rustc 1.85.1 (4eb161250 2025-03-15)"
+expect 1 'exactly that compiler' "the same rustc version from elsewhere" env RUSTC=rustc "$check"
+expect 1 'no Rust compiler \(/nowhere/rustc\)' "no rustc" env RUSTC=/nowhere/rustc "$check"
+
+fresh; tool bindgen "bindgen 0.69.5"
+expect 1 'bindgen is "bindgen 0.69.5" but .*"bindgen 0.71.1"' "an old bindgen" "$check"
+tool bindgen "bindgen 0.72.0"
+expect 0 'everything is there' "a newer bindgen passes" "$check"
+expect 1 'there is no bindgen \(/nowhere/bindgen\)' "no bindgen" env BINDGEN=/nowhere/bindgen "$check"
+
+fresh; edit 's/GCC_VERSION=14/GCC_VERSION=93/; s/gcc-14/gcc-93/'
+expect 1 'built by GCC 93 and gcc-93 is not there' "another GCC" "$check"
+fresh
+expect 1 'built by GCC, so LLVM=1 does not fit' "LLVM for a kernel built by GCC" env LLVM=1 "$check"
+edit 's/CC_IS_GCC/CC_IS_CLANG/; s/CONFIG_GCC_VERSION.*/CONFIG_CLANG_VERSION=930107/'
+expect 1 'built by clang, and clang-93 is none or is missing' "no clang for a kernel built by clang" \
+	env LLVM=-93 "$check"
+tool clang "clang version 93.1.7"
+expect 0 'LLVM=1\)' "clang is chosen for a kernel built by clang" "$check"
+
+fresh; rm "$KDIR/rust/libkernel.rmeta"
+expect 1 'Rust metadata .*\(rust/libkernel.rmeta\).*apt-get install linux-source-7.3' \
+	"one metadata file is missing, and so is the source package" "$check"
+fresh; rm "$KDIR"/rust/* "$KDIR/scripts/target.json"
+expect 1 '\(rust/libcore.rmeta and others\)' "all metadata is missing" "$check"
+: >"$work/src/linux-source-7.3.tar.xz"
+expect 0 'scripts/prepare-kdir generates it' "... but can be generated" "$check"
+rm "$work/src/linux-source-7.3.tar.xz"
+: >"$KDIR/Kconfig"
+expect 1 "run 'make modules_prepare' in that tree" "... or belongs to a full source tree" "$check"
+fresh; rm "$KDIR/scripts/target.json"
+expect 1 'scripts/target.json' "no target.json" "$check"
+
+fresh; rm "$KDIR/scripts/mod/modpost"
+expect 1 'no scripts/mod/modpost' "no modpost" "$check"
+fresh; : >"$KDIR/Module.symvers"
+expect 1 'no Module.symvers' "no Module.symvers" "$check"
+
+fresh; tool rustc "rustc 1.2.3"; tool bindgen "bindgen 0.1.0"; : >"$KDIR/Module.symvers"
+export RUSTC=rustc
+expect 1 bindgen "several problems" "$check"
+verify "... are all said, in a line each" [ "$(grep -c '^ib_srpt: error: ' "$work/out")" -eq 3 -a \
+	"$(wc -l <"$work/out")" -eq 3 ]
+unset RUSTC
+
+fresh
+expect 1 "no engine 'nbd': ENGINE= may be .*lio" "an unknown engine" \
+	make -s -C "$top" ENGINE=nbd KDIR="$KDIR"
+expect 0 '^  make all ' "make help works" make -s -C "$top" help
+cp "$work/out" "$work/help"
+for target in $(sed -n 's/^\.PHONY: //p' "$top/Makefile"); do
+	grep -q "^  make $target " "$work/help" || echo "$target"
+done >"$work/missing"
+verify "make help lists every target" [ ! -s "$work/missing" ]
+
+# An empty RUSTC would be a compiler without a name to cargo.
+exported() { (unset RUSTC; make -s -C "$top" "$@" --eval 'exported: ; @env' exported | grep -c '^RUSTC=') || :; }
+verify "no empty RUSTC reaches other programs" [ "$(exported)" = 0 ]
+verify "one that the user chose does" [ "$(exported RUSTC=rustc-1.85)" = 1 ]
+
+finish

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-2.0
+# The package: what it contains, and what DKMS calls before and after a build,
+# with made-up kernels. Installing it is tests/install.
+. ./lib.sh
+
+export PATH=$work/bin:$PATH IB_SRPT_SOURCE_DIR=$work/src IB_SRPT_MODULES=$work/modules
+unset SOURCE_DATE_EPOCH
+tools
+old=7.3.3+test-amd64 new=7.3.4+test-amd64
+mkdir -p "$work/src" "$work/modules/$old" "$work/modules/$new" "$work/modules/6.12+test-amd64/build/include"
+for release in "$old" "$new"; do
+	RELEASE=$release tree "$work/modules/$release/build"
+	rm "$work/modules/$release/build/rust/"*
+done
+: >"$work/src/linux-source-7.3.tar.xz"
+cat >"$work/bin/dpkg-query" <<'DPKG'
+#!/bin/sh
+case $* in
+*linux-source*) echo "${FAKE_STATE:-installed} 7.3.4-1" ;;
+*linux-headers-7.3.3*) echo "installed 7.3.3-1" ;;
+*linux-*) echo "half-configured 7.3.4-1" ;;
+*) exit 1 ;;
+esac
+DPKG
+chmod +x "$work/bin/dpkg-query"
+
+# check RELEASE: what DKMS calls before a build.
+check() { "$top/scripts/deb/dkms-check" "$1" "$work/modules/$1/build" "$work/cache"; }
+status() {
+	check "$1" >"$work/said" 2>&1
+	echo $?
+}
+
+expect 0 'everything is there' "the newest kernel can be built for" check "$new"
+verify "an older one without its source is skipped" [ "$(status "$old")" -eq 77 ]
+verify "... with the reason" grep -q "skipping kernel $old: .*linux-source-7.3 is version 7.3.4-1, not 7.3.3-1" "$work/said"
+kdir=$work/cache/kdir
+mkdir -p "$kdir/$old-rustc-1.85.1-abc"
+verify "... so it is when its tree was not finished" [ "$(status "$old")" -eq 77 ]
+: >"$kdir/$old-rustc-1.85.1-abc/.ib_srpt-complete"
+expect 0 'everything is there' "... but not when it has a prepared tree" check "$old"
+rm "$work/src/linux-source-7.3.tar.xz"
+verify "without any source, the older one is skipped" [ "$(status "$old")" -eq 77 ]
+verify "... and the newest is an error" [ "$(status "$new")" -eq 1 ]
+verify "... with the command that helps" grep -q 'apt-get install linux-source-7.3=7.3.4-1' "$work/said"
+
+# prune: what DKMS calls after an installation.
+rm -rf "$kdir"
+mkdir -p "$kdir/$old-rustc-1.85.1-a" "$kdir/$new-rustc-1.85.1-b" "$kdir/$new-rustc-1.85.1-c" \
+	"$kdir/7.2.1+test-amd64-rustc-1.85.1-d" "$kdir/.building-e"
+touch -d '1 hour ago' "$kdir/$new-rustc-1.85.1-b"
+verify "pruning trees" "$top/scripts/deb/dkms-prune" "$work/cache"
+verify "... keeps the newest of each kernel" [ -d "$kdir/$old-rustc-1.85.1-a" -a -d "$kdir/$new-rustc-1.85.1-c" ]
+verify "... not an older one" [ ! -e "$kdir/$new-rustc-1.85.1-b" ]
+verify "... nor that of a kernel that is gone" [ ! -e "$kdir/7.2.1+test-amd64-rustc-1.85.1-d" ]
+verify "... nor does it touch what is being made" [ -d "$kdir/.building-e" ]
+rm "$work/bin/dpkg-query"
+
+if ! command -v dh_dkms >/dev/null; then
+	skip "the package" "debhelper and dh-dkms are not installed"
+	finish
+	exit
+fi
+copy=$work/checkout
+mkdir "$copy"
+(cd "$top" && cp -R CHANGELOG.md Kbuild Makefile README.md bindings docs scripts src "$copy/")
+touch -d '2026-01-01 12:00 UTC' "$copy/CHANGELOG.md"
+: >"$copy/src/left_generated.rs"
+expect 0 'built build/deb/ib-srpt-dkms_.*_all.deb' "the package is built" "$copy/scripts/deb/build"
+deb=$(ls "$copy"/build/deb/*.deb)
+version=$(sed -n 's/^#define SRPT_VERSION "\(.*\)"$/\1/p' "$top/src/modinfo.c")
+verify "... with the module's version" [ "$(dpkg-deb -f "$deb" Version)" = "$version" ]
+mkdir "$work/x"
+dpkg-deb -x "$deb" "$work/x"
+source=$work/x/usr/src/ib_srpt-$version
+verify "... and source" cmp "$top/src/srpt.rs" "$source/src/srpt.rs"
+verify "... nothing generated" [ ! -e "$source/src/left_generated.rs" ]
+verify "... DKMS is told of this version" grep -qx "PACKAGE_VERSION=\"$version\"" "$source/dkms.conf"
+pattern=$(sed -n 's/^BUILD_EXCLUSIVE_KERNEL="\(.*\)"/\1/p' "$source/dkms.conf")
+for release in 7.2.12+deb13-amd64 7.3.4+deb13-amd64; do
+	verify "... and of kernel $release" sh -c "echo $release | grep -qE '$pattern'"
+done
+for release in 6.12.1-amd64 7.30.1-amd64 7.4.0-amd64; do
+	verify "... not of $release" sh -c "! echo $release | grep -qE '$pattern'"
+done
+for name in etc/modprobe.d/ib-srpt-dkms.conf usr/share/man/man4/ib_srpt.4.gz \
+		usr/share/doc/ib-srpt-dkms/examples/export-ramdisk usr/share/doc/ib-srpt-dkms/copyright; do
+	verify "... $name is in it" [ -s "$work/x/$name" ]
+done
+for name in rdma_cm_port srpt_service_guid srp_max_req_size srpt_srq_size ib_cm_on_roce; do
+	verify "... the man page knows $name" sh -c "zcat $work/x/usr/share/man/man4/ib_srpt.4.gz | grep -q '^.BI $name='"
+done
+listed=$(sed -n 's/^module_param[a-z_]*(\([a-z_]*\),.*/\1/p' "$top/src/params.c" | sort | paste -sd ' ')
+verify "... and there are no other parameters ($listed)" \
+	[ "$listed" = "ib_cm_on_roce rdma_cm_port srp_max_req_size srpt_service_guid srpt_srq_size" ]
+first=$(sha256sum <"$deb")
+sleep 1
+expect 0 built "built again" "$copy/scripts/deb/build"
+verify "... it is the same, byte by byte" [ "$(sha256sum <"$deb")" = "$first" ]
+sed -i 's/^## .*/## 99.9/' "$copy/CHANGELOG.md"
+expect 1 "CHANGELOG.md says nothing about version '$version'" "a version without changes is refused" "$copy/scripts/deb/build"
+
+finish

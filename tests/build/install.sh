@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: GPL-2.0
+# make modules_install and make uninstall, into a scratch directory, with a
+# made-up kernel tree and module. The checkout's build/ is not touched.
+. ./lib.sh
+
+export PATH=$work/bin:$PATH KDIR=$work/k INSTALL_MOD_PATH=$work/root
+tools
+tree "$KDIR"
+copy=$work/checkout
+mkdir -p "$copy/build/$RELEASE/lio"
+cp -R "$top/Makefile" "$top/scripts" "$top/bindings" "$copy/"
+modules=$INSTALL_MOD_PATH/lib/modules/$RELEASE
+cat >"$work/bin/depmod" <<DEPMOD
+#!/bin/sh
+echo "\$*" >>"$work/depmod"
+DEPMOD
+chmod +x "$work/bin/depmod"
+
+expect 1 'has not been built: run make first' "nothing to install yet" make -s -C "$copy" modules_install
+echo module >"$copy/build/$RELEASE/lio/ib_srpt.ko"
+mkdir -p "$modules/kernel" "$modules/updates"
+echo distribution >"$modules/kernel/ib_srpt.ko"
+echo old >"$modules/updates/ib_srpt.ko.xz"
+expect 0 'installed .*/updates/ib_srpt.ko' "the module is installed" make -s -C "$copy" modules_install
+verify "... in updates/" grep -q '^module$' "$modules/updates/ib_srpt.ko"
+verify "... in place of an older one" [ ! -e "$modules/updates/ib_srpt.ko.xz" ]
+verify "... and depmod has run for that kernel" grep -qxF -e "-b $INSTALL_MOD_PATH -a $RELEASE" "$work/depmod"
+: >"$work/depmod"
+expect 0 'removed ib_srpt.ko' "the module is uninstalled" make -s -C "$copy" uninstall
+verify "... and nothing of it is left" [ ! -e "$modules/updates" ]
+verify "... the distribution's is still there" grep -q distribution "$modules/kernel/ib_srpt.ko"
+verify "... and depmod has run again" grep -qF "$RELEASE" "$work/depmod"
+echo other >"$modules/other.ko"
+mkdir -p "$modules/updates"
+mv "$modules/other.ko" "$modules/updates/"
+verify "uninstalling leaves other modules alone" make -s -C "$copy" uninstall
+verify "... indeed" [ -e "$modules/updates/other.ko" ]
+
+finish

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: GPL-2.0
+# patches/: the patch that adds the driver to a kernel tree applies, can be
+# configured and builds; those that would spare shims apply and compile. Needs
+# REAL_KDIR, and the source package of that kernel.
+. ./lib.sh
+
+if [ ! -e "$REAL_KDIR/Makefile" ] || ! KDIR=$REAL_KDIR "$top/scripts/check-kdir" >"$work/out" 2>&1; then
+	skip "kernel patches" "no kernel here to build for: $(tail -n 1 "$work/out" 2>/dev/null)"
+	finish
+	exit
+fi
+export KDIR="$REAL_KDIR"
+tree=$(make -s -C "$top" prepare-kdir 2>/dev/null)
+series=$(sed -n 's/^\([0-9]*\.[0-9]*\).*/\1/p' "$tree/include/config/kernel.release")
+archive=/usr/src/linux-source-$series.tar.xz
+if [ ! -r "$archive" ]; then
+	skip "kernel patches" "$archive is not there"
+	finish
+	exit
+fi
+
+# The parts of the source that are patched.
+linux=$work/linux
+mkdir "$linux"
+tar -C "$linux" --strip-components=1 -xf "$archive" "linux-source-$series/drivers/infiniband" \
+	"linux-source-$series/rust/helpers" "linux-source-$series/rust/bindings"
+dir=drivers/infiniband/ulp/srpt_rust
+
+# tool_options: compiler and friends, as the checks before a build choose them.
+tool_options() {
+	. "$top/scripts/kdir.sh"
+	kdir_check && printf '%s\n' "RUSTC=$RUSTC" "BINDGEN=$BINDGEN" "$kdir_cc"
+}
+tool_options >"$work/tools" 2>/dev/null
+kernel_make() {
+	# shellcheck disable=SC2046 # one word per line, and none has spaces
+	make -C "$tree" $(cat "$work/tools") "$@"
+}
+
+# --- The driver ------------------------------------------------------------
+
+generate() { "$top/patches/make-driver-patch" "$linux" >"$work/driver.patch"; }
+verify "the driver's patch is generated" generate
+verify "... git would apply it" git -C "$linux" apply --check "$work/driver.patch"
+verify "... it applies" patch -d "$linux" -p1 -s -i "$work/driver.patch"
+expect 1 'is missing: is this the source of a kernel' "a tree that is no kernel's source is refused" \
+	"$top/patches/make-driver-patch" "$work"
+
+# What the option can be, with the symbols it depends on in a Kconfig of our own.
+kconfig() {
+	cat >"$work/Kconfig" <<-KCONFIG
+		config MODULES
+			bool "modules"
+			modules
+			default y
+		$(for name in RUST INFINIBAND_ADDR_TRANS; do printf 'config %s\n\tbool "x"\n' $name; done)
+		$(for name in INFINIBAND TARGET_CORE INFINIBAND_SRPT; do printf 'config %s\n\ttristate "x"\n' $name; done)
+		source "$linux/$dir/Kconfig"
+	KCONFIG
+	printf 'CONFIG_%s\n' MODULES=y RUST=y INFINIBAND=m INFINIBAND_ADDR_TRANS=y TARGET_CORE=m "$@" >"$work/.config"
+	(cd "$work" && KCONFIG_CONFIG=.config "$tree/scripts/kconfig/conf" --olddefconfig Kconfig) &&
+		cat "$work/.config"
+}
+if [ -x "$tree/scripts/kconfig/conf" ]; then
+	expect 0 '^CONFIG_INFINIBAND_SRPT_RUST=m' "it can be chosen" kconfig INFINIBAND_SRPT_RUST=m
+	expect 0 '^CONFIG_INFINIBAND_SRPT_RUST=m' "... as a module only" kconfig INFINIBAND_SRPT_RUST=y
+	expect 0 'CONFIG_INFINIBAND_SRPT=m' "... and not beside the C driver" \
+		kconfig INFINIBAND_SRPT_RUST=m INFINIBAND_SRPT=m
+	verify "... indeed" sh -c "! grep -q '^CONFIG_INFINIBAND_SRPT_RUST=' '$work/.config'"
+else
+	skip "configuration" "no scripts/kconfig/conf in $tree"
+fi
+
+expect 0 'LD \[M\] .*ib_srpt\.ko' "it builds where it was put" kernel_make M="$linux/$dir" \
+	KERNELRELEASE="$(cat "$tree/include/config/kernel.release")" CONFIG_INFINIBAND_SRPT_RUST=m modules
+verify "... and is the module" grep -qaF 'description=SCSI RDMA Protocol target driver written in Rust' \
+	"$linux/$dir/ib_srpt.ko"
+verify "... and nothing without the option" sh -c "rm '$linux/$dir/ib_srpt.ko'; make -C '$tree' \
+	$(paste -sd ' ' "$work/tools") M='$linux/$dir' modules && [ ! -e '$linux/$dir/ib_srpt.ko' ]"
+
+# --- Those that would spare shims, in their order ---------------------------
+
+for file in "$top"/patches/0*.patch; do
+	name=$(basename "$file")
+	if [ "$series" != 7.3 ]; then
+		skip "$name" "it is for the source of series 7.3, and this is $series"
+		continue
+	fi
+	verify "$name has a subject and a reason" sh -c "grep -q '^Subject: ' '$file' && grep -q '^Saves ib_srpt: ' '$file'"
+	verify "... git would apply it" git -C "$linux" apply --check "$file"
+	verify "... it applies" patch -d "$linux" -p1 -s -F 0 -i "$file"
+done
+if [ "$series" = 7.3 ]; then
+	mkdir "$work/helpers"
+	cp "$linux"/rust/helpers/*.c "$work/helpers/"
+	cp -R "$linux/rust/helpers/net" "$work/helpers/"
+	# The kernel's Makefile takes every goal that begins with "help" for "help".
+	mv "$work/helpers/helpers.c" "$work/helpers/patched.c"
+	: >"$work/helpers/Kbuild"
+	expect 0 'CC.* patched\.o' "the helpers compile" kernel_make M="$work/helpers" \
+		KCFLAGS=-Wno-missing-prototypes patched.o
+	for helper in ib_dma_map_single ib_post_send rdma_cap_ib_cm sg_set_page ratelimit_state_init attrib_to_tpg; do
+		nm "$work/helpers/patched.o" 2>/dev/null | grep -q " T rust_helper_$helper$" || echo "$helper"
+	done >"$work/missing"
+	verify "... those of the patches among them" [ ! -s "$work/missing" ]
+fi
+
+finish

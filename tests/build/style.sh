@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: GPL-2.0
+# scripts/check-style on files that break one rule each.
+. ./lib.sh
+
+repo=$work/repo
+spdx="// SPDX-License-Identifier: GPL-2.0"
+head="$spdx
+
+//! Says what lives here."
+
+fresh() {
+	rm -rf "$repo"
+	mkdir -p "$repo/src/rdma" "$repo/src/srp"
+	echo "$head" >"$repo/src/good.rs"
+	cat >"$repo/src/compat.rs" <<-RUST
+		$head
+		#[cfg(srpt_kernel = "7.2")]
+		fn f() {}
+	RUST
+	cat >"$repo/src/rdma/good.rs" <<-RUST
+		$head
+		use crate::bindings; // unsafe in a comment, "unsafe {" in a string
+
+		/// Docs.
+		///
+		/// # Safety
+		///
+		/// None.
+		#[inline]
+		pub(crate) unsafe fn f() {
+		    // SAFETY: One line.
+		    unsafe { g() };
+		    // SAFETY: Two
+		    // lines.
+		    let x = h(1, unsafe { g() });
+		    // SAFETY: Above the statement.
+		    let y = x
+		        .map(|z| unsafe { g(z) });
+		}
+
+		// SAFETY: Reasons.
+		unsafe impl Send for X {}
+
+		impl Trait for X {
+		    unsafe fn method() {}
+		}
+	RUST
+}
+style() { "$top/scripts/check-style" "$repo"; }
+
+fresh
+expect 0 'ok$' "good files pass" style
+
+# bad FILE REGEX NAME TEXT: a FILE with that text gives that complaint.
+bad() {
+	fresh
+	printf '%s\n' "$4" >"$repo/$1"
+	expect 1 "^$1:[0-9]+: $2" "$3" style
+}
+
+bad src/x.c 'no SPDX' "no SPDX line" 'int x;'
+bad src/x.rs 'the //! header' "no header" "$spdx
+use kernel::prelude::*;"
+bad src/x.rs 'unsafe code outside' "unsafe code in the wrong layer" "$head
+// SAFETY: Good reasons.
+unsafe impl Send for X {}"
+bad src/x.rs 'raw bindings outside' "raw bindings in the wrong layer" "$head
+use crate::bindings;"
+bad src/srp/x.rs 'src/srp is pure' "the kernel in the protocol layer" "$head
+use kernel::prelude::*;"
+bad src/srp/x.rs 'src/srp is pure' "the crate in the protocol layer" "$head
+use crate::srp::wire;"
+bad src/x.rs 'what differs between kernels' "a kernel series outside compat.rs" "$head
+#[cfg(srpt_kernel = \"7.2\")]
+fn f() {}"
+bad src/x.c 'what differs between kernels' "a kernel version in C" "$spdx
+#if LINUX_VERSION_CODE < KERNEL_VERSION(7, 3, 0)"
+bad src/x.c 'what differs between RDMA headers' "a form of a function outside shims.c" "$spdx
+#if SRPT_CM_LISTEN_HAS_MASK"
+bad src/rdma/x.rs 'unsafe without a SAFETY comment' "an unsafe block without a comment" "$head
+fn f() {
+    // SAFETY: For the first only.
+    unsafe { g() };
+    unsafe { h() };
+}"
+bad src/rdma/x.rs 'unsafe without a SAFETY comment' "an unsafe impl without a comment" "$head
+unsafe impl Send for X {}"
+bad src/rdma/x.rs 'unsafe fn or trait without a # Safety section' "an unsafe function without a section" "$head
+/// Docs.
+pub(crate) unsafe fn f() {}"
+bad src/x.h '901 lines' "a long file" "$(echo "$spdx"; seq 900)"
+
+fresh
+git -C "$repo" init -q
+touch "$repo/x_generated.rs"
+git -C "$repo" add -A
+expect 1 '^x_generated.rs:1: a generated file' "a generated file in the repository" style
+
+finish
