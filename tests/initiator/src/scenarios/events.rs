@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Asynchronous events: SRP_AER_REQ when logical units come and go.
+
+use super::{admin_row, Scenario};
+use crate::{
+    bench::Bench,
+    iu::short_iu,
+    session::{Seen, PATIENCE},
+    verbs::Fallible,
+};
+
+pub(super) const ROWS: &[Scenario] = &[
+    admin_row(
+        "events.lun_added",
+        "a logical unit is added",
+        &["SRP_AER_REQ 06/3f/0e; works"],
+        |b| told(b, "add-lun", "drop-lun", true),
+    ),
+    admin_row(
+        "events.lun_removed",
+        "a logical unit is removed",
+        &["SRP_AER_REQ 06/3f/0e; works"],
+        |b| {
+            b.admin("add-lun")?;
+            told(b, "drop-lun", "", true)
+        },
+    ),
+    admin_row(
+        "events.unanswered",
+        "SRP_AER_REQ that is never answered: the session goes on",
+        &["SRP_AER_REQ 06/3f/0e; works"],
+        |b| told(b, "add-lun", "drop-lun", false),
+    ),
+    admin_row(
+        "events.answered_twice",
+        "SRP_AER_REQ that is answered twice",
+        &["SRP_AER_REQ; disconnected"],
+        |b| {
+            let mut s = b.session()?;
+            s.polite = false;
+            b.admin("add-lun")?;
+            let seen = s.next(PATIENCE)?;
+            if let Seen::AerReq { tag, .. } = seen {
+                s.send(&short_iu(0x42, tag))?;
+                s.send(&short_iu(0x42, tag))?;
+            }
+            let end = s.end(PATIENCE);
+            b.admin("drop-lun")?;
+            Ok(format!("{seen}; {}", end?))
+        },
+    ),
+    admin_row(
+        "events.wrong_tag",
+        "SRP_AER_REQ that is answered with another tag",
+        &["SRP_AER_REQ; disconnected"],
+        |b| {
+            let mut s = b.session()?;
+            s.polite = false;
+            b.admin("add-lun")?;
+            let seen = s.next(PATIENCE)?;
+            if let Seen::AerReq { tag, .. } = seen {
+                s.send(&short_iu(0x42, tag ^ 1))?;
+            }
+            let end = s.end(PATIENCE);
+            b.admin("drop-lun")?;
+            Ok(format!("{seen}; {}", end?))
+        },
+    ),
+];
+
+/// What comes when an order is carried out, and whether the session works then.
+fn told(b: &Bench, order: &str, undo: &str, polite: bool) -> Fallible<String> {
+    let mut s = b.session()?;
+    s.polite = polite;
+    s.works()?;
+    b.admin(order)?;
+    let seen = s.next(PATIENCE)?;
+    let mut words = seen.to_string();
+    if let Seen::AerReq { sense, .. } = &seen {
+        let at = |i: usize| sense.get(i).copied().unwrap_or(0);
+        let triple = match at(0) & 0x7f {
+            0x72 => (at(1) & 15, at(2), at(3)),
+            _ => (at(2) & 15, at(12), at(13)),
+        };
+        words += &format!(" {:02x}/{:02x}/{:02x}", triple.0, triple.1, triple.2);
+    }
+    let works = s.works();
+    if !undo.is_empty() {
+        b.admin(undo)?;
+    }
+    Ok(format!("{words}; {}", works?))
+}
