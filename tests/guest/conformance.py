@@ -1,0 +1,368 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# The target of tests/initiator: its disks and access control entries, the
+# administrator whom scenarios ask to change them, and the table of rows.
+# A row survives what it does to the target: when a kernel complains or
+# something hangs, the rest goes on with new machines.
+#
+# Not here: the scenarios themselves (tests/initiator/src/scenarios).
+
+import json
+import math
+import time
+
+from lab import LabError, env
+
+from . import slow
+from .registry import Failed
+from .target import CM_PORT, PARAMETERS
+
+# Initiator port identifiers with these extensions are let in.
+EXTENSIONS = range(1, 9)
+
+# LUNs 0 and 1 are disks in memory, 2 is scsi_debug behind iblock, whose answers can
+# be delayed, 3 is scsi_debug behind pscsi, which takes any CDB, 4 is like 2,
+# and what is aborted by another initiator has no response (emulate_tas is 0).
+SCSI_DEBUG = r"""
+modprobe sd_mod
+modprobe scsi_debug dev_size_mb=16 delay=0 max_luns=3 sector_size=512
+for i in $(seq 100); do
+    set -- /sys/bus/pseudo/drivers/scsi_debug/adapter*/host*/target*/*/block/*
+    [ $# = 3 ] && [ -b /dev/${1##*/} ] && [ -b /dev/${2##*/} ] &&
+        [ -b /dev/${3##*/} ] && break
+    sleep 0.1
+done
+slow=${1##*/}
+silent=${3##*/}
+raw=${2##*/}
+hctl=${2%%/block/*}
+hctl=${hctl##*/}
+"""
+DISKS = SCSI_DEBUG + r"""
+modprobe -a target_core_iblock target_core_pscsi
+backstore disk0 8192
+backstore disk1 8192
+backstore extra 256
+mkdir -p core/iblock_0/slow core/iblock_0/silent core/pscsi_0/raw
+echo udev_path=/dev/$slow > core/iblock_0/slow/control
+echo 1 > core/iblock_0/slow/enable
+echo udev_path=/dev/$silent > core/iblock_0/silent/control
+echo 1 > core/iblock_0/silent/enable
+echo 0 > core/iblock_0/silent/attrib/emulate_tas
+IFS=:
+set -- $hctl
+unset IFS
+echo scsi_host_id=$1,scsi_channel_id=$2,scsi_target_id=$3,scsi_lun_id=$4 \
+    > core/pscsi_0/raw/control
+echo /dev/$raw > core/pscsi_0/raw/udev_path
+echo 1 > core/pscsi_0/raw/enable
+mkdir -p srpt %(tpg)s
+lun %(tpg)s 0 disk0
+lun %(tpg)s 1 disk1
+mkdir %(tpg)s/lun/lun_2 %(tpg)s/lun/lun_3 %(tpg)s/lun/lun_4
+ln -s core/iblock_0/slow %(tpg)s/lun/lun_2/disk
+ln -s core/pscsi_0/raw %(tpg)s/lun/lun_3/disk
+ln -s core/iblock_0/silent %(tpg)s/lun/lun_4/disk
+"""
+# With SCST, 2 and 4 are vdisk_blockio, which leaves aborted commands silent
+# unless a mode page says otherwise, and 3 is dev_disk.
+SCST_DISKS = SCSI_DEBUG + r"""
+disk disk0 32
+disk disk1 32
+disk extra 1
+put "add_device slow filename=/dev/$slow" handlers/vdisk_blockio/mgmt
+put "add_device silent filename=/dev/$silent" handlers/vdisk_blockio/mgmt
+put "add_device $hctl" handlers/dev_disk/mgmt
+n=0
+for d in disk0 disk1 slow $hctl silent; do
+    put "add $d $n" %(target)s/luns/mgmt
+    n=$((n + 1))
+done
+"""
+
+# A row that takes longer than this has hung.
+ROW_LIMIT = 150
+
+# What is in the kernel log when it was an Oops and not a mere warning.
+OOPS = ("Oops", "BUG:", "unable to handle", "general protection", "panic")
+
+
+def pace():
+    """How many times as long everything may take, as a whole number."""
+    return max(1, math.ceil(env.pace()))
+
+
+def configured(bench):
+    """The target of the scenarios, on the machines there are."""
+    engines = {"lio": Configured, "scst": ScstConfigured}
+    return engines[bench.machines.target.engine](bench)
+
+
+class Configured:
+    """The target of the scenarios, with LIO."""
+
+    arguments = ()              # more for the program
+    expected = {}               # what rows must see instead, by name
+
+    def __init__(self, bench):
+        machines = bench.machines
+        self.target, self.initiator = machines.target, machines.initiator
+        self.program = self.initiator.tool(machines.programs["initiator"])
+        self.set_up()
+
+    def set_up(self):
+        target = self.target
+        target.load()
+        target.shell(DISKS % {"tpg": target.tpg()})
+        guid = self.initiator.guid
+        names = [self.name(n) for n in EXTENSIONS]
+        # The same identifier in the layout of revision 10.
+        names.append("0x%s%016x" % (guid, EXTENSIONS[0]))
+        target.shell("\n".join("acl %s %s" % (target.tpg(), name)
+                               for name in names))
+        target.shell("echo %d > srpt/discovery_auth/rdma_cm_port\n"
+                     "echo 1 > %s/enable" % (CM_PORT, target.tpg()))
+
+    def name(self, extension):
+        return "0x%016x%s" % (extension, self.initiator.guid)
+
+    def words(self, *arguments):
+        """The command line of the program."""
+        target = self.target.guest
+        return [self.program, *arguments, *self.arguments,
+                "--dest", "%s:%d" % (target.ip, CM_PORT),
+                "--dest6", "[%s]:%d" % (target.ip6, CM_PORT),
+                "--target-guid", self.target.service_guid,
+                "--guid", self.initiator.guid, "--pace", str(pace())]
+
+    def remove(self):
+        self.target.wait_for_connections(0, 60)
+        self.target.unconfigure()
+        self.target.run("rmmod scsi_debug")
+
+    # --- the administrator ------------------------------------------------
+
+    def obey(self, order):
+        """Carry out an order of the program; returns the answer's text."""
+        word, _, rest = order.partition(" ")
+        target = self.target
+        if word == "connections":
+            return str(target.queue_pairs())
+        if word in ("enable", "disable"):
+            target.enable(word == "enable")
+        elif word == "attr":
+            name, value = rest.split()
+            self.attribute(name, value)
+        elif word == "delay":
+            slow.delay(target, int(rest) / 1000, within=40)
+        elif word == "drop-acl":
+            target.remove_acl(self.name(int(rest)))
+        elif word == "add-acl":
+            target.add_acl(self.name(int(rest)))
+        elif word == "add-lun":
+            self.add_lun()
+        elif word == "drop-lun":
+            self.drop_lun()
+        else:
+            raise Failed("unknown order: " + order)
+        return ""
+
+    def attribute(self, name, value):
+        self.target.run("echo %s > %s/attrib/%s" % (value, self.target.tpg(),
+                                                    name))
+
+    def add_lun(self):
+        tpg = self.target.tpg()
+        self.target.shell("lun %s 5 extra\n" % tpg + "\n".join(
+            "mkdir %s/acls/%s/lun_5\nln -s %s/lun/lun_5 "
+            "%s/acls/%s/lun_5/lun" % (tpg, name, tpg, tpg, name)
+            for name in (self.name(1), self.name(2))))
+
+    def drop_lun(self):
+        tpg = self.target.tpg()
+        self.target.shell("\n".join(
+            "drop_lun %s/acls/%s/lun_5" % (tpg, self.name(n))
+            for n in (1, 2)) + "\ndrop_lun %s/lun/lun_5" % tpg)
+
+
+class ScstConfigured(Configured):
+    """The same with SCST, where everybody is let in, and every session finds
+    unit attentions."""
+
+    arguments = ("--attentions",)
+    expected = {
+        # Groups decide which disks an initiator sees, not whether it gets in.
+        "login.no_access": "accepted",
+    }
+
+    def set_up(self):
+        target = self.target
+        target.need_module("scst/src/dev_handlers/scst_disk.ko")
+        target.load("rdma_cm_port=%d" % CM_PORT)
+        target.shell(SCST_DISKS % {"target": target.directory})
+        target.enable()
+
+    def remove(self):
+        super().remove()
+        self.target.run("rmmod scst_disk")
+
+    def attribute(self, name, value):
+        target = self.target
+        target.run("echo %s > %s/%s" % (value, PARAMETERS, name))
+
+    def add_lun(self):
+        self.target.must("add extra 5", self.target.directory + "/luns/mgmt")
+
+    def drop_lun(self):
+        self.target.must("del 5", self.target.directory + "/luns/mgmt")
+
+
+class Table:
+    """Runs scenarios, and keeps a row for each."""
+
+    def __init__(self, bench, only=()):
+        self.bench = bench
+        self.rows = {}
+        self.current = None
+        self.configured = None
+        self.only = list(only)
+        self.stock = bench.target.variant == "stock"
+
+    def names(self):
+        """The names of all wanted scenarios, from the program itself."""
+        self.configured = configured(self.bench)
+        words = [self.configured.program, "conformance", "--list"]
+        if self.only:
+            words += ["--only", ",".join(self.only)]
+        out = self.configured.initiator.run(words).out
+        return [line.split("\t")[0] for line in out.splitlines()]
+
+    def run(self):
+        left = self.names()
+        while left:
+            if self.configured is None:
+                self.bench.machines.get("pair")
+                self.configured = configured(self.bench)
+            trouble = self._some(left)
+            left = [name for name in left if name not in self.rows]
+            if trouble:
+                self.bench.machines.discard()
+                self.configured = None
+        if self.configured:
+            self.configured.remove()
+
+    def _some(self, names):
+        """Run scenarios until all are done or the machines are spoiled."""
+        self.current = None
+        configured = self.configured
+        job = configured.initiator.spawn(
+            configured.words("conformance", "--json", "--admin", "--only",
+                             ",".join(names)),
+            timeout=3000 * env.pace(), keep_input=True)
+        done, began = 0, time.monotonic()
+        try:
+            while True:
+                lines = job.output.split("\n")
+                while done < len(lines) - 1:
+                    self._line(job, lines[done])
+                    done, began = done + 1, time.monotonic()
+                if job.poll() is not None and done >= len(
+                        job.output.split("\n")) - 1:
+                    break
+                if time.monotonic() - began > ROW_LIMIT * env.pace():
+                    return self._spoiled("hangs")
+                self._look()
+                time.sleep(0.02)
+        except LabError as error:
+            return self._spoiled(self._what(error))
+        if self.current:
+            return self._spoiled("the initiator ended: " + job.output[-300:])
+        missing = [name for name in names if name not in self.rows]
+        if missing:
+            raise Failed("no result of %s: %s" % (missing[0],
+                                                  job.output[-500:]))
+        return False
+
+    def _look(self):
+        """Raise ConsoleError if a kernel has complained."""
+        for guest in self.bench.machines.guests():
+            guest.check_console()
+
+    def _line(self, job, line):
+        if line.startswith("admin "):
+            order = line[len("admin "):]
+            if order == "next":
+                # Time for the kernel to say what the last row did to it.
+                if self.stock:
+                    time.sleep(0.2)
+                self._look()
+                job.write("ok\n")
+                return
+            try:
+                job.write(("ok %s" % self.configured.obey(order)).strip()
+                          + "\n")
+            except (Failed, LabError) as error:
+                self._look()
+                text = str(error).replace("\n", " ")[:200]
+                job.write("error %s: %s\n" % (order, text))
+            return
+        if not line.startswith("{"):
+            return
+        row = json.loads(line)
+        if "begin" in row:
+            self.current = row["begin"]
+            self.says, self.expected = row["says"], row["expected"]
+            return
+        self.rows[row["name"]] = row
+        other = self.configured.expected.get(row["name"])
+        if other:
+            row["expected"] = other
+            row["verdict"] = "ok" if row["seen"] == other else "DIFFERS"
+        if row["verdict"] == "DIFFERS":
+            self.bench.say("%s: seen %s" % (row["name"], row["seen"]))
+        self.last, self.current = row["name"], None
+
+    @staticmethod
+    def _what(error):
+        lines = getattr(error, "lines", None)
+        if not lines:
+            return "machine lost: " + str(error).splitlines()[0]
+        for line in lines:
+            if any(word in line for word in OOPS):
+                return "kernel Oops"
+        return "kernel complaint: " + lines[0]
+
+    def _spoiled(self, what):
+        """The machines are of no use any more, because of the current row,
+        or of the last one if none is running."""
+        if self.current:
+            self.rows[self.current] = {
+                "name": self.current, "says": self.says,
+                "expected": self.expected, "seen": what,
+                "verdict": "DIFFERS", "ms": 0}
+        else:
+            row = self.rows[self.last]
+            row["seen"] += "; " + what
+            row["verdict"] = "DIFFERS"
+        self.bench.say("%s: %s; on with new machines"
+                       % (self.current or self.last, what))
+        return True
+
+    # --- the result -------------------------------------------------------
+
+    def differing(self):
+        return [row for row in self.rows.values()
+                if row["verdict"] == "DIFFERS"]
+
+    def lines(self):
+        """The table as text."""
+        rows = list(self.rows.values())
+        width = max(len(row["name"]) for row in rows)
+        seen = min(64, max(len(row["seen"]) for row in rows))
+        out = ["%-*s  %-*s  %-7s  %s" % (width, "scenario", seen, "seen", "",
+                                         "expected, if it differs")]
+        for row in rows:
+            out.append("%-*s  %-*s  %-7s  %s" % (
+                width, row["name"], seen, row["seen"], row["verdict"],
+                row["expected"] if row["verdict"] == "DIFFERS" else ""))
+        return [line.rstrip() for line in out]

@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# The target machine with the LIO engine: configfs, in the form that targetcli
+# gives it, with RAM disks.
+#
+# Not here: what does not depend on the engine (target.py).
+
+from . import slow
+from .target import CM_PORT, Target
+
+CONFIGFS = "/sys/kernel/config/target"
+SRPT = CONFIGFS + "/srpt"
+
+# A configured target, in a few shell functions. Everything is idempotent.
+FUNCTIONS = r"""
+cd /sys/kernel/config/target
+backstore() {               # backstore <name> <pages>
+    [ -d core/rd_mcp_0/$1 ] && return
+    mkdir -p core/rd_mcp_0/$1
+    echo rd_pages=$2 > core/rd_mcp_0/$1/control
+    echo 1 > core/rd_mcp_0/$1/enable
+}
+lun() {                     # lun <tpg> <number> <backstore>
+    mkdir -p $1/lun/lun_$2
+    ln -s core/rd_mcp_0/$3 $1/lun/lun_$2/disk
+}
+acl() {                     # acl <tpg> <name>: with every LUN of the group
+    mkdir $1/acls/$2
+    for l in $1/lun/lun_*; do
+        n=${l##*/}
+        [ -d $l ] || continue
+        mkdir $1/acls/$2/$n
+        ln -s $l $1/acls/$2/$n/lun
+    done
+}
+drop_acl() {
+    for l in $1/lun_*; do
+        [ -d $l ] || continue
+        find $l -maxdepth 1 -type l -delete
+        rmdir $l
+    done
+    rmdir $1
+}
+drop_lun() {
+    find $1 -maxdepth 1 -type l -delete
+    rmdir $1
+}
+drop_tpg() {
+    for a in $1/acls/*/; do [ -d "$a" ] && drop_acl ${a%/}; done
+    for l in $1/lun/lun_*; do [ -d "$l" ] && drop_lun $l; done
+    rmdir $1
+}
+drop_all() {
+    if [ -d srpt ]; then
+        [ -e srpt/discovery_auth/rdma_cm_port ] &&
+            echo 0 > srpt/discovery_auth/rdma_cm_port
+        for e in srpt/*/*/enable; do [ -e $e ] && echo 0 > $e; done
+        for p in srpt/*/; do
+            case $p in */discovery_auth/) continue ;; esac
+            for t in $p*/; do
+                case $t in */param/|*/fabric_statistics/) continue ;; esac
+                drop_tpg ${t%/}
+            done
+            rmdir $p
+        done
+        rmdir srpt
+    fi
+    for d in core/*_[0-9]*/*/; do [ -d $d ] && rmdir $d; done
+    for d in core/*_[0-9]*/; do [ -d $d ] && rmdir $d; done
+    return 0
+}
+"""
+
+# LUN 0 of the portal group is for others; these entries show LUNs 1 and 2 as 0
+# and 1.
+PRIVATE = r"""
+for n in 1 2; do
+    backstore private$n 2048
+    lun %(tpg)s $n private$n
+done
+for a in %(names)s; do
+    mkdir %(tpg)s/acls/$a
+    for n in 0 1; do
+        mkdir %(tpg)s/acls/$a/lun_$n
+        ln -s %(tpg)s/lun/lun_$((n + 1)) %(tpg)s/acls/$a/lun_$n/lun
+    done
+done
+"""
+
+# Exports the disk $d.
+SLOW_DISK = r"""
+modprobe -a target_core_iblock
+mkdir -p srpt %(tpg)s core/iblock_0/slow
+echo udev_path=$d > core/iblock_0/slow/control
+echo 1 > core/iblock_0/slow/enable
+# Whether commands that another initiator aborts get an answer.
+echo %(tas)d > core/iblock_0/slow/attrib/emulate_tas
+mkdir %(tpg)s/lun/lun_0
+ln -s core/iblock_0/slow %(tpg)s/lun/lun_0/disk
+echo %(port)d > srpt/discovery_auth/rdma_cm_port
+echo 1 > %(tpg)s/enable
+"""
+
+TRACES = r"""
+ls -d /sys/kernel/config/target/srpt /sys/kernel/config/target/core/*_[0-9]* \
+    2>/dev/null
+"""
+
+
+class LioTarget(Target):
+    """A target with the LIO engine, or with the kernel's own C driver."""
+
+    engine = "lio"
+    identification = "Linux SRP target"
+    vendor = b"LIO-ORG"
+    functions = FUNCTIONS
+    traces = TRACES
+
+    @property
+    def keeps_configuration(self):
+        return self.variant == "rust"
+
+    def tpg(self, name=None):
+        """Path of the usual portal group, as targetcli would name it."""
+        return "%s/%s/%s" % (SRPT, self.gid, name or "tpgt_1")
+
+    def load(self, params="", check=True):
+        if self.variant == "stock":
+            return self.run("modprobe --ignore-install ib_srpt " + params,
+                            check=check)
+        return super().load(params, check)
+
+    # --- configuration ----------------------------------------------------
+
+    def prepare(self):
+        self.run("modprobe -a configfs target_core_mod && { mountpoint -q "
+                 "/sys/kernel/config || mount -t configfs configfs "
+                 "/sys/kernel/config; }")
+
+    def configure(self, acls, disks=1, megabytes=64, tpg=None, enable=True,
+                  port=CM_PORT, params="", attributes=None):
+        """Load the module and export RAM disks to these ACL names."""
+        tpg = tpg or self.tpg()
+        if not self.loaded():
+            self.load(params)
+        lines = ["mkdir -p srpt " + tpg]
+        for name, value in (attributes or {}).items():
+            lines.append("echo %d > %s/attrib/%s" % (value, tpg, name))
+        for n in range(disks):
+            lines.append("backstore disk%d %d" % (n, megabytes * 256))
+            lines.append("lun %s %d disk%d" % (tpg, n, n))
+        lines += ["acl %s %s" % (tpg, name) for name in acls]
+        lines.append("echo %d > srpt/discovery_auth/rdma_cm_port" % port)
+        if enable:
+            lines.append("echo 1 > %s/enable" % tpg)
+        self.shell("\n".join(lines))
+
+    def unconfigure(self, timeout=60):
+        self.shell("drop_all", timeout)
+        if self.loaded():
+            self.unload(timeout)
+
+    def enable(self, on=True, timeout=60):
+        self.run("echo %d > %s/enable" % (on, self.tpg()), timeout=timeout)
+
+    def listen(self, port):
+        return self.write(SRPT + "/discovery_auth/rdma_cm_port", port)
+
+    def add_acl(self, name):
+        self.shell("acl %s %s" % (self.tpg(), name))
+
+    def remove_acl(self, name, timeout=60):
+        self.shell("drop_acl %s/acls/%s" % (self.tpg(), name), timeout)
+
+    def private_disks(self, names, address):
+        self.shell(PRIVATE % {"tpg": self.tpg(), "names": " ".join(names)})
+
+    def slow_disk(self, acls, tas=0):
+        self.load()
+        self.shell(slow.SCSI_DEBUG + SLOW_DISK % {
+            "tpg": self.tpg(), "tas": tas, "port": CM_PORT} + "\n".join(
+                "acl %s %s" % (self.tpg(), name) for name in acls))
+
+    def aborts(self, *names):
+        return sum(self.statistic("iblock_0/slow", name) for name in
+                   names or ("aborts_complete", "aborts_no_task"))
+
+    def statistic(self, disk, name):
+        """A counter that target core keeps for a backstore."""
+        return int(self.read("%s/core/%s/statistics/scsi_tgt_dev/%s"
+                             % (CONFIGFS, disk, name)))
+
+    def resets(self):
+        return self.statistic("rd_mcp_0/disk0", "resets")

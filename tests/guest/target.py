@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# The target machine as tests see it, whatever the storage engine: the module
+# under test (ours, or a C driver as a baseline), and what the RDMA core knows
+# about its connections.
+#
+# Not here: how a target is configured (lio.py, scst.py), the other end
+# (initiator.py), checks of what is found.
+
+import shlex
+
+from lab import demo, sanitized
+
+from .registry import Skip, until
+
+PARAMETERS = "/sys/module/ib_srpt/parameters"
+CM_PORT = 5555
+
+# Prints whatever a finished test should not have left behind.
+LEFT_BEHIND = r"""
+[ -d /sys/module/ib_srpt ] && echo "the module is loaded"
+rdma resource show qp | grep 'type RC'
+rdma resource show cm_id
+tc qdisc show dev eth0 | grep -E 'loss|delay'
+[ -e /sys/class/infiniband/rxe0 ] || echo "no rxe0"
+cat /sys/class/net/eth0/carrier | grep -qx 1 || echo "no carrier"
+ps -eo stat=,comm=,args= | grep '^D'
+true
+"""
+
+
+class Target:
+    """One guest in the role of the target. What is abstract here depends on
+    the storage engine; names of initiators are their port identifiers."""
+
+    engine = None           # as in ENGINE=
+    identification = ""     # of the I/O controller, by default
+    vendor = b""            # the first 7 bytes of it in INQUIRY data
+    admits_all = False      # who is not named is let in, too
+    keeps_configuration = False     # when the HCA goes and comes back
+    functions = ""          # that scripts of shell() have
+    traces = ""             # more that a test may have left, as a script
+
+    def __init__(self, guest, variant, module):
+        self.guest = guest
+        self.variant = variant          # "rust" or "stock"
+        self.module = module            # the built ib_srpt.ko
+        self.installed_at = None        # the boot that has it
+        self.bases = set()              # where its code was
+        self.run, self.spawn = guest.run, guest.spawn
+
+    @property
+    def guid(self):
+        """GUID of rxe0: of its node and its port."""
+        return demo.port_guid(self.guest)
+
+    @property
+    def gid(self):
+        """Default GID: 0x and 32 digits."""
+        return "0xfe80000000000000" + self.guid
+
+    @property
+    def service_guid(self):
+        """The service GUID that follows from it by default."""
+        return self.guid
+
+    # --- the module -------------------------------------------------------
+
+    def load(self, params="", check=True):
+        """Load the module under test; returns the command's result."""
+        if self.installed_at != self.guest.boots:
+            self.guest.install_module(self.module, load=False)
+            self.installed_at = self.guest.boots
+        done = self.run("modprobe ib_srpt " + params, check=check)
+        if sanitized.wanted() and done.rc == 0:
+            self.bases.add(self.read("/sys/module/ib_srpt/sections/.text"))
+        return done
+
+    def unload(self, timeout=30):
+        self.run("rmmod ib_srpt", timeout=timeout)
+
+    def parameter(self, name):
+        return self.read(PARAMETERS + "/" + name)
+
+    def read(self, path):
+        return self.run(["cat", path]).out.rstrip("\n")
+
+    def write(self, path, value):
+        """Write to a file of sysfs or configfs; returns "" or the error's
+        name, as in "Invalid argument"."""
+        done = self.run("echo %s > %s" % (shlex.quote(str(value)), path),
+                        check=False)
+        return "" if done.rc == 0 else done.out.rsplit(": ", 1)[-1].strip()
+
+    def loaded(self):
+        return self.run("[ -d /sys/module/ib_srpt ]", check=False).rc == 0
+
+    # --- configuration ----------------------------------------------------
+
+    def shell(self, script, timeout=60, check=True):
+        """Run a script that has the engine's functions."""
+        return self.run("set -e\n" + self.functions + script, timeout=timeout,
+                        check=check)
+
+    def prepare(self):
+        """What the machine needs once, after it has booted."""
+        raise NotImplementedError
+
+    def configure(self, acls, disks=1, megabytes=64, enable=True,
+                  port=CM_PORT, params="", attributes=None):
+        """Load the module and export disks, LUN 0 and up, to these names. The
+        attributes are srp_max_rsp_size, srp_sq_size and use_srq."""
+        raise NotImplementedError
+
+    def unconfigure(self, timeout=60):
+        """Remove the whole configuration and unload the module."""
+        raise NotImplementedError
+
+    def enable(self, on=True, timeout=60):
+        raise NotImplementedError
+
+    def listen(self, port):
+        """Set the port for RDMA/CM logins, 0 for none; returns "" or the
+        error's name."""
+        raise NotImplementedError
+
+    def add_acl(self, name):
+        """Let an initiator in."""
+        raise NotImplementedError
+
+    def remove_acl(self, name, timeout=60):
+        """End the sessions of an initiator; it is not let in again, unless
+        everybody is."""
+        raise NotImplementedError
+
+    def slow_disk(self, acls, tas=0):
+        """Load the module and export a disk of slow.py as LUN 0. With `tas`,
+        commands that another initiator aborts are answered."""
+        raise NotImplementedError
+
+    def aborts(self):
+        """How many ABORT TASKs the slow disk has got; None if nobody
+        counts."""
+        return None
+
+    def private_disks(self, names, address):
+        """LUNs 0 and 1 for nobody but these initiators, who have a configured
+        target, and come from this address."""
+        raise NotImplementedError
+
+    def resets(self):
+        """How many LUN resets of disk0 were counted; None if nobody does."""
+        return None
+
+    # --- what there is ----------------------------------------------------
+
+    def connections(self):
+        """How many queue pairs of ours are connected."""
+        out = self.run("rdma resource show qp").out
+        return sum("type RC" in line and "state RTS" in line
+                   for line in out.splitlines())
+
+    def queue_pairs(self):
+        """How many there are, in whatever state."""
+        return self.run("rdma resource show qp").out.count("type RC")
+
+    def wait_for_connections(self, count, timeout=30):
+        until(lambda: self.queue_pairs() == count, timeout,
+              "%d queue pairs on the target (there are %s)"
+              % (count, self.run("rdma resource show qp").out.strip()))
+
+    def left_behind(self):
+        return self.run(self.traces + LEFT_BEHIND).out.strip()
+
+    def need_rust(self, why):
+        if self.variant != "rust":
+            raise Skip("only our module: " + why)
+
+    def add_rxe(self):
+        self.run("rdma link add rxe0 type rxe netdev eth0")
