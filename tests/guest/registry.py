@@ -19,6 +19,11 @@ class Failed(Exception):
     """A check of a test did not hold."""
 
 
+class Wrong(Failed):
+    """Something that must not happen even once: wrong data, a kernel that
+    complains. Such a test is not tried again."""
+
+
 class Skip(Exception):
     """The test cannot run here; the text says why."""
 

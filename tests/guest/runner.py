@@ -3,9 +3,14 @@
 # Runs guest tests one after the other: machines, time limits, the verdict of
 # the console guard, and whether a test cleaned up after itself.
 #
+# Tests depend on how fast two emulated machines get on. What did not happen in
+# time is therefore tried a second time, on new machines, a few times per run;
+# what is wrong is not (registry.Wrong). The report says so.
+#
 # Not here: the registry (registry.py), how results are printed (tests/run).
 
 import contextlib
+import os
 import signal
 import traceback
 
@@ -13,7 +18,13 @@ from lab import REPO, ConsoleError, GuestDied, LabError, env
 
 from .machines import Machines
 from .peer import Peer
-from .registry import TESTS, Checks, Failed, Skip, until
+from .registry import TESTS, Checks, Failed, Skip, Wrong, until
+
+# How many tests may be tried a second time in one run.
+RETRIES = int(os.environ.get("RETRIES") or 3)
+
+# What the text of one that passed then begins with.
+SECOND_TRY = "at the second try; the first failed: "
 
 # Extra time for a test that ignores its time limit the first time.
 LAST_WARNING = 60
@@ -96,7 +107,8 @@ class Runner:
     verdict being "ok", "FAILED" or "SKIP"."""
 
     def __init__(self, variant, module, programs, test_module, run_dir, say,
-                 scst=None):
+                 scst=None, retries=RETRIES):
+        self.retries = retries
         self.variant = variant
         self.engine = "scst" if scst else "lio"
         self.machines = Machines(variant, module, run_dir, say, scst)
@@ -112,18 +124,34 @@ class Runner:
                 if test.engine == "scst" else "")
         if self.variant == "stock" and test.stock:
             return "SKIP", "the C driver: " + test.stock
+        verdict, text, wrong = self._try(test)
+        if verdict == "FAILED" and not wrong and self.retries:
+            self.retries -= 1
+            self.say("FAILED %s, and is tried again with new machines"
+                     % test.name)
+            first = text
+            verdict, text, wrong = self._try(test)
+            if verdict == "ok":
+                return verdict, SECOND_TRY + first
+            text = "at the first try: %s\nat the second try: %s" % (first,
+                                                                   text)
+        return verdict, text
+
+    def _try(self, test):
+        """One try; returns (verdict, text, whether there is no second)."""
         try:
             self.machines.get(test.needs)
         except (LabError, OSError) as error:
             self.machines.discard()
-            return "FAILED", "no machine: %s" % error
-        verdict, text = self._run(test)
+            return "FAILED", "no machine: %s" % error, True
+        verdict, text, wrong = self._run(test)
         if verdict == "FAILED":
+            wrong = wrong or bool(self.machines.complaints())
             text += self._context()
             self.machines.discard()
         elif test.spoils:
             self.machines.retire()
-        return verdict, text
+        return verdict, text, wrong
 
     def _run(self, test):
         """The test itself, then what it may have left behind."""
@@ -132,31 +160,32 @@ class Runner:
             with time_limit(test.timeout):
                 test.function(Bench(self.machines, self.say))
             if not Checks.count:
-                raise Failed("the test has checked nothing")
+                raise Wrong("the test has checked nothing")
             with time_limit(60):
                 self._aftermath(test)
-            return "ok", ""
+            return "ok", "", False
         except Skip as why:
             # A test skips before it touches anything, or it fails.
             with time_limit(60):
                 left = self.machines.left_behind()
             if left:
-                return "FAILED", "skipped (%s), but left %s" % (why, left)
-            return "SKIP", str(why)
+                return "FAILED", "skipped (%s), but left %s" % (why,
+                                                                left), True
+            return "SKIP", str(why), False
         except OutOfTime as error:
             return "FAILED", "time limit: %s; it was at\n%s" % (
-                error, where(error))
-        except (Failed, ConsoleError, GuestDied) as error:
-            return "FAILED", "%s\n%s" % (error, where(error))
-        except (LabError, TimeoutError) as error:
-            return "FAILED", "%s\n%s" % (error, where(error))
+                error, where(error)), False
+        except (Wrong, ConsoleError, GuestDied) as error:
+            return "FAILED", "%s\n%s" % (error, where(error)), True
+        except (Failed, LabError, TimeoutError) as error:
+            return "FAILED", "%s\n%s" % (error, where(error)), False
         except Exception:
-            return "FAILED", traceback.format_exc()
+            return "FAILED", traceback.format_exc(), True
 
     def _aftermath(self, test):
         bad = self.machines.complaints()
         if bad:
-            raise Failed("the kernel complained:\n  " + "\n  ".join(bad))
+            raise Wrong("the kernel complained:\n  " + "\n  ".join(bad))
         if test.spoils:
             return
         left = ""

@@ -17,7 +17,7 @@ import time
 
 from .conformance import pace
 from .initiator import UNTIL_STOPPED
-from .registry import Failed, expect, test, until
+from .registry import Wrong, expect, test, until
 from .target import CM_PORT
 
 COUNT = int(os.environ.get("FUZZ_COUNT", "50000"))
@@ -93,7 +93,7 @@ def beside_a_session(bench):
             for end in (target, initiator):
                 bench.say("what waits on the %s:\n%s" % (
                     end.guest.name, end.run(WAITING).out[-6000:]))
-            raise Failed("fuzz ended with status %d, seed %d"
+            raise Wrong("fuzz ended with status %d, seed %d"
                          % (done.rc, SEED))
         expect(re.search(r"^%d units, .*: ok$" % COUNT, done.out, re.M),
                "all units were sent")
