@@ -3,9 +3,9 @@
 //! A channel: one RDMA connection of an I_T nexus, with its queue pair, session and commands.
 //!
 //! Receiving and holding back information units is here; what is done about them is in
-//! [`dispatch`], what the target has to say of its own accord in [`notice`]. How a channel comes to
-//! be is in [`login`], how it ends in [`teardown`]; what a single command does is in
-//! [`crate::command`].
+//! [`dispatch`], what the target has to say of its own accord in [`notice`], how it finds out that
+//! nobody listens in [`probe`]. How a channel comes to be is in [`login`], how it ends in
+//! [`teardown`]; what a single command does is in [`crate::command`].
 //!
 //! # Who holds whom
 //!
@@ -70,7 +70,8 @@ use crate::{
         },
         credit::Credits,
         ident::PortId,
-        sendq::SendQueue, //
+        sendq::SendQueue,
+        watch::Watch, //
     },
     sync::{
         completion::Completion,
@@ -83,6 +84,7 @@ use crate::{
 pub(crate) mod dispatch;
 pub(crate) mod login;
 pub(crate) mod notice;
+pub(crate) mod probe;
 pub(crate) mod srq;
 mod teardown;
 
@@ -90,6 +92,7 @@ use notice::{
     Notices,
     Solicit, //
 };
+use probe::Probe;
 
 /// Owned receive buffer.
 pub(crate) type Buffer = Pin<KBox<RecvBuf<Channel>>>;
@@ -196,6 +199,8 @@ pub(crate) struct Inner {
     /// All commands, until tear-down.
     all: KVec<Arc<Command>>,
     notices: Notices,
+    watch: Watch,
+    probe: Arc<Probe>,
     link: Option<Arc<Link>>,
     cm: Option<Arc<CmId<Channel>>>,
     hca: Option<Pass<Hca>>,
@@ -437,6 +442,7 @@ impl Channel {
         let received = Received { buf, len };
         let arrival = {
             let mut inner = this.inner.lock();
+            inner.watch.heard();
             match inner.machine.iu_disposition() {
                 Disposition::Discard => Arrival::Discard(received),
                 Disposition::Process if inner.held.is_empty() => match inner.next_command() {
@@ -518,6 +524,8 @@ impl Channel {
     /// Slots of the send queue are free again; with `cmd`, that command is, too.
     pub(crate) fn release_sends(&self, rdma: u32, responses: u32, cmd: Option<Arc<Command>>) {
         let mut inner = self.inner.lock();
+        // What has completed was acknowledged, or the channel closes.
+        inner.watch.heard();
         let mut balanced = inner.sendq.release_rdma(rdma).is_ok();
         for _ in 0..responses {
             balanced &= inner.sendq.release_response().is_ok();

@@ -54,7 +54,8 @@ use crate::{
             find_returning,
             Gid,
             Place, //
-        }, //
+        },
+        watch::Look, //
     },
     sync::{
         gate::Pass,
@@ -105,7 +106,8 @@ global_mutex! {
     init = init_listener;
 }
 
-/// Closes channels whose connection never completes, or whose queue pair failed unnoticed.
+/// Closes channels whose connection never completes, whose queue pair failed unnoticed, or whose
+/// peer gives no sign of life.
 struct Reaper;
 
 impl Tick for Reaper {
@@ -114,7 +116,26 @@ impl Tick for Reaper {
             channel.is_connecting() && channel.age_ms() > CONNECT_TIMEOUT_MS
         });
         close_channels(CloseReason::QpError, Channel::has_failed);
+        look_after_peers();
     }
+}
+
+/// Looks for signs of life of all peers, and probes those that have been silent. Process context.
+fn look_after_peers() {
+    let mut silent = KVec::new();
+    {
+        let state = STATE.lock();
+        for channel in state.channels.iter() {
+            // Without memory it is this peer's turn at the next look.
+            if channel.look() == Look::Probe && silent.push(channel.clone(), GFP_KERNEL).is_err() {
+                break;
+            }
+        }
+    }
+    for channel in silent {
+        Channel::probe(channel.as_arc_borrow());
+    }
+    close_channels(CloseReason::PeerSilent, Channel::is_given_up);
 }
 
 /// Keeps the module-wide state alive; dropping it clears everything. Must be dropped after the

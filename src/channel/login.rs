@@ -78,7 +78,8 @@ use crate::{
             LoginReq,
             LoginRsp, //
         },
-        sendq::SendQueue, //
+        sendq::SendQueue,
+        watch::Watch, //
     },
     sync::{
         completion::Completion,
@@ -96,6 +97,10 @@ use super::{
         self,
         Notices,
         Solicit, //
+    },
+    probe::{
+        self,
+        Probe, //
     },
     srq,
     Channel,
@@ -381,6 +386,8 @@ fn new_channel(
         pool: memory.pool,
         all: memory.all,
         notices: memory.notices,
+        watch: Watch::new(),
+        probe: Probe::new()?,
         link: None,
         cm: None,
         hca: Some(hca),
@@ -466,11 +473,11 @@ fn bring_up(
     let link = Arc::new(link, GFP_KERNEL)
         .map_err(|e| Refusal::resources("allocating the channel", e.into()))?;
     // Devices that register memory get more slots than there are completion queue entries; those
-    // stay unused. Notices and the drain have slots of their own.
+    // stay unused. Notices, probes and the drain have slots of their own.
     let slots = link
         .qp
         .max_send_wr()
-        .saturating_sub(notice::SLOTS + 1)
+        .saturating_sub(notice::SLOTS + probe::SLOTS + 1)
         .min(incoming(prepared.rq_size) + prepared.sq_size);
     // A response per command, not per credit: with its response the initiator gets its credit back,
     // and may use it before the completion of the response is handled.
@@ -543,7 +550,7 @@ fn try_create_qp(
 ) -> Result<Arc<QueuePair<Channel>>> {
     let attrs = prepared.device.attrs();
     // A slot for the drain in both directions.
-    let sends = incoming(prepared.rq_size) + notice::SLOTS + 1;
+    let sends = incoming(prepared.rq_size) + notice::SLOTS + probe::SLOTS + 1;
     let recvs = incoming(prepared.rq_size) + 1;
     let least = sends + rdma + recvs;
     let cq = match &prepared.srq {

@@ -65,6 +65,8 @@ pub(crate) enum CloseReason {
     ConnectTimeout,
     /// The queue pair failed.
     QpError,
+    /// The initiator gives no sign of life.
+    PeerSilent,
     /// The module is being unloaded.
     Unload,
     /// The initiator disconnected.
@@ -90,6 +92,7 @@ impl CloseReason {
             Self::Logout
             | Self::ConnectTimeout
             | Self::QpError
+            | Self::PeerSilent
             | Self::PeerDisconnected
             | Self::PeerRejected
             | Self::ConnectFailed => false,
@@ -119,6 +122,7 @@ impl fmt::Display for CloseReason {
             Self::SpuriousResponse => "response to nothing",
             Self::ConnectTimeout => "connect timeout",
             Self::QpError => "queue pair error",
+            Self::PeerSilent => "no sign of life",
             Self::Unload => "module unload",
             Self::PeerDisconnected => "disconnected by initiator",
             Self::PeerRejected => "rejected by initiator",

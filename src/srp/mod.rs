@@ -44,4 +44,5 @@ pub(crate) mod ports;
 pub(crate) mod rsp;
 pub(crate) mod sendq;
 pub(crate) mod tmf;
+pub(crate) mod watch;
 pub(crate) mod wire;

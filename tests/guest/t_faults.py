@@ -136,6 +136,24 @@ def initiator_never_returns(bench):
     equal(target.queue_pairs(), 0, "queue pairs")
 
 
+@test(timeout=240, spoils=True,
+      stock="it does not notice before it has something to send")
+def idle_initiator_dies(bench):
+    """an initiator without a command under way loses power; its connections
+    end by themselves, whether its HCA's retries ever end (2) or not (7)"""
+    target, initiator = bench.target, bench.initiator
+    for retries, bound in (2, 60), (7, 120):
+        target.configure([initiator.port_id])
+        initiator.login("max_sect=8192,ch_count=2,tl_retry_count=%d" % retries)
+        expect(target.connections() == 2, "two connections")
+        time.sleep(30)
+        equal(target.connections(), 2, "connections while nothing happens")
+        initiator.guest.kill()
+        target.wait_for_connections(0, bound)
+        initiator.guest.start()
+        target.unconfigure()
+
+
 @test(timeout=330)
 def hca_removed(bench):
     """the target's HCA goes under load and comes back; a login works"""

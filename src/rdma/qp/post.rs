@@ -216,6 +216,30 @@ impl<O: QpOwner> QueuePair<O> {
         })
     }
 
+    /// Posts an RDMA WRITE of no bytes (`ib_post_send`), which completes with `CqeHandler<SEND>` when
+    /// the peer's HCA has acknowledged it. No memory is named, and none is looked at: no key is
+    /// checked for a length of 0 (InfiniBand Architecture Specification, C9-88). Does not sleep.
+    ///
+    /// # Errors
+    ///
+    /// With the item: `EPIPE` if the queue pair is being torn down, `EBUSY` if the item is posted
+    /// already, `EAGAIN` if the send queue is full, and those of the device's driver.
+    pub(crate) fn post_empty_write<T: HasCqe<SEND> + CqeHandler<SEND>>(
+        &self,
+        item: Arc<T>,
+    ) -> Result<(), (Error, Arc<T>)> {
+        let Some(_pass) = self.inner.core.enter() else {
+            return Err((EPIPE, item));
+        };
+        let mut write = bindings::ib_rdma_wr::default();
+        write.wr.opcode = bindings::ib_wr_opcode_IB_WR_RDMA_WRITE;
+        write.wr.send_flags = bindings::ib_send_flags_IB_SEND_SIGNALED;
+        self.launch::<T, SEND>(item, empty_write_done::<T>, 1, |_, cqe| {
+            write.wr.__bindgen_anon_1.wr_cqe = cqe;
+            &mut write.wr
+        })
+    }
+
     /// The common part of the two ways to post a response. `begin` claims what goes before the SEND
     /// and returns its number of requests; `before` chains that to the SEND, or undoes `begin`.
     fn post_response<T: SendItem>(
@@ -431,6 +455,19 @@ unsafe fn complete<T: HasCqe<ID> + CqeHandler<ID>, const ID: u64>(
 unsafe extern "C" fn send_done<T: SendItem>(_cq: *mut bindings::ib_cq, wc: *mut bindings::ib_wc) {
     // SAFETY: The buffer was posted with the entry, and this is its completion.
     unsafe { complete::<T, SEND>(wc, |item| item.tx().end_post()) };
+}
+
+/// Completion of an RDMA WRITE of no bytes.
+///
+/// # Safety
+///
+/// Called by the RDMA core only, for an item that `post_empty_write` has posted.
+unsafe extern "C" fn empty_write_done<T: HasCqe<SEND> + CqeHandler<SEND>>(
+    _cq: *mut bindings::ib_cq,
+    wc: *mut bindings::ib_wc,
+) {
+    // SAFETY: This is the completion of the entry that was posted, and nothing else was.
+    unsafe { complete::<T, SEND>(wc, |_| ()) };
 }
 
 /// Completion of RDMA WRITEs and a SEND.

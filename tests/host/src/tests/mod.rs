@@ -16,6 +16,7 @@ mod ports;
 mod rsp;
 mod sendq;
 mod tmf;
+mod watch;
 mod wire;
 
 /// Parses hexadecimal digits; white space is ignored and `//` starts a comment.

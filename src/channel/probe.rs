@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Probes of peers that have been silent for a while.
+//!
+//! A probe is an RDMA WRITE of no bytes: it needs no memory on either side, the initiator does not
+//! notice it, and its HCA acknowledges it. (On iWARP nothing is acknowledged, but TCP below it
+//! notices when the peer is gone.) When there is to be one is decided by [`crate::srp::watch`];
+//! whose turn it is, by the list of channels in [`crate::target`].
+
+use kernel::{
+    new_spinlock,
+    prelude::*,
+    sync::{
+        Arc,
+        ArcBorrow,
+        SpinLock, //
+    }, //
+};
+
+use super::{
+    Busy,
+    Channel,
+    Link, //
+};
+
+use crate::{
+    rdma::{
+        cqe::{
+            impl_has_cqe,
+            Cqe,
+            CqeHandler,
+            SEND, //
+        },
+        wc::WorkCompletion, //
+    },
+    srp::{
+        channel::{
+            CloseReason,
+            State, //
+        },
+        watch::Look, //
+    }, //
+};
+
+/// Slots of the send queue for probes.
+pub(crate) const SLOTS: u32 = 1;
+
+/// The probe of a channel.
+#[pin_data]
+pub(crate) struct Probe {
+    #[pin]
+    write: Cqe<Probe, SEND>,
+    /// Holds the channel and the queue pair while the probe is under way.
+    #[pin]
+    link: SpinLock<Option<Arc<Link>>>,
+}
+
+impl_has_cqe! {
+    impl HasCqe<0> for Probe { self.write }
+}
+
+impl Probe {
+    /// A probe that is not under way. May sleep.
+    pub(super) fn new() -> Result<Arc<Self>> {
+        Arc::pin_init(
+            try_pin_init!(Self {
+                write: Cqe::new(),
+                link <- new_spinlock!(None, "Probe::link"),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    fn take_link(&self) -> Option<Arc<Link>> {
+        self.link.lock().take()
+    }
+}
+
+impl CqeHandler<SEND> for Probe {
+    fn done(self: Arc<Self>, wc: &WorkCompletion) {
+        let Some(link) = self.take_link() else {
+            return;
+        };
+        let ok = wc.result().is_ok();
+        link.channel.inner.lock().watch.probe_ended(ok);
+        if !ok {
+            Channel::close(link.channel.as_arc_borrow(), CloseReason::PeerSilent);
+        }
+    }
+}
+
+impl Channel {
+    /// Looks for signs of life of the peer. To be called once per period.
+    pub(crate) fn look(&self) -> Look {
+        let mut inner = self.inner.lock();
+        match inner.machine.state() {
+            State::Live => inner.watch.look(),
+            _ => Look::Fine,
+        }
+    }
+
+    /// Whether the peer was given up.
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.inner.lock().watch.is_given_up()
+    }
+
+    /// Probes the peer, unless that is under way. Process context.
+    pub(crate) fn probe(this: ArcBorrow<'_, Self>) {
+        let due = {
+            let mut inner = this.inner.lock();
+            match inner.link.clone() {
+                Some(link) if inner.machine.state() == State::Live => {
+                    inner.watch.probe_begun().then(|| {
+                        inner.begin_busy();
+                        (link, inner.probe.clone())
+                    })
+                }
+                _ => None,
+            }
+        };
+        let Some((link, probe)) = due else {
+            return;
+        };
+        let _busy = Busy(this);
+        *probe.link.lock() = Some(link.clone());
+        if let Err((_, probe)) = link.qp.post_empty_write(probe) {
+            drop(probe.take_link());
+            this.inner.lock().watch.probe_ended(false);
+            Self::close(this, CloseReason::QpError);
+        }
+    }
+}
