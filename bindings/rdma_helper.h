@@ -21,3 +21,4 @@
 
 #include "../src/params.h"
 #include "../src/shims.h"
+#include "../src/sysfs.h"

@@ -24,7 +24,9 @@ use kernel::{
         },
         Arc,
         ArcBorrow,
-        SpinLock, //
+        Mutex,
+        SpinLock,
+        SpinLockGuard, //
     },
     time::{
         Instant,
@@ -34,13 +36,20 @@ use kernel::{
 };
 
 use crate::{
-    command::Command,
+    admin::ChannelView,
+    command::{
+        life::Time,
+        Command, //
+    },
     engine::{
         Active,
         Engine,
         SessionStats, //
     },
-    hca::Hca,
+    hca::{
+        Hca,
+        HcaPort, //
+    },
     port::Port,
     rdma::{
         buf::RecvBuf,
@@ -71,12 +80,20 @@ use crate::{
         credit::Credits,
         ident::PortId,
         sendq::SendQueue,
+        stats::{
+            Finished,
+            Stats, //
+        },
         watch::Watch, //
     },
     sync::{
         completion::Completion,
         gate::Pass,
         ratelimit, //
+    },
+    sysfs::{
+        DirKey,
+        SessionDir, //
     },
     target, //
 };
@@ -97,10 +114,11 @@ use probe::Probe;
 /// Owned receive buffer.
 pub(crate) type Buffer = Pin<KBox<RecvBuf<Channel>>>;
 
-/// A received information unit: its buffer and its length.
+/// A received information unit: its buffer, its length, and when it arrived.
 struct Received {
     buf: Buffer,
     len: usize,
+    at: Time,
 }
 
 /// What posting needs. Commands in use hold it, and with it the channel and the queue pair.
@@ -199,6 +217,7 @@ pub(crate) struct Inner {
     /// All commands, until tear-down.
     all: KVec<Arc<Command>>,
     notices: Notices,
+    pub(crate) stats: Stats,
     watch: Watch,
     probe: Arc<Probe>,
     link: Option<Arc<Link>>,
@@ -261,6 +280,8 @@ pub(crate) struct Channel {
     serial: u64,
     device: DeviceId,
     port: Arc<Port>,
+    /// Where what is counted about the channel goes when it ends.
+    entry: Arc<HcaPort>,
     initiator_port: PortId,
     target_port: PortId,
     peer: PeerAddr,
@@ -270,6 +291,11 @@ pub(crate) struct Channel {
     /// Which of the target's requests are to raise a solicited event.
     solicit: Solicit,
     born: Instant<Monotonic>,
+    /// The directory in sysfs, from the login to the end of tear-down.
+    #[pin]
+    dir: Mutex<Option<SessionDir>>,
+    /// Its [`DirKey`], or 0.
+    dir_key: Atomic<usize>,
     #[pin]
     inner: SpinLock<Inner>,
     /// The login handler has let go of the connection manager's id.
@@ -337,6 +363,58 @@ impl Channel {
             state: inner.machine.state(),
             comp_vector: self.comp_vector.load(Relaxed),
         }
+    }
+
+    /// What can be seen of the channel now.
+    pub(crate) fn view(&self) -> ChannelView {
+        let inner = self.inner.lock();
+        ChannelView {
+            state: inner.machine.state(),
+            req_lim: inner.credits.at_peer(),
+            active: inner.all.len().saturating_sub(inner.pool.len()),
+            sq_used: inner.sendq.outstanding(),
+            comp_vector: self.comp_vector.load(Relaxed),
+        }
+    }
+
+    /// What was counted about the channel so far.
+    pub(crate) fn counted(&self) -> Stats {
+        self.inner.lock().stats
+    }
+
+    /// Where what is counted about the channel goes when it ends.
+    pub(crate) fn entry(&self) -> &HcaPort {
+        &self.entry
+    }
+
+    /// Initiator port identifier.
+    pub(crate) fn initiator_port(&self) -> PortId {
+        self.initiator_port
+    }
+
+    /// Address of the peer.
+    pub(crate) fn peer(&self) -> PeerAddr {
+        self.peer
+    }
+
+    /// Whether this is the channel that a directory in sysfs stands for.
+    pub(crate) fn is_shown_as(&self, key: DirKey) -> bool {
+        self.dir_key.load(Relaxed) == key.0
+    }
+
+    /// Makes the directory in sysfs. Called once, by the login. May sleep.
+    fn show(&self, hca: &Hca) -> Result {
+        let dir = hca.session_dir(self.entry.number(), self.dir_name().as_c_str())?;
+        self.dir_key.store(dir.key().0, Relaxed);
+        dir.fill()?;
+        *self.dir.lock() = Some(dir);
+        Ok(())
+    }
+
+    /// Removes the directory in sysfs, and waits for those who look into it. Called by tear-down.
+    fn hide(&self) {
+        let dir = self.dir.lock().take();
+        drop(dir);
     }
 
     /// Whether requests are processed.
@@ -439,7 +517,11 @@ impl Channel {
 
     /// An information unit arrived.
     fn incoming(this: ArcBorrow<'_, Self>, buf: Buffer, len: usize) {
-        let received = Received { buf, len };
+        let received = Received {
+            buf,
+            len,
+            at: Time::now(),
+        };
         let arrival = {
             let mut inner = this.inner.lock();
             inner.watch.heard();
@@ -521,9 +603,32 @@ impl Channel {
         }
     }
 
-    /// Slots of the send queue are free again; with `cmd`, that command is, too.
-    pub(crate) fn release_sends(&self, rdma: u32, responses: u32, cmd: Option<Arc<Command>>) {
+    /// Slots of the send queue are free again.
+    pub(crate) fn release_sends(&self, rdma: u32, responses: u32) {
+        self.release(self.inner.lock(), rdma, responses, None);
+    }
+
+    /// A response was sent, or flushed: its slots are free again; with `cmd`, that command is, too.
+    pub(crate) fn response_sent(
+        &self,
+        rdma: u32,
+        cmd: Option<Arc<Command>>,
+        finished: Option<&Finished>,
+    ) {
         let mut inner = self.inner.lock();
+        if let Some(finished) = finished {
+            inner.stats.finished(finished);
+        }
+        self.release(inner, rdma, 1, cmd);
+    }
+
+    fn release(
+        &self,
+        mut inner: SpinLockGuard<'_, Inner>,
+        rdma: u32,
+        responses: u32,
+        cmd: Option<Arc<Command>>,
+    ) {
         // What has completed was acknowledged, or the channel closes.
         inner.watch.heard();
         let mut balanced = inner.sendq.release_rdma(rdma).is_ok();

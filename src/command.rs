@@ -85,30 +85,39 @@ use crate::{
             Residual,
             Rsp, //
         },
-        sendq::NoSlot, //
+        sendq::NoSlot,
+        stats::Counter, //
     },
     sync::ratelimit, //
 };
 
 pub(crate) mod answer;
+pub(crate) mod life;
 mod table;
 
 use answer::LocalAnswer;
+use life::{
+    Life,
+    Time, //
+};
 
 /// A request as it was received.
 pub(crate) struct Request {
     pub(crate) buf: Buffer,
     pub(crate) len: usize,
+    /// When it arrived.
+    pub(crate) arrived: Time,
     /// The descriptor table, if that was not in the information unit and has been fetched.
     pub(crate) table: KVec<u8>,
 }
 
 impl Request {
     /// A request without a descriptor table of its own.
-    pub(crate) fn new(buf: Buffer, len: usize) -> Self {
+    pub(crate) fn new(buf: Buffer, len: usize, arrived: Time) -> Self {
         Self {
             buf,
             len,
+            arrived,
             table: KVec::new(),
         }
     }
@@ -144,6 +153,8 @@ struct Inner {
     /// Keeps the tear-down of the channel waiting while the engine's session of another channel has
     /// the command.
     hold: Option<Hold>,
+    /// Of a SCSI command, until it is answered.
+    life: Option<Life>,
     /// Slots of the send queue taken by RDMA.
     rdma_slots: u32,
     /// The engine has the command, and will give it back.
@@ -215,6 +226,7 @@ impl Command {
                         link: None,
                         rx: None,
                         hold: None,
+                        life: None,
                         rdma_slots: 0,
                         at_engine: false,
                     },
@@ -227,7 +239,10 @@ impl Command {
 
     /// A SCSI command arrived.
     pub(crate) fn start(&self, link: &Arc<Link>, head: Head, rx: Request) {
-        note(&mut self.begin(link, head, rx).machine, Event::Start);
+        let life = Life::new(rx.arrived);
+        let mut inner = self.begin(link, head, rx);
+        inner.life = Some(life);
+        note(&mut inner.machine, Event::Start);
     }
 
     /// A task management request arrived. With `hold`, it is about a command of another channel.
@@ -243,6 +258,7 @@ impl Command {
         inner.link = Some(link.clone());
         inner.rx = Some(rx);
         inner.hold = None;
+        inner.life = None;
         inner.rdma_slots = 0;
         inner.at_engine = true;
         inner
@@ -288,6 +304,10 @@ impl Command {
                     return Fetch::Refused(Delivery::FatalError);
                 }
                 let mut inner = self.inner.lock();
+                if let Some(life) = &mut inner.life {
+                    life.wants_data(bytes.len());
+                    life.has_data();
+                }
                 let ready = step(&mut inner.machine, Event::RdyToXfer) == Action::Fetch
                     && step(&mut inner.machine, Event::DataArrived { ok: true }) == Action::Execute;
                 match ready {
@@ -299,6 +319,9 @@ impl Command {
                 Ok(slots) => {
                     let mut inner = self.inner.lock();
                     inner.rdma_slots = slots;
+                    if let Some(life) = &mut inner.life {
+                        life.wants_data(sg.len());
+                    }
                     note(&mut inner.machine, Event::RdyToXfer);
                     Fetch::Posting
                 }
@@ -325,7 +348,14 @@ impl Command {
                 Delivery::FatalError
             }
         })?;
-        let reserved = link.channel.inner().lock().sendq.reserve_rdma(slots);
+        let reserved = {
+            let mut channel = link.channel.inner().lock();
+            let reserved = channel.sendq.reserve_rdma(slots);
+            if reserved == Err(NoSlot::Full) {
+                channel.stats.count(Counter::SqFull);
+            }
+            reserved
+        };
         reserved.map(|()| slots).map_err(|e| {
             self.rw.cancel();
             match e {
@@ -355,7 +385,7 @@ impl Command {
                     note(&mut inner.machine, Event::PostFailed);
                     core::mem::take(&mut inner.rdma_slots)
                 };
-                link.channel.release_sends(slots, 0, None);
+                link.channel.release_sends(slots, 0);
                 Channel::close(link.channel.as_arc_borrow(), CloseReason::QpError);
                 Delivery::FatalError
             }
@@ -526,9 +556,16 @@ impl Command {
                 this.rw.cancel();
             }
         })?;
+        let read = match rdma {
+            0 => 0,
+            _ => Active::data(&this).len(),
+        };
         let (action, head, rx) = {
             let mut inner = this.inner.lock();
             inner.rdma_slots = rdma;
+            if let Some(life) = &mut inner.life {
+                life.answered(read, outcome.status != answer::sam::GOOD);
+            }
             let action = step(&mut inner.machine, Event::XmitResponse);
             (action, inner.head, inner.rx.take())
         };
@@ -574,7 +611,7 @@ impl Command {
             let _ = channel.credits.undo(delta);
         }
         this.inner.lock().rdma_slots = 0;
-        link.channel.release_sends(rdma, 1, None);
+        link.channel.release_sends(rdma, 1);
         // The credits wait for another carrier, and there may be none.
         Channel::send_notices(link.channel.as_arc_borrow());
         Err(NotSent::Dead)
@@ -590,7 +627,10 @@ impl Command {
         if let Err(e) = channel.sendq.reserve_rdma(rdma) {
             let _ = channel.sendq.release_response();
             return Err(match e {
-                NoSlot::Full => NotSent::QueueFull,
+                NoSlot::Full => {
+                    channel.stats.count(Counter::SqFull);
+                    NotSent::QueueFull
+                }
                 NoSlot::NeverFits => NotSent::NeverFits,
                 NoSlot::Closed => NotSent::Dead,
             });
@@ -668,19 +708,22 @@ impl Outcome<'_> {
 
 impl CqeHandler<SEND> for Command {
     fn done(self: Arc<Self>, wc: &WorkCompletion) {
-        let (link, slots, at_engine) = {
+        let (link, slots, at_engine, finished) = {
             let mut inner = self.inner.lock();
             let ok = wc.result().is_ok();
             note(&mut inner.machine, Event::SendDone { ok });
             let slots = core::mem::take(&mut inner.rdma_slots);
-            (inner.link.clone(), slots, inner.at_engine)
+            let at_engine = inner.at_engine;
+            let life = inner.life.take().filter(|_| ok);
+            let finished = life.map(|life| life.finished(at_engine));
+            (inner.link.clone(), slots, at_engine, finished)
         };
         let Some(link) = link else {
             return;
         };
         self.check(&link, "response", wc);
         if at_engine {
-            link.channel.release_sends(slots, 1, None);
+            link.channel.response_sent(slots, None, finished.as_ref());
             let context = match wc.result() {
                 Ok(()) => DoneContext::Completion,
                 Err(_) => DoneContext::Lost,
@@ -688,7 +731,8 @@ impl CqeHandler<SEND> for Command {
             Active::tgt_cmd_done(self.as_arc_borrow(), context);
         } else {
             let end = self.end().map(End::give_back);
-            link.channel.release_sends(slots, 1, Some(self));
+            link.channel
+                .response_sent(slots, Some(self), finished.as_ref());
             drop(end);
             Channel::run_held(link.channel.as_arc_borrow());
         }
@@ -702,6 +746,9 @@ impl CqeHandler<READ> for Command {
             let ok = wc.result().is_ok();
             let action = step(&mut inner.machine, Event::DataArrived { ok });
             let slots = core::mem::take(&mut inner.rdma_slots);
+            if let (true, Some(life)) = (ok, &mut inner.life) {
+                life.has_data();
+            }
             (action, inner.link.clone(), slots)
         };
         let Some(link) = link else {
@@ -714,7 +761,7 @@ impl CqeHandler<READ> for Command {
             Action::Execute => RxDataStatus::Success,
             _ => RxDataStatus::Error,
         };
-        link.channel.release_sends(slots, 0, None);
+        link.channel.release_sends(slots, 0);
         Active::rx_data(self.as_arc_borrow(), status);
     }
 }

@@ -53,7 +53,7 @@ use crate::{
     }, //
 };
 
-mod page;
+pub(crate) mod page;
 
 #[cfg(srpt_engine = "lio")]
 mod lio;

@@ -15,14 +15,21 @@
 
 use kernel::{
     new_mutex,
+    new_spinlock,
     prelude::*,
     sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
         Arc,
-        Mutex, //
+        Mutex,
+        SpinLock, //
     }, //
 };
 
 use crate::{
+    admin::REFUSALS,
     channel::{
         login::Logins,
         srq,
@@ -58,14 +65,20 @@ use crate::{
     srp::{
         channel::CloseReason,
         consts::limit,
+        ident::NameBuf,
         ports::{
             Place,
             NO_GID, //
-        }, //
+        },
+        stats::Stats, //
     },
     sync::gate::{
         Gate,
         HasGate, //
+    },
+    sysfs::{
+        PortDir,
+        SessionDir, //
     },
     target, //
 };
@@ -81,9 +94,17 @@ struct Current {
 /// One port of an HCA; dropping it leaves the port to the HCA's return.
 #[pin_data(PinnedDrop)]
 pub(crate) struct HcaPort {
+    device: DeviceId,
     number: u32,
     /// Native InfiniBand logins are accepted.
     ib_cm: bool,
+    /// Logins granted.
+    logins: Atomic<u64>,
+    /// Logins refused, by reason.
+    refusals: [Atomic<u64>; REFUSALS],
+    /// What was counted about channels that have ended; changed with the list of channels locked.
+    #[pin]
+    past: SpinLock<Stats>,
     #[pin]
     current: Mutex<Current>,
 }
@@ -104,8 +125,12 @@ impl HcaPort {
         let ib_cm = takes_ib_cm(device, number);
         Arc::pin_init(
             pin_init!(Self {
+                device: device.id(),
                 number,
                 ib_cm,
+                logins: Atomic::new(0),
+                refusals: [const { Atomic::new(0) }; REFUSALS],
+                past <- new_spinlock!(Stats::new(), "HcaPort::past"),
                 current <- new_mutex!(current, "HcaPort::current"),
             }),
             GFP_KERNEL,
@@ -113,9 +138,46 @@ impl HcaPort {
         .inspect_err(|_| target::release_port(&port))
     }
 
+    /// The HCA's device.
+    pub(crate) fn device(&self) -> DeviceId {
+        self.device
+    }
+
     /// Number of the port, from 1.
     pub(crate) fn number(&self) -> u32 {
         self.number
+    }
+
+    /// Logins granted.
+    pub(crate) fn logins(&self) -> u64 {
+        self.logins.load(Relaxed)
+    }
+
+    /// Counts a login that was granted.
+    pub(crate) fn count_login(&self) {
+        self.logins.fetch_add(1, Relaxed);
+    }
+
+    /// Logins refused for a reason, by its number.
+    pub(crate) fn refusals(&self, index: usize) -> Option<u64> {
+        self.refusals.get(index).map(|count| count.load(Relaxed))
+    }
+
+    /// Counts a login that was refused for a reason, by its number.
+    pub(crate) fn count_refusal(&self, index: usize) {
+        if let Some(count) = self.refusals.get(index) {
+            count.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// What was counted about channels that have ended.
+    pub(crate) fn past(&self) -> Stats {
+        *self.past.lock()
+    }
+
+    /// Keeps what was counted about a channel that ends.
+    pub(crate) fn keep(&self, stats: &Stats) {
+        self.past.lock().merge(stats);
     }
 
     /// The port object. May sleep.
@@ -188,6 +250,9 @@ pub(crate) struct Hca {
     events: Mutex<Option<EventHandler<PortWatch>>>,
     #[pin]
     agents: Mutex<KVec<DmAgent>>,
+    /// Directories of the ports in sysfs, with their numbers.
+    #[pin]
+    dirs: Mutex<KVec<(u32, PortDir)>>,
     /// For logins through the IB/CM; `None` if no port is meant for them.
     #[pin]
     listener: Mutex<Option<IbListener<Logins>>>,
@@ -234,6 +299,7 @@ impl Hca {
                 verbs <- new_mutex!(Some(Verbs { pd, srq: None }), "Hca::verbs"),
                 events <- new_mutex!(None, "Hca::events"),
                 agents <- new_mutex!(KVec::new(), "Hca::agents"),
+                dirs <- new_mutex!(KVec::new(), "Hca::dirs"),
                 listener <- new_mutex!(None, "Hca::listener"),
                 ports,
                 gate <- Gate::new(),
@@ -257,13 +323,8 @@ impl Hca {
         self.verbs.lock().as_ref().map(|verbs| verbs.pd.clone())
     }
 
-    /// The port with this number. May sleep.
-    pub(crate) fn port(&self, number: u32) -> Option<Arc<Port>> {
-        self.hca_port(number).map(|entry| entry.current())
-    }
-
     /// The port with this number.
-    fn hca_port(&self, number: u32) -> Option<&Arc<HcaPort>> {
+    pub(crate) fn hca_port(&self, number: u32) -> Option<&Arc<HcaPort>> {
         self.ports.iter().find(|entry| entry.number == number)
     }
 
@@ -351,6 +412,38 @@ impl Hca {
         }
     }
 
+    /// Makes the directories of the ports in sysfs. Without them the ports work all the same. May
+    /// sleep.
+    fn make_dirs(&self, device: &Device) {
+        let mut dirs = KVec::new();
+        for entry in self.ports.iter() {
+            let number = entry.number;
+            let name = NameBuf::<96>::from_display(DirName(device, number));
+            let made = name
+                .map_err(|_| EINVAL)
+                .and_then(|name| PortDir::new(name.as_c_str(), entry.clone()))
+                .and_then(|dir| Ok(dirs.push((number, dir), GFP_KERNEL)?));
+            if let Err(e) = made {
+                pr_warn!(
+                    "{} port {}: no directory in sysfs: {:?}\n",
+                    device.name(),
+                    number,
+                    e
+                );
+            }
+        }
+        *self.dirs.lock() = dirs;
+    }
+
+    /// Makes the directory of a channel, still without files. The caller keeps the HCA from being
+    /// removed. May sleep.
+    pub(crate) fn session_dir(&self, number: u32, name: &CStr) -> Result<SessionDir> {
+        let dirs = self.dirs.lock();
+        let parent = dirs.iter().find(|(port, _)| *port == number);
+        let (_, parent) = parent.ok_or(ENODEV)?;
+        SessionDir::new(parent, name)
+    }
+
     /// Starts the device management agents. May sleep.
     fn start_agents(&self, device: &Device) {
         let mut agents = KVec::new();
@@ -367,6 +460,16 @@ impl Hca {
             }
         }
         *self.agents.lock() = agents;
+    }
+}
+
+/// Name of a port's directory in sysfs.
+struct DirName<'a>(&'a Device, u32);
+
+impl core::fmt::Display for DirName<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let name = self.0.name().to_str().unwrap_or("?");
+        write!(f, "srpt-{name}-{}", self.1)
     }
 }
 
@@ -403,6 +506,7 @@ impl Client for SrpClient {
             entry.refresh(device);
             entry.log(device);
         }
+        hca.make_dirs(device);
         hca.start_agents(device);
         hca.offer_ports();
         hca.listen(device);
@@ -426,6 +530,9 @@ impl Client for SrpClient {
             channel.device_id() == hca.id
         });
         hca.gate.wait_empty();
+        // Not under the lock: this waits for those who look into the files.
+        let dirs = core::mem::take(&mut *hca.dirs.lock());
+        drop(dirs);
         for entry in hca.ports.iter() {
             Active::port_removed(&entry.current());
         }

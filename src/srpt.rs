@@ -9,6 +9,7 @@
 
 use kernel::prelude::*;
 
+mod admin;
 mod bindings;
 mod channel;
 mod command;
@@ -22,6 +23,7 @@ mod port;
 mod rdma;
 mod srp;
 mod sync;
+mod sysfs;
 mod target;
 
 use engine::{
@@ -33,13 +35,14 @@ use rdma::client::Registration;
 /// The module.
 ///
 /// Fields are dropped in the order they are declared: no configfs; no new logins; no HCAs, which
-/// closes every channel and waits for it; nothing. The module cannot be unloaded while configfs
+/// closes every channel and waits for it; no directories in sysfs; nothing. The module cannot be unloaded while configfs
 /// directories exist, because the engine holds a reference on it for each; without them there is
 /// no session. The engine comes up last: once directories can be made, nothing may fail any more.
 struct SrpTarget {
     _engine: <Active as Engine>::Registration,
     _listener: target::ListenerGuard,
     _client: Registration<hca::SrpClient>,
+    _class: sysfs::Class,
     _lifetime: target::Lifetime,
 }
 
@@ -47,6 +50,7 @@ impl kernel::Module for SrpTarget {
     fn init(_module: &'static ThisModule) -> Result<Self> {
         params::validate()?;
         let lifetime = target::Lifetime::new()?;
+        let class = sysfs::Class::new()?;
         let client = Registration::new()?;
         let listener = target::ListenerGuard::new()?;
         let engine = Active::register()?;
@@ -54,6 +58,7 @@ impl kernel::Module for SrpTarget {
             _engine: engine,
             _listener: listener,
             _client: client,
+            _class: class,
             _lifetime: lifetime,
         })
     }

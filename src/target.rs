@@ -31,7 +31,10 @@ use crate::{
         TargetDriver,
         TargetKey, //
     },
-    hca::Hca,
+    hca::{
+        Hca,
+        HcaPort, //
+    },
     params,
     port::{
         ConfiguredPort,
@@ -55,6 +58,7 @@ use crate::{
             Gid,
             Place, //
         },
+        stats::Stats,
         watch::Look, //
     },
     sync::{
@@ -65,7 +69,8 @@ use crate::{
             Queue,
             Tick, //
         }, //
-    }, //
+    },
+    sysfs::DirKey, //
 };
 
 /// A channel that is not connected after this time is closed, in milliseconds. The peer's RTU
@@ -419,6 +424,32 @@ fn announce_luns(which: impl Fn(&Channel) -> bool) {
     }
 }
 
+/// The channel that a directory in sysfs stands for.
+pub(crate) fn shown_channel(key: DirKey) -> Option<Arc<Channel>> {
+    let state = STATE.lock();
+    let mut channels = state.channels.iter();
+    channels.find(|channel| channel.is_shown_as(key)).cloned()
+}
+
+/// How many channels there are in the nexus of this one.
+pub(crate) fn nexus_size(channel: &Channel) -> usize {
+    let state = STATE.lock();
+    let of_nexus = |other: &&Arc<Channel>| other.same_nexus(channel);
+    state.channels.iter().filter(of_nexus).count()
+}
+
+/// What was counted about all channels of a port, past ones included.
+pub(crate) fn port_stats(port: &HcaPort) -> Stats {
+    let state = STATE.lock();
+    let mut stats = port.past();
+    for channel in state.channels.iter() {
+        if core::ptr::eq(channel.entry(), port) {
+            stats.merge(&channel.counted());
+        }
+    }
+    stats
+}
+
 /// Forgets a channel.
 pub(crate) fn remove_channel(channel: &Channel) {
     let mut gone = None;
@@ -429,6 +460,8 @@ pub(crate) fn remove_channel(channel: &Channel) {
             .iter()
             .position(|known| core::ptr::eq(&**known, channel));
         if let Some(index) = found {
+            // In one step for those who add up, see `port_stats()`.
+            channel.entry().keep(&channel.counted());
             gone = state.channels.remove(index).ok();
         }
     }

@@ -58,6 +58,7 @@ use crate::{
             IuError, //
         },
         notice::Spurious,
+        stats::Counter,
         tmf::{
             TmFunction,
             TskMgmt, //
@@ -70,13 +71,13 @@ use crate::{
 /// Parses an information unit and acts on it. `cmd` is a free command of the pool.
 pub(super) fn process(link: &Arc<Link>, cmd: Arc<Command>, received: Received) {
     let channel = &link.channel;
-    let Received { buf, len } = received;
+    let Received { buf, len, at } = received;
     let parsed = Iu::parse(buf.bytes(len), channel.imm_offset);
     let consumes = match &parsed {
         Ok(iu) => iu.consumes_credit(),
         Err(e) => e.consumes_credit(),
     };
-    if consumes && channel.inner.lock().credits.on_request().is_err() {
+    if !count(channel, &parsed, consumes) {
         let reason = CloseReason::ProtocolViolation;
         return break_off(link, cmd, buf, reason, "more requests than credits");
     }
@@ -92,7 +93,7 @@ pub(super) fn process(link: &Arc<Link>, cmd: Arc<Command>, received: Received) {
                 DataDesc::External(external) => Some(external.table),
                 _ => None,
             };
-            let rx = Request::new(buf, len);
+            let rx = Request::new(buf, len, at);
             match (fault, table) {
                 (None, Some(table)) => Command::start_table(cmd, link, head, rx, table),
                 (None, None) => {
@@ -105,7 +106,7 @@ pub(super) fn process(link: &Arc<Link>, cmd: Arc<Command>, received: Received) {
                 }
             }
         }
-        Ok(Iu::TskMgmt(request)) => manage(link, cmd, &request, Request::new(buf, len)),
+        Ok(Iu::TskMgmt(request)) => manage(link, cmd, &request, Request::new(buf, len, at)),
         Ok(Iu::ILogout(_)) => {
             Channel::close(channel.as_arc_borrow(), CloseReason::Logout);
             channel.discard(buf);
@@ -134,7 +135,7 @@ pub(super) fn process(link: &Arc<Link>, cmd: Arc<Command>, received: Received) {
                     } => LocalAnswer::Mgmt(rsp_code),
                     _ => LocalAnswer::InvalidFields,
                 };
-                cmd.start(link, Head { tag, sol_not }, Request::new(buf, len));
+                cmd.start(link, Head { tag, sol_not }, Request::new(buf, len, at));
                 Command::answer(cmd, answer);
             }
             Answer::Disconnect { .. } => {
@@ -144,6 +145,25 @@ pub(super) fn process(link: &Arc<Link>, cmd: Arc<Command>, received: Received) {
             }
         },
     }
+}
+
+/// Counts a request, and the credit it costs. Returns whether the peer had one.
+fn count(channel: &Channel, parsed: &Result<Iu<'_>, IuError>, consumes: bool) -> bool {
+    let mut inner = channel.inner.lock();
+    match parsed {
+        Ok(Iu::Cmd(_)) => inner.stats.count(Counter::Commands),
+        Ok(Iu::TskMgmt(_)) => inner.stats.count(Counter::TaskManagement),
+        Ok(_) => {}
+        Err(_) => inner.stats.count(Counter::Malformed),
+    }
+    if !consumes {
+        return true;
+    }
+    let had = inner.credits.on_request().is_ok();
+    if had && inner.credits.at_peer() == 0 {
+        inner.stats.count(Counter::CreditsStarved);
+    }
+    had
 }
 
 /// Hands a command to the engine.

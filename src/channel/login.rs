@@ -10,6 +10,7 @@
 //! request of a listener at a time.
 
 use kernel::{
+    new_mutex,
     new_spinlock,
     new_work,
     prelude::*,
@@ -24,6 +25,7 @@ use kernel::{
 };
 
 use crate::{
+    admin,
     command::Command,
     engine::{
         Active,
@@ -31,7 +33,10 @@ use crate::{
         OpenError,
         SessionRequest, //
     },
-    hca::Hca,
+    hca::{
+        Hca,
+        HcaPort, //
+    },
     params,
     port::{
         Port,
@@ -79,6 +84,7 @@ use crate::{
             LoginRsp, //
         },
         sendq::SendQueue,
+        stats::Stats,
         watch::Watch, //
     },
     sync::{
@@ -138,6 +144,11 @@ impl ListenHandler for Logins {
 
 /// Rejects a request that no channel has taken over.
 fn refuse(req: ConnectRequest<'_>, tag: u64, reason: RejectReason) {
+    let hca = target::hca(req.device_id());
+    admin::count_refusal(
+        hca.and_then(|hca| hca.hca_port(req.port_num()).cloned()),
+        reason,
+    );
     // When this fails the connection manager rejects without our data, or the peer gave up.
     let _ = req.reject(&LoginRej::new(tag, reason).emit());
 }
@@ -236,14 +247,15 @@ fn prepare(req: &ConnectRequest<'_>, login: &LoginReq) -> Result<Prepared, Refus
     };
     let hca_ref = target::hca(req.device_id()).ok_or_else(absent)?;
     let hca = Pass::enter(&hca_ref).ok_or_else(absent)?;
-    let (Some(device), Some(pd), Some(port), Some(service_guid)) = (
+    let (Some(device), Some(pd), Some(entry), Some(service_guid)) = (
         hca.device(),
         hca.pd(),
-        hca.port(req.port_num()),
+        hca.hca_port(req.port_num()).cloned(),
         target::service_guid(),
     ) else {
         return Err(absent());
     };
+    let port = entry.current();
     // One listener serves all ports of an HCA.
     if req.manager() == Manager::Ib && !hca.takes_ib_cm(req.port_num()) {
         return Err(Refusal::new(
@@ -275,8 +287,17 @@ fn prepare(req: &ConnectRequest<'_>, login: &LoginReq) -> Result<Prepared, Refus
     let rsp_size = port.attr(PortAttr::MaxRspSize).min(grant.max_ti_iu_len);
     let memory = Memory::new(&device, rq_size, rsp_size)
         .map_err(|e| Refusal::resources("allocating commands", e))?;
-    let channel = new_channel(req, login, &grant, session, hca, port, memory, rq_size)
-        .map_err(|e| Refusal::resources("allocating the channel", e))?;
+    let channel = new_channel(
+        req,
+        login,
+        &grant,
+        session,
+        hca,
+        (entry, port),
+        memory,
+        rq_size,
+    )
+    .map_err(|e| Refusal::resources("allocating the channel", e))?;
     Ok(Prepared {
         channel,
         hca: hca_ref,
@@ -367,7 +388,7 @@ fn new_channel(
     grant: &LoginGrant,
     mut session: OpenSession,
     hca: Pass<Hca>,
-    port: Arc<Port>,
+    (entry, port): (Arc<HcaPort>, Arc<Port>),
     memory: Memory,
     rq_size: u32,
 ) -> Result<Arc<Channel>> {
@@ -386,6 +407,7 @@ fn new_channel(
         pool: memory.pool,
         all: memory.all,
         notices: memory.notices,
+        stats: Stats::new(),
         watch: Watch::new(),
         probe: Probe::new()?,
         link: None,
@@ -397,6 +419,7 @@ fn new_channel(
             serial: target::next_serial(),
             device: req.device_id(),
             port,
+            entry,
             initiator_port: login.initiator_port,
             target_port: login.target_port,
             peer: req.peer(),
@@ -404,6 +427,8 @@ fn new_channel(
             imm_offset: grant.imm_offset,
             solicit: Solicit::of(login),
             born: Instant::now(),
+            dir <- new_mutex!(None, "Channel::dir"),
+            dir_key: Atomic::new(0),
             inner <- new_spinlock!(inner, "Channel::inner"),
             set_up <- Completion::new(),
             cm_gone <- Completion::new(),
@@ -439,20 +464,37 @@ fn connect(req: ConnectRequest<'_>, login: &LoginReq, prepared: Prepared) {
     };
     match refused {
         Some(refusal) => {
+            admin::count_refusal(Some(channel.entry.clone()), refusal.reason);
             refusal.log(login, peer);
             Channel::close(channel.as_arc_borrow(), CloseReason::ConnectFailed);
         }
-        None if ratelimit::ok() => pr_info!(
-            "channel {}: login of {} from {} through {}\n",
-            channel.serial,
-            channel.initiator_port,
-            peer,
-            Active::session_name(&channel.session),
-        ),
-        None => {}
+        None => granted(&channel, &prepared.hca),
     }
     drop(prepared);
     channel.set_up.complete_all();
+}
+
+/// Shows administrators a login that was granted.
+fn granted(channel: &Channel, hca: &Hca) {
+    channel.entry.count_login();
+    let shown = channel.show(hca);
+    if !ratelimit::ok() {
+        return;
+    }
+    pr_info!(
+        "channel {}: login of {} from {} through {}\n",
+        channel.serial,
+        channel.initiator_port,
+        channel.peer,
+        Active::session_name(&channel.session),
+    );
+    if let Err(e) = shown {
+        pr_warn!(
+            "channel {}: no directory in sysfs: {:?}\n",
+            channel.serial,
+            e
+        );
+    }
 }
 
 /// Creates the queue pair, makes the channel known and accepts the connection.

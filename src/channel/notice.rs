@@ -58,7 +58,8 @@ use crate::{
         notice::{
             Notice,
             Spurious, //
-        }, //
+        },
+        stats::Counter, //
     }, //
 };
 
@@ -260,8 +261,12 @@ impl Inner {
 impl Channel {
     /// The credit of a request that gets no response may be returned. Process context.
     pub(crate) fn return_credit(this: ArcBorrow<'_, Self>) {
-        // An error means that the peer had no credit for it: it is being disconnected.
-        let _ = this.inner.lock().credits.add_returnable(1);
+        {
+            let mut inner = this.inner.lock();
+            inner.stats.count(Counter::Aborted);
+            // An error means that the peer had no credit for it: it is being disconnected.
+            let _ = inner.credits.add_returnable(1);
+        }
         Self::send_notices(this);
     }
 

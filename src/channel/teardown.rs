@@ -15,7 +15,8 @@
 //! 5. The engine frees its commands: nothing of them is on the wire any more, so only the backend
 //!    can hold them, and no longer than it takes to finish its I/O.
 //! 6. The peer gets a moment to answer the disconnect; that wait is limited.
-//! 7. Connection, commands, queue pair and the hold on the HCA go, in this order.
+//! 7. Connection, commands, queue pair, the directory in sysfs and the hold on the HCA go, in this
+//!    order. Who looks into a file of the directory does not wait for anything.
 
 use kernel::{
     sync::Arc,
@@ -105,6 +106,7 @@ impl WorkItem for Channel {
         let last = this.inner.lock().link.take();
         drop(last);
         drop(link);
+        this.hide();
         target::remove_channel(&this);
         let hca = {
             let mut inner = this.inner.lock();

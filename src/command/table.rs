@@ -18,6 +18,7 @@ use super::{
         LocalAnswer, //
     },
     is_transient,
+    life::Life,
     note,
     Command,
     Head,
@@ -55,7 +56,12 @@ impl Command {
         rx: Request,
         table: DirectDesc,
     ) {
-        note(&mut this.begin(link, head, rx).machine, Event::StartTable);
+        let life = Life::new(rx.arrived);
+        {
+            let mut inner = this.begin(link, head, rx);
+            inner.life = Some(life);
+            note(&mut inner.machine, Event::StartTable);
+        }
         let slots = match this.reserve_table(link, table) {
             Ok(slots) => slots,
             Err(answer) => {
@@ -71,7 +77,7 @@ impl Command {
                 note(&mut inner.machine, Event::PostFailed);
                 inner.rdma_slots = 0;
             }
-            link.channel.release_sends(slots, 0, None);
+            link.channel.release_sends(slots, 0);
             Channel::close(link.channel.as_arc_borrow(), CloseReason::QpError);
             Self::abandon(this);
         }
@@ -106,14 +112,18 @@ impl Command {
     pub(super) fn table_here(this: Arc<Self>, link: &Arc<Link>, slots: u32) {
         // Before the slots are free, so that tear-down does not overtake.
         let hold = Hold::new(&link.channel);
-        link.channel.release_sends(slots, 0, None);
+        link.channel.release_sends(slots, 0);
         let scsi = match (this.rw.take_own(), this.take_rx().1) {
             (Ok(table), Some(mut rx)) => {
                 rx.table = table;
                 let scsi = rx
                     .parse(link.channel.imm_offset())
                     .map(|cmd| ScsiRequest::new(&cmd));
-                this.put_rx(rx);
+                let mut inner = this.inner.lock();
+                inner.rx = Some(rx);
+                if let Some(life) = &mut inner.life {
+                    life.submitted();
+                }
                 scsi
             }
             _ => None,
@@ -128,7 +138,7 @@ impl Command {
     /// The table cannot be had, or the command was aborted meanwhile.
     pub(super) fn table_lost(this: Arc<Self>, link: &Arc<Link>, slots: u32) {
         let hold = Hold::new(&link.channel);
-        link.channel.release_sends(slots, 0, None);
+        link.channel.release_sends(slots, 0);
         drop(this.rw.take_own());
         Self::abandon(this);
         drop(hold);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! What files of configfs and sysfs have in common: the page their content is written to, and the
-//! result their operations return. The files themselves are the engines'.
+//! result their operations return. The files themselves are the engines' and [`crate::sysfs`]'s.
 //!
 //! C source: `fill_read_buffer()` in `fs/configfs/file.c`, `sysfs_kf_seq_show()` in
 //! `fs/sysfs/file.c`.
@@ -13,7 +13,7 @@ use kernel::{
 };
 
 /// The page a file's content is written to.
-pub(super) struct Page<'a> {
+pub(crate) struct Page<'a> {
     buf: &'a mut [u8],
     len: usize,
 }
@@ -25,14 +25,14 @@ impl Page<'_> {
     ///
     /// `page` must be a page of initialised memory that nobody else uses as long as the result
     /// exists.
-    pub(super) unsafe fn from_raw(page: *mut c_char) -> Self {
+    pub(crate) unsafe fn from_raw(page: *mut c_char) -> Self {
         // SAFETY: By the safety requirements.
         let buf = unsafe { core::slice::from_raw_parts_mut(page.cast::<u8>(), PAGE_SIZE) };
         Self { buf, len: 0 }
     }
 
     /// Bytes written so far.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.len
     }
 }
@@ -50,7 +50,7 @@ impl fmt::Write for Page<'_> {
 }
 
 /// Turns a result into what the file systems expect: a number of bytes or a negative error number.
-pub(super) fn to_ssize(result: Result<usize>) -> isize {
+pub(crate) fn to_ssize(result: Result<usize>) -> isize {
     match result {
         // A page and a write to a file are both much smaller than `isize::MAX`.
         Ok(len) => isize::try_from(len).unwrap_or(isize::MAX),

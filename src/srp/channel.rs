@@ -49,6 +49,8 @@ impl fmt::Display for State {
 pub(crate) enum CloseReason {
     /// The target port was disabled.
     Disabled,
+    /// The administrator wants it.
+    Administrator,
     /// The access of the initiator was revoked.
     AclRemoved,
     /// A new login asked for existing channels to be terminated.
@@ -83,6 +85,7 @@ impl CloseReason {
     pub(crate) const fn is_announced(self) -> bool {
         match self {
             Self::Disabled
+            | Self::Administrator
             | Self::AclRemoved
             | Self::Replaced
             | Self::DeviceRemoved
@@ -114,6 +117,7 @@ impl fmt::Display for CloseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Disabled => "port disabled",
+            Self::Administrator => "disconnected by the administrator",
             Self::AclRemoved => "ACL removed",
             Self::Replaced => "replaced by a new login",
             Self::DeviceRemoved => "device removed",

@@ -43,6 +43,7 @@ pub(crate) mod notice;
 pub(crate) mod ports;
 pub(crate) mod rsp;
 pub(crate) mod sendq;
+pub(crate) mod stats;
 pub(crate) mod tmf;
 pub(crate) mod watch;
 pub(crate) mod wire;

@@ -15,6 +15,7 @@ mod notice;
 mod ports;
 mod rsp;
 mod sendq;
+mod stats;
 mod tmf;
 mod watch;
 mod wire;

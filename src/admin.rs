@@ -1,0 +1,346 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What administrators see and set in `/sys/class/infiniband_srpt/`, whatever the storage engine.
+//!
+//! The contents of the files are here; that there are such files, with their names and modes, is the
+//! business of [`crate::sysfs`], and what they mean is written in
+//! `docs/ABI/sysfs-class-infiniband_srpt`. Nothing here waits for I/O.
+
+use core::{
+    fmt::Write as _,
+    net::{
+        IpAddr,
+        Ipv6Addr, //
+    }, //
+};
+
+use kernel::{
+    fmt,
+    prelude::*,
+    sync::Arc, //
+};
+
+use crate::{
+    channel::Channel,
+    engine::{
+        page::Page,
+        Active,
+        Engine, //
+    },
+    hca::HcaPort,
+    params,
+    port::PortAttr,
+    rdma::device::{
+        Device,
+        LinkLayer,
+        Protocol, //
+    },
+    srp::{
+        channel::{
+            CloseReason,
+            State, //
+        },
+        consts::RejectReason,
+        ident::NameBuf,
+        stats::{
+            Histogram,
+            Stats, //
+        }, //
+    },
+    sysfs::DirKey,
+    target, //
+};
+
+/// How many reasons there are to refuse a login. They are numbered from 0, in the order of their
+/// codes.
+pub(crate) const REFUSALS: usize = refusal_index(RejectReason::ChannelLimitReached) + 1;
+
+/// Number of a reason to refuse a login.
+pub(crate) const fn refusal_index(reason: RejectReason) -> usize {
+    // CAST: A u32 fits in a usize on every architecture with RDMA.
+    reason
+        .code()
+        .saturating_sub(RejectReason::UnableEstablishChannel.code()) as usize
+}
+
+/// Entries of a GID table that are looked at; each can make one line.
+const MOST_GIDS: u16 = 256;
+
+/// A file of a port.
+#[derive(Clone, Copy)]
+pub(crate) enum PortFile {
+    /// What to write to `add_target` for InfiniBand's own connection manager.
+    LoginInfo,
+    /// The same for RDMA/CM.
+    LoginInfoRdmaCm,
+    /// Whether logins are allowed.
+    Enabled,
+    /// Name of the HCA.
+    Device,
+    /// Link layer of the port.
+    LinkLayer,
+    /// Port number of the RDMA/CM listener.
+    RdmaCmPort,
+    /// A tunable attribute.
+    Attr(PortAttr),
+    /// A counter, by its number.
+    Counter(usize),
+    /// Logins granted.
+    Logins,
+    /// Logins refused.
+    LoginsRefused,
+    /// Logins refused for one reason, by its number.
+    Refusal(usize),
+    /// The histogram of a stage, by its number.
+    Latency(usize),
+}
+
+/// A file of a session.
+#[derive(Clone, Copy)]
+pub(crate) enum SessionFile {
+    /// Initiator port identifier.
+    InitiatorPortId,
+    /// Address of the peer.
+    Peer,
+    /// How many channels the nexus has.
+    Channels,
+    /// State of the channel.
+    State,
+    /// Credits of the initiator.
+    ReqLim,
+    /// Commands in use.
+    Active,
+    /// Slots of the send queue in use.
+    SqUsed,
+    /// Completion vector.
+    CompVector,
+    /// Seconds since the login.
+    Age,
+    /// A counter, by its number.
+    Counter(usize),
+    /// The histogram of a stage, by its number.
+    Latency(usize),
+}
+
+/// Shows a file of a port. Process context, may sleep.
+///
+/// # Errors
+///
+/// `ENODEV` if the HCA is going away.
+pub(crate) fn show_port(port: &HcaPort, file: PortFile, page: &mut Page<'_>) -> Result {
+    let device = || target::hca(port.device()).and_then(|hca| hca.device());
+    let shown = match file {
+        PortFile::LoginInfo => {
+            let guid = target::service_guid().map_or(0, |guid| guid.0);
+            let gid = port.current().gid_name().without_prefix();
+            writeln!(
+                page,
+                "tid_ext={guid:016x},ioc_guid={guid:016x},pkey=ffff,dgid={gid},\
+                 service_id={guid:016x}"
+            )
+        }
+        PortFile::LoginInfoRdmaCm => {
+            login_info_rdma_cm(&device().ok_or(ENODEV)?, port.number(), page);
+            Ok(())
+        }
+        PortFile::Enabled => writeln!(page, "{}", u8::from(port.current().is_enabled())),
+        PortFile::Device => {
+            let device = device().ok_or(ENODEV)?;
+            writeln!(page, "{}", device.name().to_str().unwrap_or("?"))
+        }
+        PortFile::LinkLayer => {
+            let layer = device().ok_or(ENODEV)?.link_layer(port.number());
+            writeln!(
+                page,
+                "{}",
+                match layer {
+                    LinkLayer::InfiniBand => "InfiniBand",
+                    LinkLayer::Ethernet => "Ethernet",
+                    LinkLayer::Unspecified => "Unknown",
+                }
+            )
+        }
+        PortFile::RdmaCmPort => writeln!(page, "{}", params::rdma_cm_port()),
+        PortFile::Attr(attr) => writeln!(page, "{}", port.current().attr(attr)),
+        PortFile::Counter(index) => return show_counter(&target::port_stats(port), index, page),
+        PortFile::Latency(index) => return show_latency(&target::port_stats(port), index, page),
+        PortFile::Logins => writeln!(page, "{}", port.logins()),
+        PortFile::LoginsRefused => {
+            let all = (0..REFUSALS).filter_map(|index| port.refusals(index));
+            writeln!(page, "{}", all.fold(0, u64::wrapping_add))
+        }
+        PortFile::Refusal(index) => {
+            writeln!(page, "{}", port.refusals(index).ok_or(EINVAL)?)
+        }
+    };
+    shown.map_err(|_| EINVAL)
+}
+
+/// Takes a value for a file of a port, as it was written. Process context, may sleep.
+///
+/// # Errors
+///
+/// `EINVAL` if it is not an acceptable value, `EPERM` if the engine has one for all ports.
+pub(crate) fn store_port(port: &HcaPort, file: PortFile, text: &str) -> Result {
+    match file {
+        PortFile::Attr(attr) if Active::attr(attr).is_some() => Err(EPERM),
+        PortFile::Attr(attr) => {
+            let text = text.trim_ascii();
+            let value = text.parse().map_err(|_| EINVAL)?;
+            port.current().set_attr(attr, value)
+        }
+        _ => Err(EPERM),
+    }
+}
+
+/// Shows a file of a session. Process context, may sleep.
+///
+/// # Errors
+///
+/// `ENODEV` if the channel is not there any more.
+pub(crate) fn show_session(key: DirKey, file: SessionFile, page: &mut Page<'_>) -> Result {
+    let channel = target::shown_channel(key).ok_or(ENODEV)?;
+    let view = channel.view();
+    let shown = match file {
+        SessionFile::InitiatorPortId => writeln!(page, "{}", channel.initiator_port()),
+        SessionFile::Peer => writeln!(page, "{}", channel.peer()),
+        SessionFile::Channels => writeln!(page, "{}", target::nexus_size(&channel)),
+        SessionFile::State => writeln!(page, "{}", view.state),
+        SessionFile::ReqLim => writeln!(page, "{}", view.req_lim),
+        SessionFile::Active => writeln!(page, "{}", view.active),
+        SessionFile::SqUsed => writeln!(page, "{}", view.sq_used),
+        SessionFile::CompVector => writeln!(page, "{}", view.comp_vector),
+        SessionFile::Age => writeln!(page, "{}", channel.age_ms() / 1000),
+        SessionFile::Counter(index) => return show_counter(&channel.counted(), index, page),
+        SessionFile::Latency(index) => return show_latency(&channel.counted(), index, page),
+    };
+    shown.map_err(|_| EINVAL)
+}
+
+/// Ends all channels of the nexus of a session if `text` says so. Does not wait. Process context.
+///
+/// # Errors
+///
+/// `EINVAL` unless it says 1, `ENODEV` if the channel is not there any more.
+pub(crate) fn disconnect(key: DirKey, text: &str) -> Result {
+    if text.trim_ascii() != "1" {
+        return Err(EINVAL);
+    }
+    let channel = target::shown_channel(key).ok_or(ENODEV)?;
+    target::close_channels(CloseReason::Administrator, |other| {
+        other.same_nexus(&channel)
+    });
+    Ok(())
+}
+
+fn show_counter(stats: &Stats, index: usize, page: &mut Page<'_>) -> Result {
+    let value = stats.counter(index).ok_or(EINVAL)?;
+    writeln!(page, "{value}").map_err(|_| EINVAL)
+}
+
+fn show_latency(stats: &Stats, index: usize, page: &mut Page<'_>) -> Result {
+    let histogram = stats.histogram(index).ok_or(EINVAL)?;
+    line(histogram, page).map_err(|_| EINVAL)
+}
+
+/// The buckets of a histogram in one line.
+fn line(histogram: &Histogram, page: &mut Page<'_>) -> fmt::Result {
+    for (index, count) in histogram.buckets().iter().enumerate() {
+        let space = if index == 0 { "" } else { " " };
+        write!(page, "{space}{count}")?;
+    }
+    writeln!(page)
+}
+
+/// A line per address through which RDMA/CM logins can come; as many as fit in the page. On RoCE
+/// the GID table has the addresses of the network interfaces, once per version of the protocol.
+fn login_info_rdma_cm(device: &Device, port: u32, page: &mut Page<'_>) {
+    let cm_port = params::rdma_cm_port();
+    let Some(guid) = target::service_guid() else {
+        return;
+    };
+    if cm_port == 0 || device.protocol(port) != Protocol::Roce {
+        return;
+    }
+    let address = |index| device.query_gid(port, index).ok().and_then(reachable);
+    for index in 0..MOST_GIDS {
+        let Some(addr) = address(index) else {
+            continue;
+        };
+        if (0..index).any(|before| address(before) == Some(addr)) {
+            continue;
+        }
+        let shown = match addr {
+            IpAddr::V4(v4) => writeln!(
+                page,
+                "id_ext={guid},ioc_guid={guid},dest={v4}:{cm_port}",
+                guid = Bare(guid.0)
+            ),
+            IpAddr::V6(v6) => writeln!(
+                page,
+                "id_ext={guid},ioc_guid={guid},dest=[{v6}]:{cm_port}",
+                guid = Bare(guid.0)
+            ),
+        };
+        if shown.is_err() {
+            return;
+        }
+    }
+}
+
+/// The IP address in a GID of a RoCE port, unless it is link-local, for which the name of an
+/// interface of the initiator is needed.
+fn reachable(gid: [u8; 16]) -> Option<IpAddr> {
+    let addr = Ipv6Addr::from(gid);
+    match addr.to_ipv4_mapped() {
+        Some(v4) => Some(IpAddr::V4(v4)),
+        None if addr.is_unicast_link_local() || addr.is_unspecified() => None,
+        None => Some(IpAddr::V6(addr)),
+    }
+}
+
+/// Sixteen hexadecimal digits.
+#[derive(Clone, Copy)]
+struct Bare(u64);
+
+impl core::fmt::Display for Bare {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// Counts a login that is refused through a port that is there.
+pub(crate) fn count_refusal(port: Option<Arc<HcaPort>>, reason: RejectReason) {
+    if let Some(port) = port {
+        port.count_refusal(refusal_index(reason));
+    }
+}
+
+/// What can be seen of a channel at one moment.
+pub(crate) struct ChannelView {
+    /// State of the channel.
+    pub(crate) state: State,
+    /// Requests the initiator may send now.
+    pub(crate) req_lim: u32,
+    /// Commands in use.
+    pub(crate) active: usize,
+    /// Slots of the send queue in use.
+    pub(crate) sq_used: u32,
+    /// Completion vector it was to use.
+    pub(crate) comp_vector: u32,
+}
+
+impl Channel {
+    /// Name of the channel's directory: who logged in, and which channel it is in the log.
+    pub(crate) fn dir_name(&self) -> NameBuf<64> {
+        let mut name = NameBuf::new();
+        // It fits: 32 digits, a hyphen, and at most 20 digits.
+        let _ = write!(
+            name,
+            "{}-{}",
+            self.initiator_port().without_prefix(),
+            self.serial()
+        );
+        name
+    }
+}

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What is counted about a channel: events, bytes, and how long commands take.
+//!
+//! Plain numbers: whoever keeps them has a lock around them anyway when there is something to count,
+//! so that counting costs an addition. Which file shows what is described in
+//! `docs/ABI/sysfs-class-infiniband_srpt`.
+
+/// What is counted. The numbers are those of `enum srpt_counter` in `src/sysfs.h`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub(crate) enum Counter {
+    /// SCSI commands received.
+    Commands,
+    /// Commands that were answered with data for the initiator.
+    Reads,
+    /// Commands that were answered after data had come from the initiator.
+    Writes,
+    /// Bytes sent to the initiator.
+    ReadBytes,
+    /// Bytes that came from the initiator.
+    WriteBytes,
+    /// Commands answered with a status other than GOOD.
+    Failed,
+    /// Requests that ended without an answer.
+    Aborted,
+    /// Task management requests received.
+    TaskManagement,
+    /// Information units of a wrong form.
+    Malformed,
+    /// Requests that took the initiator's last credit.
+    CreditsStarved,
+    /// Transfers that had to wait for room in the send queue.
+    SqFull,
+}
+
+/// Number of [`Counter`]s.
+pub(crate) const COUNTERS: usize = Counter::SqFull as usize + 1;
+
+/// A part of a command's life. The numbers are those of `enum srpt_stage` in `src/sysfs.h`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub(crate) enum Stage {
+    /// From its arrival until the engine has it.
+    Receive,
+    /// In the engine, without the transfer of the initiator's data.
+    Engine,
+    /// From the engine's wish for data until that is there.
+    Fetch,
+    /// From the engine's answer until the HCA has sent it.
+    Send,
+}
+
+/// Number of [`Stage`]s.
+pub(crate) const STAGES: usize = Stage::Send as usize + 1;
+
+/// Number of buckets of a [`Histogram`].
+pub(crate) const BUCKETS: usize = 24;
+
+/// Times below `1 << FIRST_BITS` nanoseconds are in the first bucket.
+pub(crate) const FIRST_BITS: u32 = 10;
+
+/// How many times were how long. Bucket `i` has those below `1 << (FIRST_BITS + i)` nanoseconds that
+/// are in none before; the last has all others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Histogram([u64; BUCKETS]);
+
+impl Histogram {
+    /// No times.
+    pub(crate) const fn new() -> Self {
+        Self([0; BUCKETS])
+    }
+
+    /// Counts a time in nanoseconds.
+    pub(crate) fn note(&mut self, ns: u64) {
+        let bits = u64::BITS.saturating_sub(ns.leading_zeros());
+        let index = bits.saturating_sub(FIRST_BITS) as usize;
+        if let Some(bucket) = self.0.get_mut(index.min(BUCKETS - 1)) {
+            *bucket = bucket.wrapping_add(1);
+        }
+    }
+
+    /// The buckets.
+    pub(crate) const fn buckets(&self) -> &[u64; BUCKETS] {
+        &self.0
+    }
+
+    fn merge(&mut self, other: &Self) {
+        for (to, from) in self.0.iter_mut().zip(other.0) {
+            *to = to.wrapping_add(from);
+        }
+    }
+}
+
+/// A command that was answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Finished {
+    /// Bytes sent to the initiator.
+    pub(crate) read: u32,
+    /// Bytes that came from the initiator.
+    pub(crate) written: u32,
+    /// The status was not GOOD.
+    pub(crate) failed: bool,
+    /// Nanoseconds per stage; [`None`] if there was no such stage.
+    pub(crate) ns: [Option<u64>; STAGES],
+}
+
+/// What is counted about a channel, or several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stats {
+    counters: [u64; COUNTERS],
+    latency: [Histogram; STAGES],
+}
+
+impl Stats {
+    /// Nothing counted yet.
+    pub(crate) const fn new() -> Self {
+        Self {
+            counters: [0; COUNTERS],
+            latency: [Histogram::new(); STAGES],
+        }
+    }
+
+    /// Counts one.
+    pub(crate) fn count(&mut self, what: Counter) {
+        self.add(what, 1);
+    }
+
+    fn add(&mut self, what: Counter, n: u64) {
+        if let Some(counter) = self.counters.get_mut(what as usize) {
+            *counter = counter.wrapping_add(n);
+        }
+    }
+
+    /// Counts a command that was answered.
+    pub(crate) fn finished(&mut self, cmd: &Finished) {
+        if cmd.read != 0 {
+            self.count(Counter::Reads);
+            self.add(Counter::ReadBytes, cmd.read.into());
+        }
+        if cmd.written != 0 {
+            self.count(Counter::Writes);
+            self.add(Counter::WriteBytes, cmd.written.into());
+        }
+        if cmd.failed {
+            self.count(Counter::Failed);
+        }
+        for (histogram, ns) in self.latency.iter_mut().zip(cmd.ns) {
+            if let Some(ns) = ns {
+                histogram.note(ns);
+            }
+        }
+    }
+
+    /// Adds what was counted elsewhere.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        for (to, from) in self.counters.iter_mut().zip(other.counters) {
+            *to = to.wrapping_add(from);
+        }
+        for (to, from) in self.latency.iter_mut().zip(&other.latency) {
+            to.merge(from);
+        }
+    }
+
+    /// A counter, by its number; [`None`] if there is none with it.
+    pub(crate) fn counter(&self, index: usize) -> Option<u64> {
+        self.counters.get(index).copied()
+    }
+
+    /// The histogram of a stage, by its number; [`None`] if there is none with it.
+    pub(crate) fn histogram(&self, index: usize) -> Option<&Histogram> {
+        self.latency.get(index)
+    }
+}
