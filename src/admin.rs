@@ -51,6 +51,8 @@ use crate::{
     target, //
 };
 
+pub(crate) mod dump;
+
 /// How many reasons there are to refuse a login. They are numbered from 0, in the order of their
 /// codes.
 pub(crate) const REFUSALS: usize = refusal_index(RejectReason::ChannelLimitReached) + 1;
@@ -316,6 +318,20 @@ pub(crate) fn count_refusal(port: Option<Arc<HcaPort>>, reason: RejectReason) {
     }
 }
 
+/// What can be seen of a command in use at one moment.
+pub(crate) struct CommandView {
+    /// Tag of the request.
+    pub(crate) tag: u64,
+    /// What the command is doing.
+    pub(crate) state: crate::srp::command::State,
+    /// It is a SCSI command.
+    pub(crate) is_scsi: bool,
+    /// The engine has it, or has answered it.
+    pub(crate) at_engine: bool,
+    /// Milliseconds since the request arrived.
+    pub(crate) age_ms: i64,
+}
+
 /// What can be seen of a channel at one moment.
 pub(crate) struct ChannelView {
     /// State of the channel.
@@ -326,6 +342,10 @@ pub(crate) struct ChannelView {
     pub(crate) active: usize,
     /// Slots of the send queue in use.
     pub(crate) sq_used: u32,
+    /// Information units that wait for a command, or for the connection to be confirmed.
+    pub(crate) held: usize,
+    /// Tasks that keep tear-down waiting.
+    pub(crate) busy: u32,
     /// Completion vector it was to use.
     pub(crate) comp_vector: u32,
 }

@@ -373,8 +373,15 @@ impl Channel {
             req_lim: inner.credits.at_peer(),
             active: inner.all.len().saturating_sub(inner.pool.len()),
             sq_used: inner.sendq.outstanding(),
+            held: inner.held.len(),
+            busy: inner.busy,
             comp_vector: self.comp_vector.load(Relaxed),
         }
+    }
+
+    /// The command with this number, from 0; [`None`] if there are not that many.
+    pub(crate) fn command(&self, index: usize) -> Option<Arc<Command>> {
+        self.inner.lock().all.get(index).cloned()
     }
 
     /// What was counted about the channel so far.

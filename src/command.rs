@@ -29,6 +29,7 @@ use kernel::{
 };
 
 use crate::{
+    admin::CommandView,
     channel::{
         Buffer,
         Channel,
@@ -153,6 +154,8 @@ struct Inner {
     /// Keeps the tear-down of the channel waiting while the engine's session of another channel has
     /// the command.
     hold: Option<Hold>,
+    /// When the request arrived.
+    arrived: Time,
     /// Of a SCSI command, until it is answered.
     life: Option<Life>,
     /// Slots of the send queue taken by RDMA.
@@ -226,6 +229,7 @@ impl Command {
                         link: None,
                         rx: None,
                         hold: None,
+                        arrived: Time::now(),
                         life: None,
                         rdma_slots: 0,
                         at_engine: false,
@@ -255,6 +259,7 @@ impl Command {
     fn begin(&self, link: &Arc<Link>, head: Head, rx: Request) -> SpinLockGuard<'_, Inner> {
         let mut inner = self.inner.lock();
         inner.head = head;
+        inner.arrived = rx.arrived;
         inner.link = Some(link.clone());
         inner.rx = Some(rx);
         inner.hold = None;
@@ -262,6 +267,19 @@ impl Command {
         inner.rdma_slots = 0;
         inner.at_engine = true;
         inner
+    }
+
+    /// What can be seen of the command; [`None`] if it is free.
+    pub(crate) fn view(&self) -> Option<CommandView> {
+        let inner = self.inner.lock();
+        inner.link.as_ref()?;
+        Some(CommandView {
+            tag: inner.head.tag,
+            state: inner.machine.state(),
+            is_scsi: !inner.machine.state().is_mgmt(),
+            at_engine: inner.at_engine,
+            age_ms: inner.arrived.elapsed().as_millis(),
+        })
     }
 
     /// Whether this is a SCSI command with this tag, not answered yet.

@@ -35,7 +35,8 @@ use rdma::client::Registration;
 /// The module.
 ///
 /// Fields are dropped in the order they are declared: no configfs; no new logins; no HCAs, which
-/// closes every channel and waits for it; no directories in sysfs; nothing. The module cannot be unloaded while configfs
+/// closes every channel and waits for it; no directories in sysfs and
+/// debugfs; nothing. The module cannot be unloaded while configfs
 /// directories exist, because the engine holds a reference on it for each; without them there is
 /// no session. The engine comes up last: once directories can be made, nothing may fail any more.
 struct SrpTarget {
@@ -43,6 +44,7 @@ struct SrpTarget {
     _listener: target::ListenerGuard,
     _client: Registration<hca::SrpClient>,
     _class: sysfs::Class,
+    _debugfs: admin::dump::Debugfs,
     _lifetime: target::Lifetime,
 }
 
@@ -50,6 +52,7 @@ impl kernel::Module for SrpTarget {
     fn init(_module: &'static ThisModule) -> Result<Self> {
         params::validate()?;
         let lifetime = target::Lifetime::new()?;
+        let debugfs = admin::dump::Debugfs::new()?;
         let class = sysfs::Class::new()?;
         let client = Registration::new()?;
         let listener = target::ListenerGuard::new()?;
@@ -59,6 +62,7 @@ impl kernel::Module for SrpTarget {
             _listener: listener,
             _client: client,
             _class: class,
+            _debugfs: debugfs,
             _lifetime: lifetime,
         })
     }

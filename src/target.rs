@@ -431,6 +431,16 @@ pub(crate) fn shown_channel(key: DirKey) -> Option<Arc<Channel>> {
     channels.find(|channel| channel.is_shown_as(key)).cloned()
 }
 
+/// All channels there are; `ENOMEM`.
+pub(crate) fn channels() -> Result<KVec<Arc<Channel>>> {
+    let state = STATE.lock();
+    let mut channels = KVec::new();
+    for channel in state.channels.iter() {
+        channels.push(channel.clone(), GFP_KERNEL)?;
+    }
+    Ok(channels)
+}
+
 /// How many channels there are in the nexus of this one.
 pub(crate) fn nexus_size(channel: &Channel) -> usize {
     let state = STATE.lock();

@@ -57,6 +57,11 @@ impl State {
 }
 
 impl State {
+    /// Says whether this is a task management request that was not answered yet.
+    pub(crate) const fn is_mgmt(self) -> bool {
+        matches!(self, Self::Mgmt | Self::MgmtResponding)
+    }
+
     /// Says whether this is a SCSI command that was not answered yet.
     pub(crate) const fn is_task(self) -> bool {
         match self {

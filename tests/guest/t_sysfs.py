@@ -281,16 +281,48 @@ def disconnect(bench):
              "the kernel log")
 
 
+@test(timeout=120, stock=WHY)
+def dump(bench):
+    """debugfs: channels, and commands with state and age, under load"""
+    target, initiator = bench.target, bench.initiator
+    target.run("mountpoint -q /sys/kernel/debug || "
+               "mount -t debugfs debugfs /sys/kernel/debug")
+    path = "/sys/kernel/debug/ib_srpt/channels"
+    with bench.session("max_sect=8192,ch_count=2") as disk:
+        job = initiator.load(disk, UNTIL_STOPPED)
+
+        def busy():
+            text = target.read(path)
+            return text if "  command tag" in text else None
+        text = until(busy, 60, "a command is seen", 0)
+        initiator.stop(job, disk)
+        heads = [x for x in text.splitlines() if not x.startswith(" ")]
+        equal(len(heads), 2, "channels")
+        for line in heads:
+            expect(re.fullmatch(
+                "channel [0-9]+ of %s from %s: live, [0-9]+ s, req_lim [0-9]+, "
+                "active [0-9]+, sq_used [0-9]+, held 0, busy [0-9]+" % (
+                    initiator.port_id, initiator.guest.ip), line), line)
+        for line in (x for x in text.splitlines() if x.startswith(" ")):
+            expect(re.fullmatch(
+                "  command tag 0x[0-9a-f]{16}: [A-Z][A-Za-z]+, [0-9]+ ms, "
+                "answered by the engine", line), line)
+    target.load()
+    equal(target.read(path), "", "without sessions")
+    target.unload()
+    expect(target.run("[ -e /sys/kernel/debug/ib_srpt ]", check=False).rc,
+           "without the module there is no directory")
+
+
 @test(timeout=240, stock=WHY)
 def read_all_the_time(bench):
-    """all files are read without a pause while sessions come and go, and the
-    HCA, and the module"""
+    """all files are read without a pause while sessions, the HCA and the module
+    come and go"""
     target, initiator = bench.target, bench.initiator
     reader = target.spawn(
-        ["sh", "-c", "n=0; while [ ! -e /tmp/enough ]; do for f in $(find "
-         "/sys/class/infiniband_srpt/*/ /sys/class/infiniband_srpt/*/sessions "
-         "-type f 2>/dev/null); do cat $f >/dev/null 2>&1 && n=$((n + 1)); "
-         "done; done; echo $n"], timeout=230)
+        ["sh", "-c", "n=0; while [ ! -e /tmp/enough ]; do n=$((n + $(grep -rsh "
+         "'' /sys/class/infiniband_srpt/*/ /sys/kernel/debug/ib_srpt | wc -l))); done; echo $n"],
+        timeout=230)
     try:
         for _ in range(4):
             with bench.session("max_sect=8192,ch_count=2") as disk:
@@ -305,4 +337,4 @@ def read_all_the_time(bench):
         target.run("touch /tmp/enough")
     count = int(reader.wait(60).out.split()[-1])
     target.run("rm /tmp/enough")
-    expect(count > 500, "files were read: %d" % count)
+    expect(count > 1000, "lines were read: %d" % count)
