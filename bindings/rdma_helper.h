@@ -22,3 +22,4 @@
 #include "../src/params.h"
 #include "../src/shims.h"
 #include "../src/sysfs.h"
+#include "../src/trace.h"

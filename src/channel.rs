@@ -78,7 +78,10 @@ use crate::{
             State, //
         },
         credit::Credits,
-        ident::PortId,
+        ident::{
+            NameBuf,
+            PortId, //
+        },
         sendq::SendQueue,
         stats::{
             Finished,
@@ -95,7 +98,8 @@ use crate::{
         DirKey,
         SessionDir, //
     },
-    target, //
+    target,
+    trace, //
 };
 
 pub(crate) mod dispatch;
@@ -489,6 +493,10 @@ impl Channel {
         }
         if actions.start_teardown {
             if let Some(reason) = reason {
+                // The longest has 31 bytes.
+                if let Ok(text) = NameBuf::<64>::from_display(reason) {
+                    trace::close(this.serial, text.as_c_str());
+                }
                 if ratelimit::ok() {
                     pr_info!(
                         "channel {} of {}: closing: {}\n",

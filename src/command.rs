@@ -89,7 +89,8 @@ use crate::{
         sendq::NoSlot,
         stats::Counter, //
     },
-    sync::ratelimit, //
+    sync::ratelimit,
+    trace, //
 };
 
 pub(crate) mod answer;
@@ -322,6 +323,7 @@ impl Command {
                     return Fetch::Refused(Delivery::FatalError);
                 }
                 let mut inner = self.inner.lock();
+                trace::data(link.channel.serial(), inner.head.tag, true);
                 if let Some(life) = &mut inner.life {
                     life.wants_data(bytes.len());
                     life.has_data();
@@ -337,6 +339,9 @@ impl Command {
                 Ok(slots) => {
                     let mut inner = self.inner.lock();
                     inner.rdma_slots = slots;
+                    // CAST: What one command moves is less than 4 GiB.
+                    let len = sg.len() as u32;
+                    trace::rdma_read(link.channel.serial(), inner.head.tag, len);
                     if let Some(life) = &mut inner.life {
                         life.wants_data(sg.len());
                     }
@@ -587,6 +592,12 @@ impl Command {
             let action = step(&mut inner.machine, Event::XmitResponse);
             (action, inner.head, inner.rx.take())
         };
+        let serial = link.channel.serial();
+        if rdma != 0 {
+            // CAST: What one command moves is less than 4 GiB.
+            trace::rdma_write(serial, head.tag, read as u32);
+        }
+        trace::response(serial, head.tag, outcome.status, delta);
         // Before the credit goes out, there is a buffer for what the peer will send.
         if let Some(rx) = rx {
             link.repost(rx.buf);
@@ -726,7 +737,7 @@ impl Outcome<'_> {
 
 impl CqeHandler<SEND> for Command {
     fn done(self: Arc<Self>, wc: &WorkCompletion) {
-        let (link, slots, at_engine, finished) = {
+        let (link, slots, at_engine, finished, tag) = {
             let mut inner = self.inner.lock();
             let ok = wc.result().is_ok();
             note(&mut inner.machine, Event::SendDone { ok });
@@ -734,11 +745,13 @@ impl CqeHandler<SEND> for Command {
             let at_engine = inner.at_engine;
             let life = inner.life.take().filter(|_| ok);
             let finished = life.map(|life| life.finished(at_engine));
-            (inner.link.clone(), slots, at_engine, finished)
+            let tag = inner.head.tag;
+            (inner.link.clone(), slots, at_engine, finished, tag)
         };
         let Some(link) = link else {
             return;
         };
+        trace::sent(link.channel.serial(), tag, wc.result().is_ok());
         self.check(&link, "response", wc);
         if at_engine {
             link.channel.response_sent(slots, None, finished.as_ref());
@@ -759,7 +772,7 @@ impl CqeHandler<SEND> for Command {
 
 impl CqeHandler<READ> for Command {
     fn done(self: Arc<Self>, wc: &WorkCompletion) {
-        let (action, link, slots) = {
+        let (action, link, slots, tag) = {
             let mut inner = self.inner.lock();
             let ok = wc.result().is_ok();
             let action = step(&mut inner.machine, Event::DataArrived { ok });
@@ -767,11 +780,12 @@ impl CqeHandler<READ> for Command {
             if let (true, Some(life)) = (ok, &mut inner.life) {
                 life.has_data();
             }
-            (action, inner.link.clone(), slots)
+            (action, inner.link.clone(), slots, inner.head.tag)
         };
         let Some(link) = link else {
             return;
         };
+        trace::data(link.channel.serial(), tag, wc.result().is_ok());
         self.check(&link, "RDMA READ", wc);
         let status = match action {
             Action::Submit => return Self::table_here(self, &link, slots),

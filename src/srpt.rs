@@ -25,6 +25,7 @@ mod srp;
 mod sync;
 mod sysfs;
 mod target;
+mod trace;
 
 use engine::{
     Active,

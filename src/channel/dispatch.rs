@@ -62,16 +62,28 @@ use crate::{
         tmf::{
             TmFunction,
             TskMgmt, //
-        }, //
+        },
+        wire::be64, //
     },
     sync::ratelimit,
-    target, //
+    target,
+    trace, //
 };
+
+/// Where all information units from the initiator have their tag.
+const TAG: usize = 8;
 
 /// Parses an information unit and acts on it. `cmd` is a free command of the pool.
 pub(super) fn process(link: &Arc<Link>, cmd: Arc<Command>, received: Received) {
     let channel = &link.channel;
     let Received { buf, len, at } = received;
+    {
+        let bytes = buf.bytes(len);
+        let opcode = bytes.first().copied().unwrap_or(0);
+        let tag = be64(bytes, TAG).unwrap_or(0);
+        // CAST: A receive buffer is smaller than 4 GiB.
+        trace::iu(channel.serial, opcode, tag, len as u32);
+    }
     let parsed = Iu::parse(buf.bytes(len), channel.imm_offset);
     let consumes = match &parsed {
         Ok(iu) => iu.consumes_credit(),
@@ -168,6 +180,8 @@ fn count(channel: &Channel, parsed: &Result<Iu<'_>, IuError>, consumes: bool) ->
 
 /// Hands a command to the engine.
 pub(crate) fn submit(link: &Link, cmd: Arc<Command>, rx: &ScsiRequest) {
+    let op = rx.cdb.first().copied().unwrap_or(0);
+    trace::submit(link.channel.serial, rx.tag, rx.lun, op, rx.data_len);
     let Err((error, cmd)) = Active::rx_cmd(cmd, &link.channel.session, &rx.as_rx_cmd()) else {
         return;
     };

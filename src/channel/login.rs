@@ -95,7 +95,8 @@ use crate::{
         },
         ratelimit, //
     },
-    target, //
+    target,
+    trace, //
 };
 
 use super::{
@@ -135,6 +136,7 @@ impl ListenHandler for Logins {
         match prepare(&req, &login) {
             Ok(prepared) => connect(req, &login, prepared),
             Err(refusal) => {
+                trace::login_refused(login.initiator_port, refusal.reason.code());
                 refusal.log(&login, req.peer());
                 refuse(req, login.tag, refusal.reason);
             }
@@ -465,6 +467,7 @@ fn connect(req: ConnectRequest<'_>, login: &LoginReq, prepared: Prepared) {
     match refused {
         Some(refusal) => {
             admin::count_refusal(Some(channel.entry.clone()), refusal.reason);
+            trace::login_refused(login.initiator_port, refusal.reason.code());
             refusal.log(login, peer);
             Channel::close(channel.as_arc_borrow(), CloseReason::ConnectFailed);
         }
@@ -477,6 +480,11 @@ fn connect(req: ConnectRequest<'_>, login: &LoginReq, prepared: Prepared) {
 /// Shows administrators a login that was granted.
 fn granted(channel: &Channel, hca: &Hca) {
     channel.entry.count_login();
+    trace::login(
+        channel.serial,
+        channel.initiator_port,
+        channel.view().req_lim,
+    );
     let shown = channel.show(hca);
     if !ratelimit::ok() {
         return;

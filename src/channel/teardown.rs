@@ -32,7 +32,8 @@ use crate::{
         CloseReason,
         Event, //
     },
-    target, //
+    target,
+    trace, //
 };
 
 use super::Channel;
@@ -114,5 +115,6 @@ impl WorkItem for Channel {
             inner.hca.take()
         };
         drop(hca);
+        trace::gone(this.serial);
     }
 }
