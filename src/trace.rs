@@ -6,6 +6,8 @@
 //! Channels are named by their number in the log, commands by the initiator's tag. All functions may
 //! be called in any context.
 
+use kernel::prelude::*;
+
 use crate::{
     bindings,
     srp::ident::PortId, //
@@ -57,7 +59,7 @@ pub(crate) fn login_refused(initiator: PortId, reason: u32) {
 }
 
 /// The end of a channel was decided.
-pub(crate) fn close(channel: u64, reason: &core::ffi::CStr) {
+pub(crate) fn close(channel: u64, reason: &CStr) {
     // SAFETY: The string is NUL-terminated, and copied; may be called in any context.
-    unsafe { bindings::srpt_trace_close(channel, reason.as_ptr().cast()) }
+    unsafe { bindings::srpt_trace_close(channel, reason.as_char_ptr()) }
 }
