@@ -112,6 +112,10 @@ fuzz: ## Fuzz the protocol code, in the lab (FUZZ_SECONDS=600 per target)
 coverage: ## Print how much of the protocol code is tested, in the lab
 	$(LAB) exec -- tests/coverage
 
+.PHONY: top-test
+top-test: ## Test srpt-top on this machine, with made-up counters
+	@tests/top/run
+
 .PHONY: build-test
 build-test: ## Test what the build says about unsuitable kernels and tools
 	@tests/build/run
