@@ -87,6 +87,16 @@ for name in etc/modprobe.d/ib-srpt-dkms.conf usr/share/man/man4/ib_srpt.4.gz \
 		usr/share/doc/ib-srpt-dkms/examples/export-ramdisk usr/share/doc/ib-srpt-dkms/copyright; do
 	verify "... $name is in it" [ -s "$work/x/$name" ]
 done
+verify "... srpt-top is in it, with its man page" \
+	[ -x "$work/x/usr/bin/srpt-top" -a -s "$work/x/usr/share/man/man1/srpt-top.1.gz" ]
+verify "... not where the module is built" [ ! -e "$source/scripts/srpt-top" ]
+expect 0 '^usage: srpt-top' "... and it runs" "$work/x/usr/bin/srpt-top" --help
+expect 1 'no ports: .*Is the module loaded' "... and looks for ports" "$work/x/usr/bin/srpt-top" --once --root "$work"
+verify "... it leaves nothing beside it" [ ! -e "$work/x/usr/share/ib-srpt/top/__pycache__" ]
+verify "... every option is in its man page, and no other" sh -c '
+	"$1/usr/bin/srpt-top" --help | grep -oE -- "--[a-z-]+" | sort -u >"$1/help"
+	zcat "$1/usr/share/man/man1/srpt-top.1.gz" | sed "s/\\\\-/-/g" | grep -oE -- "--[a-z-]+" | sort -u >"$1/man"
+	cmp "$1/help" "$1/man"' sh "$work/x"
 for name in rdma_cm_port srpt_service_guid srp_max_req_size srpt_srq_size ib_cm_on_roce; do
 	verify "... the man page knows $name" sh -c "zcat $work/x/usr/share/man/man4/ib_srpt.4.gz | grep -q '^.BI $name='"
 done
