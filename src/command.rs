@@ -250,6 +250,12 @@ impl Command {
         note(&mut inner.machine, Event::Start);
     }
 
+    /// A request arrived that will be answered with an error because of its form. It does not count
+    /// as a command that failed.
+    pub(crate) fn start_invalid(&self, link: &Arc<Link>, head: Head, rx: Request) {
+        note(&mut self.begin(link, head, rx).machine, Event::Start);
+    }
+
     /// A task management request arrived. With `hold`, it is about a command of another channel.
     pub(crate) fn start_mgmt(&self, link: &Arc<Link>, head: Head, rx: Request, hold: Option<Hold>) {
         let mut inner = self.begin(link, head, rx);

@@ -147,7 +147,7 @@ pub(super) fn process(link: &Arc<Link>, cmd: Arc<Command>, received: Received) {
                     } => LocalAnswer::Mgmt(rsp_code),
                     _ => LocalAnswer::InvalidFields,
                 };
-                cmd.start(link, Head { tag, sol_not }, Request::new(buf, len, at));
+                cmd.start_invalid(link, Head { tag, sol_not }, Request::new(buf, len, at));
                 Command::answer(cmd, answer);
             }
             Answer::Disconnect { .. } => {
