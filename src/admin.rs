@@ -23,7 +23,10 @@ use kernel::{
 use crate::{
     channel::Channel,
     engine::{
-        page::Page,
+        page::{
+            parse_number,
+            Page, //
+        },
         Active,
         Engine, //
     },
@@ -187,8 +190,8 @@ pub(crate) fn store_port(port: &HcaPort, file: PortFile, text: &str) -> Result {
     match file {
         PortFile::Attr(attr) if Active::attr(attr).is_some() => Err(EPERM),
         PortFile::Attr(attr) => {
-            let text = text.trim_ascii();
-            let value = text.parse().map_err(|_| EINVAL)?;
+            let value = parse_number(text).map_err(|_| EINVAL)?;
+            let value = u32::try_from(value).map_err(|_| EINVAL)?;
             port.current().set_attr(attr, value)
         }
         _ => Err(EPERM),

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What files of configfs and sysfs have in common: the page their content is written to, and the
-//! result their operations return. The files themselves are the engines' and [`crate::sysfs`]'s.
+//! What files of configfs and sysfs have in common: the page their content is written to, the form
+//! of numbers, and the result their operations return. The files themselves are the engines' and
+//! those of [`crate::sysfs`].
 //!
 //! C source: `fill_read_buffer()` in `fs/configfs/file.c`, `sysfs_kf_seq_show()` in
 //! `fs/sysfs/file.c`.
@@ -57,4 +58,31 @@ pub(crate) fn to_ssize(result: Result<usize>) -> isize {
         // CAST: `isize` is at least as wide as `c_int` on all architectures with Rust support.
         Err(e) => e.to_errno() as isize,
     }
+}
+
+/// Parses a number like `kstrtoull(text, 0, ..)`: hexadecimal with prefix `0x`, octal with prefix
+/// `0`, otherwise decimal, with an optional `+` in front and one optional newline behind.
+///
+/// # Errors
+///
+/// `EINVAL` if it is not a number, `ERANGE` if it does not fit.
+pub(crate) fn parse_number(text: &str) -> Result<u64> {
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    let text = text.strip_prefix('+').unwrap_or(text);
+    let hex = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
+    let (digits, radix) = match hex {
+        Some(digits) => (digits, 16),
+        None if text.starts_with('0') => (text, 8),
+        None => (text, 10),
+    };
+    if digits.is_empty() {
+        return Err(EINVAL);
+    }
+    digits.chars().try_fold(0u64, |value, c| {
+        let digit = c.to_digit(radix).ok_or(EINVAL)?;
+        value
+            .checked_mul(u64::from(radix))
+            .and_then(|value| value.checked_add(u64::from(digit)))
+            .ok_or(ERANGE)
+    })
 }

@@ -150,6 +150,8 @@ def attributes(bench):
             for value in good:
                 equal(target.write(path, value), "", name)
                 equal(target.read(attrib + name), str(value), "in configfs")
+            equal(target.write(path, hex(good[0])), "", name + ", hexadecimal")
+            equal(target.read(path), str(good[0]), name)
             equal(target.write(attrib + name, before), "", "in configfs")
             equal(target.read(path), before, name)
 

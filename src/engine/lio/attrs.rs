@@ -28,6 +28,7 @@ use crate::{
     compat::this_module,
     engine::{
         page::{
+            parse_number,
             to_ssize,
             Page, //
         },
@@ -286,31 +287,4 @@ port_attributes! {
     SqSize = c"srp_sq_size";
     /// `use_srq`: 1 if channels share one receive queue per HCA, 0 if each has its own.
     UseSrq = c"use_srq";
-}
-
-/// Parses a number like `kstrtoull(text, 0, ..)`: hexadecimal with prefix `0x`, octal with prefix
-/// `0`, otherwise decimal, with an optional `+` in front and one optional newline behind.
-///
-/// # Errors
-///
-/// `EINVAL` if it is not a number, `ERANGE` if it does not fit.
-fn parse_number(text: &str) -> Result<u64> {
-    let text = text.strip_suffix('\n').unwrap_or(text);
-    let text = text.strip_prefix('+').unwrap_or(text);
-    let hex = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
-    let (digits, radix) = match hex {
-        Some(digits) => (digits, 16),
-        None if text.starts_with('0') => (text, 8),
-        None => (text, 10),
-    };
-    if digits.is_empty() {
-        return Err(EINVAL);
-    }
-    digits.chars().try_fold(0u64, |value, c| {
-        let digit = c.to_digit(radix).ok_or(EINVAL)?;
-        value
-            .checked_mul(u64::from(radix))
-            .and_then(|value| value.checked_add(u64::from(digit)))
-            .ok_or(ERANGE)
-    })
 }
