@@ -89,6 +89,7 @@ for name in etc/modprobe.d/ib-srpt-dkms.conf usr/share/man/man4/ib_srpt.4.gz \
 done
 verify "... srpt-top is in it, with its man page" \
 	[ -x "$work/x/usr/bin/srpt-top" -a -s "$work/x/usr/share/man/man1/srpt-top.1.gz" ]
+verify "... and trace-timeline" [ -x "$work/x/usr/share/ib-srpt/trace-timeline" ]
 verify "... not where the module is built" [ ! -e "$source/scripts/srpt-top" ]
 expect 0 '^usage: srpt-top' "... and it runs" "$work/x/usr/bin/srpt-top" --help
 expect 1 'no ports: .*Is the module loaded' "... and looks for ports" "$work/x/usr/bin/srpt-top" --once --root "$work"
