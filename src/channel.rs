@@ -417,13 +417,15 @@ impl Channel {
     fn show(&self, hca: &Hca) -> Result {
         let dir = hca.session_dir(self.entry.number(), self.dir_name().as_c_str())?;
         self.dir_key.store(dir.key().0, Relaxed);
-        dir.fill()?;
+        dir.fill().inspect_err(|_| self.dir_key.store(0, Relaxed))?;
         *self.dir.lock() = Some(dir);
         Ok(())
     }
 
     /// Removes the directory in sysfs, and waits for those who look into it. Called by tear-down.
     fn hide(&self) {
+        // The directory's address may be that of another channel's soon.
+        self.dir_key.store(0, Relaxed);
         let dir = self.dir.lock().take();
         drop(dir);
     }
