@@ -51,7 +51,8 @@ disk() {                    # disk <name> <megabytes>: a file in memory
     truncate -s $2M /tmp/scst-$1
     put "add_device $1 filename=/tmp/scst-$1" handlers/vdisk_fileio/mgmt
 }
-drop_disk() {
+drop_disk() {               # SCSI devices of the kernel have no handler
+    [ -e devices/$1/handler ] || return 0
     handler=$(readlink -f devices/$1/handler)
     put "del_device $1" $handler/mgmt
     rm -f /tmp/scst-$1
