@@ -13,4 +13,4 @@ from . import t_sysfs, t_trace            # noqa: F401
 from . import t_dm, t_ports, t_ibcm, t_leaks, t_memory    # noqa: F401
 from . import t_rogue, t_protocol, t_conformance, t_fuzz    # noqa: F401
 from . import t_load, t_faults              # noqa: F401
-from . import t_scst, t_scst_load           # noqa: F401
+from . import t_scst, t_scst_load, t_scstadmin    # noqa: F401
