@@ -138,8 +138,13 @@ fn address(arguments: &ArgMatches, name: &str) -> Fallible<Option<SocketAddr>> {
         .transpose()
 }
 
-/// Takes away the unit attentions that a session finds at the logical units of the scenarios.
+/// Takes away the unit attentions that a session finds at the logical units of the scenarios, with
+/// the receives it has; afterwards as many are posted as before.
 fn take_attentions(session: &mut Session) {
+    if session.conn.options.first_recvs == 0 {
+        return;
+    }
+    let repost = std::mem::replace(&mut session.conn.options.repost, true);
     for number in 0..5 {
         let cmd = Cmd {
             lun: lun(number),
@@ -152,6 +157,7 @@ fn take_attentions(session: &mut Session) {
             }
         }
     }
+    session.conn.options.repost = repost;
 }
 
 impl Bench {
