@@ -64,8 +64,7 @@ ln -s core/iblock_0/slow %(tpg)s/lun/lun_2/disk
 ln -s core/pscsi_0/raw %(tpg)s/lun/lun_3/disk
 ln -s core/iblock_0/silent %(tpg)s/lun/lun_4/disk
 """
-# With SCST, 2 and 4 are vdisk_blockio, which leaves aborted commands silent
-# unless a mode page says otherwise, and 3 is dev_disk.
+# With SCST, 2 and 4 are vdisk_blockio, and 3 is dev_disk.
 SCST_DISKS = SCSI_DEBUG + r"""
 disk disk0 32
 disk disk1 32
@@ -191,14 +190,46 @@ class ScstConfigured(Configured):
 
     arguments = ("--attentions",)
     expected = {
-        # Groups decide which disks an initiator sees, not whether it gets in.
+        # Groups decide which disks an initiator sees, not whether it gets in. Of
+        # 100 logins, 20 are refused for that alone with LIO.
         "login.no_access": "accepted",
+        "login.failures_leave_nothing": "80 refused; 0 connections; works",
+        # SCST counts what was not transferred when a command fails, too.
+        "commands.beyond_end":
+            "CHECK CONDITION 05/21/00 in under 512; works",
+        "commands.cdb_32_unknown":
+            "CHECK CONDITION 05/20/00 in under 512; works",
+        # It writes as much as was announced and fits; LIO refuses.
+        "commands.out_under": "GOOD out under 512; works",
+        "commands.out_over": "GOOD out over 512; works",
+        "immediate.too_little": "GOOD out over 512; works",
+        "immediate.too_much": "GOOD out under 512; works",
+        # Data-out for a command that has none is an INVALID MESSAGE ERROR, even
+        # if it is no bytes, and so is ACA as there is no such condition.
+        "commands.out_useless":
+            "CHECK CONDITION 05/49/00 out under 512; works",
+        "immediate.empty": "CHECK CONDITION 05/49/00; works",
+        "commands.attr_aca": "CHECK CONDITION 05/49/00; works",
+        # It knows READ(32) and WRITE(32), and lets them through to disks with
+        # protection information only, as SBC has it.
+        "commands.cdb_32": "CHECK CONDITION 05/20/00 out under 512, "
+            "CHECK CONDITION 05/20/00 in under 512; other data",
+        # It has these functions.
+        "tasks.abort_task_set": "code 0; works",
+        "tasks.clear_task_set": "code 0; works",
+        "tasks.clear_aca": "code 0; works",
+        # A reset waits for what the disk works on, and what has come to its end
+        # there is answered, although another initiator aborted it.
+        "credits.request": "no SRP_CRED_REQ; all credits; works",
+        "credits.request_unanswered": "no SRP_CRED_REQ; all credits; works",
     }
 
     def set_up(self):
         target = self.target
         target.need_module("scst/src/dev_handlers/scst_disk.ko")
-        target.load("rdma_cm_port=%d" % CM_PORT)
+        # A send queue as long as LIO's: tables of 4096 descriptors do not fit the
+        # 256 of SCST's driver.
+        target.load("rdma_cm_port=%d srpt_sq_size=4096" % CM_PORT)
         target.shell(SCST_DISKS % {"target": target.directory})
         target.enable()
 
