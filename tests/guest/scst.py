@@ -137,6 +137,7 @@ class ScstTarget(Target):
     identification = "SCST SRP target"
     vendor = b"SCST_FI"
     admits_all = True
+    resets_silently = False     # what the disk completes meanwhile is answered
     functions = FUNCTIONS
     traces = TRACES
 

@@ -38,6 +38,7 @@ class Target:
     vendor = b""            # the first 7 bytes of it in INQUIRY data
     admits_all = False      # who is not named is let in, too
     keeps_configuration = False     # when the HCA goes and comes back
+    resets_silently = True  # what an initiator's reset ends for others
     functions = ""          # that scripts of shell() have
     traces = ""             # more that a test may have left, as a script
 
