@@ -380,6 +380,11 @@ def device_goes(bench):
             expect(answer in ("timeout", "disconnected") or
                    answer[0] == peer.T_LOGOUT, "the end: %s" % (answer,))
         target.add_rxe()
+        if not target.keeps_configuration:
+            until(lambda: target.run("test -d " + target.directory,
+                                     check=False).rc == 0, 20,
+                  "the target is back")
+            target.configure()
         with IbPeer(bench) as one:
             one.login()
             works(one)
