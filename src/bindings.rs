@@ -39,3 +39,18 @@ include!(env!("SRPT_BINDINGS"));
 
 // SAFETY: A bit-field unit is an array of integers; all-zero bytes are a valid value.
 unsafe impl<Storage> Zeroable for __BindgenBitfieldUnit<Storage> where Storage: Zeroable {}
+
+/// Proves that functions defined in Rust have the types which a header promises to C.
+macro_rules! assert_matches_header {
+    ($($name:ident),* $(,)?) => {
+        // The branches of an `if` must have one type; bindgen made the first from the header.
+        $(const _: () = {
+            if true {
+                $crate::bindings::$name
+            } else {
+                $name
+            };
+        };)*
+    };
+}
+pub(crate) use assert_matches_header;

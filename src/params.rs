@@ -36,7 +36,10 @@ use kernel::{
     types::NotThreadSafe, //
 };
 
-use crate::bindings;
+use crate::bindings::{
+    self,
+    assert_matches_header, //
+};
 
 /// Smallest accepted `srp_max_req_size`, in bytes: the C driver's limit.
 pub(crate) const MIN_REQ_SIZE: u32 = 996;
@@ -265,20 +268,6 @@ impl Drop for CmPortHook {
     fn drop(&mut self) {
         with_lock(|held| CM_PORT_HOOK.set(held, None));
     }
-}
-
-/// Proves that a function defined here has the type which `params.h` promises to C.
-macro_rules! assert_matches_header {
-    ($($name:ident),* $(,)?) => {
-        // The branches of an `if` must have one type; bindgen made the first from the header.
-        $(const _: () = {
-            if true {
-                bindings::$name
-            } else {
-                $name
-            };
-        };)*
-    };
 }
 
 assert_matches_header! {

@@ -43,7 +43,10 @@ use crate::{
         PortFile,
         SessionFile, //
     },
-    bindings,
+    bindings::{
+        self,
+        assert_matches_header, //
+    },
     engine::page::{
         to_ssize,
         Page, //
@@ -284,20 +287,6 @@ fn session_file(file: u32) -> Option<SessionFile> {
             _ => return None,
         },
     })
-}
-
-/// Proves that a function defined here has the type which `sysfs.h` promises to C.
-macro_rules! assert_matches_header {
-    ($($name:ident),* $(,)?) => {
-        // The branches of an `if` must have one type; bindgen made the first from the header.
-        $(const _: () = {
-            if true {
-                bindings::$name
-            } else {
-                $name
-            };
-        };)*
-    };
 }
 
 assert_matches_header! {
