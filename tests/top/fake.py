@@ -7,6 +7,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,10 @@ PROGRAM = REPO / "scripts/srpt-top"
 sys.dont_write_bytecode = True
 if str(REPO / "scripts") not in sys.path:
     sys.path.insert(0, str(REPO / "scripts"))
+
+# What starts the tests in the background may ignore these, and programs inherit it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 STAGES = ("receive", "engine", "fetch", "send")
 COUNTERS = ("commands", "reads", "writes", "read_bytes", "write_bytes", "failed",

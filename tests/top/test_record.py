@@ -118,7 +118,7 @@ class Record(fake.Case):
             self.assertLess(time.monotonic(), until)
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
-        self.assertNotIn(b"Traceback", process.communicate()[1])
+        self.assertNotIn(b"Traceback", process.communicate(timeout=30)[1])
         self.assertEqual(process.returncode, 0)
         self.assertTrue(file.read_text().endswith("}\n"))
 
