@@ -35,7 +35,6 @@ use crate::{
     port::PortAttr,
     rdma::device::{
         Device,
-        LinkLayer,
         Protocol, //
     },
     srp::{
@@ -155,15 +154,7 @@ pub(crate) fn show_port(port: &HcaPort, file: PortFile, page: &mut Page<'_>) -> 
         }
         PortFile::LinkLayer => {
             let layer = device().ok_or(ENODEV)?.link_layer(port.number());
-            writeln!(
-                page,
-                "{}",
-                match layer {
-                    LinkLayer::InfiniBand => "InfiniBand",
-                    LinkLayer::Ethernet => "Ethernet",
-                    LinkLayer::Unspecified => "Unknown",
-                }
-            )
+            writeln!(page, "{}", layer.name())
         }
         PortFile::RdmaCmPort => writeln!(page, "{}", params::rdma_cm_port()),
         PortFile::Attr(attr) => writeln!(page, "{}", port.current().attr(attr)),

@@ -77,6 +77,17 @@ pub(crate) enum LinkLayer {
     Unspecified,
 }
 
+impl LinkLayer {
+    /// What the RDMA core calls it in sysfs.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::InfiniBand => "InfiniBand",
+            Self::Ethernet => "Ethernet",
+            Self::Unspecified => "Unknown",
+        }
+    }
+}
+
 /// RDMA protocol of a port.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Protocol {

@@ -36,7 +36,6 @@ use crate::{
         SessionStats,
         TargetDriver, //
     },
-    rdma::device::LinkLayer,
     srp::dm::ControllerName,
     target::{
         self,
@@ -206,12 +205,7 @@ attributes! {
 
     /// `link_layer`: that of the port, in the words of the RDMA core.
     target srpt_scst_show_link_layer: |target: &Target, page: &mut Page<'_>| {
-        let name = match target.link_layer() {
-            LinkLayer::InfiniBand => "InfiniBand",
-            LinkLayer::Ethernet => "Ethernet",
-            LinkLayer::Unspecified => "Unknown",
-        };
-        writeln!(page, "{name}")
+        writeln!(page, "{}", target.link_layer().name())
     };
 
     /// `port_id`: the text by which device management identifies the port's I/O controller.
