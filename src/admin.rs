@@ -32,17 +32,18 @@ use crate::{
     },
     hca::HcaPort,
     params,
-    port::PortAttr,
+    port::{
+        Port,
+        PortAttr, //
+    },
     rdma::device::{
         Device,
         Protocol, //
     },
     srp::{
-        channel::{
-            CloseReason,
-            State, //
-        },
+        channel::CloseReason,
         consts::RejectReason,
+        dm::ControllerName,
         ident::NameBuf,
         stats::{
             Histogram,
@@ -85,6 +86,10 @@ pub(crate) enum PortFile {
     LinkLayer,
     /// Port number of the RDMA/CM listener.
     RdmaCmPort,
+    /// The text by which device management identifies the port's I/O controller.
+    PortId,
+    /// Completion vectors of new channels.
+    CompVMask,
     /// A tunable attribute.
     Attr(PortAttr),
     /// A counter, by its number.
@@ -134,15 +139,7 @@ pub(crate) enum SessionFile {
 pub(crate) fn show_port(port: &HcaPort, file: PortFile, page: &mut Page<'_>) -> Result {
     let device = || target::hca(port.device()).and_then(|hca| hca.device());
     let shown = match file {
-        PortFile::LoginInfo => {
-            let guid = target::service_guid().map_or(0, |guid| guid.0);
-            let gid = port.current().gid_name().without_prefix();
-            writeln!(
-                page,
-                "tid_ext={guid:016x},ioc_guid={guid:016x},pkey=ffff,dgid={gid},\
-                 service_id={guid:016x}"
-            )
-        }
+        PortFile::LoginInfo => login_info(&port.current(), page),
         PortFile::LoginInfoRdmaCm => {
             login_info_rdma_cm(&device().ok_or(ENODEV)?, port.number(), page);
             Ok(())
@@ -157,6 +154,8 @@ pub(crate) fn show_port(port: &HcaPort, file: PortFile, page: &mut Page<'_>) -> 
             writeln!(page, "{}", layer.name())
         }
         PortFile::RdmaCmPort => writeln!(page, "{}", params::rdma_cm_port()),
+        PortFile::PortId => writeln!(page, "{}", port.current().controller_name()),
+        PortFile::CompVMask => writeln!(page, "{}", *port.current().vectors()),
         PortFile::Attr(attr) => writeln!(page, "{}", port.current().attr(attr)),
         PortFile::Counter(index) => return show_counter(&target::port_stats(port), index, page),
         PortFile::Latency(index) => return show_latency(&target::port_stats(port), index, page),
@@ -184,6 +183,19 @@ pub(crate) fn store_port(port: &HcaPort, file: PortFile, text: &str) -> Result {
             let value = parse_number(text).map_err(|_| EINVAL)?;
             let value = u32::try_from(value).map_err(|_| EINVAL)?;
             port.current().set_attr(attr, value)
+        }
+        PortFile::PortId => {
+            let text = text.strip_suffix('\n').unwrap_or(text);
+            if text.is_empty() || text.chars().any(char::is_control) {
+                return Err(EINVAL);
+            }
+            let name = ControllerName::from_display(text).map_err(|_| EINVAL)?;
+            port.current().set_controller_name(name);
+            Ok(())
+        }
+        PortFile::CompVMask => {
+            let taken = port.current().vectors().parse(text);
+            taken.map_err(|e| if e == EOVERFLOW { EINVAL } else { e })
         }
         _ => Err(EPERM),
     }
@@ -227,6 +239,17 @@ pub(crate) fn disconnect(key: DirKey, text: &str) -> Result {
         other.same_nexus(&channel)
     });
     Ok(())
+}
+
+/// What an initiator has to write to `add_target` to log in through InfiniBand's own connection
+/// manager, but for the `t` of `tid_ext`.
+pub(crate) fn login_info(port: &Port, page: &mut Page<'_>) -> fmt::Result {
+    let guid = target::service_guid().map_or(0, |guid| guid.0);
+    let gid = port.gid_name().without_prefix();
+    writeln!(
+        page,
+        "tid_ext={guid:016x},ioc_guid={guid:016x},pkey=ffff,dgid={gid},service_id={guid:016x}"
+    )
 }
 
 fn show_counter(stats: &Stats, index: usize, page: &mut Page<'_>) -> Result {
@@ -324,24 +347,6 @@ pub(crate) struct CommandView {
     pub(crate) at_engine: bool,
     /// Milliseconds since the request arrived.
     pub(crate) age_ms: i64,
-}
-
-/// What can be seen of a channel at one moment.
-pub(crate) struct ChannelView {
-    /// State of the channel.
-    pub(crate) state: State,
-    /// Requests the initiator may send now.
-    pub(crate) req_lim: u32,
-    /// Commands in use.
-    pub(crate) active: usize,
-    /// Slots of the send queue in use.
-    pub(crate) sq_used: u32,
-    /// Information units that wait for a command, or for the connection to be confirmed.
-    pub(crate) held: usize,
-    /// Tasks that keep tear-down waiting.
-    pub(crate) busy: u32,
-    /// Completion vector it was to use.
-    pub(crate) comp_vector: u32,
 }
 
 impl Channel {

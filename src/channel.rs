@@ -36,15 +36,13 @@ use kernel::{
 };
 
 use crate::{
-    admin::ChannelView,
     command::{
         life::Time,
         Command, //
     },
     engine::{
         Active,
-        Engine,
-        SessionStats, //
+        Engine, //
     },
     hca::{
         Hca,
@@ -278,6 +276,27 @@ impl Inner {
     }
 }
 
+/// What can be seen of a channel at one moment.
+pub(crate) struct ChannelView {
+    /// State of the channel.
+    pub(crate) state: State,
+    /// Requests the initiator may send now.
+    pub(crate) req_lim: u32,
+    /// Credits that wait for a response to carry them.
+    #[allow(dead_code, reason = "not every engine shows it")]
+    pub(crate) delta: u32,
+    /// Commands in use.
+    pub(crate) active: usize,
+    /// Slots of the send queue in use.
+    pub(crate) sq_used: u32,
+    /// Information units that wait for a command, or for the connection to be confirmed.
+    pub(crate) held: usize,
+    /// Tasks that keep tear-down waiting.
+    pub(crate) busy: u32,
+    /// Completion vector.
+    pub(crate) comp_vector: u32,
+}
+
 /// A channel.
 #[pin_data]
 pub(crate) struct Channel {
@@ -310,8 +329,8 @@ pub(crate) struct Channel {
     cm_gone: Completion,
     /// The queue pair failed; set in any context, acted upon by the reaper.
     failed: Atomic<bool>,
-    /// Completion vector the engine chose, or 0.
-    comp_vector: Atomic<u32>,
+    /// The port's completion vector whose turn it was.
+    comp_vector: u32,
     /// The target's logout was sent, or cannot be.
     #[pin]
     logout_sent: Completion,
@@ -357,29 +376,18 @@ impl Channel {
         self.serial
     }
 
-    /// What the channel is doing, for administrators.
-    #[allow(dead_code, reason = "not every engine shows it")]
-    pub(crate) fn stats(&self) -> SessionStats {
-        let inner = self.inner.lock();
-        SessionStats {
-            req_lim: inner.credits.at_peer(),
-            delta: inner.credits.returnable(),
-            state: inner.machine.state(),
-            comp_vector: self.comp_vector.load(Relaxed),
-        }
-    }
-
     /// What can be seen of the channel now.
     pub(crate) fn view(&self) -> ChannelView {
         let inner = self.inner.lock();
         ChannelView {
             state: inner.machine.state(),
             req_lim: inner.credits.at_peer(),
+            delta: inner.credits.returnable(),
             active: inner.all.len().saturating_sub(inner.pool.len()),
             sq_used: inner.sendq.outstanding(),
             held: inner.held.len(),
             busy: inner.busy,
-            comp_vector: self.comp_vector.load(Relaxed),
+            comp_vector: self.comp_vector,
         }
     }
 

@@ -11,10 +11,6 @@ use kernel::{
 };
 
 use crate::{
-    engine::{
-        Active,
-        Engine, //
-    },
     hca::HcaPort,
     params,
     port::PortAttr,
@@ -67,7 +63,7 @@ impl MadHandler for Responder {
             rdma_read_depth: limit::MAX_RDMA_READS,
             send_size: params::srp_max_req_size(),
             rdma_size: port.attr(PortAttr::MaxRdmaSize),
-            name: Active::controller_name(&port),
+            name: port.controller_name(),
         };
         dm::answer(mad, &controller).ok()
     }

@@ -30,6 +30,7 @@ use kernel::{
 };
 
 use crate::{
+    channel::ChannelView,
     command::Command,
     port::{
         ConfiguredPort,
@@ -41,12 +42,8 @@ use crate::{
         sg::SgList, //
     },
     srp::{
-        channel::State as ChannelState,
         cmd::TaskAttr,
-        dm::{
-            ControllerName,
-            ID_TEXT, //
-        },
+        dm::ID_TEXT,
         ident::PortId,
         rsp::Residual,
         tmf::TmFunction, //
@@ -224,20 +221,6 @@ pub(crate) enum OpenError {
     Other(Error),
 }
 
-/// What an administrator may want to know of a session's channel.
-#[allow(dead_code, reason = "not every engine shows it")]
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct SessionStats {
-    /// Requests the initiator may send now, and after the next response `delta` more.
-    pub(crate) req_lim: u32,
-    /// Credits that wait for a response to carry them.
-    pub(crate) delta: u32,
-    /// What the channel is doing.
-    pub(crate) state: ChannelState,
-    /// Completion vector it was to use; 0 if that was left to the RDMA core.
-    pub(crate) comp_vector: u32,
-}
-
 /// What the SRP target asks of a storage engine.
 pub(crate) trait Engine: Sized + 'static {
     /// Keeps the target driver registered with the engine; dropping it unregisters.
@@ -248,6 +231,10 @@ pub(crate) trait Engine: Sized + 'static {
     type Session: Send + Sync;
     /// What the engine keeps per command, embedded in [`Command`].
     type Cmd: Send + Sync;
+
+    /// The text by which device management identifies the I/O controller of a port unless somebody
+    /// sets another; at most 63 bytes.
+    const CONTROLLER_NAME: &'static str = ID_TEXT;
 
     /// The service GUID if the administrator has set none, from the node GUID of the first HCA.
     fn service_guid(node_guid: u64) -> u64 {
@@ -271,17 +258,6 @@ pub(crate) trait Engine: Sized + 'static {
     /// How many commands of an initiator the engine takes at a time. Process context, may sleep.
     fn max_commands() -> u32 {
         u32::MAX
-    }
-    /// The completion vector for a new channel of the port; `None` leaves it to the RDMA core.
-    /// Process context, may sleep.
-    fn completion_vector(_port: &Port) -> Option<u32> {
-        None
-    }
-    /// What device management reports as the text that identifies the port's I/O controller.
-    /// Process context, may sleep.
-    fn controller_name(_port: &Port) -> ControllerName {
-        // It is shorter than what fits.
-        ControllerName::from_display(ID_TEXT).unwrap_or(ControllerName::new())
     }
 
     /// Initial per-port data.
@@ -368,7 +344,7 @@ pub(crate) trait TargetDriver {
     /// The same for one session. Initiators with several are told once.
     fn report_session_aen(key: SessionKey, event: Aen);
     /// What the channel of a session does; `None` if it has none (yet or any more).
-    fn session_stats(key: SessionKey) -> Option<SessionStats>;
+    fn session_view(key: SessionKey) -> Option<ChannelView>;
     /// Calls [`Engine::port_added`] for every port that is there; `ENOMEM`. May sleep.
     fn offer_ports() -> Result;
     /// Finds an HCA port by the name an administrator uses for it: its GUID or its GID. It counts

@@ -118,6 +118,8 @@ impl HcaPort {
         };
         // A port whose GID cannot be read yet is named when its GID appears.
         let port = target::adopt_port(place, device.query_gid(number, 0).unwrap_or(NO_GID))?;
+        port.fit_vectors(device.num_comp_vectors())
+            .inspect_err(|_| target::release_port(&port))?;
         let current = Current {
             port: port.clone(),
             released: false,
@@ -196,6 +198,8 @@ impl HcaPort {
             return false;
         }
         if let Some(old) = target::rename_port(&current.port, gid) {
+            // Without memory the mask stays as it was, which does no harm.
+            let _ = old.fit_vectors(device.num_comp_vectors());
             current.port = old;
         }
         true

@@ -8,6 +8,8 @@
 //! [`crate::hca`], channels in [`crate::channel`].
 
 use kernel::{
+    cpu::nr_cpu_ids,
+    new_mutex,
     new_spinlock,
     prelude::*,
     sync::{
@@ -17,7 +19,9 @@ use kernel::{
             Relaxed,
             Release, //
         },
+        lock::mutex::MutexGuard,
         Arc,
+        Mutex,
         SpinLock, //
     }, //
 };
@@ -29,6 +33,7 @@ use crate::{
     },
     srp::{
         consts::limit,
+        dm::ControllerName,
         ident::{
             Guid,
             NameBuf,
@@ -41,7 +46,8 @@ use crate::{
             NO_GID, //
         }, //
     },
-    target, //
+    target,
+    vectors::VectorMask, //
 };
 
 /// Tunable attributes of a port. The names are those of the files in configfs.
@@ -91,6 +97,12 @@ pub(crate) struct Port {
     enabled: Atomic<bool>,
     #[pin]
     attrs: SpinLock<Attrs>,
+    /// The text by which device management identifies the port's I/O controller.
+    #[pin]
+    controller_name: Mutex<ControllerName>,
+    /// Which completion vectors new channels use, in turn.
+    #[pin]
+    vectors: Mutex<VectorMask>,
     /// What the engine keeps per port.
     #[pin]
     engine: <Active as Engine>::PortData,
@@ -98,7 +110,14 @@ pub(crate) struct Port {
 
 impl Port {
     /// A port with default attributes, disabled and not attached. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
     pub(crate) fn new(place: Place, gid: Gid) -> Result<Arc<Self>> {
+        // It is shorter than what fits.
+        let name = ControllerName::from_display(Active::CONTROLLER_NAME);
+        let vectors = VectorMask::all(1, nr_cpu_ids())?;
         Arc::pin_init(
             try_pin_init!(Self {
                 known <- new_spinlock!(
@@ -121,6 +140,11 @@ impl Port {
                     },
                     "Port::attrs"
                 ),
+                controller_name <- new_mutex!(
+                    name.unwrap_or(ControllerName::new()),
+                    "Port::controller_name"
+                ),
+                vectors <- new_mutex!(vectors, "Port::vectors"),
                 engine <- <Active as Engine>::new_port_data(),
             }),
             GFP_KERNEL,
@@ -235,6 +259,35 @@ impl Port {
             PortAttr::MaxRspSize => attrs.max_rsp_size = value,
             PortAttr::SqSize => attrs.sq_size = value,
             PortAttr::UseSrq => attrs.use_srq = value,
+        }
+        Ok(())
+    }
+
+    /// The text by which device management identifies the port's I/O controller. May sleep.
+    pub(crate) fn controller_name(&self) -> ControllerName {
+        *self.controller_name.lock()
+    }
+
+    /// Sets it. May sleep.
+    pub(crate) fn set_controller_name(&self, name: ControllerName) {
+        *self.controller_name.lock() = name;
+    }
+
+    /// The completion vectors, locked. May sleep.
+    pub(crate) fn vectors(&self) -> MutexGuard<'_, VectorMask> {
+        self.vectors.lock()
+    }
+
+    /// Notes how many completion vectors the device has. A mask that was set stays if the device
+    /// that came back has as many as before. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`; the old mask stays then, which queues take modulo the number of vectors.
+    pub(crate) fn fit_vectors(&self, vectors: u32) -> Result {
+        let mut mask = self.vectors.lock();
+        if mask.vectors() != vectors {
+            *mask = VectorMask::all(vectors, nr_cpu_ids())?;
         }
         Ok(())
     }

@@ -26,6 +26,7 @@ mod sync;
 mod sysfs;
 mod target;
 mod trace;
+mod vectors;
 
 use engine::{
     Active,

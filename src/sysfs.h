@@ -20,6 +20,8 @@
 	RO(device)			\
 	RO(link_layer)			\
 	RO(rdma_cm_port)		\
+	RW(port_id)			\
+	RW(comp_v_mask)			\
 	RW(srp_max_rdma_size)		\
 	RW(srp_max_rsp_size)		\
 	RW(srp_sq_size)			\

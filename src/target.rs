@@ -18,6 +18,7 @@ use crate::{
     channel::{
         login::Logins,
         Channel,
+        ChannelView,
         Hold, //
     },
     command::Command,
@@ -27,7 +28,6 @@ use crate::{
         Delivery,
         Engine,
         SessionKey,
-        SessionStats,
         TargetDriver,
         TargetKey, //
     },
@@ -554,12 +554,12 @@ impl TargetDriver for Srpt {
         }
     }
 
-    fn session_stats(key: SessionKey) -> Option<SessionStats> {
+    fn session_view(key: SessionKey) -> Option<ChannelView> {
         let state = STATE.lock();
         let mut channels = state.channels.iter();
         channels
             .find(|channel| Active::session_key(channel.session()) == key)
-            .map(|channel| channel.stats())
+            .map(|channel| channel.view())
     }
 
     fn offer_ports() -> Result {

@@ -15,10 +15,7 @@ use kernel::{
     new_work,
     prelude::*,
     sync::{
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
+        atomic::Atomic,
         Arc, //
     },
     time::Instant, //
@@ -394,6 +391,7 @@ fn new_channel(
     memory: Memory,
     rq_size: u32,
 ) -> Result<Arc<Channel>> {
+    let comp_vector = port.vectors().next();
     // CAST: A u32 fits in a usize on every architecture with RDMA.
     let held = KVec::with_capacity(incoming(rq_size) as usize, GFP_KERNEL)?;
     // Replaced when the queue pair exists and its real size is known.
@@ -435,7 +433,7 @@ fn new_channel(
             set_up <- Completion::new(),
             cm_gone <- Completion::new(),
             failed: Atomic::new(false),
-            comp_vector: Atomic::new(0),
+            comp_vector,
             logout_sent <- Completion::new(),
             quiet <- Completion::new(),
             work <- new_work!("Channel::work"),
@@ -578,13 +576,8 @@ fn bring_up(
 /// Creates the queue pair; where the device has no room for the send queue asked for, a smaller one.
 fn create_qp(cm: &Arc<CmId<Channel>>, prepared: &Prepared) -> Result<Arc<QueuePair<Channel>>> {
     let mut rdma = prepared.sq_size;
-    let vector = Active::completion_vector(&prepared.channel.port);
-    prepared
-        .channel
-        .comp_vector
-        .store(vector.unwrap_or(0), Relaxed);
     loop {
-        let created = try_create_qp(cm, prepared, rdma, vector);
+        let created = try_create_qp(cm, prepared, rdma);
         match created {
             Err(_) if rdma / 2 >= limit::MIN_SQ_SIZE => rdma /= 2,
             other => return other,
@@ -596,9 +589,9 @@ fn try_create_qp(
     cm: &Arc<CmId<Channel>>,
     prepared: &Prepared,
     rdma: u32,
-    vector: Option<u32>,
 ) -> Result<Arc<QueuePair<Channel>>> {
     let attrs = prepared.device.attrs();
+    let vector = prepared.channel.comp_vector;
     // A slot for the drain in both directions.
     let sends = incoming(prepared.rq_size) + notice::SLOTS + probe::SLOTS + 1;
     let recvs = incoming(prepared.rq_size) + 1;

@@ -9,7 +9,6 @@
 //! - [`target`]: `struct scst_tgt`, one per HCA port, the directories below
 //!   `/sys/kernel/scst_tgt/targets/ib_srpt`, and who is enabled;
 //! - [`attrs`]: the files in these directories that are not SCST's own;
-//! - [`vectors`]: the completion vectors of a target;
 //! - [`session`]: `struct scst_session`;
 //! - [`cmd`]: `struct scst_cmd` and `struct scst_mgmt_cmd`, their life cycles;
 //! - [`params`]: the module parameters that come with this engine.
@@ -33,7 +32,6 @@ mod params;
 mod session;
 mod target;
 mod template;
-mod vectors;
 
 use kernel::{
     prelude::*,
@@ -67,10 +65,7 @@ use crate::{
         device::Device,
         sg::SgList, //
     },
-    srp::{
-        dm::ControllerName,
-        rsp::Residual, //
-    }, //
+    srp::rsp::Residual, //
 };
 
 /// The storage engine SCST.
@@ -85,6 +80,8 @@ impl Engine for Scst {
     type PortData = target::ScstPortData;
     type Session = session::ScstSession;
     type Cmd = cmd::ScstCmd;
+
+    const CONTROLLER_NAME: &'static str = "SCST SRP target";
 
     /// As SCST's own SRP target, which leaves the highest byte out.
     fn service_guid(node_guid: u64) -> u64 {
@@ -116,14 +113,6 @@ impl Engine for Scst {
         // sleep.
         let most = unsafe { bindings::scst_get_max_lun_commands(core::ptr::null_mut(), 0) };
         u32::try_from(most).unwrap_or(0)
-    }
-
-    fn completion_vector(port: &Port) -> Option<u32> {
-        target::completion_vector(port)
-    }
-
-    fn controller_name(port: &Port) -> ControllerName {
-        port.engine().controller_name()
     }
 
     fn new_port_data() -> impl PinInit<target::ScstPortData, Error> {

@@ -58,26 +58,18 @@ unsafe impl Send for CompletionQueue {}
 unsafe impl Sync for CompletionQueue {}
 
 impl CompletionQueue {
-    /// Takes `nr_cqe` entries of the least used queue on a completion vector, or of any queue
-    /// (`ib_cq_pool_get`). The entries that draining a queue pair needs are added. May sleep.
+    /// Takes `nr_cqe` entries of the least used queue on a completion vector (`ib_cq_pool_get`). The entries that draining a queue pair needs are added. May sleep.
     ///
     /// # Errors
     ///
     /// Those of the device's driver; `EINVAL` if the device cannot have so many entries.
-    pub(crate) fn from_pool(
-        device: &Device,
-        nr_cqe: u32,
-        comp_vector: Option<u32>,
-    ) -> Result<Self> {
+    pub(crate) fn from_pool(device: &Device, nr_cqe: u32, comp_vector: u32) -> Result<Self> {
         let nr_cqe = nr_cqe.saturating_add(DRAIN_CQE);
         // `ib_cq_pool_get` would try forever: no queue it can create is large enough.
         if nr_cqe > device.attrs().max_cqe {
             return Err(EINVAL);
         }
-        let hint = match comp_vector {
-            Some(vector) => c_int::try_from(vector)?,
-            None => -1,
-        };
+        let hint = c_int::try_from(comp_vector % device.num_comp_vectors())?;
         // SAFETY: The device is registered as long as the handle exists.
         let raw = from_err_ptr(unsafe {
             bindings::ib_cq_pool_get(
@@ -102,12 +94,7 @@ impl CompletionQueue {
     /// # Errors
     ///
     /// `ENOMEM`, and those of the device's driver; `EINVAL` if it cannot have `least` entries.
-    pub(crate) fn new(
-        device: &Device,
-        least: u32,
-        wanted: u32,
-        comp_vector: Option<u32>,
-    ) -> Result<Self> {
+    pub(crate) fn new(device: &Device, least: u32, wanted: u32, comp_vector: u32) -> Result<Self> {
         let most = device.attrs().max_cqe;
         if least.saturating_add(DRAIN_CQE) > most {
             return Err(EINVAL);
@@ -115,22 +102,12 @@ impl CompletionQueue {
         let nr_cqe = c_int::try_from(wanted.saturating_add(DRAIN_CQE).min(most))?;
         let (dev, name) = (device.as_raw(), c"ib_srpt".as_char_ptr());
         let context = bindings::ib_poll_context_IB_POLL_WORKQUEUE;
-        let raw = match comp_vector {
-            Some(vector) => {
-                let vector = c_int::try_from(vector % device.num_comp_vectors())?;
-                // SAFETY: The device is registered as long as the handle exists, and has this
-                // vector. The name is a string that lives as long as the module, and so longer than
-                // the queue.
-                unsafe {
-                    bindings::__ib_alloc_cq(dev, ptr::null_mut(), nr_cqe, vector, context, name)
-                }
-            }
-            // SAFETY: As above.
-            None => unsafe {
-                bindings::__ib_alloc_cq_any(dev, ptr::null_mut(), nr_cqe, context, name)
-            },
-        };
-        let raw = from_err_ptr(raw)?;
+        let vector = c_int::try_from(comp_vector % device.num_comp_vectors())?;
+        // SAFETY: The device is registered as long as the handle exists, and has this vector. The
+        // name is a string that lives as long as the module, and so longer than the queue.
+        let raw = from_err_ptr(unsafe {
+            bindings::__ib_alloc_cq(dev, ptr::null_mut(), nr_cqe, vector, context, name)
+        })?;
         // INVARIANT: It was just created.
         Ok(Self {
             raw: NonNull::new(raw).ok_or(ENOMEM)?,

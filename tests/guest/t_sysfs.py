@@ -11,6 +11,7 @@ import re
 import time
 
 from . import peer
+from .dm import IOC_PROFILE, Asker
 from .initiator import UNTIL_STOPPED
 from .registry import contains, equal, expect, test, until
 from .target import CM_PORT
@@ -22,6 +23,7 @@ INVALID = "Invalid argument"
 FILES = {
     "login_info": 0o444, "login_info_rdma_cm": 0o444, "enabled": 0o444,
     "device": 0o444, "link_layer": 0o444, "rdma_cm_port": 0o444,
+    "port_id": 0o644, "comp_v_mask": 0o644,
     "srp_max_rdma_size": 0o644, "srp_max_rsp_size": 0o644,
     "srp_sq_size": 0o644, "use_srq": 0o644,
 }
@@ -154,6 +156,71 @@ def attributes(bench):
             equal(target.read(path), str(good[0]), name)
             equal(target.write(attrib + name, before), "", "in configfs")
             equal(target.read(path), before, name)
+
+
+@test(stock=WHY)
+def port_id(bench):
+    """port_id: its limits, and that device management and the engine say the same"""
+    target = bench.target
+    target.load()
+    path = PORT + "/port_id"
+
+    def announced():
+        data = Asker(bench).get(IOC_PROFILE, 1).data
+        return bytes(data[64:128]).split(b"\0")[0].decode()
+
+    usual = target.read(path)
+    equal((usual, announced()), (target.identification,) * 2, "by default")
+    for value in ("storage 7", "Schrank \u00fc", "x" * 63):
+        equal(target.write(path, value), "", "port_id := '%s'" % value)
+        equal((target.read(path), announced()), (value, value), "what was set")
+    for value in ("", "x" * 64, "\u00fc" * 32, "a\tb"):
+        equal(target.write(path, value), INVALID, "port_id := '%s'" % value)
+    expect(target.run("printf 'a\\377b' > " + path, check=False).rc,
+           "what is no UTF-8 is refused")
+    equal(target.read(path), "x" * 63, "port_id after bad values")
+    equal(target.write(path, usual), "", "the default again")
+    target.unload()
+
+
+@test(timeout=120, stock=WHY)
+def comp_v_mask(bench):
+    """comp_v_mask: its form, its limits, and that new channels obey it"""
+    target, initiator = bench.target, bench.initiator
+    path = PORT + "/comp_v_mask"
+
+    def vectors():
+        return sorted(int(target.read("%s/sessions/%s/comp_vector"
+                                      % (PORT, name)))
+                      for name in sessions(bench))
+
+    with bench.configured():
+        usual = target.read(path)
+        expect(re.fullmatch("[0-9a-f,]+", usual), "a mask: " + usual)
+        mask = int(usual.replace(",", ""), 16)
+        equal(mask & (mask + 1), 0, "vectors that are left out at first")
+        width = mask.bit_length()
+        equal(width, int(target.run("nproc").out), "vectors of this HCA")
+        for bad in ("0", "", "x", "1,", "-1", "%x" % (mask + 1),
+                    "1" + 8 * "0", "1" + 16 * "0"):
+            equal(target.write(path, bad), INVALID, "comp_v_mask := " + bad)
+        equal(target.read(path), usual, "the mask after bad values")
+        for bit in range(width):
+            equal(target.write(path, "%x" % (1 << bit)), "", "one vector")
+            initiator.login("max_sect=8192,ch_count=2")
+            equal(vectors(), [bit, bit], "vectors of two channels")
+            initiator.logout(unload=False)
+            target.wait_for_connections(0)
+        equal(target.write(path, "00000000,%08x" % mask), "", "all of them")
+        equal(target.read(path), usual, "the mask")
+        disk, = initiator.login("max_sect=8192,ch_count=%d" % width)
+        equal(vectors(), list(range(width)), "each in its turn")
+        # A live channel keeps its own.
+        equal(target.write(path, "1"), "", "another mask")
+        initiator.fio(disk, "64k")
+        equal(vectors(), list(range(width)), "vectors of live channels")
+        initiator.logout()
+        equal(target.write(path, usual), "", "all of them")
 
 
 @test(stock=WHY)

@@ -21,26 +21,23 @@ use kernel::{
     prelude::*, //
 };
 
-use super::target::{
-    Target,
-    DEFAULT_CONTROLLER_NAME, //
-};
+use super::target::Target;
 use crate::{
+    admin,
     bindings,
+    channel::ChannelView,
     engine::{
         page::{
             to_ssize,
             Page, //
         },
+        Active,
+        Engine,
         SessionKey,
-        SessionStats,
         TargetDriver, //
     },
     srp::dm::ControllerName,
-    target::{
-        self,
-        Srpt, //
-    }, //
+    target::Srpt, //
 };
 
 /// The line that makes `scstadmin` save a value.
@@ -104,16 +101,16 @@ unsafe fn store_target(
 unsafe fn show_session(
     kobj: *mut bindings::kobject,
     buf: *mut c_char,
-    show: impl FnOnce(&SessionStats, &mut Page<'_>) -> fmt::Result,
+    show: impl FnOnce(&ChannelView, &mut Page<'_>) -> fmt::Result,
 ) -> isize {
     // SAFETY: By the safety requirements. The address is all that is used.
     let sess = unsafe { bindings::srpt_scst_kobj_to_sess(kobj) };
-    let Some(stats) = Srpt::session_stats(SessionKey(sess.addr())) else {
+    let Some(view) = Srpt::session_view(SessionKey(sess.addr())) else {
         return to_ssize(Err(ENOENT));
     };
     // SAFETY: By the safety requirements.
     let mut page = unsafe { Page::from_raw(buf) };
-    to_ssize(match show(&stats, &mut page) {
+    to_ssize(match show(&view, &mut page) {
         Ok(()) => Ok(page.len()),
         Err(fmt::Error) => Err(EINVAL),
     })
@@ -180,22 +177,17 @@ macro_rules! attributes {
 attributes! {
     /// `login_info`: what an initiator has to write to log in through this port.
     target srpt_scst_show_login_info: |target: &Target, page: &mut Page<'_>| {
-        let guid = target::service_guid().map_or(0, |guid| guid.0);
-        let gid = target.port().gid_name().without_prefix();
-        writeln!(
-            page,
-            "tid_ext={guid:016x},ioc_guid={guid:016x},pkey=ffff,dgid={gid},service_id={guid:016x}"
-        )
+        admin::login_info(target.port(), page)
     };
 
     /// `comp_v_mask`: which completion vectors new channels use.
     target srpt_scst_show_comp_v_mask: |target: &Target, page: &mut Page<'_>| {
-        writeln!(page, "{}\n{KEY_MARK}", *target.vectors())
+        writeln!(page, "{}\n{KEY_MARK}", *target.port().vectors())
     };
 
     /// Sets `comp_v_mask`.
     store srpt_scst_store_comp_v_mask: |target: &Target, text: &str| {
-        target.vectors().parse(text)
+        target.port().vectors().parse(text)
     };
 
     /// `device`: name of the RDMA device.
@@ -210,9 +202,9 @@ attributes! {
 
     /// `port_id`: the text by which device management identifies the port's I/O controller.
     target srpt_scst_show_port_id: |target: &Target, page: &mut Page<'_>| {
-        let name = target.port().engine().controller_name();
+        let name = target.port().controller_name();
         writeln!(page, "{name}")?;
-        if name.as_str() != DEFAULT_CONTROLLER_NAME {
+        if name.as_str() != Active::CONTROLLER_NAME {
             writeln!(page, "{KEY_MARK}")?;
         }
         Ok(())
@@ -221,27 +213,27 @@ attributes! {
     /// Sets `port_id`: at most 63 bytes.
     store srpt_scst_store_port_id: |target: &Target, text: &str| {
         let name = ControllerName::from_display(text.trim_ascii_end()).map_err(|_| E2BIG)?;
-        target.port().engine().set_controller_name(name);
+        target.port().set_controller_name(name);
         Ok(())
     };
 
     /// `req_lim`: requests the initiator may send now.
-    session srpt_scst_show_req_lim: |stats: &SessionStats, page: &mut Page<'_>| {
-        writeln!(page, "{}", stats.req_lim)
+    session srpt_scst_show_req_lim: |view: &ChannelView, page: &mut Page<'_>| {
+        writeln!(page, "{}", view.req_lim)
     };
 
     /// `req_lim_delta`: what the next response adds to that.
-    session srpt_scst_show_req_lim_delta: |stats: &SessionStats, page: &mut Page<'_>| {
-        writeln!(page, "{}", stats.delta)
+    session srpt_scst_show_req_lim_delta: |view: &ChannelView, page: &mut Page<'_>| {
+        writeln!(page, "{}", view.delta)
     };
 
     /// `ch_state`: what the channel is doing.
-    session srpt_scst_show_ch_state: |stats: &SessionStats, page: &mut Page<'_>| {
-        writeln!(page, "{}", stats.state)
+    session srpt_scst_show_ch_state: |view: &ChannelView, page: &mut Page<'_>| {
+        writeln!(page, "{}", view.state)
     };
 
     /// `comp_vector`: the completion vector of the channel.
-    session srpt_scst_show_comp_vector: |stats: &SessionStats, page: &mut Page<'_>| {
-        writeln!(page, "{}", stats.comp_vector)
+    session srpt_scst_show_comp_vector: |view: &ChannelView, page: &mut Page<'_>| {
+        writeln!(page, "{}", view.comp_vector)
     };
 }

@@ -12,7 +12,6 @@
 use core::ptr::NonNull;
 
 use kernel::{
-    cpu::nr_cpu_ids,
     new_mutex,
     prelude::*,
     sync::{
@@ -27,12 +26,9 @@ use kernel::{
     }, //
 };
 
-use super::{
-    template::{
-        self,
-        Template, //
-    },
-    vectors::VectorMask, //
+use super::template::{
+    self,
+    Template, //
 };
 use crate::{
     bindings,
@@ -45,19 +41,13 @@ use crate::{
         Device,
         LinkLayer, //
     },
-    srp::{
-        dm::ControllerName,
-        ident::{
-            gid_name,
-            NameBuf, //
-        }, //
+    srp::ident::{
+        gid_name,
+        NameBuf, //
     },
     sync::gate::Pass,
     target::Srpt, //
 };
-
-/// The text that identifies a port's I/O controller unless somebody sets another.
-pub(super) const DEFAULT_CONTROLLER_NAME: &str = "SCST SRP target";
 
 /// Name of an RDMA device.
 pub(super) type DeviceName = NameBuf<64>;
@@ -68,8 +58,6 @@ pub(crate) struct ScstPortData {
     /// Also keeps registering and unregistering it apart.
     #[pin]
     slot: Mutex<Option<Slot>>,
-    #[pin]
-    controller_name: Mutex<ControllerName>,
 }
 
 /// A registered target.
@@ -88,30 +76,14 @@ impl Slot {
 impl ScstPortData {
     /// No target.
     pub(super) fn new() -> impl PinInit<Self, Error> {
-        // It is shorter than what fits.
-        let name = ControllerName::from_display(DEFAULT_CONTROLLER_NAME);
         try_pin_init!(Self {
             slot <- new_mutex!(None, "ScstPortData::slot"),
-            controller_name <- new_mutex!(
-                name.unwrap_or(ControllerName::new()),
-                "ScstPortData::controller_name"
-            ),
         })
     }
 
     /// Locks the target, so that it can neither come nor go. May sleep.
     pub(super) fn lock(&self) -> MutexGuard<'_, Option<Slot>> {
         self.slot.lock()
-    }
-
-    /// What device management reports as the text that identifies the port's I/O controller.
-    pub(super) fn controller_name(&self) -> ControllerName {
-        *self.controller_name.lock()
-    }
-
-    /// Sets it.
-    pub(super) fn set_controller_name(&self, name: ControllerName) {
-        *self.controller_name.lock() = name;
     }
 }
 
@@ -153,13 +125,6 @@ pub(super) fn remove(port: &Port) {
     }
 }
 
-/// The completion vector for the next channel of a port. May sleep.
-pub(super) fn completion_vector(port: &Port) -> Option<u32> {
-    let target = port.engine().lock().as_ref()?.target.clone();
-    let vector = target.vectors.lock().next();
-    Some(vector)
-}
-
 /// How often a target was enabled and disabled. Odd while it is enabled.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Epoch(u32);
@@ -184,8 +149,6 @@ pub(super) struct Target {
     port: Arc<Port>,
     device: DeviceName,
     link_layer: LinkLayer,
-    #[pin]
-    vectors: Mutex<VectorMask>,
     epoch: Atomic<u32>,
     /// It is being unregistered.
     #[pin]
@@ -209,7 +172,6 @@ impl Target {
         let device_name = device.name().to_str().unwrap_or("?");
         let device_name = DeviceName::from_display(device_name).unwrap_or(DeviceName::new());
         let link_layer = device.link_layer(number);
-        let vectors = VectorMask::all(device.num_comp_vectors(), nr_cpu_ids())?;
         let name = gid_name(port.gid_name());
         // SAFETY: The template is registered and stays so: the caller is inside its gate. The name
         // is NUL-terminated and copied.
@@ -223,7 +185,6 @@ impl Target {
                 port: port.clone(),
                 device: device_name,
                 link_layer,
-                vectors <- new_mutex!(vectors, "Target::vectors"),
                 epoch: Atomic::new(0),
                 retired <- new_mutex!(false, "Target::retired"),
             }),
@@ -278,11 +239,6 @@ impl Target {
     /// Link layer of the port.
     pub(super) fn link_layer(&self) -> LinkLayer {
         self.link_layer
-    }
-
-    /// The completion vectors, locked.
-    pub(super) fn vectors(&self) -> MutexGuard<'_, VectorMask> {
-        self.vectors.lock()
     }
 
     /// How often the target was enabled and disabled, and so whether it is enabled.

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The completion vectors that the channels of a target may use: a bit mask in the text form of the
-//! kernel's CPU masks, and whose turn it is.
+//! The completion vectors that the channels of a port may use: a bit mask in the text form of the
+//! kernel's CPU masks, and whose turn it is. Who asks, and where the mask is shown and set, is in
+//! [`crate::port`] and [`crate::admin`].
 //!
 //! C source: `bitmap_parse()`, and `%*pb` in `lib/vsprintf.c`.
 
@@ -13,7 +14,7 @@ use kernel::prelude::*;
 const GROUP: u32 = 32;
 
 /// A mask of completion vectors.
-pub(super) struct VectorMask {
+pub(crate) struct VectorMask {
     /// 32 vectors each, the first ones first.
     words: KVec<u32>,
     /// How many vectors the device has, at least 1.
@@ -31,7 +32,7 @@ impl VectorMask {
     /// # Errors
     ///
     /// `ENOMEM`.
-    pub(super) fn all(vectors: u32, cpus: u32) -> Result<Self> {
+    pub(crate) fn all(vectors: u32, cpus: u32) -> Result<Self> {
         let width = vectors.max(cpus).max(1);
         let mut words = KVec::new();
         for first in (0..width).step_by(GROUP as usize) {
@@ -50,6 +51,11 @@ impl VectorMask {
         })
     }
 
+    /// How many vectors the device has, at least 1.
+    pub(crate) fn vectors(&self) -> u32 {
+        self.vectors
+    }
+
     /// Whether the mask contains a vector.
     fn contains(&self, vector: u32) -> bool {
         // CAST: A `u32` fits in a `usize`.
@@ -58,7 +64,7 @@ impl VectorMask {
     }
 
     /// The next vector in turn.
-    pub(super) fn next(&mut self) -> u32 {
+    pub(crate) fn next(&mut self) -> u32 {
         let set = |vector: &u32| self.contains(*vector);
         let found = (self.next..self.vectors)
             .find(set)
@@ -77,7 +83,7 @@ impl VectorMask {
     ///
     /// `EINVAL` if it is none, is empty, or names a vector that does not exist; `EOVERFLOW` if a
     /// group has more digits; `ENOMEM`. Nothing is changed then.
-    pub(super) fn parse(&mut self, text: &str) -> Result {
+    pub(crate) fn parse(&mut self, text: &str) -> Result {
         let text = text.trim();
         let groups = text.split(',').count();
         let mut words = KVec::new();
