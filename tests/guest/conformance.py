@@ -272,8 +272,7 @@ class Table:
         left = self.names()
         while left:
             if self.configured is None:
-                self.bench.machines.get("pair")
-                self.configured = configured(self.bench)
+                self._new_machines()
             trouble = self._some(left)
             left = [name for name in left if name not in self.rows]
             if trouble:
@@ -281,6 +280,20 @@ class Table:
                 self.configured = None
         if self.configured:
             self.configured.remove()
+
+    def _new_machines(self):
+        """Boot and configure; a slow host may need a second try."""
+        for again in (True, False):
+            try:
+                self.bench.machines.get("pair")
+                self.configured = configured(self.bench)
+                return
+            except (Failed, LabError) as error:
+                self.bench.machines.discard()
+                if not again:
+                    raise
+                self.bench.say("not configured: %s; again"
+                               % str(error).splitlines()[0])
 
     def _some(self, names):
         """Run scenarios until all are done or the machines are spoiled."""
