@@ -39,6 +39,7 @@ class Target:
     admits_all = False      # who is not named is let in, too
     keeps_configuration = False     # when the HCA goes and comes back
     resets_silently = True  # what an initiator's reset ends for others
+    leaves = {}             # objects per slab cache that its sessions leave
     functions = ""          # that scripts of shell() have
     traces = ""             # more that a test may have left, as a script
 
