@@ -144,6 +144,10 @@ test-sanitized: ## Run the guest tests on a kernel that reports wrong accesses, 
 test-install: ## Install the package on a machine with systemd, reboot, upgrade, remove
 	@$(LAB) python tests/install/run
 
+.PHONY: cost
+cost: ## Measure what counters and histograms cost (ROUNDS=6)
+	@$(LAB) python tests/cost/run
+
 .PHONY: shell
 shell: lab-module ## Open a shell in a virtual machine with the module loaded
 	$(LAB) shell --module $(lab_module)
