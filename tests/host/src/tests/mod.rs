@@ -12,6 +12,7 @@ mod ident;
 mod iu;
 mod login;
 mod notice;
+mod pictures;
 mod ports;
 mod rsp;
 mod sendq;
