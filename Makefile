@@ -116,6 +116,10 @@ coverage: ## Print how much of the protocol code is tested, in the lab
 top-test: ## Test srpt-top on this machine, with made-up counters
 	@tests/top/run
 
+.PHONY: docs-test
+docs-test: ## Test the documents: commands, links, what they say of the source
+	@tests/docs/run
+
 .PHONY: build-test
 build-test: ## Test what the build says about unsuitable kernels and tools
 	@tests/build/run

@@ -9,7 +9,7 @@
 
 from . import t_module, t_configfs          # noqa: F401  one machine
 from . import t_login, t_acl, t_reject      # noqa: F401  a pair
-from . import t_sysfs, t_trace            # noqa: F401
+from . import t_sysfs, t_trace, t_documents    # noqa: F401
 from . import t_dm, t_ports, t_ibcm, t_leaks, t_memory    # noqa: F401
 from . import t_rogue, t_protocol, t_conformance, t_fuzz    # noqa: F401
 from . import t_load, t_faults              # noqa: F401
