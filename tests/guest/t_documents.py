@@ -98,6 +98,54 @@ def mount(target):
 
 # --- LIO ------------------------------------------------------------------
 
+@test(timeout=240, engine="lio", stock="it has no such files")
+def look(bench):
+    """docs/admin.md: every look at a session under load, and its end"""
+    target, initiator = bench.target, bench.initiator
+    mount(target)
+    with bench.session("max_sect=8192,ch_count=2") as disk:
+        initiator.patient()
+        names = target.run("ls %s/sessions" % SYSFS).out.split()
+        reader = Reader(bench, **{"<name>": names[0]})
+        job = initiator.load(disk, UNTIL_STOPPED, depth=1)
+        said = reader.section("docs/admin.md", "Look at it")
+        until(lambda: not set(names) & set(
+            target.run("ls %s/sessions" % SYSFS).out.split()), 60, "the session ends")
+        initiator.moves(disk, 90)
+        initiator.stop(job, disk)
+    reader.all_of("look")
+    text = "\n".join(said.values())
+    for part in ("channel=", "counters/commands:", "peer:" + initiator.guest.ip,
+                 "state:live", "refusals/channel_limit:0", "us  submit", "latency/engine:"):
+        contains(text, part, "what is seen")
+    forget(target)
+
+
+@test(timeout=240, engine="lio", stock="it has no tracepoints")
+def debug(bench):
+    """CONTRIBUTING.md: trace and debug messages, with a session"""
+    target, initiator = bench.target, bench.initiator
+    mount(target)
+    levels = target.read("/proc/sys/kernel/printk")
+    with bench.session("max_sect=8192") as disk:
+        job = initiator.load(disk, UNTIL_STOPPED, depth=1)
+        reader, said = Reader(bench), {}
+        for text in documents.section("CONTRIBUTING.md", "More messages"):
+            if "dynamic_debug" in text and job:
+                initiator.stop(job, disk)
+                job = None
+            said[text] = reader.obey(text)
+        target.run("""
+for e in srpt rdma_cma ib_cma; do echo 0 > /sys/kernel/tracing/events/$e/enable; done
+for m in target_core_mod ib_srp; do
+    echo "module $m -p" > /sys/kernel/debug/dynamic_debug/control
+done
+echo %s > /proc/sys/kernel/printk""" % levels)
+    reader.all_of("debug")
+    contains(said["scripts/trace-timeline trace.txt"], "us  submit", "the timeline")
+    forget(target)
+
+
 @test(timeout=120, needs="single", engine="lio", stock="it is installed otherwise")
 def install(bench):
     """docs/install.md: look at the kernel and the module, load and unload it"""
@@ -120,88 +168,6 @@ def install(bench):
              "what modprobe knows")
     target.unload()
     reader.all_of("install")
-    forget(target)
-
-
-def configured_by(bench, path, *headings):
-    """An example: a target, and the login of an initiator; data is right."""
-    target, initiator = bench.target, bench.initiator
-    target.guest.system_bus()
-    target.load()
-    reader = Reader(bench, **{"-F description ib_srpt":
-                              "-F description /lab/modules/ib_srpt.ko"})
-    initiator.run("modprobe sd_mod")
-    for heading in headings:
-        reader.section(path, heading)
-    until(lambda: initiator.run("ls /sys/block").out.count("sd") == 1, 60,
-          "a disk appears")
-    disk = "/dev/" + re.search(r"\bsd\w+", initiator.run("ls /sys/block").out)[0]
-    until(lambda: initiator.run("cat /sys/block/%s/size" % disk[5:]).out.strip() != "0",
-          30, "its size")
-    initiator.fio(disk, "1m")
-    initiator.logout()
-    target.wait_for_connections(0)
-    target.unconfigure()
-    forget(target)
-    return reader
-
-
-@test(timeout=420, engine="lio", stock="it has no parameter rdma_cm_port")
-def readme(bench):
-    """README.md: what is configured there lets an initiator in, which logs in as
-    it is written there"""
-    configured_by(bench, "README.md", "Install on a real machine", "Configure",
-                  "Log in").all_of("readme")
-
-
-@test(timeout=420, engine="lio", stock="it has no parameter rdma_cm_port")
-def manual(bench):
-    """ib_srpt(4): the same for the examples in the manual page"""
-    configured_by(bench, MANUAL, "DESCRIPTION", "EXAMPLES").all_of("manual")
-
-
-@test(timeout=240, engine="lio", stock="it has no such files")
-def look(bench):
-    """docs/admin.md: every look at a session under load, and its end"""
-    target, initiator = bench.target, bench.initiator
-    mount(target)
-    with bench.session("max_sect=8192,ch_count=2") as disk:
-        initiator.patient()
-        names = target.run("ls %s/sessions" % SYSFS).out.split()
-        reader = Reader(bench, **{"<name>": names[0]})
-        job = initiator.load(disk, UNTIL_STOPPED)
-        said = reader.section("docs/admin.md", "Look at it")
-        until(lambda: not set(names) & set(
-            target.run("ls %s/sessions" % SYSFS).out.split()), 60, "the session ends")
-        initiator.moves(disk, 90)
-        initiator.stop(job, disk)
-    reader.all_of("look")
-    text = "\n".join(said.values())
-    for part in ("channel=", "counters/commands:", "peer:" + initiator.guest.ip,
-                 "state:live", "refusals/channel_limit:0", "us  submit", "latency/engine:"):
-        contains(text, part, "what is seen")
-    forget(target)
-
-
-@test(timeout=240, engine="lio", stock="it has no tracepoints")
-def debug(bench):
-    """CONTRIBUTING.md: trace and debug messages, with a session"""
-    target, initiator = bench.target, bench.initiator
-    mount(target)
-    levels = target.read("/proc/sys/kernel/printk")
-    with bench.session("max_sect=8192") as disk:
-        job = initiator.load(disk, UNTIL_STOPPED)
-        reader = Reader(bench)
-        said = reader.section("CONTRIBUTING.md", "More messages")
-        initiator.stop(job, disk)
-        target.run("""
-for e in srpt rdma_cma ib_cma; do echo 0 > /sys/kernel/tracing/events/$e/enable; done
-for m in target_core_mod ib_srp; do
-    echo "module $m -p" > /sys/kernel/debug/dynamic_debug/control
-done
-echo %s > /proc/sys/kernel/printk""" % levels)
-    reader.all_of("debug")
-    contains(said["scripts/trace-timeline trace.txt"], "us  submit", "the timeline")
     forget(target)
 
 
@@ -259,6 +225,43 @@ def migration(bench):
     target.wait_for_connections(0)
     target.unconfigure()
     forget(target)
+
+
+def configured_by(bench, path, *headings):
+    """An example: a target, and the login of an initiator; data is right."""
+    target, initiator = bench.target, bench.initiator
+    target.guest.system_bus()
+    target.load()
+    reader = Reader(bench, **{"-F description ib_srpt":
+                              "-F description /lab/modules/ib_srpt.ko"})
+    initiator.run("modprobe sd_mod")
+    for heading in headings:
+        reader.section(path, heading)
+    until(lambda: initiator.run("ls /sys/block").out.count("sd") == 1, 60,
+          "a disk appears")
+    disk = "/dev/" + re.search(r"\bsd\w+", initiator.run("ls /sys/block").out)[0]
+    until(lambda: initiator.run("cat /sys/block/%s/size" % disk[5:]).out.strip() != "0",
+          30, "its size")
+    initiator.fio(disk, "1m")
+    initiator.logout()
+    target.wait_for_connections(0)
+    target.unconfigure()
+    forget(target)
+    return reader
+
+
+@test(timeout=420, engine="lio", stock="it has no parameter rdma_cm_port")
+def readme(bench):
+    """README.md: what is configured there lets an initiator in, which logs in as
+    it is written there"""
+    configured_by(bench, "README.md", "Install on a real machine", "Configure",
+                  "Log in").all_of("readme")
+
+
+@test(timeout=420, engine="lio", stock="it has no parameter rdma_cm_port")
+def manual(bench):
+    """ib_srpt(4): the same for the examples in the manual page"""
+    configured_by(bench, MANUAL, "DESCRIPTION", "EXAMPLES").all_of("manual")
 
 
 # --- SCST -----------------------------------------------------------------
