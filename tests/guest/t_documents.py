@@ -115,7 +115,7 @@ def look(bench):
         initiator.stop(job, disk)
     reader.all_of("look")
     text = "\n".join(said.values())
-    for part in ("channel=", "counters/commands:", "peer:" + initiator.guest.ip,
+    for part in ("of %s from " % initiator.port_id, "counters/commands:", "peer:" + initiator.guest.ip,
                  "state:live", "refusals/channel_limit:0", "us  submit", "latency/engine:"):
         contains(text, part, "what is seen")
     forget(target)
