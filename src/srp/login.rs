@@ -233,7 +233,7 @@ pub(crate) struct LoginPolicy {
     pub(crate) max_rsp_size: u32,
     /// Number of receive buffers of the new channel, hence its request limit.
     pub(crate) rq_size: u32,
-    /// Immediate data can be received (not with a shared receive queue).
+    /// Immediate data can be received.
     pub(crate) immediate: bool,
 }
 
