@@ -35,7 +35,8 @@ PACKAGES = """
     busybox-static iproute2 rdma-core ibverbs-providers ibverbs-utils
     libibverbs-dev librdmacm-dev libibumad-dev rdmacm-utils srptools perftest
     python3-pyverbs targetcli-fb python3-rtslib-fb dbus fio lsscsi sg3-utils
-    e2fsprogs util-linux procps udev iputils-ping ethtool pciutils strace
+    multipath-tools e2fsprogs util-linux procps udev iputils-ping ethtool
+    pciutils strace
 
     qemu-system-x86 seabios
 """.split()
