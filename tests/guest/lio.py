@@ -124,6 +124,10 @@ class LioTarget(Target):
         """Path of the usual portal group, as targetcli would name it."""
         return "%s/%s/%s" % (SRPT, self.gid, name or "tpgt_1")
 
+    def install(self):
+        if self.variant != "stock":
+            super().install()
+
     def load(self, params="", check=True):
         if self.variant == "stock":
             return self.run("modprobe --ignore-install ib_srpt " + params,

@@ -68,11 +68,15 @@ class Target:
 
     # --- the module -------------------------------------------------------
 
-    def load(self, params="", check=True):
-        """Load the module under test; returns the command's result."""
+    def install(self):
+        """See that modprobe, whoever runs it, takes the module under test."""
         if self.installed_at != self.guest.boots:
             self.guest.install_module(self.module, load=False)
             self.installed_at = self.guest.boots
+
+    def load(self, params="", check=True):
+        """Load the module under test; returns the command's result."""
+        self.install()
         done = self.run("modprobe ib_srpt " + params, check=check)
         if sanitized.wanted() and done.rc == 0:
             self.bases.add(self.read("/sys/module/ib_srpt/sections/.text"))
