@@ -13,5 +13,5 @@ from . import t_sysfs, t_trace, t_documents    # noqa: F401
 from . import t_dm, t_ports, t_ibcm, t_leaks, t_memory    # noqa: F401
 from . import t_rogue, t_protocol, t_conformance, t_fuzz    # noqa: F401
 from . import t_load, t_faults              # noqa: F401
-from . import t_srptools, t_targetcli       # noqa: F401
+from . import t_srptools, t_targetcli, t_multipath    # noqa: F401
 from . import t_scst, t_scst_load, t_scstadmin    # noqa: F401
