@@ -45,7 +45,7 @@ def manual():
 
 def plain(text):
     """Without a comment at the end and superfluous spaces."""
-    return " ".join(re.sub(r"(^|\s)#(\s.*)?$", "", text).split())
+    return " ".join(re.sub(r"(^|\s)#([\s!].*)?$", "", text).split())
 
 
 def joined(path, first, lines):
