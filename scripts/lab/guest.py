@@ -123,7 +123,7 @@ class Guest:
         env.require_root()
         self.name = name
         self.root = root.get()
-        self.kernel = kernel or _default_kernel()
+        self.kernel = kernel or default_kernel()
         self.run_dir = Path(run_dir or env.new_run_dir(name)).resolve()
         self.share = self.run_dir / "share"
         self.share.mkdir(parents=True, exist_ok=True)
@@ -406,7 +406,8 @@ class Guest:
         return options
 
 
-def _default_kernel():
+def default_kernel():
+    """The kernel.Kernel that guests boot unless they are given another."""
     if os.environ.get("LAB_KERNEL"):
         return kernel.custom(os.environ["LAB_KERNEL"])
     return sanitized.chosen_kernel()
