@@ -62,10 +62,15 @@ def joined(path, first, lines):
 
 
 def in_markdown(path, text):
-    """Every line of the blocks that are marked as ```sh."""
+    """Every line of the blocks that are marked as ```sh. One that is a file is a
+    single command, by the name of the file in its second line."""
     for block in re.finditer(r"^ *```sh\n(.*?)^ *```", text, re.M | re.S):
         first = text.count("\n", 0, block.start(1)) + 1
-        yield from joined(path, first, block[1].splitlines())
+        script = re.match(r"#!.*\n# ([^\s:]+)", block[1])
+        if script:
+            yield Command(path, first, "script: " + script[1])
+        else:
+            yield from joined(path, first, block[1].splitlines())
 
 
 def in_manual(path, text):
@@ -110,10 +115,11 @@ def section(path, heading):
     """The commands below a heading of a document that are for machines, as often
     as they are there."""
     lines = (REPO / path).read_text().splitlines()
-    level, begin = None, None
+    level, begin, block = None, None, False
     for number, line in enumerate(lines + ["# "], 1):
+        block ^= line.lstrip().startswith("```")
         head = re.match(r"(#+|\.SH) (.*)", line)
-        if not head:
+        if not head or block:
             continue
         if begin and len(head[1]) <= level:
             by = table()
