@@ -14,7 +14,7 @@ from lab.guest import mac_of
 from . import manual
 from .initiator import ADD_TARGET, UNTIL_STOPPED
 from .lio import SRPT
-from .registry import equal, test, until
+from .registry import Failed, equal, test, until
 from .t_ports import gid_of
 
 ENGINE = "lio"                  # all tests here
@@ -50,14 +50,6 @@ mkdir -p {tpg}
 lun {tpg} 0 disk0
 acl {tpg} {name}
 echo 1 > {tpg}/enable
-"""
-
-# What the example leaves at 5 to 20 s: how often paths are looked at.
-SOONER = """
-defaults {
-    polling_interval 1
-    max_polling_interval 2
-}
 """
 
 # udevd starts late: HCAs keep their names.
@@ -100,13 +92,16 @@ class Multipath:
         self.initiator = initiator
 
     def __enter__(self):
-        for path, more in (("/etc/multipath.conf", SOONER),
-                           ("/etc/modprobe.d/local-ib_srp.conf", "")):
-            self.initiator.guest.put(path, manual.block(path) + more)
+        for path in ("/etc/multipath.conf",
+                     "/etc/modprobe.d/local-ib_srp.conf"):
+            self.initiator.guest.put(path, manual.block(path))
         self.initiator.run(UDEV)
         self.daemon = self.initiator.spawn(["multipathd", "-d", "-s"], 600)
-        until(lambda: self.ask("show daemon").startswith("pid"), 30,
-              "multipathd answers")
+        try:
+            until(lambda: self.ask("show daemon").startswith("pid"), 60,
+                  "multipathd answers")
+        except Failed as error:
+            raise Failed("%s; it says: %s" % (error, self.daemon.output))
         return self
 
     def __exit__(self, kind, value, trace):

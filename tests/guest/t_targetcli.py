@@ -181,7 +181,8 @@ def quick_start(bench):
               "enable, after targetcli was started")
 
 
-@test(timeout=480)
+@test(timeout=480, stock="it warns in srpt_cache_put() when a channel with such "
+      "attributes ends")
 def saved_and_restored(bench):
     """what is saved is restored, by targetcli and by rtslib's own program: the
     same attributes, LUNs and entries, the same data"""
