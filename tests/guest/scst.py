@@ -209,6 +209,11 @@ class ScstTarget(Target):
             words += ["%s=%s" % (ATTRIBUTES[name], value)
                       for name, value in (attributes or {}).items()]
             self.load(" ".join(words))
+        elif self.variant == "rust" and \
+                self.parameter("rdma_cm_port") != str(port):
+            error = self.listen(port)
+            if error:
+                raise Failed("port %d: %s" % (port, error))
         here = self.directory
         lines = []
         for n in range(disks):
