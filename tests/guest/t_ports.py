@@ -4,6 +4,9 @@
 # is made of), its IP addresses, the HCA itself; and that the configuration
 # under the old names stays with it.
 #
+# What becomes of configfs is for LIO only. With SCST a target keeps its name, and
+# comes back without configuration (t_scst.py, t_scst_load.py).
+#
 # Not here: HCAs that go under load and do not change (t_faults.py), LIDs and
 # P_Keys (rdma_rxe has none; the module keeps none either).
 
@@ -17,8 +20,6 @@ from .lio import SRPT
 from .peer import MULTI_CHANNEL
 from .registry import contains, equal, expect, test, until
 from .t_rogue import works
-
-ENGINE = "lio"                  # all tests here
 
 # Another address of the target's eth0, and the port GUID it makes.
 MAC, GUID = "52:54:00:09:00:71", "505400fffe090071"
@@ -81,7 +82,7 @@ def refused_name(target, name):
     contains(done.out, "Invalid argument", "the error")
 
 
-@test(timeout=480)
+@test(timeout=480, engine="lio")
 def gid_changes(bench):
     """the GID changes under load and back again; the directory with the old
     name goes on, the new name is known, data is verified"""
@@ -117,7 +118,30 @@ def wait_for_name_of_guid(target, guid):
     target.run("rmdir %s/%s" % (SRPT, guid))
 
 
-@test(timeout=300, stock="a new HCA does not find the old configuration")
+@test(timeout=480, engine="scst")
+def name_stays(bench):
+    """the GID changes under load and back again; the target keeps its name,
+    login_info has the GID of the moment, data is verified"""
+    target, initiator = bench.target, bench.initiator
+
+    def shown(gid):
+        until(lambda: "dgid=%s," % gid[2:] in target.attribute("login_info"),
+              20, "login_info has " + gid)
+        equal(target.attribute("enabled").split()[0], "1", "enabled")
+
+    with bench.session() as disk:
+        hasty(initiator, disk)
+        job = initiator.load(disk, UNTIL_STOPPED, depth=2)
+        for mac, gid in (MAC, GID), (mac_of(1), target.gid):
+            set_mac(bench, mac)
+            wait_for_gid(target, gid)
+            shown(gid)
+            come_back(initiator, disk)
+        initiator.stop(job, disk)
+
+
+@test(timeout=300, engine="lio",
+      stock="a new HCA does not find the old configuration")
 def hca_returns_under_another_name(bench):
     """the HCA goes, and comes with another GUID: a port without
     configuration; when it gets the old GID, it has the old configuration, and
@@ -155,7 +179,8 @@ def hca_returns_under_another_name(bench):
         until(lambda: target.queue_pairs() == 0, 30, "the logout")
 
 
-@test(timeout=180, stock="a new HCA does not find the old configuration")
+@test(timeout=180, engine="lio",
+      stock="a new HCA does not find the old configuration")
 def configured_while_away(bench):
     """what an administrator changes while the HCA is away holds when it is
     back, and the agent answers again"""
@@ -257,7 +282,8 @@ def second_hca(bench):
                   % (here, there))
 
 
-@test(timeout=120, stock="a login ends channels of its own port only")
+@test(timeout=120, engine="lio",
+      stock="a login ends channels of its own port only")
 def nexus_over_two_hcas(bench):
     """a login that replaces its session does so on every port of the target;
     one that joins it leaves the others alone; an HCA goes and takes its
