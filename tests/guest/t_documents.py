@@ -116,7 +116,8 @@ def look(bench):
     reader.all_of("look")
     text = "\n".join(said.values())
     for part in ("of %s from " % initiator.port_id, "counters/commands:", "peer:" + initiator.guest.ip,
-                 "state:live", "refusals/channel_limit:0", "us  submit", "latency/engine:"):
+                 "state:live", "refusals/channel_limit:0", "us  submit", "latency/engine:",
+                 "lun_0/statistics/scsi_tgt_port/write_mbytes:"):
         contains(text, part, "what is seen")
     forget(target)
 
