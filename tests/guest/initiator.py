@@ -53,11 +53,14 @@ LOGOUT = r"""
 for f in /sys/class/srp_remote_ports/port-*/delete; do
     [ -e $f ] && echo 1 > $f
 done
+left() {{
+    [ -n "$(ls /sys/class/srp_remote_ports 2>/dev/null)" ]
+}}
 for i in $(seq 300); do
-    ls /sys/class/srp_remote_ports/port-* >/dev/null 2>&1 || break
+    left || break
     sleep 0.1
 done
-if ls /sys/class/srp_remote_ports/port-* >/dev/null 2>&1; then
+if left; then
     echo "the remote port does not go away"
     exit 1
 fi

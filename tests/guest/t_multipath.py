@@ -106,9 +106,14 @@ class Multipath:
 
     def __exit__(self, kind, value, trace):
         if kind is None:
-            self.daemon.signal(signal.SIGTERM)
-            self.daemon.wait(30, check=False)
             self.initiator.run(NO_UDEV, timeout=60)
+
+    def end(self):
+        """End the daemon, which would make a map again, and remove the map."""
+        self.daemon.signal(signal.SIGTERM)
+        self.daemon.wait(30, check=False)
+        until(lambda: "No devices" in self.initiator.run(
+            "multipath -F; dmsetup ls").out, 30, "the map is gone")
 
     def ask(self, question, *form):
         """multipathd's answer, "" while it has none."""
@@ -183,8 +188,6 @@ def paths_come_and_go(bench):
         equal(initiator.run("cat /sys/class/srp_remote_ports/port-*/"
                             "fast_io_fail_tmo").out.split(), ["3"] * 2,
               "fast_io_fail_tmo, as in modprobe.d,")
-        until(lambda: "No devices" in initiator.run(
-            "multipath -F; dmsetup ls").out, 30, "the map is gone")
+        multipath.end()
         initiator.logout()
         until(lambda: target.queue_pairs() == 0, 30, "the logout")
-        until(lambda: not multipath.paths(), 30, "no path is left")
