@@ -45,7 +45,7 @@ enum Origin {
 /// # Invariants
 ///
 /// `raw` is on `device`. It came from `ib_cq_pool_get` with that many entries, or from
-/// `__ib_alloc_cq` or `__ib_alloc_cq_any`, as `origin` says.
+/// `__ib_alloc_cq`, as `origin` says.
 pub(crate) struct CompletionQueue {
     raw: NonNull<bindings::ib_cq>,
     origin: Origin,
@@ -57,8 +57,14 @@ unsafe impl Send for CompletionQueue {}
 // SAFETY: The queue is only passed to C functions, which lock it.
 unsafe impl Sync for CompletionQueue {}
 
+/// A completion vector that the device has: another one, in turn, for a number beyond its last.
+fn existing_vector(device: &Device, comp_vector: u32) -> Result<c_int> {
+    Ok(c_int::try_from(comp_vector % device.num_comp_vectors())?)
+}
+
 impl CompletionQueue {
-    /// Takes `nr_cqe` entries of the least used queue on a completion vector (`ib_cq_pool_get`). The entries that draining a queue pair needs are added. May sleep.
+    /// Takes `nr_cqe` entries of the least used queue on a completion vector (`ib_cq_pool_get`). The
+    /// entries that draining a queue pair needs are added. May sleep.
     ///
     /// # Errors
     ///
@@ -69,7 +75,7 @@ impl CompletionQueue {
         if nr_cqe > device.attrs().max_cqe {
             return Err(EINVAL);
         }
-        let hint = c_int::try_from(comp_vector % device.num_comp_vectors())?;
+        let hint = existing_vector(device, comp_vector)?;
         // SAFETY: The device is registered as long as the handle exists.
         let raw = from_err_ptr(unsafe {
             bindings::ib_cq_pool_get(
@@ -87,9 +93,9 @@ impl CompletionQueue {
         })
     }
 
-    /// Creates a queue for one queue pair, on the completion vector named (`ib_alloc_cq`) or on any
-    /// (`ib_alloc_cq_any`), with `wanted` entries, or if the device cannot have so many, with at
-    /// least `least`. The entries that draining needs are added. May sleep.
+    /// Creates a queue for one queue pair on a completion vector (`ib_alloc_cq`), with `wanted`
+    /// entries, or if the device cannot have so many, with at least `least`. The entries that
+    /// draining needs are added. May sleep.
     ///
     /// # Errors
     ///
@@ -102,7 +108,7 @@ impl CompletionQueue {
         let nr_cqe = c_int::try_from(wanted.saturating_add(DRAIN_CQE).min(most))?;
         let (dev, name) = (device.as_raw(), c"ib_srpt".as_char_ptr());
         let context = bindings::ib_poll_context_IB_POLL_WORKQUEUE;
-        let vector = c_int::try_from(comp_vector % device.num_comp_vectors())?;
+        let vector = existing_vector(device, comp_vector)?;
         // SAFETY: The device is registered as long as the handle exists, and has this vector. The
         // name is a string that lives as long as the module, and so longer than the queue.
         let raw = from_err_ptr(unsafe {
