@@ -4,7 +4,7 @@
 use crate::srp::channel::*;
 use crate::srp::consts::TLogoutReason;
 
-const EVENTS: [Event; 9] = [
+pub(super) const EVENTS: [Event; 9] = [
     Event::Established,
     Event::PeerDisconnected,
     Event::PeerRejected,

@@ -3,7 +3,7 @@
 
 use crate::srp::command::*;
 
-const EVENTS: [Event; 13] = [
+pub(super) const EVENTS: [Event; 13] = [
     Event::Unanswered,
     Event::Start,
     Event::StartTable,

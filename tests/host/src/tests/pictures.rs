@@ -76,24 +76,15 @@ fn compare(drawn: &BTreeSet<Transition>, done: &BTreeSet<Transition>) {
 
 #[test]
 fn channel() {
-    use channel::{Actions, Channel, CloseReason, Event};
-    let events = [
-        Event::Established,
-        Event::PeerDisconnected,
-        Event::PeerRejected,
-        Event::ConnectFailed,
-        Event::Close(CloseReason::Administrator),
-        Event::TeardownBegun,
-        Event::Drained,
-        Event::Released,
-    ];
+    use super::channel::EVENTS;
+    use channel::{Actions, Channel};
     let mut done = BTreeSet::new();
     // Every order of six events leads to every state.
     let mut machines = vec![Channel::new()];
     for _ in 0..6 {
         let mut next = Vec::new();
         for before in machines {
-            for event in events {
+            for event in EVENTS {
                 let mut after = before;
                 let actions = after.handle(event);
                 if after.state() != before.state() || actions != Actions::NONE {
@@ -123,27 +114,13 @@ fn channel() {
 
 #[test]
 fn command() {
-    use command::{Action, Command, Event};
-    let events = [
-        Event::Start,
-        Event::StartTable,
-        Event::StartMgmt,
-        Event::RdyToXfer,
-        Event::DataArrived { ok: true },
-        Event::DataArrived { ok: false },
-        Event::XmitResponse,
-        Event::SendDone { ok: true },
-        Event::SendDone { ok: false },
-        Event::PostFailed,
-        Event::Aborted,
-        Event::Unanswered,
-        Event::Freed,
-    ];
+    use super::command::EVENTS;
+    use command::{Action, Command};
     let mut done = BTreeSet::new();
     let mut seen = HashSet::from([Command::new()]);
     let mut waiting = vec![Command::new()];
     while let Some(before) = waiting.pop() {
-        for event in events {
+        for event in EVENTS {
             let mut after = before;
             let Ok(action) = after.handle(event) else {
                 continue;
