@@ -80,6 +80,11 @@ class Asker:
     def get(self, attribute, modifier=0, method=GET):
         return self.ask("mad:%x:%x:%x" % (method, attribute, modifier))[0]
 
+    def identification(self):
+        """The text by which the controller is identified."""
+        data = self.get(IOC_PROFILE, 1).data
+        return bytes(data[64:128]).split(b"\0")[0].decode()
+
     def status(self, *questions):
         """The statuses of the answers, and that they are whole."""
         statuses = []

@@ -10,7 +10,7 @@ import contextlib
 import re
 
 from . import peer
-from .dm import IOC_PROFILE, Asker
+from .dm import Asker
 from .registry import contains, equal, expect, test
 from .scst import DRIVER, SYSFS
 from .target import PARAMETERS
@@ -170,8 +170,7 @@ def port_id(bench):
     path = target.directory + "/port_id"
 
     def announced():
-        data = Asker(bench).get(IOC_PROFILE, 1).data
-        return bytes(data[64:128]).split(b"\0")[0].decode()
+        return Asker(bench).identification()
 
     equal(target.attribute("port_id"), "SCST SRP target", "by default")
     if target.variant == "rust":

@@ -11,7 +11,7 @@ import re
 import time
 
 from . import peer
-from .dm import IOC_PROFILE, Asker
+from .dm import Asker
 from .initiator import UNTIL_STOPPED
 from .registry import contains, equal, expect, test, until
 from .target import CM_PORT
@@ -166,8 +166,7 @@ def port_id(bench):
     path = PORT + "/port_id"
 
     def announced():
-        data = Asker(bench).get(IOC_PROFILE, 1).data
-        return bytes(data[64:128]).split(b"\0")[0].decode()
+        return Asker(bench).identification()
 
     usual = target.read(path)
     equal((usual, announced()), (target.identification,) * 2, "by default")
