@@ -15,7 +15,7 @@ from . import manual
 from .initiator import ADD_TARGET, UNTIL_STOPPED
 from .lio import SRPT
 from .registry import Failed, equal, test, until
-from .t_ports import gid_of
+from .t_ports import NO_SECOND, SECOND, gid_of
 
 ENGINE = "lio"                  # all tests here
 
@@ -24,20 +24,10 @@ ENGINE = "lio"                  # all tests here
 # the reason in scripts/lab/guest.py.
 MACS = ("52:54:00:09:00:81", "52:54:00:09:00:82")
 ADDRESSES = ("10.9.5.1", "10.9.5.2")
-SECOND = r"""
-set -e
-ip link add link eth0 name second address {mac} \
-    mtu $(cat /sys/class/net/eth0/mtu) type macvlan mode private
-tc qdisc add dev second root netem limit 100000
-ip link set second up
-ip addr add {address}/24 dev second
-ip neigh replace {other} lladdr {other_mac} nud permanent dev second
-rdma link add rxe1 type rxe netdev second
-"""
+QUEUE = "tc qdisc add dev second root netem limit 100000"
 # rxe0 has the addresses of interfaces on top of its own, too, and who connects
 # gets the HCA that is older.
 OLDER = "rdma link delete rxe0; rdma link add rxe0 type rxe netdev eth0"
-NO_SECOND = "rdma link delete rxe1; ip link delete second"
 
 # One disk for both ports. Without a serial number, which targetcli gives it,
 # nobody could tell that it is the same.
@@ -73,7 +63,8 @@ def second_network(bench):
     ends = (bench.target, bench.initiator)
     for n, end in enumerate(ends):
         end.run(SECOND.format(mac=MACS[n], address=ADDRESSES[n],
-                              other=ADDRESSES[1 - n], other_mac=MACS[1 - n]))
+                              other=ADDRESSES[1 - n], other_mac=MACS[1 - n],
+                              queue=QUEUE))
     bench.initiator.run(OLDER)
 
     def cut(off):

@@ -262,22 +262,33 @@ def address_away(bench):
               "no dead queue pair is left on the target")
 
 
+# A network of its own for a machine, with an HCA; `queue` says what happens to
+# its packets.
+SECOND = r"""
+set -e
+ip link add link eth0 name second address {mac} \
+    mtu $(cat /sys/class/net/eth0/mtu) type macvlan mode private
+{queue}
+ip link set second up
+ip addr add {address}/24 dev second
+ip neigh replace {other} lladdr {other_mac} nud permanent dev second
+rdma link add rxe1 type rxe netdev second
+"""
+NO_SECOND = "rdma link delete rxe1; ip link delete second"
+
+
 @contextlib.contextmanager
 def second_hca(bench):
     """Another HCA of the target, with a network of its own; yields its
     address."""
     target, initiator = bench.target, bench.initiator
     mac, here, there = "52:54:00:09:00:81", "10.9.5.1", "10.9.5.2"
-    target.run("set -e; ip link add link eth0 name second address %s mtu "
-               "$(cat /sys/class/net/eth0/mtu) up type macvlan mode private\n"
-               "ip addr add %s/24 dev second\n"
-               "ip neigh replace %s lladdr %s nud permanent dev second\n"
-               "rdma link add rxe1 type rxe netdev second"
-               % (mac, here, there, mac_of(2)))
+    target.run(SECOND.format(mac=mac, address=here, other=there,
+                             other_mac=mac_of(2), queue=""))
     initiator.run("set -e; ip addr add %s/24 dev eth0\n" % there
                   + NEIGHBOURS.format(addresses=here, mac=mac))
     yield here
-    target.run("rdma link delete rxe1; ip link delete second", timeout=60)
+    target.run(NO_SECOND, timeout=60)
     initiator.run("ip neigh del %s dev eth0; ip addr del %s/24 dev eth0"
                   % (here, there))
 
