@@ -8,6 +8,7 @@
 
 import re
 
+from docs import documents
 from lab import REPO
 
 from .registry import Failed
@@ -41,8 +42,6 @@ def block(title, **names):
 
 
 def commands(title, **names):
-    """The lines of such a block that are neither empty nor comments, without
-    comments at their ends."""
-    lines = (re.sub(r"\s+# .*", "", line)
-             for line in block(title, **names).splitlines())
-    return [line for line in lines if line and not line.startswith("#")]
+    """The commands in the lines of such a block, without comments."""
+    lines = map(documents.plain, block(title, **names).splitlines())
+    return [line for line in lines if line]
