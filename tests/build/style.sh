@@ -89,6 +89,15 @@ bad src/rdma/x.rs 'unsafe fn or trait without a # Safety section' "an unsafe fun
 /// Docs.
 pub(crate) unsafe fn f() {}"
 bad src/x.h '901 lines' "a long file" "$(echo "$spdx"; seq 900)"
+bad x.py 'FIRST replaces that of line 2' "a constant in Python that replaces another" "# ${spdx#// }
+FIRST = 1
+second = 1
+second = 2
+FIRST = 3"
+bad x 'f replaces that of line 3' "a function in a script that replaces another" "#!/usr/bin/env python3
+# ${spdx#// }
+def f(): pass
+def f(): pass"
 
 fresh
 git -C "$repo" init -q

@@ -15,7 +15,7 @@ from . import manual
 from .initiator import ADD_TARGET, UNTIL_STOPPED
 from .lio import SRPT
 from .registry import Failed, equal, test, until
-from .t_ports import NO_SECOND, SECOND, gid_of
+from .t_ports import NO_SECOND_NETWORK, SECOND_NETWORK, gid_of
 
 ENGINE = "lio"                  # all tests here
 
@@ -62,9 +62,9 @@ def second_network(bench):
     cuts it (True) and mends it."""
     ends = (bench.target, bench.initiator)
     for n, end in enumerate(ends):
-        end.run(SECOND.format(mac=MACS[n], address=ADDRESSES[n],
-                              other=ADDRESSES[1 - n], other_mac=MACS[1 - n],
-                              queue=QUEUE))
+        end.run(SECOND_NETWORK.format(mac=MACS[n], address=ADDRESSES[n],
+                                      other=ADDRESSES[1 - n],
+                                      other_mac=MACS[1 - n], queue=QUEUE))
     bench.initiator.run(OLDER)
 
     def cut(off):
@@ -73,7 +73,7 @@ def second_network(bench):
                     "loss %d%%" % (100 if off else 0))
     yield cut
     for end in ends:
-        end.run(NO_SECOND, timeout=60)
+        end.run(NO_SECOND_NETWORK, timeout=60)
 
 
 class Multipath:

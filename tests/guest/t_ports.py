@@ -24,7 +24,7 @@ from .t_rogue import works
 # Another address of the target's eth0, and the port GUID it makes.
 MAC, GUID = "52:54:00:09:00:71", "505400fffe090071"
 GID = "0xfe80000000000000" + GUID
-SECOND = "10.9.0.101"
+OTHER_IP = "10.9.0.101"
 
 NEIGHBOURS = "for a in {addresses}; do ip neigh replace $a lladdr {mac} nud " \
     "permanent dev eth0; done\n"
@@ -220,28 +220,28 @@ def addresses_come_and_go(bench):
     with bench.session() as disk:
         initiator.patient()
         job = initiator.load(disk, UNTIL_STOPPED)
-        target.run("ip addr add %s/24 dev eth0" % SECOND)
+        target.run("ip addr add %s/24 dev eth0" % OTHER_IP)
         target.run("for i in 5 6 7 8; do ip addr add 10.9.1.$i/24 dev eth0; "
                    "ip addr add fd09:1::$i/64 dev eth0 nodad; done")
-        initiator.run(NEIGHBOURS.format(addresses=SECOND, mac=mac_of(1)))
+        initiator.run(NEIGHBOURS.format(addresses=OTHER_IP, mac=mac_of(1)))
         # A peer with an identity of its own, through the new address.
         target.add_acl("0x0000000000000002" + initiator.guid)
-        with bench.peer(extension=2, dest=SECOND) as peer:
+        with bench.peer(extension=2, dest=OTHER_IP) as peer:
             peer.login()
             target.run("for i in 5 6 7 8; do ip addr del 10.9.1.$i/24 dev "
                        "eth0; ip addr del fd09:1::$i/64 dev eth0; done")
             initiator.moves(disk)
             equal(target.connections(), initiator.channels() + 1,
                   "connections")
-            target.run("ip addr del %s/24 dev eth0" % SECOND)
+            target.run("ip addr del %s/24 dev eth0" % OTHER_IP)
             initiator.moves(disk)
             initiator.moves(disk)
-            target.run("ip addr add %s/24 dev eth0" % SECOND)
+            target.run("ip addr add %s/24 dev eth0" % OTHER_IP)
         target.remove_acl("0x0000000000000002" + initiator.guid)
         until(lambda: target.connections() == initiator.channels(), 60,
               "the peer's connection is gone")
-        target.run("ip addr del %s/24 dev eth0" % SECOND)
-        initiator.run("ip neigh del %s dev eth0" % SECOND)
+        target.run("ip addr del %s/24 dev eth0" % OTHER_IP)
+        initiator.run("ip neigh del %s dev eth0" % OTHER_IP)
         initiator.stop(job, disk)
 
 
@@ -264,7 +264,7 @@ def address_away(bench):
 
 # A network of its own for a machine, with an HCA; `queue` says what happens to
 # its packets.
-SECOND = r"""
+SECOND_NETWORK = r"""
 set -e
 ip link add link eth0 name second address {mac} \
     mtu $(cat /sys/class/net/eth0/mtu) type macvlan mode private
@@ -274,7 +274,7 @@ ip addr add {address}/24 dev second
 ip neigh replace {other} lladdr {other_mac} nud permanent dev second
 rdma link add rxe1 type rxe netdev second
 """
-NO_SECOND = "rdma link delete rxe1; ip link delete second"
+NO_SECOND_NETWORK = "rdma link delete rxe1; ip link delete second"
 
 
 @contextlib.contextmanager
@@ -283,12 +283,12 @@ def second_hca(bench):
     address."""
     target, initiator = bench.target, bench.initiator
     mac, here, there = "52:54:00:09:00:81", "10.9.5.1", "10.9.5.2"
-    target.run(SECOND.format(mac=mac, address=here, other=there,
-                             other_mac=mac_of(2), queue=""))
+    target.run(SECOND_NETWORK.format(mac=mac, address=here, other=there,
+                                     other_mac=mac_of(2), queue=""))
     initiator.run("set -e; ip addr add %s/24 dev eth0\n" % there
                   + NEIGHBOURS.format(addresses=here, mac=mac))
     yield here
-    target.run(NO_SECOND, timeout=60)
+    target.run(NO_SECOND_NETWORK, timeout=60)
     initiator.run("ip neigh del %s dev eth0; ip addr del %s/24 dev eth0"
                   % (here, there))
 
