@@ -119,7 +119,7 @@ impl Engine for Lio {
     }
 
     fn rx_data(cmd: ArcBorrow<'_, Command>, status: RxDataStatus) {
-        cmd.engine.data_arrived(status);
+        cmd::LioCmd::data_arrived(cmd, status);
     }
 
     fn tgt_cmd_done(cmd: ArcBorrow<'_, Command>, context: DoneContext) {

@@ -38,8 +38,10 @@ raw=${2##*/}
 hctl=${2%%/block/*}
 hctl=${hctl##*/}
 """
+# Target core keeps registrations below /var/target/pr, which rtslib makes.
 DISKS = SCSI_DEBUG + r"""
 modprobe -a target_core_iblock target_core_pscsi
+mkdir -p /var/target/pr
 backstore disk0 8192
 backstore disk1 8192
 backstore extra 256

@@ -33,6 +33,13 @@
 //! | | | returned |
 //!
 //! Where target core cannot be told to call again, this module does it, from a work item.
+//!
+//! # Commands that wait for commands
+//!
+//! Target core executes a write in the context in which its data arrives, and that is the
+//! completion queue's. PREEMPT AND ABORT waits there until the commands that it aborts have ended
+//! (`core_tmr_lun_reset()`), with responses that complete on the same queue or one like it. So it
+//! is executed from a work item. Task management functions have a work queue in target core.
 
 use core::cell::UnsafeCell;
 
@@ -125,6 +132,8 @@ enum Phase {
     AnswerBlocked = 6,
     /// Acknowledged or aborted; waiting for target core to let go of it.
     Done = 7,
+    /// Data of a write has arrived; it is to be executed from a work item.
+    Deferred = 8,
 }
 
 /// The part of a [`Command`] that belongs to target core.
@@ -139,8 +148,8 @@ enum Phase {
 ///
 /// # Invariants
 ///
-/// In [`Phase::Fetching`], [`Phase::FetchBlocked`], [`Phase::Answering`], [`Phase::Sending`] and
-/// [`Phase::AnswerBlocked`] the acknowledgement reference has not been put.
+/// In [`Phase::Fetching`], [`Phase::FetchBlocked`], [`Phase::Deferred`], [`Phase::Answering`],
+/// [`Phase::Sending`] and [`Phase::AnswerBlocked`] the acknowledgement reference has not been put.
 #[pin_data]
 pub(crate) struct LioCmd {
     #[pin]
@@ -325,24 +334,45 @@ impl LioCmd {
 
     /// The data asked for by [`TargetDriver::rdy_to_xfer`] arrived, or did not. Process context,
     /// may sleep. The caller must hold a reference of its own if it uses the command afterwards.
-    pub(super) fn data_arrived(&self, status: RxDataStatus) {
-        if !self.change(Phase::Fetching, Phase::Core) {
+    pub(super) fn data_arrived(cmd: ArcBorrow<'_, Command>, status: RxDataStatus) {
+        let this = &cmd.engine;
+        if !this.change(Phase::Fetching, Phase::Core) {
             pr_err!("data nobody asked for\n");
             return;
         }
         match status {
-            RxDataStatus::Success => self.execute(),
+            RxDataStatus::Success if this.waits_for_others() => {
+                Self::retry_later(cmd.into(), Phase::Deferred);
+            }
+            RxDataStatus::Success => this.execute(),
             RxDataStatus::Error => {
-                self.fail(bindings::tcm_sense_reason_table_TCM_CHECK_CONDITION_ABORT_CMD);
+                this.fail(bindings::tcm_sense_reason_table_TCM_CHECK_CONDITION_ABORT_CMD);
             }
         }
+    }
+
+    /// Whether executing the write waits for other commands to end: PERSISTENT RESERVE OUT with
+    /// the service action PREEMPT AND ABORT (SPC-4 6.16).
+    fn waits_for_others(&self) -> bool {
+        // CAST: 0x5f.
+        const OPCODE: u8 = bindings::PERSISTENT_RESERVE_OUT as u8;
+        const PREEMPT_AND_ABORT: u8 = 0x05;
+
+        let cdb = read_se!(self, t_task_cdb).cast_const();
+        if cdb.is_null() {
+            return false;
+        }
+        // SAFETY: `target_cmd_init_cdb()` has set the pointer to at least `TCM_MAX_COMMAND_SIZE`
+        // bytes, which stay until the last reference is put and are not changed any more.
+        let (opcode, action) = unsafe { (cdb.read(), cdb.add(1).read()) };
+        opcode == OPCODE && action & 0x1f == PREEMPT_AND_ABORT
     }
 
     /// Executes a write whose data has arrived, or ends it if it was aborted meanwhile.
     fn execute(&self) {
         // SAFETY: The command was given to the fabric with `write_pending()` and not given back
-        // since (it was in `Fetching` or `FetchBlocked`), so target core's reference is held.
-        // Process context with interrupts enabled.
+        // since (it was in `Fetching`, `FetchBlocked` or `Deferred`), so target core's reference is
+        // held. Process context with interrupts enabled.
         unsafe { bindings::target_execute_cmd(self.se.get()) };
     }
 
@@ -668,7 +698,8 @@ unsafe impl HasWork<Command, RETRY> for Command {
 impl WorkItem<RETRY> for Command {
     type Pointer = Arc<Command>;
 
-    /// Another attempt of what found no room in the send queue.
+    /// Another attempt of what found no room in the send queue, or what waits for other commands.
+    /// Process context; the latter sleeps until those have ended.
     fn run(this: Arc<Command>) {
         let engine = &this.engine;
         if engine.change(Phase::FetchBlocked, Phase::Core) {
@@ -680,6 +711,8 @@ impl WorkItem<RETRY> for Command {
             }
         } else if engine.change(Phase::AnswerBlocked, Phase::Core) {
             LioCmd::answer(this.as_arc_borrow());
+        } else if engine.change(Phase::Deferred, Phase::Core) {
+            engine.execute();
         }
     }
 }

@@ -13,6 +13,7 @@ mod immediate;
 mod login;
 mod logout;
 mod malformed;
+mod reservations;
 mod solicited;
 mod tasks;
 
@@ -72,12 +73,13 @@ const fn admin_row(
 
 /// All scenarios, in the order in which they run.
 pub(crate) fn all() -> impl Iterator<Item = &'static Scenario> {
-    let groups: [&'static [Scenario]; 10] = [
+    let groups: [&'static [Scenario]; 11] = [
         login::ROWS,
         commands::ROWS,
         descriptors::ROWS,
         immediate::ROWS,
         tasks::ROWS,
+        reservations::ROWS,
         credits::ROWS,
         solicited::ROWS,
         malformed::ROWS,
