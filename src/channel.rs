@@ -150,8 +150,6 @@ enum Arrival {
     Process(Arc<Link>, Arc<Command>, Received),
     /// It is held.
     Held,
-    /// It is held, and the first one before the connection is confirmed; a [`Busy`] was counted.
-    First(Arc<CmId<Channel>>),
     /// The channel is closing.
     Discard(Received),
     /// More arrived than the peer has credits for.
@@ -208,6 +206,8 @@ pub(crate) struct Inner {
     pub(crate) sendq: SendQueue,
     /// Received, but not processed yet: the connection is not confirmed or no command is free.
     held: KVec<Received>,
+    /// At the last look, something was held because the connection was not confirmed.
+    early: bool,
     /// Somebody is processing what is held; others leave it to them.
     draining: bool,
     /// Tasks that use the session or the connection outside a command; see [`Busy`].
@@ -262,16 +262,9 @@ impl Inner {
 
     /// Keeps an information unit for later. There is room for as many as the peer has credits.
     fn hold(&mut self, received: Received) -> Arrival {
-        let first = self.held.is_empty();
-        if let Err(PushError(received)) = self.held.push_within_capacity(received) {
-            return Arrival::Overflow(received);
-        }
-        match (first && self.machine.state() == State::Connecting).then(|| self.cm.clone()) {
-            Some(Some(cm)) => {
-                self.begin_busy();
-                Arrival::First(cm)
-            }
-            _ => Arrival::Held,
+        match self.held.push_within_capacity(received) {
+            Ok(()) => Arrival::Held,
+            Err(PushError(received)) => Arrival::Overflow(received),
         }
     }
 }
@@ -327,6 +320,11 @@ pub(crate) struct Channel {
     /// The peer knows that the connection is over.
     #[pin]
     cm_gone: Completion,
+    /// The connection manager has said that the connection is established, or over.
+    #[pin]
+    settled: Completion,
+    /// It was told that the peer's message stands for the confirmation.
+    told: Atomic<bool>,
     /// The queue pair failed; set in any context, acted upon by the reaper.
     failed: Atomic<bool>,
     /// The port's completion vector whose turn it was.
@@ -566,12 +564,6 @@ impl Channel {
             }
             // A command may have come free between the look at the pool and now.
             Arrival::Held => Self::run_held(this),
-            Arrival::First(cm) => {
-                let _busy = Busy(this);
-                // The peer sends, so it has the connection; its confirmation may be lost.
-                let _ = cm.notify_comm_est();
-                drop(cm);
-            }
             Arrival::Discard(received) => this.discard(received.buf),
             Arrival::Overflow(received) => {
                 this.discard(received.buf);
@@ -709,6 +701,9 @@ impl QpOwner for Channel {
 
 impl ConnHandler for Channel {
     fn cm_event(this: ArcBorrow<'_, Self>, event: CmEvent) {
+        if !matches!(event, CmEvent::AddrChange | CmEvent::Other(_)) {
+            this.settled.complete_all();
+        }
         match event {
             CmEvent::Established => Self::handle(this, Event::Established),
             CmEvent::Disconnected | CmEvent::TimewaitExit => {

@@ -125,17 +125,29 @@ impl Tick for Reaper {
     }
 }
 
-/// Looks for signs of life of all peers, and probes those that have been silent. Process context.
+/// Looks for signs of life of all peers, and probes those that have been silent; confirms the
+/// connections of those that send and do not confirm. Process context.
 fn look_after_peers() {
     let mut silent = KVec::new();
+    let mut early = KVec::new();
     {
         let state = STATE.lock();
         for channel in state.channels.iter() {
+            let list = if channel.waits_for_confirmation() {
+                &mut early
+            } else if channel.look() == Look::Probe {
+                &mut silent
+            } else {
+                continue;
+            };
             // Without memory it is this peer's turn at the next look.
-            if channel.look() == Look::Probe && silent.push(channel.clone(), GFP_KERNEL).is_err() {
+            if list.push(channel.clone(), GFP_KERNEL).is_err() {
                 break;
             }
         }
+    }
+    for channel in early {
+        Channel::confirm(channel.as_arc_borrow());
     }
     for channel in silent {
         Channel::probe(channel.as_arc_borrow());

@@ -1,16 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Probes of peers that have been silent for a while.
+//! Looking after peers: probes of those that have been silent for a while, and connections whose
+//! confirmation does not come.
 //!
 //! A probe is an RDMA WRITE of no bytes: it needs no memory on either side, the initiator does not
 //! notice it, and its HCA acknowledges it. (On iWARP nothing is acknowledged, but TCP below it
 //! notices when the peer is gone.) When there is to be one is decided by [`crate::srp::watch`];
 //! whose turn it is, by the list of channels in [`crate::target`].
+//!
+//! A peer confirms the connection with a datagram (RTU), which its first message may overtake, and
+//! which may be lost; then the message stands for it. The connection manager is told so late, because
+//! it does not stop to repeat its own answer at once: if the connection ends meanwhile it forgets to,
+//! and the end waits until the answer is given up, more than a minute later (`cm_establish()`,
+//! `cm_destroy_id()`).
 
 use kernel::{
     new_spinlock,
     prelude::*,
     sync::{
+        atomic::Release,
         Arc,
         ArcBorrow,
         SpinLock, //
@@ -102,6 +110,37 @@ impl Channel {
     /// Whether the peer was given up.
     pub(crate) fn is_given_up(&self) -> bool {
         self.inner.lock().watch.is_given_up()
+    }
+
+    /// Whether messages wait for the connection to be confirmed, and did at the last look. To be
+    /// called once per period.
+    pub(crate) fn waits_for_confirmation(&self) -> bool {
+        let mut inner = self.inner.lock();
+        let waits = inner.machine.state() == State::Connecting && !inner.held.is_empty();
+        core::mem::replace(&mut inner.early, waits) && waits
+    }
+
+    /// Tells the connection manager that the peer has the connection, as its messages show.
+    /// Process context.
+    pub(crate) fn confirm(this: ArcBorrow<'_, Self>) {
+        let cm = {
+            let mut inner = this.inner.lock();
+            match inner.cm.clone() {
+                Some(cm) if inner.machine.state() == State::Connecting => {
+                    inner.begin_busy();
+                    // With the lock held, so that tear-down knows.
+                    this.told.store(true, Release);
+                    cm
+                }
+                _ => return,
+            }
+        };
+        let _busy = Busy(this);
+        if cm.notify_comm_est().is_err() {
+            // Its confirmation was faster, or the connection has ended.
+            this.told.store(false, Release);
+        }
+        drop(cm);
     }
 
     /// Probes the peer, unless that is under way. Process context.

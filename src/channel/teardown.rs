@@ -6,6 +6,8 @@
 //! ends because of something the code before it has brought about:
 //!
 //! 1. The login handler lets go of the connection: it is bounded and never waits for us.
+//!    If the connection manager was told that the connection is established, it gets a moment to
+//!    notice; see [`super::probe`].
 //! 2. The engine's session is stopped: no command enters any more. An initiator that does not
 //!    know yet is told with a logout, which gets a moment to be sent; that wait is limited. The
 //!    disconnect is sent.
@@ -19,7 +21,10 @@
 //!    order. Who looks into a file of the directory does not wait for anything.
 
 use kernel::{
-    sync::Arc,
+    sync::{
+        atomic::Acquire,
+        Arc, //
+    },
     workqueue::WorkItem, //
 };
 
@@ -64,6 +69,9 @@ impl WorkItem for Channel {
             )
         };
         Active::stop_session(&this.session);
+        if this.told.load(Acquire) {
+            this.settled.wait_timeout(DISCONNECT_WAIT_MS);
+        }
         if let (Some(link), Some(reason)) = (&link, logout) {
             this.send_logout(link, reason);
             this.logout_sent.wait_timeout(LOGOUT_WAIT_MS);

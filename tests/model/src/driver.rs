@@ -164,7 +164,6 @@ impl State {
 
     /// `Inner::hold`, and what `incoming` does with its result.
     fn hold(&mut self, cfg: &Config, kind: Kind) {
-        let first = self.held.is_empty() && self.chan.state() == ChannelState::Connecting;
         let room = match cfg.mutant {
             Mutant::HeldTooSmall => cfg.commands - 1,
             _ => cfg.commands,
@@ -174,11 +173,28 @@ impl State {
             return self.close(cfg, CloseReason::ProtocolViolation, Who::Cq);
         }
         self.held.push(kind);
-        if first && self.cm {
-            self.busy += 1;
-            self.cq = CqPc::First;
+        self.run_held(Who::Cq);
+    }
+
+    /// `Channel::waits_for_confirmation` with the first part of `Channel::confirm`, whose time the
+    /// reaper chooses.
+    pub(crate) fn may_confirm(&self) -> bool {
+        self.chan.state() == ChannelState::Connecting
+            && self.cm
+            && !self.held.is_empty()
+            && !self.notified
+    }
+
+    /// `Channel::confirm`, up to the next place without lock.
+    pub(crate) fn confirm(&mut self) {
+        if self.confirming {
+            // The connection manager reports it from a thread of its own.
+            self.notified = true;
+            self.confirming = false;
+            self.idle();
         } else {
-            self.run_held(Who::Cq);
+            self.busy += 1;
+            self.confirming = true;
         }
     }
 
@@ -783,11 +799,6 @@ impl State {
         let at = core::mem::replace(&mut self.cq, CqPc::Idle);
         match at {
             CqPc::Idle => {}
-            CqPc::First => {
-                // The connection manager reports it from a thread of its own.
-                self.notified = true;
-                self.idle();
-            }
             CqPc::Process(cmd) => self.process(cfg, usize::from(cmd), taken, Who::Cq),
             CqPc::Sent { cmd, slots } => {
                 let i = usize::from(cmd);

@@ -166,7 +166,7 @@ fn send_queue(s: &State, cfg: &Config) -> bool {
 /// A thread or a work request that refers to the command.
 fn referred_to(s: &State, i: usize) -> bool {
     let cq = match s.cq {
-        CqPc::Idle | CqPc::First => None,
+        CqPc::Idle => None,
         CqPc::Process(cmd) | CqPc::Tell(cmd) => Some(cmd),
         CqPc::Sent { cmd, .. } | CqPc::Read { cmd, .. } | CqPc::Data { cmd, .. } => Some(cmd),
         CqPc::Table { cmd, .. } | CqPc::Submit { cmd, .. } => Some(cmd),

@@ -100,7 +100,7 @@ impl State {
             }
         }
         match &mut self.cq {
-            CqPc::Idle | CqPc::First => {}
+            CqPc::Idle => {}
             CqPc::Process(cmd) | CqPc::Tell(cmd) => moved(cmd),
             CqPc::Sent { cmd, .. } | CqPc::Read { cmd, .. } | CqPc::Data { cmd, .. } => moved(cmd),
             CqPc::Table { cmd, .. } | CqPc::Submit { cmd, .. } => moved(cmd),

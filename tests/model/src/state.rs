@@ -245,8 +245,6 @@ pub(crate) struct Wr {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum CqPc {
     Idle,
-    /// `incoming` held back the first message; the connection manager is to be notified.
-    First,
     /// `incoming` took a command; `process` is next.
     Process(u8),
     /// A SEND completed; slots are to be released.
@@ -391,6 +389,8 @@ pub(crate) struct State {
     pub(crate) cm: bool,
     pub(crate) rtu: bool,
     pub(crate) notified: bool,
+    /// The reaper is in the middle of `Channel::confirm`.
+    pub(crate) confirming: bool,
     /// The connection manager is about to report that the peer is gone.
     pub(crate) disconnect_pending: bool,
     /// The channel was closed for a reason at which the peer is told (set when it closes).

@@ -79,6 +79,8 @@ pub(crate) enum Step {
     Unreachable,
     /// The peer's confirmation arrives, or the first message stands for it.
     Established,
+    /// The reaper takes the first message for the confirmation.
+    Confirm,
     /// The connection manager reports that the peer has disconnected or answered.
     Disconnected,
     /// Somebody closes the channel.
@@ -119,6 +121,7 @@ impl Step {
             Self::SetUp
             | Self::Answer(_)
             | Self::Established
+            | Self::Confirm
             | Self::Receive
             | Self::Completion
             | Self::Cq(_)
@@ -194,6 +197,7 @@ impl Config {
             cm: true,
             rtu: self.connected,
             notified: false,
+            confirming: false,
             disconnect_pending: false,
             tell_peer: false,
             logout: false,
@@ -315,6 +319,9 @@ impl Config {
             if s.sends.first().is_some_and(|wr| wr.status.is_some()) {
                 out.push(Step::Completion);
             }
+        }
+        if s.confirming || s.may_confirm() {
+            out.push(Step::Confirm);
         }
         if let Some(drainer) = s.drainer {
             self.with_answers(drainer.with, s, out, Step::Drain);
@@ -529,6 +536,7 @@ impl Model for Config {
                 s.rtu = true;
                 s.channel_event(self, ChannelEvent::Established, Who::Cm);
             }
+            Step::Confirm => s.confirm(),
             Step::Disconnected => {
                 s.disconnect_pending = false;
                 s.channel_event(self, ChannelEvent::PeerDisconnected, Who::Cm);
