@@ -40,16 +40,36 @@ ALLOWED = [
 _BAD = re.compile("|".join("(?:%s)" % b for b in BAD))
 
 
+# Where what the kernel says about one trouble ends, and how long it may be.
+END = re.compile(r"</TASK>|---\[ end")
+END_KASAN = re.compile(r"^=+$")
+LONGEST = 80
+
+
 class ConsoleError(LabError):
     """The kernel of a guest complained."""
 
-    def __init__(self, name, lines, path):
+    def __init__(self, name, lines, path, text=""):
         self.lines = lines
         shown = ["  " + line for line in lines[:20]]
         if len(lines) > 20:
             shown.append("  ... and %d more" % (len(lines) - 20))
+        shown += ["  | " + line for line in first(lines, text)]
         super().__init__("the kernel of guest '%s' complained (console: %s):"
                          "\n%s" % (name, path, "\n".join(shown)))
+
+
+def first(bad, text):
+    """All lines of `text` about the first of the lines in `bad`."""
+    lines = [line.strip() for line in text.splitlines()]
+    if not bad or bad[0] not in lines:
+        return []
+    lines = lines[lines.index(bad[0]):][:LONGEST]
+    end = END_KASAN if "KASAN" in bad[0] else END
+    for number, line in enumerate(lines):
+        if number and end.search(re.sub(r"^\[[\d. ]+\] ", "", line)):
+            return lines[:number + 1]
+    return lines
 
 
 class Console:
@@ -106,7 +126,7 @@ class Console:
         """Raise ConsoleError if the kernel complained."""
         bad = self.bad_lines()
         if bad:
-            raise ConsoleError(self.name, bad, self.path)
+            raise ConsoleError(self.name, bad, self.path, self.text())
 
 
 def check_file(path, name=None):

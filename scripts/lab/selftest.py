@@ -130,8 +130,10 @@ def one_guest():
         try:
             guest.check_console()
             expect(False, "the panic is on the console")
-        except console.ConsoleError:
+        except console.ConsoleError as error:
             expect(True, "the panic is on the console")
+            expect("Call Trace:" in str(error) and "sysrq" in str(error),
+                   "all that the kernel said about it is in the report")
         guest.console.allow(".", "this test asked for the panic")
 
 

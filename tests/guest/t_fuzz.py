@@ -17,7 +17,7 @@ import time
 
 from .conformance import pace
 from .initiator import UNTIL_STOPPED
-from .registry import Wrong, expect, test, until
+from .registry import Failed, Wrong, expect, test, until
 from .target import CM_PORT
 
 COUNT = int(os.environ.get("FUZZ_COUNT", "50000"))
@@ -29,6 +29,11 @@ EXTENSION = 0xf022f022f0220000
 
 # Units per second that the slowest machine sends.
 SLOWEST = 60
+
+# Nothing in the target's kernel waits this many seconds: peers that leave in the
+# middle of something must not hold up its end.
+LONGEST_WAIT = 30
+HUNG_TASK = "echo %d > /proc/sys/kernel/hung_task_timeout_secs"
 
 # Prints what waits in the kernel.
 WAITING = """
@@ -75,6 +80,9 @@ def beside_a_session(bench):
                  for n in range(CHANNELS)]
         # The fuzzer has an address of its own, as SCST knows it by that.
         target.private_disks(names, initiator.guest.ip6)
+        was = int(target.run(
+            "cat /proc/sys/kernel/hung_task_timeout_secs").out)
+        target.run(HUNG_TASK % (LONGEST_WAIT * pace()))
         limit = (120 + COUNT // SLOWEST) * pace()
         load = initiator.load(disk, limit + UNTIL_STOPPED, "16m", "4k", 2,
                               ["--rate_iops=100"])
@@ -102,5 +110,10 @@ def beside_a_session(bench):
               "the session beside it runs")
         initiator.stop(load, disk, "4m")
         # A login whose peer went away half-way is given up after 30 s.
-        until(lambda: target.queue_pairs() <= initiator.channels(), 90,
-              "only the stock session is left")
+        try:
+            until(lambda: target.queue_pairs() <= initiator.channels(), 90,
+                  "only the stock session is left")
+        except Failed:
+            bench.say("what waits on the target:\n" + target.run(WAITING).out)
+            raise
+        target.run(HUNG_TASK % was)
