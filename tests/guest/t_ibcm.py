@@ -22,9 +22,10 @@ GOOD = 0x00
 SOON = 12                       # 16 ms
 
 
-def works(one, tag=0x7001):
+def works(one, tag=0x7001, timeout=10):
     """The connection serves a command."""
-    answer = one.ask(peer.cmd(tag, peer.inquiry(), data_in=one.at(0, 36)))
+    answer = one.ask(peer.cmd(tag, peer.inquiry(), data_in=one.at(0, 36)),
+                     timeout)
     expect(isinstance(answer, peer.Response), "INQUIRY is answered: %s"
            % (answer,))
     equal((answer.tag, answer.status), (tag, GOOD), "answer to INQUIRY")
@@ -214,7 +215,8 @@ def data_first(bench):
         with IbPeer(bench) as one:
             target.add_acl(one.port_id)
             one.half_login()
-            works(one)
+            # The message has to wait for the reaper, up to 10 s.
+            works(one, timeout=30)
             equal(one.order("rtu"), "confirmed", "late confirmation")
             works(one)
             leave(bench, one)
