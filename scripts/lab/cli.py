@@ -139,10 +139,10 @@ def guest_arguments(args):
 def verdict(guests, rc):
     """The run's exit status, and a word about the consoles."""
     for guest in guests:
-        bad = guest.console.bad_lines()
-        if bad:
-            env.note(str(console.ConsoleError(guest.name, bad,
-                                              guest.console.path)))
+        try:
+            guest.check_console()
+        except console.ConsoleError as error:
+            env.note(str(error))
             rc = rc or EXIT_CONSOLE
         else:
             env.note("console of %s is clean (%s)"

@@ -49,7 +49,7 @@ LONGEST = 80
 class ConsoleError(LabError):
     """The kernel of a guest complained."""
 
-    def __init__(self, name, lines, path, text=""):
+    def __init__(self, name, lines, path, text):
         self.lines = lines
         shown = ["  " + line for line in lines[:20]]
         if len(lines) > 20:

@@ -51,7 +51,7 @@ NO_PAGE_POOL = "mrg_rxbuf=off,host_mtu=9000"
 NETWORK = r"""
 set -e
 hostname {name}
-echo {hung} > /proc/sys/kernel/hung_task_timeout_secs || :
+{hung} || :
 ip link set lo up
 cd /proc/sys/net/ipv6/conf/eth0
 echo 0 > accept_ra; echo 0 > accept_dad; echo 1 > keep_addr_on_down
@@ -62,6 +62,7 @@ ip addr add 10.9.0.{number}/24 dev eth0
 ip addr add fd09::{number}/64 dev eth0 nodad
 {neighbours}
 """
+HUNG = "echo %d > /proc/sys/kernel/hung_task_timeout_secs"
 NEIGHBOUR = """
 for a in 10.9.0.{number} fd09::{number} {linklocal}; do
     ip neigh replace $a lladdr {mac} nud permanent dev eth0
@@ -171,7 +172,7 @@ class Guest:
             NEIGHBOUR.format(number=p, mac=mac_of(p),
                              linklocal=linklocal_of(p)) for p in self.peers)
         script = NETWORK.format(name=self.name, mtu=self.mtu,
-                                hung=round(HUNG_TASK * env.pace()),
+                                hung=HUNG % round(HUNG_TASK * env.pace()),
                                 number=self.number, neighbours=neighbours)
         if self.rdma:
             script += RDMA
@@ -355,6 +356,11 @@ class Guest:
     def check_console(self):
         """Raise ConsoleError if the kernel has complained so far."""
         self.console.check()
+
+    def limit_waits(self, seconds=None):
+        """From now on the kernel complains about a task that waits so long in
+        it; without an argument, as after the boot."""
+        self.run(HUNG % (seconds or round(HUNG_TASK * env.pace())))
 
     def monitor(self, text):
         """A command of QEMU's human monitor."""

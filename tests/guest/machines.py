@@ -80,9 +80,7 @@ class Machines:
         if needs == "pair":
             self.initiator = Initiator(self.machine.initiator, self.target)
             # ib_srp waits up to 80 s for the answer of a target that is away.
-            self.machine.initiator.run(
-                "echo %d > /proc/sys/kernel/hung_task_timeout_secs"
-                % (180 * env.pace()))
+            self.machine.initiator.limit_waits(180 * env.pace())
 
     def complaints(self):
         """What the kernels of the machines in use complained about."""

@@ -33,7 +33,6 @@ SLOWEST = 60
 # Nothing in the target's kernel waits this many seconds: peers that leave in the
 # middle of something must not hold up its end.
 LONGEST_WAIT = 30
-HUNG_TASK = "echo %d > /proc/sys/kernel/hung_task_timeout_secs"
 
 # Prints what waits in the kernel.
 WAITING = """
@@ -80,9 +79,7 @@ def beside_a_session(bench):
                  for n in range(CHANNELS)]
         # The fuzzer has an address of its own, as SCST knows it by that.
         target.private_disks(names, initiator.guest.ip6)
-        was = int(target.run(
-            "cat /proc/sys/kernel/hung_task_timeout_secs").out)
-        target.run(HUNG_TASK % (LONGEST_WAIT * pace()))
+        target.guest.limit_waits(LONGEST_WAIT * pace())
         limit = (120 + COUNT // SLOWEST) * pace()
         load = initiator.load(disk, limit + UNTIL_STOPPED, "16m", "4k", 2,
                               ["--rate_iops=100"])
@@ -116,4 +113,4 @@ def beside_a_session(bench):
         except Failed:
             bench.say("what waits on the target:\n" + target.run(WAITING).out)
             raise
-        target.run(HUNG_TASK % was)
+        target.guest.limit_waits()

@@ -10,11 +10,12 @@ use crate::{
     bench::{Bench, Guarded},
     iu::{fmt_code, read_10, write_10, Cmd, BLOCK},
     session::Session,
+    srp::login::LoginReq,
     verbs::Fallible,
 };
 
 /// Offset of the data in the unit; that of the Linux initiator.
-const OFFSET: usize = 68;
+pub(super) const OFFSET: usize = 68;
 
 const SAME: &[&str] = &["GOOD; same data"];
 
@@ -195,12 +196,15 @@ pub(super) const ROWS: &[Scenario] = &[
     ),
 ];
 
+/// Asks for immediate data.
+pub(super) fn requested(r: &mut LoginReq) {
+    r.imm_requested = true;
+    r.imm_data_offset = OFFSET as u16;
+}
+
 /// A session that has asked for immediate data.
 fn session(b: &Bench) -> Fallible<Guarded> {
-    b.session_as(|r| {
-        r.imm_requested = true;
-        r.imm_data_offset = OFFSET as u16;
-    })
+    b.session_as(requested)
 }
 
 /// Writes blocks by immediate data and reads them back.

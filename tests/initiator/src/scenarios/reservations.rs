@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::{
     admin_row,
+    immediate::{requested, OFFSET},
     tasks::{slowly, start_slow, SLOW},
     Scenario,
 };
@@ -14,12 +15,8 @@ use crate::{
     bench::Bench,
     iu::{lun, Cmd},
     session::{Seen, Session, PATIENCE},
-    srp::login::LoginReq,
     verbs::Fallible,
 };
-
-/// Offset of immediate data in the unit.
-const OFFSET: usize = 68;
 
 /// Service actions of PERSISTENT RESERVE OUT (SPC-4 6.16).
 const RESERVE: u8 = 0x01;
@@ -44,7 +41,7 @@ pub(super) const ROWS: &[Scenario] = &[
         &["GOOD, 4 TASK ABORTED; works; cleared GOOD"],
         |b| {
             slowly(b, |b| {
-                let mut s = b.session_as(immediate)?;
+                let mut s = b.session_as(requested)?;
                 reserve(&mut s, OURS)?;
                 start_reads(&mut s)?;
                 let tag = s.start(&prout_cmd(PREEMPT_AND_ABORT, OURS, OURS))?;
@@ -60,9 +57,9 @@ pub(super) const ROWS: &[Scenario] = &[
         |b| {
             slowly(b, |b| {
                 let mut request = b.request(2);
-                immediate(&mut request);
+                requested(&mut request);
                 let mut other = b.session_with(&request, Default::default())?;
-                let mut s = b.session_as(immediate)?;
+                let mut s = b.session_as(requested)?;
                 prout(&mut s, REGISTER_AND_IGNORE, 0, OURS)?;
                 reserve(&mut other, THEIRS)?;
                 start_reads(&mut other)?;
@@ -75,13 +72,8 @@ pub(super) const ROWS: &[Scenario] = &[
     ),
 ];
 
-/// Asks for immediate data, with which a command is executed as soon as its unit is here.
-fn immediate(r: &mut LoginReq) {
-    r.imm_requested = true;
-    r.imm_data_offset = OFFSET as u16;
-}
-
-/// PERSISTENT RESERVE OUT with its parameter list as immediate data.
+/// PERSISTENT RESERVE OUT with its parameter list as immediate data: it is executed as soon as its
+/// unit is here.
 fn prout_cmd(action: u8, key: u64, action_key: u64) -> Cmd {
     let mut cdb = vec![0x5f, action, WRITE_EXCLUSIVE, 0, 0, 0, 0, 0, 24, 0];
     cdb.resize(16, 0);
@@ -94,13 +86,9 @@ fn prout_cmd(action: u8, key: u64, action_key: u64) -> Cmd {
     }
 }
 
-/// The same, and its answer; again after a unit attention.
+/// The same, and its answer.
 fn prout(s: &mut Session, action: u8, key: u64, action_key: u64) -> Fallible<Seen> {
-    let cmd = prout_cmd(action, key, action_key);
-    match s.ask(&cmd)? {
-        Seen::Rsp(rsp) if rsp.sense_triple().is_some_and(|sense| sense.0 == 6) => s.ask(&cmd),
-        seen => Ok(seen),
-    }
+    s.ask(&prout_cmd(action, key, action_key))
 }
 
 /// Registers a key, and reserves the logical unit with it.
