@@ -208,6 +208,8 @@ pub(crate) struct Inner {
     held: KVec<Received>,
     /// At the last look, something was held because the connection was not confirmed.
     early: bool,
+    /// The connection manager was told that the peer's message stands for the confirmation.
+    told: bool,
     /// Somebody is processing what is held; others leave it to them.
     draining: bool,
     /// Tasks that use the session or the connection outside a command; see [`Busy`].
@@ -323,8 +325,6 @@ pub(crate) struct Channel {
     /// The connection manager has said that the connection is established, or over.
     #[pin]
     settled: Completion,
-    /// It was told that the peer's message stands for the confirmation.
-    told: Atomic<bool>,
     /// The queue pair failed; set in any context, acted upon by the reaper.
     failed: Atomic<bool>,
     /// The port's completion vector whose turn it was.

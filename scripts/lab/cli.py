@@ -34,6 +34,7 @@ environment:
   KSERIES        kernel series, for example 7.2 (default: 7.3, else 7.2)
   KERNEL         stock (default) or sanitized: the kernel of the guests, and
                  the one that modules are built for
+  PEER_KERNEL    the same for the machines that guest tests use as initiators
   LAB_PACE       factor for time limits in guests (default: by KERNEL)
   LAB_ACCEL=kvm  use KVM instead of emulation
   LAB_QEMU       a QEMU program of your own (8.1 or newer for two CPUs)

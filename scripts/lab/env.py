@@ -43,13 +43,18 @@ class LabError(Exception):
     """Something the user can act on; printed without a traceback."""
 
 
-def kernel_choice():
+def kernel_choice(variable="KERNEL"):
     """Which kernel guests boot: "stock" or "sanitized"."""
-    choice = os.environ.get("KERNEL") or "stock"
+    choice = os.environ.get(variable) or "stock"
     if choice not in PACE:
-        raise LabError("KERNEL may be %s, not '%s'"
-                       % (" or ".join(PACE), choice))
+        raise LabError("%s may be %s, not '%s'"
+                       % (variable, " or ".join(PACE), choice))
     return choice
+
+
+def peer_kernel_choice():
+    """The same for guests that only talk to the one that is tested."""
+    return kernel_choice("PEER_KERNEL")
 
 
 def pace():

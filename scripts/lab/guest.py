@@ -129,7 +129,7 @@ class Guest:
         self.share = self.run_dir / "share"
         self.share.mkdir(parents=True, exist_ok=True)
         self.smp, self.number = smp, number
-        self.mem = mem or MEMORY[env.kernel_choice()]
+        self.mem = mem or MEMORY[self.kernel.kind]
         self.wire, self.peers, self.mtu = wire, tuple(peers), mtu
         self.rdma, self.append = rdma, append
         self.shares = list(shares)
@@ -393,7 +393,7 @@ class Guest:
         for n, (host, inside, mode) in enumerate(shares):
             options += qemu.share("s%d" % n, host, mode == "ro")
             words.append("lab.share=s%d:%s:%s" % (n, mode, inside))
-        words += [APPEND[env.kernel_choice()], self.append]
+        words += [APPEND[self.kernel.kind], self.append]
         options += ["-append", " ".join(words)]
         options += ["-device", "virtio-serial-pci", "-chardev",
                     "socket,id=agent,path=%s/agent,server=on,wait=off"

@@ -46,12 +46,13 @@ class Kernel:
     `modules` is a directory such as /usr/lib/modules/<release>; when it is
     not part of the root, guests get it as a share of its own. `kdir` is where
     `lab exec` sees the tree that modules are built against, with these options
-    of make."""
+    of make. `kind` is one of env.PACE."""
     release: str
     image: Path
     modules: Path
     kdir: str
     make_options: list = field(default_factory=list)
+    kind: str = "stock"
 
 
 def custom(folder):

@@ -47,6 +47,7 @@ class Sanitized:
         """What a guest boots (see kernel.Kernel)."""
         found = kernel.custom(self.path)
         found.make_options = ["LLVM=1"]
+        found.kind = "sanitized"
         return found
 
 
@@ -55,9 +56,18 @@ def wanted():
     return env.kernel_choice() == "sanitized"
 
 
-def chosen_kernel():
-    """The kernel.Kernel that KERNEL= chooses; made first if necessary."""
-    return get().kernel() if wanted() else root.get().kernel()
+def chosen_kernel(choice=None):
+    """The kernel.Kernel that KERNEL=, or the argument, chooses; made first if
+    necessary."""
+    wants = wanted() if choice is None else choice == "sanitized"
+    return get().kernel() if wants else root.get().kernel()
+
+
+def peer_kernel():
+    """The kernel.Kernel of machines that talk to the one that is tested."""
+    if os.environ.get("LAB_KERNEL"):
+        return kernel.custom(os.environ["LAB_KERNEL"])
+    return chosen_kernel(env.peer_kernel_choice())
 
 
 def key(the_root):

@@ -18,7 +18,6 @@ use kernel::{
     new_spinlock,
     prelude::*,
     sync::{
-        atomic::Release,
         Arc,
         ArcBorrow,
         SpinLock, //
@@ -128,8 +127,7 @@ impl Channel {
             match inner.cm.clone() {
                 Some(cm) if inner.machine.state() == State::Connecting => {
                     inner.begin_busy();
-                    // With the lock held, so that tear-down knows.
-                    this.told.store(true, Release);
+                    inner.told = true;
                     cm
                 }
                 _ => return,
@@ -138,7 +136,7 @@ impl Channel {
         let _busy = Busy(this);
         if cm.notify_comm_est().is_err() {
             // Its confirmation was faster, or the connection has ended.
-            this.told.store(false, Release);
+            this.inner.lock().told = false;
         }
         drop(cm);
     }

@@ -21,10 +21,7 @@
 //!    order. Who looks into a file of the directory does not wait for anything.
 
 use kernel::{
-    sync::{
-        atomic::Acquire,
-        Arc, //
-    },
+    sync::Arc,
     workqueue::WorkItem, //
 };
 
@@ -57,7 +54,7 @@ impl WorkItem for Channel {
     fn run(this: Arc<Self>) {
         this.set_up.wait();
 
-        let (link, cm, reason, accepted, logout) = {
+        let (link, cm, reason, accepted, told, logout) = {
             let mut inner = this.inner.lock();
             let _ = inner.machine.handle(Event::TeardownBegun);
             (
@@ -65,11 +62,12 @@ impl WorkItem for Channel {
                 inner.cm.take(),
                 inner.machine.close_reason(),
                 inner.accepted,
+                inner.told,
                 inner.machine.target_logout(),
             )
         };
         Active::stop_session(&this.session);
-        if this.told.load(Acquire) {
+        if told {
             this.settled.wait_timeout(DISCONNECT_WAIT_MS);
         }
         if let (Some(link), Some(reason)) = (&link, logout) {

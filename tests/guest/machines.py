@@ -62,7 +62,9 @@ class Machines:
         folder = self.run_dir / ("machines-%02d" % self.boots)
         folder.mkdir()
         if needs == "pair":
-            self.machine = Pair(run_dir=folder, **SETTINGS)
+            self.machine = Pair(
+                run_dir=folder,
+                initiator={"kernel": sanitized.peer_kernel()}, **SETTINGS)
             target = self.machine.target
         else:
             self.machine = target = Guest("target", run_dir=folder,
@@ -103,10 +105,11 @@ class Machines:
     def retire(self):
         """The end of machines that are as they should be: the last look at
         them, then discard()."""
-        if self.machine and sanitized.wanted():
+        watched = [g for g in self.guests() if g.kernel.kind == "sanitized"]
+        if watched:
             began = time.monotonic()
             try:
-                found = [self._leaks(guest) for guest in self.guests()]
+                found = [self._leaks(guest) for guest in watched]
             except LabError as error:
                 found = ["the search for leaks failed: %s" % error]
             text = "\n".join(f for f in found if f)
