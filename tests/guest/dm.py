@@ -10,6 +10,8 @@
 
 import ipaddress
 
+from lab import env
+
 from .registry import Failed
 
 GET, SET, GET_RESP = 0x01, 0x02, 0x81
@@ -95,9 +97,12 @@ class Asker:
         return statuses
 
     def keep_asking(self, seconds, *questions):
-        """Start to ask again and again; returns the Job."""
+        """Start to ask again and again, longer where everything takes longer;
+        returns the Job."""
+        seconds = round(seconds * env.pace())
         return self.initiator.spawn(
-            self.words(questions, seconds=seconds, timeout=500, retries=0),
+            self.words(questions, seconds=seconds,
+                       timeout=round(500 * env.pace()), retries=0),
             timeout=seconds + 60)
 
     @staticmethod
