@@ -44,17 +44,13 @@ class LabError(Exception):
 
 
 def kernel_choice(variable="KERNEL"):
-    """Which kernel guests boot: "stock" or "sanitized"."""
+    """Which kernel guests boot, "stock" or "sanitized"; with PEER_KERNEL, those
+    that only talk to the one that is tested."""
     choice = os.environ.get(variable) or "stock"
     if choice not in PACE:
         raise LabError("%s may be %s, not '%s'"
                        % (variable, " or ".join(PACE), choice))
     return choice
-
-
-def peer_kernel_choice():
-    """The same for guests that only talk to the one that is tested."""
-    return kernel_choice("PEER_KERNEL")
 
 
 def pace():

@@ -412,11 +412,14 @@ class Guest:
         return options
 
 
-def default_kernel():
-    """The kernel.Kernel that guests boot unless they are given another."""
+def default_kernel(variable="KERNEL"):
+    """The kernel.Kernel that guests boot unless they are given another. One of
+    LAB_KERNEL's is treated like the kind that KERNEL= names."""
     if os.environ.get("LAB_KERNEL"):
-        return kernel.custom(os.environ["LAB_KERNEL"])
-    return sanitized.chosen_kernel()
+        own = kernel.custom(os.environ["LAB_KERNEL"])
+        own.kind = env.kernel_choice()
+        return own
+    return sanitized.chosen_kernel(variable)
 
 
 def conclude(guests, error):

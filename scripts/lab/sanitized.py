@@ -51,23 +51,14 @@ class Sanitized:
         return found
 
 
-def wanted():
-    """True if KERNEL=sanitized chooses this kernel."""
-    return env.kernel_choice() == "sanitized"
+def wanted(variable="KERNEL"):
+    """True if KERNEL=sanitized, or another variable, chooses this kernel."""
+    return env.kernel_choice(variable) == "sanitized"
 
 
-def chosen_kernel(choice=None):
-    """The kernel.Kernel that KERNEL=, or the argument, chooses; made first if
-    necessary."""
-    wants = wanted() if choice is None else choice == "sanitized"
-    return get().kernel() if wants else root.get().kernel()
-
-
-def peer_kernel():
-    """The kernel.Kernel of machines that talk to the one that is tested."""
-    if os.environ.get("LAB_KERNEL"):
-        return kernel.custom(os.environ["LAB_KERNEL"])
-    return chosen_kernel(env.peer_kernel_choice())
+def chosen_kernel(variable="KERNEL"):
+    """The kernel.Kernel that this variable chooses; made first if necessary."""
+    return get().kernel() if wanted(variable) else root.get().kernel()
 
 
 def key(the_root):

@@ -99,9 +99,8 @@ class Asker:
     def keep_asking(self, seconds, *questions):
         """Start to ask again and again, longer where everything takes longer;
         returns the Job."""
-        seconds = round(seconds * env.pace())
         return self.initiator.spawn(
-            self.words(questions, seconds=seconds,
+            self.words(questions, seconds=round(seconds * env.pace()),
                        timeout=round(500 * env.pace()), retries=0),
             timeout=seconds + 60)
 

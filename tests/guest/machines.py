@@ -9,7 +9,8 @@
 import os
 import time
 
-from lab import Guest, LabError, Pair, env, leaks, sanitized
+from lab import Guest, LabError, Pair, env, leaks
+from lab.guest import default_kernel
 
 from .initiator import Initiator
 from .lio import LioTarget
@@ -22,7 +23,7 @@ TARGET_CPUS = int(os.environ.get("LAB_CPUS") or CPUS)
 
 # Emulated CPUs now and then trip over the kernel patching itself during boot.
 BOOT_ATTEMPTS = 3
-SETTINGS = {"limit": 3 * 3600, "append": "slab_nomerge"}
+SETTINGS = {"smp": TARGET_CPUS, "limit": 3 * 3600, "append": "slab_nomerge"}
 
 
 class Machines:
@@ -65,14 +66,12 @@ class Machines:
         folder = self.run_dir / ("machines-%02d" % self.boots)
         folder.mkdir()
         if needs == "pair":
-            self.machine = Pair(
-                run_dir=folder, target={"smp": TARGET_CPUS},
-                initiator={"smp": CPUS, "kernel": sanitized.peer_kernel()},
-                **SETTINGS)
+            peer = {"smp": CPUS, "kernel": default_kernel("PEER_KERNEL")}
+            self.machine = Pair(run_dir=folder, initiator=peer, **SETTINGS)
             target = self.machine.target
         else:
             self.machine = target = Guest("target", run_dir=folder,
-                                          smp=TARGET_CPUS, **SETTINGS)
+                                          **SETTINGS)
         self.machine.start()
         self.say("booted %s in %.1f s (consoles in %s)" % (
             "a pair" if needs == "pair" else "one machine",
