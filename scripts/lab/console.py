@@ -5,6 +5,7 @@
 #
 # Not here: saving the console (qemu.py lets QEMU write it to a file).
 
+import contextlib
 import re
 from pathlib import Path
 
@@ -45,6 +46,9 @@ END = re.compile(r"</TASK>|---\[ end")
 END_KASAN = re.compile(r"^=+$")
 LONGEST = 80
 
+# How far below the first line of a report its "Call Trace:" is.
+HEAD = 6
+
 
 class ConsoleError(LabError):
     """The kernel of a guest complained."""
@@ -83,6 +87,30 @@ class Console:
         self._offset = 0
         self._partial = ""
         self._bad = []
+        self._heads = []
+        self._below = HEAD      # lines since the head of an excused report
+
+    @contextlib.contextmanager
+    def excused(self, head, reason):
+        """Excuse the call trace of reports that begin with a line that matches
+        `head`, meanwhile; a reason is required."""
+        if not reason:
+            raise ValueError("an excused report needs a reason")
+        self.bad_lines()
+        self._heads.append(re.compile(head))
+        try:
+            yield
+        finally:
+            self.bad_lines()
+            self._heads.pop()
+
+    def _alarming(self, line):
+        """Does this line, the next of the console, mean trouble?"""
+        self._below += 1
+        if any(head.search(line) for head in self._heads):
+            self._below = 0
+        return _BAD.search(line) and not (
+            self._below < HEAD and line.endswith("Call Trace:"))
 
     def allow(self, expression, reason):
         """Excuse lines that match, for this guest; a reason is required."""
@@ -114,10 +142,10 @@ class Console:
         text = self._partial + data.decode("utf-8", "replace")
         lines = text.split("\n")
         self._partial = lines.pop()
-        self._bad += [x.strip() for x in lines if _BAD.search(x)]
+        self._bad += [x.strip() for x in lines if self._alarming(x.strip())]
         bad = list(self._bad)
         # A line that is not finished yet counts, but only for this call.
-        if _BAD.search(self._partial):
+        if _BAD.search(self._partial) and self._below >= HEAD:
             bad.append(self._partial.strip())
         return [x for x in bad
                 if not any(a.search(x) for a, _ in self.allowed)]

@@ -109,6 +109,16 @@ def one_guest():
             guest.run(["sh", "-c", "echo '%s' > /dev/kmsg; sleep 0.3" % line])
             expect(len(guest.console.bad_lines()) > old,
                    "the guard notices '%s'" % line)
+        report = ["sh", "-c", "for a in 'a: lab report' 'CPU: 0' 'Call Trace:'; "
+                  "do echo $a > /dev/kmsg; done; sleep 0.3"]
+        old = len(guest.console.bad_lines())
+        with guest.console.excused("a: lab report", "this test asked for it"):
+            guest.run(report)
+        expect(len(guest.console.bad_lines()) == old,
+               "a report can be excused for a while")
+        guest.run(report)
+        expect(len(guest.console.bad_lines()) == old + 1,
+               "and is noticed afterwards")
         waiting = guest.spawn("sleep 1000")
         pid = guest.qemu.pid
         guest.kill()
