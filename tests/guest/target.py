@@ -71,7 +71,8 @@ class Target:
     def install(self):
         """See that modprobe, whoever runs it, takes the module under test."""
         if self.installed_at != self.guest.boots:
-            self.guest.install_module(self.module, load=False)
+            self.guest.install_module(self.module, load=False,
+                                      name="ib_srpt")
             self.installed_at = self.guest.boots
 
     def load(self, params="", check=True):
