@@ -40,6 +40,19 @@
 //! completion queue's. PREEMPT AND ABORT waits there until the commands that it aborts have ended
 //! (`core_tmr_lun_reset()`), with responses that complete on the same queue or one like it. So it
 //! is executed from a work item. Task management functions have a work queue in target core.
+//!
+//! # Writes that target core does not take for some
+//!
+//! Target core finds out whether a command may write, to a logical unit that is read-only or
+//! reserved, from the direction of its data only, and that is what the initiator's descriptors
+//! say. Commands that write whatever the direction is are therefore always given to it as writes,
+//! of no data if that is not what was announced; it refuses those (`target_cmd_size_check()`).
+//!
+//! # COMPARE AND WRITE that is not executed
+//!
+//! `compare_and_write_callback()` releases `caw_sem` of the device, which only
+//! `sbc_compare_and_write()` takes. Target core also calls it for a write whose data never came.
+//! So it is taken away from commands that this module ends before they are executed.
 
 use core::cell::UnsafeCell;
 
@@ -370,6 +383,9 @@ impl LioCmd {
 
     /// Executes a write whose data has arrived, or ends it if it was aborted meanwhile.
     fn execute(&self) {
+        if read_se!(self, transport_state) & (bindings::CMD_T_ABORTED | bindings::CMD_T_STOP) != 0 {
+            self.forget_callback();
+        }
         // SAFETY: The command was given to the fabric with `write_pending()` and not given back
         // since (it was in `Fetching`, `FetchBlocked` or `Deferred`), so target core's reference is
         // held. Process context with interrupts enabled.
@@ -379,8 +395,18 @@ impl LioCmd {
     /// Ends a write whose data cannot be fetched with CHECK CONDITION, or ends it silently if it
     /// was aborted meanwhile.
     fn fail(&self, reason: bindings::tcm_sense_reason_table) {
+        self.forget_callback();
         // SAFETY: As in `execute()`. The command has a device, because its logical unit was found.
         unsafe { bindings::transport_generic_request_failure(self.se.get(), reason) };
+    }
+
+    /// Keeps target core from undoing what was not done: before it executes a command, only
+    /// COMPARE AND WRITE has a callback.
+    fn forget_callback(&self) {
+        let se = self.se.get();
+        // SAFETY: As in `execute()`. `sbc_parse_cdb()` has set the field; from then on target core
+        // changes it only while it executes the command.
+        unsafe { (&raw mut (*se).transport_complete_callback).write(None) };
     }
 
     /// The target is done with the response: puts the acknowledgement reference. Process context.
@@ -520,6 +546,23 @@ pub(super) unsafe fn reclaim(se: *mut bindings::se_cmd) -> Arc<Command> {
     cmd
 }
 
+/// Whether target core writes when it executes this, whatever the direction of the data is
+/// (`sbc_parse_cdb()`).
+fn writes(cdb: &[u8]) -> bool {
+    // CAST: Operation codes have 8 bits, service actions 16.
+    const WRITE_SAME_10: u8 = bindings::WRITE_SAME as u8;
+    const WRITE_SAME_16: u8 = bindings::WRITE_SAME_16 as u8;
+    const WRITE_SAME_32: [u8; 2] = (bindings::WRITE_SAME_32 as u16).to_be_bytes();
+    const COMPARE_AND_WRITE: u8 = bindings::COMPARE_AND_WRITE as u8;
+    const VARIABLE_LENGTH: u8 = bindings::VARIABLE_LENGTH_CMD as u8;
+
+    match cdb.first() {
+        Some(&(WRITE_SAME_10 | WRITE_SAME_16 | COMPARE_AND_WRITE)) => true,
+        Some(&VARIABLE_LENGTH) => cdb.get(8..10) == Some(&WRITE_SAME_32[..]),
+        _ => false,
+    }
+}
+
 /// Submits a command. Wraps `target_init_cmd()`, `target_submit_prep()` and `target_submit()`.
 /// Process context, may sleep; the command may be executed, answered and released before this
 /// returns.
@@ -544,6 +587,9 @@ pub(super) fn submit(
         return Err((RxError::NoMemory, cmd));
     }
     let (direction, len) = match rx.dir {
+        Direction::None | Direction::FromTarget if writes(cdb) => {
+            (bindings::dma_data_direction_DMA_TO_DEVICE, 0)
+        }
         Direction::None => (bindings::dma_data_direction_DMA_NONE, 0),
         Direction::ToTarget => (bindings::dma_data_direction_DMA_TO_DEVICE, rx.data_len),
         Direction::FromTarget => (bindings::dma_data_direction_DMA_FROM_DEVICE, rx.data_len),

@@ -115,7 +115,7 @@ fn fabric_ops() -> bindings::target_core_fabric_ops {
         fabric_drop_tpg: Some(fabric_drop_tpg_callback),
         fabric_init_nodeacl: Some(fabric_init_nodeacl_callback),
         fabric_post_link: Some(fabric_post_link_callback),
-        fabric_pre_unlink: Some(fabric_pre_unlink_callback),
+        fabric_post_unlink: Some(fabric_post_unlink_callback),
         tfc_discovery_attrs: attrs::DISCOVERY.as_raw(),
         tfc_wwn_attrs: attrs::WWN.as_raw(),
         tfc_tpg_attrib_attrs: attrs::TPG_ATTRIB.as_raw(),
@@ -353,13 +353,12 @@ unsafe extern "C" fn fabric_post_link_callback(
     0
 }
 
-/// `fabric_pre_unlink()`: a logical unit is about to be removed from a portal group. Process
-/// context.
+/// `fabric_post_unlink()`: a logical unit was removed from a portal group. Process context.
 ///
 /// # Safety
 ///
 /// Called by target core with what `fabric_make_tpg()` returned.
-unsafe extern "C" fn fabric_pre_unlink_callback(
+unsafe extern "C" fn fabric_post_unlink_callback(
     tpg: *mut bindings::se_portal_group,
     _: *mut bindings::se_lun,
 ) {

@@ -199,10 +199,13 @@ impl LioSession {
         let sess = self.sess.as_ptr();
         // SAFETY: By the type invariants the session was valid until `closed` was set, which this
         // thread just did. No command is left after the wait, hence nothing of target core refers
-        // to the session any more when it is removed.
+        // to the session any more when it is removed. Who let go of the last one may not have woken
+        // the waiter yet, which it does in an RCU read-side critical section
+        // (`percpu_ref_put_many()`): with the session the wait queue would be freed.
         unsafe {
             bindings::target_stop_session(sess);
             bindings::target_wait_for_sess_cmds(sess);
+            kernel::bindings::synchronize_rcu();
             bindings::target_remove_session(sess);
         }
     }

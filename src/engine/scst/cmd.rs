@@ -541,7 +541,9 @@ pub(super) fn submit(
             LUN_SIZE,
             cdb.as_ptr(),
             cdb_len,
-            false,
+            // Otherwise memory for a long CDB is asked for with flags of the command, which has
+            // none yet.
+            true,
         )
     };
     if ret != 0 {

@@ -9,12 +9,14 @@ use super::{admin_row, row, Scenario, INVALID, WORKS};
 use crate::{
     bench::Bench,
     conn::Options,
-    iu::{inquiry, lun, read_10, rw_16, rw_32, scsi, write_10, Cmd, BLOCK},
+    iu::{inquiry, lun, read_10, rw_10, rw_16, rw_32, scsi, write_10, Cmd, BLOCK},
     session::{Seen, Session, PATIENCE},
     verbs::Fallible,
 };
 
 const GOOD: &[&str] = &["GOOD; works"];
+/// What a command that may not write has left.
+const NOT_WRITTEN: &[&str] = &["refused; same data"];
 const NO_LUN: &[&str] = &["CHECK CONDITION 05/25/00; works"];
 
 pub(super) const ROWS: &[Scenario] = &[
@@ -41,6 +43,18 @@ pub(super) const ROWS: &[Scenario] = &[
         "data at an odd address",
         &["same data"],
         |b| write_read(b, 1536, 777),
+    ),
+    row(
+        "commands.write_same_in",
+        "WRITE SAME(10) with data in the wrong direction",
+        NOT_WRITTEN,
+        |b| wrong_way(b, rw_10(0x41, WRITTEN, 1)),
+    ),
+    row(
+        "commands.write_same_16_in",
+        "the same with WRITE SAME(16)",
+        NOT_WRITTEN,
+        |b| wrong_way(b, rw_16(0x93, WRITTEN.into(), 1)),
     ),
     row(
         "commands.two_disks",
@@ -482,6 +496,36 @@ fn write_read(b: &Bench, len: usize, at: usize) -> Fallible<String> {
     }
     let same = s.conn.memory.read(copy, len) == data;
     Ok(if same { "same data" } else { "other data" }.into())
+}
+
+/// The block that commands with the wrong direction are about.
+const WRITTEN: u32 = 96;
+
+/// A command that would write a block, but with data in the other direction: what the block holds
+/// afterwards. The disk is one that knows WRITE SAME.
+fn wrong_way(b: &Bench, cdb: Vec<u8>) -> Fallible<String> {
+    let mut s = b.session()?;
+    let data = some_data(BLOCK);
+    s.conn.memory.fill(0, &data);
+    let disk = lun(super::tasks::SLOW);
+    let cmd = Cmd::data_out(write_10(WRITTEN, 1), s.conn.memory.desc(0, BLOCK));
+    let wrote = s.ask(&Cmd { lun: disk, ..cmd })?.to_string();
+    if wrote != "GOOD" {
+        return Ok(format!("write: {wrote}"));
+    }
+    let cmd = data_in(&mut s, cdb, BLOCK);
+    let seen = match s.ask(&Cmd { lun: disk, ..cmd })? {
+        Seen::Rsp(rsp) if rsp.status == 2 => "refused".to_string(),
+        other => other.to_string(),
+    };
+    s.conn.memory.allow(4096, BLOCK);
+    let cmd = Cmd::data_in(read_10(WRITTEN, 1), s.conn.memory.desc(4096, BLOCK));
+    s.ask(&Cmd { lun: disk, ..cmd })?;
+    let same = s.conn.memory.read(4096, BLOCK) == data;
+    Ok(format!(
+        "{seen}; {} data",
+        if same { "same" } else { "other" }
+    ))
 }
 
 /// Writes a block with one CDB and reads it back with another.

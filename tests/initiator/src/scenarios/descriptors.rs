@@ -351,6 +351,20 @@ pub(super) const ROWS: &[Scenario] = &[
         },
     ),
     row(
+        "descriptors.bad_key_compare",
+        "COMPARE AND WRITE from memory with a wrong key",
+        DISCONNECTED,
+        |b| {
+            one(b, |s| {
+                let mut desc = s.conn.memory.desc(0, 2 * BLOCK);
+                desc.key ^= 0x5a5a;
+                let mut cdb = vec![0; 16];
+                (cdb[0], cdb[13]) = (0x89, 1);
+                Cmd::data_out(cdb, desc)
+            })
+        },
+    ),
+    row(
         "descriptors.beyond_region",
         "READ beyond the end of the region",
         DISCONNECTED,
@@ -679,7 +693,7 @@ fn external(b: &Bench, sizes: &[usize], inline: usize, write: bool) -> Fallible<
 }
 
 /// A table of `entries` entries of one block in the memory, none of them in the unit.
-fn outside_table(s: &mut Session, entries: usize) -> Table {
+pub(super) fn outside_table(s: &mut Session, entries: usize) -> Table {
     let list: Vec<_> = (0..entries)
         .map(|n| s.conn.memory.desc(n % 256 * BLOCK, BLOCK))
         .collect();
