@@ -235,6 +235,11 @@ impl Inner {
         self.busy = self.busy.saturating_add(1);
     }
 
+    /// Whether nothing that came earlier is held, or taken and not with the engine yet.
+    fn in_order(&self) -> bool {
+        self.held.is_empty() && !self.draining
+    }
+
     /// Takes a free command to process something with, and counts the caller as busy.
     fn next_command(&mut self) -> Option<(Arc<Link>, Arc<Command>)> {
         let link = self.link.clone()?;
@@ -451,6 +456,13 @@ impl Channel {
         self.inner.lock().all.iter().any(|cmd| cmd.abort_table(tag))
     }
 
+    /// Aborts the SCSI commands of a logical unit that the engine does not know yet.
+    pub(crate) fn abort_tables(&self, lun: u64) {
+        for cmd in &self.inner.lock().all {
+            cmd.abort_table_of(lun);
+        }
+    }
+
     /// Whether both channels belong to the same I_T nexus.
     pub(crate) fn same_nexus(&self, other: &Self) -> bool {
         self.initiator_port == other.initiator_port && self.target_port == other.target_port
@@ -550,7 +562,7 @@ impl Channel {
             inner.watch.heard();
             match inner.machine.iu_disposition() {
                 Disposition::Discard => Arrival::Discard(received),
-                Disposition::Process if inner.held.is_empty() => match inner.next_command() {
+                Disposition::Process if inner.in_order() => match inner.next_command() {
                     Some((link, cmd)) => Arrival::Process(link, cmd, received),
                     None => inner.hold(received),
                 },

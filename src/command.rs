@@ -159,6 +159,8 @@ struct Inner {
     arrived: Time,
     /// Of a SCSI command, until it is answered.
     life: Option<Life>,
+    /// The logical unit, in the engine's form, while the descriptor table is being fetched.
+    table_lun: u64,
     /// Slots of the send queue taken by RDMA.
     rdma_slots: u32,
     /// The engine has the command, and will give it back.
@@ -232,6 +234,7 @@ impl Command {
                         hold: None,
                         arrived: Time::now(),
                         life: None,
+                        table_lun: 0,
                         rdma_slots: 0,
                         at_engine: false,
                     },

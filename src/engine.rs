@@ -236,6 +236,9 @@ pub(crate) trait Engine: Sized + 'static {
     /// sets another; at most 63 bytes.
     const CONTROLLER_NAME: &'static str = ID_TEXT;
 
+    /// Whether the engine carries out ABORT TASK SET and CLEAR TASK SET.
+    const HAS_TASK_SETS: bool = true;
+
     /// The service GUID if the administrator has set none, from the node GUID of the first HCA.
     fn service_guid(node_guid: u64) -> u64 {
         node_guid

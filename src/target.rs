@@ -412,6 +412,15 @@ pub(crate) fn find_task(channel: &Arc<Channel>, tag: u64) -> FoundTask {
         .map_or(FoundTask::NoSibling, FoundTask::Sibling)
 }
 
+/// Aborts the SCSI commands of a logical unit that the engine does not know yet, on all channels of
+/// the nexus of `channel`. (To other initiators the number may mean another logical unit.)
+pub(crate) fn abort_tables(channel: &Arc<Channel>, lun: u64) {
+    let state = STATE.lock();
+    for other in state.channels.iter().filter(|o| o.same_nexus(channel)) {
+        other.abort_tables(lun);
+    }
+}
+
 /// Tells the initiators whose sessions `which` selects that their logical units have changed, each
 /// on its oldest channel. Does not wait. Process context.
 fn announce_luns(which: impl Fn(&Channel) -> bool) {

@@ -107,7 +107,7 @@ pub(super) fn process(link: &Arc<Link>, cmd: Arc<Command>, received: Received) {
             };
             let rx = Request::new(buf, len, at);
             match (fault, table) {
-                (None, Some(table)) => Command::start_table(cmd, link, head, rx, table),
+                (None, Some(table)) => Command::start_table(cmd, link, head, rx, scsi.lun, table),
                 (None, None) => {
                     cmd.start(link, head, rx);
                     submit(link, cmd, &scsi);
@@ -210,15 +210,20 @@ fn manage(link: &Arc<Link>, cmd: Arc<Command>, request: &TskMgmt, rx: Request) {
         task_tag: request.task_tag,
     };
     let mut other = None;
-    if request.function == TmFunction::AbortTask {
-        match target::find_task(channel, request.task_tag) {
+    match request.function {
+        TmFunction::AbortTask => match target::find_task(channel, request.task_tag) {
             target::FoundTask::Aborted => {
                 cmd.start_mgmt(link, head, rx, None);
                 return Command::answer(cmd, LocalAnswer::Mgmt(RspCode::Complete));
             }
             target::FoundTask::Sibling(hold) => other = Some(hold),
             target::FoundTask::NoSibling => {}
+        },
+        TmFunction::LunReset => target::abort_tables(channel, mgmt.lun),
+        TmFunction::AbortTaskSet | TmFunction::ClearTaskSet if Active::HAS_TASK_SETS => {
+            target::abort_tables(channel, mgmt.lun);
         }
+        _ => {}
     }
     let own = other.as_ref().map(|_| Hold::new(channel));
     cmd.start_mgmt(link, head, rx, own);

@@ -22,6 +22,7 @@ use super::{
     note,
     Command,
     Head,
+    Inner,
     Request, //
 };
 
@@ -48,18 +49,20 @@ use crate::{
 };
 
 impl Command {
-    /// A SCSI command arrived, but its descriptor table did not: fetches it.
+    /// A SCSI command for this logical unit arrived, but its descriptor table did not: fetches it.
     pub(crate) fn start_table(
         this: Arc<Self>,
         link: &Arc<Link>,
         head: Head,
         rx: Request,
+        lun: u64,
         table: DirectDesc,
     ) {
         let life = Life::new(rx.arrived);
         {
             let mut inner = this.begin(link, head, rx);
             inner.life = Some(life);
+            inner.table_lun = lun;
             note(&mut inner.machine, Event::StartTable);
         }
         let slots = match this.reserve_table(link, table) {
@@ -147,8 +150,17 @@ impl Command {
     /// Aborts the command if it has this tag and its table is being fetched, so that the engine
     /// will never hear of it. Returns whether it did.
     pub(crate) fn abort_table(&self, tag: u64) -> bool {
+        self.abort_if(|inner| inner.head.tag == tag)
+    }
+
+    /// Aborts the command if it is for this logical unit and its table is being fetched.
+    pub(crate) fn abort_table_of(&self, lun: u64) {
+        self.abort_if(|inner| inner.table_lun == lun);
+    }
+
+    fn abort_if(&self, meant: impl FnOnce(&Inner) -> bool) -> bool {
         let mut inner = self.inner.lock();
-        let found = inner.head.tag == tag && inner.machine.state() == State::FetchingTable;
+        let found = inner.machine.state() == State::FetchingTable && meant(&inner);
         if found {
             note(&mut inner.machine, Event::Aborted);
         }

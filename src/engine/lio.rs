@@ -67,6 +67,9 @@ impl Engine for Lio {
     type Session = session::LioSession;
     type Cmd = cmd::LioCmd;
 
+    /// Target core knows neither.
+    const HAS_TASK_SETS: bool = false;
+
     fn register() -> Result<fabric::Registration> {
         fabric::Registration::new()
     }

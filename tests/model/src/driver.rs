@@ -151,7 +151,7 @@ impl State {
         match disposition {
             // The buffer is freed.
             Disposition::Discard => {}
-            Disposition::Process if self.held.is_empty() => match self.next_command(cfg) {
+            Disposition::Process if self.in_order() => match self.next_command(cfg) {
                 Some(i) => {
                     self.cmds[i].kind = kind;
                     self.cq = CqPc::Process(i as u8);
@@ -160,6 +160,11 @@ impl State {
             },
             Disposition::Hold | Disposition::Process => self.hold(cfg, kind),
         }
+    }
+
+    /// `Inner::in_order`.
+    fn in_order(&self) -> bool {
+        self.held.is_empty() && self.drainer.is_none()
     }
 
     /// `Inner::hold`, and what `incoming` does with its result.

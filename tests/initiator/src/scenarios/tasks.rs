@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{admin_row, row, Scenario};
+use super::{admin_row, descriptors::outside_table, row, Scenario};
 use crate::{
     bench::{Bench, Guarded},
     iu::{lun, read_10, task_management, Cmd, BLOCK},
@@ -219,6 +219,12 @@ pub(super) const ROWS: &[Scenario] = &[
             })
         },
     ),
+    row(
+        "tasks.reset_table",
+        "LUN RESET behind a command whose table of 64 KiB is fetched; nothing comes after its answer",
+        &["code 0, then nothing; all credits; works"],
+        reset_table,
+    ),
     admin_row(
         "tasks.while_leaving",
         "16 functions and a logout behind them",
@@ -244,6 +250,34 @@ pub(super) const ROWS: &[Scenario] = &[
         },
     ),
 ];
+
+/// LUN RESET behind a command with an external table, eight times: what follows the answers. (Commands
+/// that were executed before are answered before.)
+fn reset_table(b: &Bench) -> Fallible<String> {
+    let mut s = b.session()?;
+    let table = outside_table(&mut s, 4096);
+    s.conn.memory.allow(0, 256 * BLOCK);
+    let mut last = String::new();
+    let mut after = "nothing".to_string();
+    for _ in 0..8 {
+        s.start(&Cmd::table_in(read_10(0, 1), &table))?;
+        let tag = s.tag();
+        s.send(&task_management(tag, LUN_RESET, lun(0), 0))?;
+        loop {
+            match s.answer(PATIENCE)? {
+                Seen::Rsp(rsp) if rsp.tag == tag => break last = rsp.to_string(),
+                Seen::Rsp(_) => (),
+                other => return Ok(other.to_string()),
+            }
+        }
+        match s.answer(Duration::from_millis(500))? {
+            Seen::Nothing => (),
+            other => after = other.to_string(),
+        }
+    }
+    let rest = credits_and_work(&mut s)?;
+    Ok(format!("{last}, then {after}; {rest}"))
+}
 
 /// Runs a scenario while commands to the slow disk take two seconds.
 pub(super) fn slowly(b: &Bench, f: impl FnOnce(&Bench) -> Fallible<String>) -> Fallible<String> {
