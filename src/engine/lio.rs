@@ -24,6 +24,7 @@
 //! context only.
 
 mod attrs;
+mod caw;
 mod cmd;
 mod fabric;
 mod order;

@@ -47,12 +47,6 @@
 //! reserved, from the direction of its data only, and that is what the initiator's descriptors
 //! say. Commands that write whatever the direction is are therefore always given to it as writes,
 //! of no data if that is not what was announced; it refuses those (`target_cmd_size_check()`).
-//!
-//! # COMPARE AND WRITE that is not executed
-//!
-//! `compare_and_write_callback()` releases `caw_sem` of the device, which only
-//! `sbc_compare_and_write()` takes. Target core also calls it for a write whose data never came.
-//! So it is taken away from commands that this module ends before they are executed.
 
 use core::cell::UnsafeCell;
 
@@ -81,6 +75,7 @@ use kernel::{
 };
 
 use super::{
+    caw::Kept,
     order,
     session::LioSession, //
 };
@@ -157,7 +152,7 @@ enum Phase {
 ///   core does not know it yet; from then on target core. Fields are read through raw pointers,
 ///   inside the callbacks and, for the data buffer, until the acknowledgement; target core does
 ///   not change them then. No Rust reference to them is ever made, except for the sense data.
-/// - `phase`: whoever handles the command; changes of owner are atomic.
+/// - `phase`, `kept`: whoever handles the command; changes of owner are atomic.
 ///
 /// # Invariants
 ///
@@ -169,13 +164,14 @@ pub(crate) struct LioCmd {
     se: Opaque<bindings::se_cmd>,
     sense: UnsafeCell<[u8; SENSE_SIZE]>,
     phase: Atomic<u32>,
+    kept: Kept,
     #[pin]
     retry: DelayedWork<Command, RETRY>,
 }
 
 // SAFETY: A `struct se_cmd` belongs to no thread: target core passes it between work queues.
 unsafe impl Send for LioCmd {}
-// SAFETY: `phase` is atomic. `se` and `sense` are written by their owner only, see the type's
+// SAFETY: `phase` is atomic. `se`, `sense` and `kept` are written by their owner only, see the type's
 // documentation; ownership is handed over with `phase` (release and acquire) or by target core.
 unsafe impl Sync for LioCmd {}
 
@@ -199,6 +195,7 @@ impl LioCmd {
             }),
             sense: UnsafeCell::new([0; SENSE_SIZE]),
             phase: Atomic::new(Phase::Idle as u32),
+            kept: Kept::new(),
             retry <- new_delayed_work!("LioCmd::retry"),
         })
     }
@@ -216,6 +213,11 @@ impl LioCmd {
     /// Whether the command is in this phase.
     fn is(&self, phase: Phase) -> bool {
         self.phase.load(Acquire) == phase as u32
+    }
+
+    /// What is kept from target core until it executes the command.
+    pub(super) fn kept(&self) -> &Kept {
+        &self.kept
     }
 
     /// The phase as a number for target core's log messages.
@@ -259,6 +261,9 @@ impl LioCmd {
     /// answered and released on another CPU before the target returns from its function.
     pub(super) fn fetch(cmd: Arc<Command>) {
         let this = &cmd.engine;
+        // SAFETY: Target core has passed the command to `write_pending()`; if this is a retry, it
+        // was not given back.
+        unsafe { this.kept.take(this.se.get()) };
         this.set(Phase::Fetching);
         match Srpt::rdy_to_xfer(cmd.as_arc_borrow()) {
             Delivery::Success => {}
@@ -383,9 +388,6 @@ impl LioCmd {
 
     /// Executes a write whose data has arrived, or ends it if it was aborted meanwhile.
     fn execute(&self) {
-        if read_se!(self, transport_state) & (bindings::CMD_T_ABORTED | bindings::CMD_T_STOP) != 0 {
-            self.forget_callback();
-        }
         // SAFETY: The command was given to the fabric with `write_pending()` and not given back
         // since (it was in `Fetching`, `FetchBlocked` or `Deferred`), so target core's reference is
         // held. Process context with interrupts enabled.
@@ -395,18 +397,8 @@ impl LioCmd {
     /// Ends a write whose data cannot be fetched with CHECK CONDITION, or ends it silently if it
     /// was aborted meanwhile.
     fn fail(&self, reason: bindings::tcm_sense_reason_table) {
-        self.forget_callback();
         // SAFETY: As in `execute()`. The command has a device, because its logical unit was found.
         unsafe { bindings::transport_generic_request_failure(self.se.get(), reason) };
-    }
-
-    /// Keeps target core from undoing what was not done: before it executes a command, only
-    /// COMPARE AND WRITE has a callback.
-    fn forget_callback(&self) {
-        let se = self.se.get();
-        // SAFETY: As in `execute()`. `sbc_parse_cdb()` has set the field; from then on target core
-        // changes it only while it executes the command.
-        unsafe { (&raw mut (*se).transport_complete_callback).write(None) };
     }
 
     /// The target is done with the response: puts the acknowledgement reference. Process context.

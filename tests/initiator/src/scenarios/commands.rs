@@ -5,11 +5,15 @@
 //! The layout of the disks is that of `tests/guest/conformance.py`: LUNs 0 and 1 are RAM disks, 2
 //! and 4 can be slow, 3 passes commands through to a disk that knows 32-byte CDBs.
 
-use super::{admin_row, row, Scenario, INVALID, WORKS};
+use super::{
+    admin_row, row,
+    tasks::{LUN_RESET, SLOW},
+    Scenario, INVALID, WORKS,
+};
 use crate::{
     bench::Bench,
     conn::Options,
-    iu::{inquiry, lun, read_10, rw_10, rw_16, rw_32, scsi, write_10, Cmd, BLOCK},
+    iu::{inquiry, lun, read_10, rw_10, rw_16, rw_32, scsi, task_management, write_10, Cmd, BLOCK},
     session::{Seen, Session, PATIENCE},
     verbs::Fallible,
 };
@@ -55,6 +59,12 @@ pub(super) const ROWS: &[Scenario] = &[
         "the same with WRITE SAME(16)",
         NOT_WRITTEN,
         |b| wrong_way(b, rw_16(0x93, WRITTEN.into(), 1)),
+    ),
+    row(
+        "commands.compare_after_reset",
+        "COMPARE AND WRITE again and again, from the unit attention of a LUN RESET on",
+        &["GOOD; new data"],
+        compare_after_reset,
     ),
     row(
         "commands.two_disks",
@@ -507,7 +517,7 @@ fn wrong_way(b: &Bench, cdb: Vec<u8>) -> Fallible<String> {
     let mut s = b.session()?;
     let data = some_data(BLOCK);
     s.conn.memory.fill(0, &data);
-    let disk = lun(super::tasks::SLOW);
+    let disk = lun(SLOW);
     let cmd = Cmd::data_out(write_10(WRITTEN, 1), s.conn.memory.desc(0, BLOCK));
     let wrote = s.ask(&Cmd { lun: disk, ..cmd })?.to_string();
     if wrote != "GOOD" {
@@ -525,6 +535,39 @@ fn wrong_way(b: &Bench, cdb: Vec<u8>) -> Fallible<String> {
     Ok(format!(
         "{seen}; {} data",
         if same { "same" } else { "other" }
+    ))
+}
+
+/// LUN RESET, then COMPARE AND WRITE of one block until there is no unit attention.
+fn compare_after_reset(b: &Bench) -> Fallible<String> {
+    let mut s = b.session()?;
+    let data = some_data(2 * BLOCK);
+    s.conn.memory.fill(0, &data);
+    let cmd = Cmd::data_out(write_10(WRITTEN, 1), s.conn.memory.desc(0, BLOCK));
+    let wrote = s.ask(&cmd)?.to_string();
+    if wrote != "GOOD" {
+        return Ok(format!("write: {wrote}"));
+    }
+    let tag = s.tag();
+    s.send(&task_management(tag, LUN_RESET, lun(0), 0))?;
+    s.answer_to(tag)?;
+    let mut cdb = vec![0; 16];
+    (cdb[0], cdb[9], cdb[13]) = (0x89, WRITTEN as u8, 1);
+    let cmd = Cmd::data_out(cdb, s.conn.memory.desc(0, 2 * BLOCK));
+    let mut seen = String::new();
+    for _ in 0..3 {
+        seen = s.ask(&cmd)?.to_string();
+        if !seen.starts_with("CHECK CONDITION 06") {
+            break;
+        }
+    }
+    s.conn.memory.allow(4096, BLOCK);
+    let cmd = Cmd::data_in(read_10(WRITTEN, 1), s.conn.memory.desc(4096, BLOCK));
+    s.ask(&cmd)?;
+    let new = s.conn.memory.read(4096, BLOCK) == data[BLOCK..];
+    Ok(format!(
+        "{seen}; {} data",
+        if new { "new" } else { "other" }
     ))
 }
 

@@ -15,7 +15,7 @@ use crate::{
 const ABORT_TASK: u8 = 0x01;
 const ABORT_TASK_SET: u8 = 0x02;
 const CLEAR_TASK_SET: u8 = 0x04;
-const LUN_RESET: u8 = 0x08;
+pub(super) const LUN_RESET: u8 = 0x08;
 const CLEAR_ACA: u8 = 0x40;
 
 const COMPLETE: &[&str] = &["code 0; works"];
