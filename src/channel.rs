@@ -676,10 +676,10 @@ impl Channel {
     pub(crate) fn recycle(this: ArcBorrow<'_, Self>, cmd: Arc<Command>) {
         let mut inner = this.inner.lock();
         // The pool has room for every command there is.
-        let lost = inner.pool.push_within_capacity(cmd).is_err();
+        let lost = inner.pool.push_within_capacity(cmd).err();
         let waiting = !inner.held.is_empty();
         drop(inner);
-        if lost {
+        if lost.is_some() {
             pr_err!("channel {}: command pool overflow\n", this.serial);
         }
         if waiting {

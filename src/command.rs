@@ -527,8 +527,10 @@ impl Command {
         let Some(end) = this.end() else {
             return;
         };
-        let link = end.give_back();
+        // Until the command is back, its hold may be all that keeps tear-down waiting.
+        let (link, hold) = end.give_back();
         Channel::recycle(link.channel.as_arc_borrow(), this);
+        drop(hold);
     }
 
     /// Lets go of a command that the engine did not take and nobody is to answer.
@@ -563,7 +565,7 @@ impl Command {
                     return_credit: true
                 }
             ),
-            _hold: hold,
+            hold,
         })
     }
 
@@ -710,19 +712,20 @@ struct End {
     link: Arc<Link>,
     rx: Option<Request>,
     return_credit: bool,
-    _hold: Option<Hold>,
+    hold: Option<Hold>,
 }
 
 impl End {
-    /// Posts the receive buffer of a request without response, and notes its credit.
-    fn give_back(self) -> Arc<Link> {
+    /// Posts the receive buffer of a request without response, and notes its credit. Returns what
+    /// is to stay until the command is free.
+    fn give_back(self) -> (Arc<Link>, Option<Hold>) {
         if let Some(rx) = self.rx {
             self.link.repost(rx.buf);
         }
         if self.return_credit {
             Channel::return_credit(self.link.channel.as_arc_borrow());
         }
-        self.link
+        (self.link, self.hold)
     }
 }
 
