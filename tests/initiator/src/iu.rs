@@ -18,9 +18,12 @@ pub(crate) mod scsi {
     pub(crate) const INQUIRY: u8 = 0x12;
     pub(crate) const READ_10: u8 = 0x28;
     pub(crate) const WRITE_10: u8 = 0x2a;
+    pub(crate) const WRITE_SAME_10: u8 = 0x41;
     pub(crate) const VARIABLE: u8 = 0x7f;
     pub(crate) const READ_16: u8 = 0x88;
+    pub(crate) const COMPARE_AND_WRITE: u8 = 0x89;
     pub(crate) const WRITE_16: u8 = 0x8a;
+    pub(crate) const WRITE_SAME_16: u8 = 0x93;
     pub(crate) const REPORT_LUNS: u8 = 0xa0;
 }
 
@@ -33,7 +36,7 @@ pub(crate) fn inquiry(len: u16) -> Vec<u8> {
     vec![scsi::INQUIRY, 0, 0, high, low, 0]
 }
 
-/// A ten-byte READ or WRITE.
+/// A ten-byte READ, WRITE or WRITE SAME.
 pub(crate) fn rw_10(opcode: u8, block: u32, blocks: u16) -> Vec<u8> {
     let mut cdb = vec![opcode, 0];
     cdb.extend(block.to_be_bytes());
@@ -53,13 +56,19 @@ pub(crate) fn write_10(block: u32, blocks: u16) -> Vec<u8> {
     rw_10(scsi::WRITE_10, block, blocks)
 }
 
-/// A sixteen-byte READ or WRITE.
+/// A sixteen-byte READ, WRITE or WRITE SAME.
 pub(crate) fn rw_16(opcode: u8, block: u64, blocks: u32) -> Vec<u8> {
     let mut cdb = vec![opcode, 0];
     cdb.extend(block.to_be_bytes());
     cdb.extend(blocks.to_be_bytes());
     cdb.extend([0, 0]);
     cdb
+}
+
+/// COMPARE AND WRITE of one block. Its data is two blocks: what must be there, and what is to be.
+pub(crate) fn compare_and_write(block: u64) -> Vec<u8> {
+    // In this command the number of blocks is one byte, the last of four.
+    rw_16(scsi::COMPARE_AND_WRITE, block, 1)
 }
 
 /// READ(32) or WRITE(32), by service action 9 or 11.

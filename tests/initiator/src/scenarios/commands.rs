@@ -13,7 +13,10 @@ use super::{
 use crate::{
     bench::Bench,
     conn::Options,
-    iu::{inquiry, lun, read_10, rw_10, rw_16, rw_32, scsi, task_management, write_10, Cmd, BLOCK},
+    iu::{
+        compare_and_write, inquiry, lun, read_10, rw_10, rw_16, rw_32, scsi, task_management,
+        write_10, Cmd, BLOCK,
+    },
     session::{Seen, Session, PATIENCE},
     verbs::Fallible,
 };
@@ -52,13 +55,13 @@ pub(super) const ROWS: &[Scenario] = &[
         "commands.write_same_in",
         "WRITE SAME(10) with data in the wrong direction",
         NOT_WRITTEN,
-        |b| wrong_way(b, rw_10(0x41, WRITTEN, 1)),
+        |b| wrong_way(b, rw_10(scsi::WRITE_SAME_10, WRITTEN, 1)),
     ),
     row(
         "commands.write_same_16_in",
         "the same with WRITE SAME(16)",
         NOT_WRITTEN,
-        |b| wrong_way(b, rw_16(0x93, WRITTEN.into(), 1)),
+        |b| wrong_way(b, rw_16(scsi::WRITE_SAME_16, WRITTEN.into(), 1)),
     ),
     row(
         "commands.compare_after_reset",
@@ -508,30 +511,49 @@ fn write_read(b: &Bench, len: usize, at: usize) -> Fallible<String> {
     Ok(if same { "same data" } else { "other data" }.into())
 }
 
-/// The block that commands with the wrong direction are about.
+/// The block that commands write, or must not.
 const WRITTEN: u32 = 96;
+
+/// Puts the first block of the data there, from the beginning of the memory, which then holds all of it.
+fn put(s: &mut Session, disk: u16, data: &[u8]) -> Fallible<()> {
+    s.conn.memory.fill(0, data);
+    let cmd = Cmd::data_out(write_10(WRITTEN, 1), s.conn.memory.desc(0, BLOCK));
+    let cmd = Cmd {
+        lun: lun(disk),
+        ..cmd
+    };
+    match s.ask(&cmd)?.to_string() {
+        good if good == "GOOD" => Ok(()),
+        other => Err(format!("the preparing write: {other}")),
+    }
+}
+
+/// Whether that block of a disk holds the data.
+fn holds(s: &mut Session, disk: u16, data: &[u8]) -> Fallible<bool> {
+    s.conn.memory.allow(4096, BLOCK);
+    let cmd = Cmd::data_in(read_10(WRITTEN, 1), s.conn.memory.desc(4096, BLOCK));
+    s.ask(&Cmd {
+        lun: lun(disk),
+        ..cmd
+    })?;
+    Ok(s.conn.memory.read(4096, BLOCK) == data)
+}
 
 /// A command that would write a block, but with data in the other direction: what the block holds
 /// afterwards. The disk is one that knows WRITE SAME.
 fn wrong_way(b: &Bench, cdb: Vec<u8>) -> Fallible<String> {
     let mut s = b.session()?;
     let data = some_data(BLOCK);
-    s.conn.memory.fill(0, &data);
-    let disk = lun(SLOW);
-    let cmd = Cmd::data_out(write_10(WRITTEN, 1), s.conn.memory.desc(0, BLOCK));
-    let wrote = s.ask(&Cmd { lun: disk, ..cmd })?.to_string();
-    if wrote != "GOOD" {
-        return Ok(format!("write: {wrote}"));
-    }
-    let cmd = data_in(&mut s, cdb, BLOCK);
-    let seen = match s.ask(&Cmd { lun: disk, ..cmd })? {
+    put(&mut s, SLOW, &data)?;
+    let cmd = Cmd {
+        lun: lun(SLOW),
+        ..data_in(&mut s, cdb, BLOCK)
+    };
+    let seen = match s.ask(&cmd)? {
         Seen::Rsp(rsp) if rsp.status == 2 => "refused".to_string(),
         other => other.to_string(),
     };
-    s.conn.memory.allow(4096, BLOCK);
-    let cmd = Cmd::data_in(read_10(WRITTEN, 1), s.conn.memory.desc(4096, BLOCK));
-    s.ask(&Cmd { lun: disk, ..cmd })?;
-    let same = s.conn.memory.read(4096, BLOCK) == data;
+    let same = holds(&mut s, SLOW, &data)?;
     Ok(format!(
         "{seen}; {} data",
         if same { "same" } else { "other" }
@@ -541,19 +563,14 @@ fn wrong_way(b: &Bench, cdb: Vec<u8>) -> Fallible<String> {
 /// LUN RESET, then COMPARE AND WRITE of one block until there is no unit attention.
 fn compare_after_reset(b: &Bench) -> Fallible<String> {
     let mut s = b.session()?;
+    // The first block is to be compared and on the disk, the second is to be written.
     let data = some_data(2 * BLOCK);
-    s.conn.memory.fill(0, &data);
-    let cmd = Cmd::data_out(write_10(WRITTEN, 1), s.conn.memory.desc(0, BLOCK));
-    let wrote = s.ask(&cmd)?.to_string();
-    if wrote != "GOOD" {
-        return Ok(format!("write: {wrote}"));
-    }
+    put(&mut s, 0, &data)?;
     let tag = s.tag();
     s.send(&task_management(tag, LUN_RESET, lun(0), 0))?;
     s.answer_to(tag)?;
-    let mut cdb = vec![0; 16];
-    (cdb[0], cdb[9], cdb[13]) = (0x89, WRITTEN as u8, 1);
-    let cmd = Cmd::data_out(cdb, s.conn.memory.desc(0, 2 * BLOCK));
+    let desc = s.conn.memory.desc(0, 2 * BLOCK);
+    let cmd = Cmd::data_out(compare_and_write(WRITTEN.into()), desc);
     let mut seen = String::new();
     for _ in 0..3 {
         seen = s.ask(&cmd)?.to_string();
@@ -561,10 +578,7 @@ fn compare_after_reset(b: &Bench) -> Fallible<String> {
             break;
         }
     }
-    s.conn.memory.allow(4096, BLOCK);
-    let cmd = Cmd::data_in(read_10(WRITTEN, 1), s.conn.memory.desc(4096, BLOCK));
-    s.ask(&cmd)?;
-    let new = s.conn.memory.read(4096, BLOCK) == data[BLOCK..];
+    let new = holds(&mut s, 0, &data[BLOCK..])?;
     Ok(format!(
         "{seen}; {} data",
         if new { "new" } else { "other" }

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     bench::Bench,
-    iu::{descriptors, fmt_code, read_10, scsi, write_10, Cmd, Table, BLOCK},
+    iu::{compare_and_write, descriptors, fmt_code, read_10, scsi, write_10, Cmd, Table, BLOCK},
     session::{Seen, Session},
     srp::desc::DirectDesc,
     verbs::Fallible,
@@ -358,9 +358,7 @@ pub(super) const ROWS: &[Scenario] = &[
             one(b, |s| {
                 let mut desc = s.conn.memory.desc(0, 2 * BLOCK);
                 desc.key ^= 0x5a5a;
-                let mut cdb = vec![0; 16];
-                (cdb[0], cdb[13]) = (0x89, 1);
-                Cmd::data_out(cdb, desc)
+                Cmd::data_out(compare_and_write(0), desc)
             })
         },
     ),
