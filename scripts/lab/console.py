@@ -103,6 +103,7 @@ class Console:
         finally:
             self.bad_lines()
             self._heads.pop()
+            self._below = HEAD
 
     def _alarming(self, line):
         """Does this line, the next of the console, mean trouble?"""
