@@ -204,6 +204,9 @@ impl Drop for Registration {
         }
         // Those that are being removed by others: with their HCA.
         self.template.gate.wait_empty();
+        // Statics are not dropped with the module.
+        let list = core::mem::take(&mut REGISTERED.lock().ports);
+        drop(list);
         // SAFETY: Registered in `new()`. Its targets are gone: each was inside the gate.
         unsafe { bindings::scst_unregister_target_template(self.template.as_raw()) };
     }
