@@ -36,6 +36,23 @@ def ipv6(bench):
         bench.target.wait_for_connections(0)
 
 
+@test(timeout=90, stock="it listens for IPv6 only then")
+def bindv6only(bench):
+    """net.ipv6.bindv6only, which is about sockets, does not keep IPv4 away"""
+    target = bench.target
+    setting = "echo %d > /proc/sys/net/ipv6/bindv6only"
+    target.run(setting % 1)
+    try:
+        for dest in (target.guest.ip, target.guest.ip6):
+            with bench.configured():
+                disk, = bench.initiator.login(dest=dest)
+                bench.initiator.fio(disk, "1m", "64k", 8)
+                bench.initiator.logout()
+                target.wait_for_connections(0)
+    finally:
+        target.run(setting % 0)
+
+
 @test(timeout=150)
 def again_and_again(bench):
     """10 logins and logouts leave no queue pair behind"""

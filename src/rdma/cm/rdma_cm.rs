@@ -265,11 +265,6 @@ impl ConnectRequest<'_> {
         ip_addr(&self.id().route.addr.dst_addr)
     }
 
-    /// The address the peer wants to connect to.
-    pub(super) fn local_addr(&self) -> Option<IpAddr> {
-        ip_addr(&self.id().route.addr.src_addr)
-    }
-
     /// RDMA READs and atomics of its own the peer wants to have outstanding, that is how many we are
     /// asked to answer. `cm_format_req_event` has swapped what was in the request.
     pub(super) fn responder_resources(&self) -> u8 {
@@ -592,8 +587,10 @@ impl<L: ListenHandler> Listener<L> {
             ..Default::default()
         };
         // SAFETY: The id is valid, the addresses are complete. `rdma_bind_addr` leaves the id
-        // unbound when it fails.
+        // unbound when it fails. That the IPv6 address is for IPv4, too, has to be said first: by
+        // default that is up to net.ipv6.bindv6only.
         to_result(unsafe {
+            bindings::rdma_set_afonly(id, 0);
             match bindings::rdma_bind_addr(id, (&raw mut any6).cast()) {
                 0 => 0,
                 _ => bindings::rdma_bind_addr(id, (&raw mut any4).cast()),
