@@ -514,7 +514,7 @@ fn bring_up(
     reads: u8,
 ) -> Result<(), Refusal> {
     let channel = &prepared.channel;
-    let qp =
+    let (qp, rdma) =
         create_qp(cm, prepared).map_err(|e| Refusal::resources("creating the queue pair", e))?;
     let link = Link {
         channel: channel.clone(),
@@ -523,13 +523,13 @@ fn bring_up(
     };
     let link = Arc::new(link, GFP_KERNEL)
         .map_err(|e| Refusal::resources("allocating the channel", e.into()))?;
-    // Devices that register memory get more slots than there are completion queue entries; those
-    // stay unused. Notices, probes and the drain have slots of their own.
+    // Devices round sizes up, and those that register memory get slots for that: more than there are
+    // completion queue entries, so they stay unused. Notices, probes and the drain have slots of their own.
     let slots = link
         .qp
         .max_send_wr()
         .saturating_sub(notice::SLOTS + probe::SLOTS + 1)
-        .min(incoming(prepared.rq_size) + prepared.sq_size);
+        .min(incoming(prepared.rq_size) + rdma);
     // A response per command, not per credit: with its response the initiator gets its credit back,
     // and may use it before the completion of the response is handled.
     let sendq = SendQueue::new(slots, incoming(prepared.rq_size))
@@ -577,13 +577,17 @@ fn bring_up(
 }
 
 /// Creates the queue pair; where the device has no room for the send queue asked for, a smaller one.
-fn create_qp(cm: &Arc<CmId<Channel>>, prepared: &Prepared) -> Result<Arc<QueuePair<Channel>>> {
+/// Returns how many work requests of RDMA transfers it has room for, too.
+fn create_qp(
+    cm: &Arc<CmId<Channel>>,
+    prepared: &Prepared,
+) -> Result<(Arc<QueuePair<Channel>>, u32)> {
     let mut rdma = prepared.sq_size;
     loop {
         let created = try_create_qp(cm, prepared, rdma);
         match created {
             Err(_) if rdma / 2 >= limit::MIN_SQ_SIZE => rdma /= 2,
-            other => return other,
+            other => return other.map(|qp| (qp, rdma)),
         }
     }
 }
