@@ -289,6 +289,7 @@ fn login_info_rdma_cm(device: &Device, port: u32, page: &mut Page<'_>) {
         if (0..index).any(|before| address(before) == Some(addr)) {
             continue;
         }
+        let before = page.len();
         let shown = match addr {
             IpAddr::V4(v4) => writeln!(
                 page,
@@ -302,7 +303,8 @@ fn login_info_rdma_cm(device: &Device, port: u32, page: &mut Page<'_>) {
             ),
         };
         if shown.is_err() {
-            return;
+            // A line is written in pieces.
+            return page.truncate(before);
         }
     }
 }

@@ -64,7 +64,7 @@ use crate::{
             QueuePair, //
         },
         srq::SharedReceiveQueue,
-        wc::WorkCompletion, //
+        wc::WcStatus, //
     },
     srp::{
         self,
@@ -689,11 +689,11 @@ impl Channel {
 }
 
 impl QpOwner for Channel {
-    fn recv_done(this: ArcBorrow<'_, Self>, buf: Buffer, wc: &WorkCompletion) {
-        match wc.result() {
-            Ok(()) => Self::incoming(this, buf, wc.byte_len()),
+    fn recv_done(this: ArcBorrow<'_, Self>, buf: Buffer, received: Result<usize, WcStatus>) {
+        match received {
+            Ok(len) => Self::incoming(this, buf, len),
             Err(status) => {
-                if !wc.is_flush() && ratelimit::ok() {
+                if !status.is_flush() && ratelimit::ok() {
                     pr_warn!("channel {}: receive failed: {}\n", this.serial, status);
                 }
                 this.discard(buf);

@@ -19,10 +19,7 @@
 //! Completions, CM events and events of a device arrive in process context. Events of a queue pair
 //! arrive in any context.
 
-#![allow(
-    dead_code,
-    reason = "wraps what verbs offer; the IB connection manager will use more"
-)]
+#![allow(dead_code, reason = "wraps what verbs offer, whatever of it is in use")]
 
 use kernel::prelude::*;
 

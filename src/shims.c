@@ -16,8 +16,6 @@ void srpt_ib_dma_sync_single_for_cpu(struct ib_device *dev, u64 addr, size_t len
 { ib_dma_sync_single_for_cpu(dev, addr, len, dir); }
 void srpt_ib_dma_sync_single_for_device(struct ib_device *dev, u64 addr, size_t len, enum dma_data_direction dir)
 { ib_dma_sync_single_for_device(dev, addr, len, dir); }
-int srpt_ib_post_send(struct ib_qp *qp, const struct ib_send_wr *wr)
-{ return ib_post_send(qp, wr, NULL); }
 int srpt_ib_post_recv(struct ib_qp *qp, const struct ib_recv_wr *wr)
 { return ib_post_recv(qp, wr, NULL); }
 int srpt_ib_post_srq_recv(struct ib_srq *srq, const struct ib_recv_wr *wr)

@@ -17,7 +17,6 @@ void srpt_ib_dma_unmap_single(struct ib_device *dev, u64 addr, size_t len, enum 
 int srpt_ib_dma_mapping_error(struct ib_device *dev, u64 addr);
 void srpt_ib_dma_sync_single_for_cpu(struct ib_device *dev, u64 addr, size_t len, enum dma_data_direction dir);
 void srpt_ib_dma_sync_single_for_device(struct ib_device *dev, u64 addr, size_t len, enum dma_data_direction dir);
-int srpt_ib_post_send(struct ib_qp *qp, const struct ib_send_wr *wr);
 int srpt_ib_post_recv(struct ib_qp *qp, const struct ib_recv_wr *wr);
 int srpt_ib_post_srq_recv(struct ib_srq *srq, const struct ib_recv_wr *wr);
 int srpt_ib_post_send_chain(struct ib_qp *qp, const struct ib_send_wr *wr, const struct ib_send_wr **bad);

@@ -36,6 +36,11 @@ impl Page<'_> {
     pub(crate) fn len(&self) -> usize {
         self.len
     }
+
+    /// Takes back what was written after the first `len` bytes.
+    pub(crate) fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len);
+    }
 }
 
 impl fmt::Write for Page<'_> {

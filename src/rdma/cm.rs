@@ -125,8 +125,8 @@ pub(crate) trait ListenHandler: 'static {
 pub(crate) trait ConnHandler: Send + Sync + 'static {
     /// Something happened. Process context, may sleep; serialised per connection, except that on
     /// the IB/CM the news that the peer does not answer may overlap with others, the connection
-    /// request included. May drop the [`CmId`]; must not destroy the queue pair, nor wait for
-    /// somebody who drops the id.
+    /// request included. Must neither drop the last [`CmId`] nor destroy the queue pair, nor
+    /// wait for somebody who does.
     fn cm_event(this: ArcBorrow<'_, Self>, event: CmEvent);
 }
 

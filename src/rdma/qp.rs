@@ -43,7 +43,7 @@ use super::{
     device::Device,
     pd::ProtectionDomain,
     srq::SharedReceiveQueue,
-    wc::WorkCompletion, //
+    wc::WcStatus, //
 };
 use crate::bindings;
 
@@ -73,15 +73,19 @@ pub(crate) enum QpEvent {
 ///
 /// Neither function may drain or destroy the queue pair.
 pub(crate) trait QpOwner: Send + Sync + Sized + 'static {
-    /// A receive was completed, or given up with an error; the buffer belongs to the owner again.
-    /// Process context.
+    /// A receive was completed, with so many bytes, or given up with an error; the buffer belongs to
+    /// the owner again. Process context.
     /// A buffer of a shared receive queue should be posted there again in every case, because
     /// others depend on it.
     ///
     /// Called one after the other for one queue pair, except that the calls may overlap when
     /// somebody's queue pair on the same pooled completion queue is being drained (see
     /// [`CompletionQueue`]).
-    fn recv_done(this: ArcBorrow<'_, Self>, buf: Pin<KBox<RecvBuf<Self>>>, wc: &WorkCompletion);
+    fn recv_done(
+        this: ArcBorrow<'_, Self>,
+        buf: Pin<KBox<RecvBuf<Self>>>,
+        received: Result<usize, WcStatus>,
+    );
 
     /// An asynchronous event. Any context, hard interrupts included: drivers report events from
     /// where they notice them (`__ib_qp_event_handler` calls straight through).

@@ -326,10 +326,11 @@ unsafe extern "C" fn srq_recv_done<O: QpOwner>(cq: *mut bindings::ib_cq, wc: *mu
     };
     let buf = KBox::into_pin(buf);
     match context {
-        // SAFETY: The completion is valid until we return.
-        Some(context) => O::recv_done(context.owner.as_arc_borrow(), buf, unsafe {
-            WorkCompletion::from_raw(wc)
-        }),
+        Some(context) => {
+            // SAFETY: The completion is valid until we return, and that of a receive.
+            let received = unsafe { WorkCompletion::from_raw(wc).received() };
+            O::recv_done(context.owner.as_arc_borrow(), buf, received);
+        }
         // The queue pair is gone; the buffer is for the others.
         None => {
             if srq.post_recv(buf).is_err() {

@@ -75,19 +75,16 @@ impl WorkCompletion {
         self.status().is_flush()
     }
 
-    /// Bytes received. 0 unless this is a successful receive.
-    pub(crate) fn byte_len(&self) -> usize {
-        if !self.status().is_ok() {
-            return 0;
-        }
-        // SAFETY: `from_raw` got a valid completion. For requests other than receives the value
-        // means nothing, but the core's array of completions is initialised memory.
-        unsafe { (*self.0.get()).byte_len as usize }
-    }
-
-    /// The vendor's error code, for log lines.
-    pub(crate) fn vendor_err(&self) -> u32 {
-        // SAFETY: As above.
-        unsafe { (*self.0.get()).vendor_err }
+    /// What became of a receive: the bytes received, or how it ended otherwise.
+    ///
+    /// # Safety
+    ///
+    /// It must be the completion of a receive. Drivers set the length of those only, and only if
+    /// they succeed.
+    pub(super) unsafe fn received(&self) -> Result<usize, WcStatus> {
+        self.result()?;
+        // SAFETY: `from_raw` got a valid completion, and the caller promises that it is that of a
+        // receive, which was successful.
+        Ok(unsafe { (*self.0.get()).byte_len as usize })
     }
 }

@@ -412,10 +412,9 @@ unsafe extern "C" fn recv_done<O: QpOwner>(_cq: *mut bindings::ib_cq, wc: *mut b
     inner.core.give_recv();
     // SAFETY: This receive is in flight until below.
     if let Some(owner) = unsafe { inner.owner() } {
-        // SAFETY: The completion is valid until we return.
-        O::recv_done(owner, KBox::into_pin(buf), unsafe {
-            WorkCompletion::from_raw(wc)
-        });
+        // SAFETY: The completion is valid until we return, and that of a receive.
+        let received = unsafe { WorkCompletion::from_raw(wc).received() };
+        O::recv_done(owner, KBox::into_pin(buf), received);
     }
     inner.core.landed();
 }
