@@ -221,7 +221,11 @@ class ScstConfigured(Configured):
         "tasks.clear_task_set": "code 0; works",
         "tasks.clear_aca": "code 0; works",
         # A reset waits for what the disk works on, and what has come to its end
-        # there is answered, although another initiator aborted it.
+        # there is answered, although another initiator aborted it. Commands of
+        # the initiator that wants them aborted are not.
+        "reservations.preempt_own":
+            "no answer after GOOD and []; works; cleared GOOD",
+        "reservations.preempt_other": "GOOD, 4 GOOD; works; cleared GOOD",
         "credits.request": "no SRP_CRED_REQ; all credits; works",
         "credits.request_unanswered": "no SRP_CRED_REQ; all credits; works",
     }
