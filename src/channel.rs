@@ -32,7 +32,10 @@ use kernel::{
         Instant,
         Monotonic, //
     },
-    workqueue::Work, //
+    workqueue::{
+        Work,
+        WorkItem, //
+    }, //
 };
 
 use crate::{
@@ -342,10 +345,27 @@ pub(crate) struct Channel {
     quiet: Completion,
     #[pin]
     work: Work<Channel>,
+    /// Processes what came before the connection was confirmed.
+    #[pin]
+    early_work: Work<Channel, EARLY>,
 }
+
+/// Number of [`Channel::early_work`] among the channel's work items; tear-down's is 0.
+const EARLY: u64 = 1;
 
 kernel::impl_has_work! {
     impl HasWork<Self> for Channel { self.work }
+    impl HasWork<Self, EARLY> for Channel { self.early_work }
+}
+
+impl WorkItem<EARLY> for Channel {
+    type Pointer = Arc<Self>;
+
+    fn run(this: Arc<Self>) {
+        let this = this.as_arc_borrow();
+        let _busy = Busy(this);
+        Self::run_held(this);
+    }
 }
 
 impl Channel {
@@ -509,7 +529,7 @@ impl Channel {
 
     fn execute(this: ArcBorrow<'_, Self>, actions: Actions, reason: Option<CloseReason>) {
         if actions.release_held_ius {
-            Self::run_held(this);
+            Self::release_held(this);
         }
         if actions.start_teardown {
             if let Some(reason) = reason {
@@ -530,10 +550,37 @@ impl Channel {
             match target::queue() {
                 Some(queue) => {
                     // Enqueued once only: the machine says so once.
-                    let _ = queue.as_queue().enqueue(Arc::from(this));
+                    let _ = queue.as_queue().enqueue::<Arc<Self>, 0>(Arc::from(this));
                 }
                 None => pr_err!("channel {}: no work queue\n", this.serial),
             }
+        }
+    }
+
+    /// Lets go of what was held until the connection was confirmed or given up. The connection
+    /// manager, whose worker this is, has other connections to look after: what has to go to the
+    /// engine is left to a worker of ours, which may have to wait for a disk.
+    fn release_held(this: ArcBorrow<'_, Self>) {
+        let wanted = {
+            let mut inner = this.inner.lock();
+            let wanted = inner.machine.state() == State::Live && !inner.held.is_empty();
+            if wanted {
+                inner.begin_busy();
+            }
+            wanted
+        };
+        match (wanted, target::retry_queue()) {
+            // Enqueued once only: the machine says so once. It holds the channel and its `Busy`.
+            (true, Some(queue)) => {
+                let _ = queue
+                    .as_queue()
+                    .enqueue::<Arc<Self>, EARLY>(Arc::from(this));
+            }
+            (true, None) => {
+                let _busy = Busy(this);
+                Self::run_held(this);
+            }
+            (false, _) => Self::run_held(this),
         }
     }
 

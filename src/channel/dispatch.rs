@@ -8,7 +8,10 @@
 
 use kernel::{
     prelude::*,
-    sync::Arc, //
+    sync::{
+        Arc,
+        ArcBorrow, //
+    }, //
 };
 
 use super::{
@@ -89,7 +92,7 @@ pub(super) fn process(link: &Arc<Link>, cmd: Arc<Command>, received: Received) {
         Ok(iu) => iu.consumes_credit(),
         Err(e) => e.consumes_credit(),
     };
-    if !count(channel, &parsed, consumes) {
+    if !count(channel.as_arc_borrow(), &parsed, consumes) {
         let reason = CloseReason::ProtocolViolation;
         return break_off(link, cmd, buf, reason, "more requests than credits");
     }
@@ -159,8 +162,13 @@ pub(super) fn process(link: &Arc<Link>, cmd: Arc<Command>, received: Received) {
     }
 }
 
-/// Counts a request, and the credit it costs. Returns whether the peer had one.
-fn count(channel: &Channel, parsed: &Result<Iu<'_>, IuError>, consumes: bool) -> bool {
+/// Counts a request, and the credit it costs. Returns whether the peer had one. If it was one of
+/// the last, those that wait for a response to carry them go back now.
+fn count(
+    channel: ArcBorrow<'_, Channel>,
+    parsed: &Result<Iu<'_>, IuError>,
+    consumes: bool,
+) -> bool {
     let mut inner = channel.inner.lock();
     match parsed {
         Ok(Iu::Cmd(_)) => inner.stats.count(Counter::Commands),
@@ -174,6 +182,11 @@ fn count(channel: &Channel, parsed: &Result<Iu<'_>, IuError>, consumes: bool) ->
     let had = inner.credits.on_request().is_ok();
     if had && inner.credits.at_peer() == 0 {
         inner.stats.count(Counter::CreditsStarved);
+    }
+    let ask = had && inner.credits.wants_credit_request();
+    drop(inner);
+    if ask {
+        Channel::send_notices(channel);
     }
     had
 }

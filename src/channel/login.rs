@@ -440,6 +440,7 @@ fn new_channel(
             logout_sent <- Completion::new(),
             quiet <- Completion::new(),
             work <- new_work!("Channel::work"),
+            early_work <- new_work!("Channel::early_work"),
         }),
         GFP_KERNEL,
     )

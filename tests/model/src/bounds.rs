@@ -30,6 +30,7 @@ const PLAIN: Config = Config {
     overrun: false,
     ends: true,
     logouts: false,
+    in_turn: false,
     connected: true,
     mutant: Mutant::None,
 };
@@ -174,6 +175,13 @@ fn more() -> Vec<Config> {
             commands: 3,
             sendq: 4,
             ..with_notices("credits and events", 1, &[Plain])
+        },
+        // The peer sends its last request while the engine is busy with the others.
+        Config {
+            aborts: true,
+            ends: false,
+            in_turn: true,
+            ..with_notices("slow engine", 3, &[Plain])
         },
     ]
 }

@@ -71,7 +71,7 @@ impl State {
         }
         let mut first_held = false;
         if actions.release_held_ius && cfg.mutant != Mutant::HeldForgotten {
-            first_held = self.run_held(who);
+            first_held = self.release_held(cfg, who);
         }
         if actions.start_teardown && self.teardown == Teardown::None {
             // The same thread queues tear-down after it has let go of what was held.
@@ -80,6 +80,26 @@ impl State {
             } else {
                 Teardown::Queued
             };
+        }
+    }
+
+    /// `Channel::release_held`. Says whether the caller is inside `run_held` now.
+    fn release_held(&mut self, cfg: &Config, who: Who) -> bool {
+        if self.chan.state() != ChannelState::Live || self.held.is_empty() {
+            return self.run_held(who);
+        }
+        if cfg.mutant != Mutant::EarlyNotBusy {
+            self.busy += 1;
+        }
+        self.early = true;
+        false
+    }
+
+    /// `WorkItem<EARLY>::run`, up to the first place without lock.
+    pub(crate) fn run_early(&mut self) {
+        if !self.run_held(Who::Early) {
+            self.early = false;
+            self.idle();
         }
     }
 
@@ -243,6 +263,10 @@ impl State {
             }
             None => {
                 self.drainer = None;
+                if who == Who::Early {
+                    self.early = false;
+                    self.idle();
+                }
                 if self.teardown == Teardown::Pending {
                     self.teardown = Teardown::Queued;
                 }
@@ -258,6 +282,14 @@ impl State {
             self.breaks(Rule::OnlyConfirmed);
         }
         let overrun = kind.consumes_credit() && self.credits.on_request().is_err();
+        // `count`. What is to be said is posted by a thread of its own here.
+        if kind.consumes_credit()
+            && !overrun
+            && self.credits.wants_credit_request()
+            && cfg.mutant != Mutant::LastCreditKept
+        {
+            self.send_notices();
+        }
         match kind {
             Kind::Logout if !overrun => {
                 self.close(cfg, CloseReason::Logout, who);

@@ -158,7 +158,7 @@ fn main() -> ExitCode {
         }
     }
     if is_wanted("mutants") {
-        check_mutants(&mut report, &bounds::small());
+        check_mutants(&mut report, &bounds::all(true));
     }
     ExitCode::from(u8::from(report.failed))
 }

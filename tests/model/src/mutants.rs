@@ -51,10 +51,14 @@ pub(crate) enum Mutant {
     AnswerBufferLost,
     /// A credit that becomes returnable waits for the next response.
     CreditKept,
+    /// Credits that can be returned are not, when the peer sends its last request.
+    LastCreditKept,
     /// Credits of a response that is not wanted any more wait for the next response.
     UndoneKept,
     /// Slots for as many responses as the peer has credits, not as there are commands.
     SlotPerCredit,
+    /// The worker for what came early is not counted.
+    EarlyNotBusy,
     /// Whoever processes an information unit is not counted.
     NotBusy,
     /// Tear-down does not wait for the flushed completions.
@@ -94,10 +98,12 @@ pub(crate) const MUTANTS: &[(Mutant, Rule, &str)] = &[
     ),
     (Mutant::ProcessedEarly, Rule::OnlyConfirmed, "login"),
     (Mutant::AnswerBufferLost, Rule::Buffers, "events"),
-    (Mutant::CreditKept, Rule::CalmDown, "credit requests"),
-    (Mutant::UndoneKept, Rule::CalmDown, "credit requests"),
+    (Mutant::CreditKept, Rule::NotStarved, "credit requests"),
+    (Mutant::UndoneKept, Rule::NotStarved, "credit requests"),
+    (Mutant::LastCreditKept, Rule::NotStarved, "slow engine"),
     (Mutant::SlotPerCredit, Rule::OneAnswer, "events"),
-    (Mutant::NotBusy, Rule::NothingFreedInUse, "login"),
+    (Mutant::EarlyNotBusy, Rule::NothingLeft, "login"),
+    (Mutant::NotBusy, Rule::NothingFreedInUse, "request"),
     (Mutant::NoDrain, Rule::NothingFreedInUse, "login"),
     (Mutant::NoQuiet, Rule::StaysQuiet, "login"),
     (Mutant::NoEngineWait, Rule::NothingFreedInUse, "login"),

@@ -6,7 +6,7 @@
 //! `CalmDown`, are checked on the finished graph of states, in `graph`.
 
 use crate::{
-    srp::channel::State as ChannelState,
+    srp::{channel::State as ChannelState, notice::Notice},
     state::{CqPc, Engine, Login, Pc, Place, State, Teardown, What, Wr},
     world::Config,
 };
@@ -49,6 +49,9 @@ pub(crate) enum Rule {
     OneTeardown,
     /// At the end, nothing is left behind.
     NothingLeft,
+    /// While nobody but the engine has anything to do on an open channel, no credit is kept that the
+    /// peer may be waiting for.
+    NotStarved,
     /// Once a channel closes, every path leads to its end, whatever the peer, the wire and the
     /// engine do.
     Ends,
@@ -60,7 +63,7 @@ pub(crate) enum Rule {
 /// The first rule that the state breaks.
 pub(crate) fn broken(s: &State, cfg: &Config) -> Option<Rule> {
     type Holds = fn(&State, &Config) -> bool;
-    let rules: [(Rule, Holds); 10] = [
+    let rules: [(Rule, Holds); 11] = [
         (Rule::Conserved, conserved),
         (Rule::Outstanding, outstanding),
         (Rule::EndToEnd, end_to_end),
@@ -71,6 +74,7 @@ pub(crate) fn broken(s: &State, cfg: &Config) -> Option<Rule> {
         (Rule::StaysQuiet, stays_quiet),
         (Rule::OneTeardown, one_teardown),
         (Rule::NothingLeft, nothing_left),
+        (Rule::NotStarved, not_starved),
     ];
     let broken = rules.into_iter().find(|(_, holds)| !holds(s, cfg));
     s.broken.or(broken.map(|(rule, _)| rule))
@@ -209,11 +213,23 @@ fn nothing_left(s: &State, cfg: &Config) -> bool {
         || (s.chan.state() == ChannelState::Disconnected
             && s.held.is_empty()
             && s.drainer.is_none()
+            && !s.early
             && !s.cm
             && s.login == Login::Done
             && s.cmds[..cfg.commands]
                 .iter()
                 .all(|cmd| cmd.place == Place::Freed && !cmd.busy && cmd.owes == (0, 0)))
+}
+
+fn not_starved(s: &State, cfg: &Config) -> bool {
+    let at_work = s.cq != CqPc::Idle
+        || s.drainer.is_some()
+        || !s.held.is_empty()
+        || s.posting != [None; 2]
+        || s.busy > 0
+        || s.cmds[..cfg.commands].iter().any(|c| c.pc != Pc::Idle);
+    let asked = s.notices[0] != Notice::new();
+    !cfg.notices || !open(s) || at_work || asked || !s.credits.wants_credit_request()
 }
 
 /// Whether an open channel is at rest: no request is anywhere in it, and everything it needs for

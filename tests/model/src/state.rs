@@ -11,7 +11,7 @@ use crate::srp::{
 };
 
 /// Commands of the largest channel.
-pub(crate) const MAX: usize = 3;
+pub(crate) const MAX: usize = 4;
 /// Sends that are posted at a time: one per command, and those of the target's own accord.
 const SENDS: usize = MAX + 3;
 
@@ -285,6 +285,8 @@ pub(crate) enum Who {
     Cq,
     /// The handler of the connection manager.
     Cm,
+    /// The worker that processes what came before the connection was confirmed.
+    Early,
     /// A thread of the engine, or one that answers for it.
     Engine,
     /// Who closes the channel: configuration, reaper, another login.
@@ -363,6 +365,8 @@ pub(crate) struct State {
     pub(crate) sendq: SendQueue,
     pub(crate) held: Fifo<Kind, MAX>,
     pub(crate) drainer: Option<Drainer>,
+    /// The worker for what came early is queued, or at work.
+    pub(crate) early: bool,
     pub(crate) busy: u8,
     pub(crate) accepted: bool,
     pub(crate) quiet: bool,

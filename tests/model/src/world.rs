@@ -51,6 +51,9 @@ pub(crate) struct Config {
     pub(crate) ends: bool,
     /// The administrator closes, too, which the peer is told with a logout.
     pub(crate) logouts: bool,
+    /// Threads that are busy with a command outside completions wait for each other. Keeps larger
+    /// channels small enough.
+    pub(crate) in_turn: bool,
     /// The connection starts confirmed: logins are left out.
     pub(crate) connected: bool,
     pub(crate) mutant: Mutant,
@@ -95,6 +98,8 @@ pub(crate) enum Step {
     Completion,
     /// The completion handler goes on.
     Cq(Taken),
+    /// The worker for what came before the confirmation begins.
+    Early,
     /// Who processes what was held goes on.
     Drain(Taken),
     /// The engine asks for data.
@@ -125,6 +130,7 @@ impl Step {
             | Self::Receive
             | Self::Completion
             | Self::Cq(_)
+            | Self::Early
             | Self::Drain(_)
             | Self::Fetch(_)
             | Self::Respond(_)
@@ -175,6 +181,7 @@ impl Config {
             sendq: SendQueue::new(self.sendq, responses).expect("a send queue with room for RDMA"),
             held: Fifo::new(),
             drainer: None,
+            early: false,
             busy: 0,
             accepted: self.connected,
             quiet: false,
@@ -323,6 +330,9 @@ impl Config {
         if s.confirming || s.may_confirm() {
             out.push(Step::Confirm);
         }
+        if s.early && s.drainer.is_none_or(|d| d.who != Who::Early) {
+            out.push(Step::Early);
+        }
         if let Some(drainer) = s.drainer {
             self.with_answers(drainer.with, s, out, Step::Drain);
         }
@@ -338,6 +348,9 @@ impl Config {
             );
             if posts && s.faults > 0 && !s.gate_closed {
                 out.push(Step::Command { cmd, fail: true });
+            }
+            if self.in_turn {
+                break;
             }
         }
         for notice in 0..2 {
@@ -547,6 +560,7 @@ impl Model for Config {
             Step::Receive => s.receive(self),
             Step::Completion => s.send_completed(self),
             Step::Cq(taken) => s.completion_step(self, taken),
+            Step::Early => s.run_early(),
             Step::Drain(taken) => s.drain_held(self, taken),
             Step::Fetch(i) => {
                 if !s.rdy_to_xfer(self, usize::from(i)) {
