@@ -3,7 +3,7 @@
 //! A channel: one RDMA connection of an I_T nexus, with its queue pair, session and commands.
 //!
 //! Receiving and holding back information units is here; what is done about them is in
-//! [`dispatch`], what the target has to say of its own accord in [`notice`], how it finds out that
+//! [`dispatch`] and [`manage`], what the target has to say of its own accord in [`notice`], how it finds out that
 //! nobody listens in [`probe`]. How a channel comes to be is in [`login`], how it ends in
 //! [`teardown`]; what a single command does is in [`crate::command`].
 //!
@@ -105,11 +105,13 @@ use crate::{
 
 pub(crate) mod dispatch;
 pub(crate) mod login;
+pub(crate) mod manage;
 pub(crate) mod notice;
 pub(crate) mod probe;
 pub(crate) mod srq;
 mod teardown;
 
+use manage::TableWait;
 use notice::{
     Notices,
     Solicit, //
@@ -471,16 +473,31 @@ impl Channel {
         self.inner.lock().all.iter().any(|cmd| cmd.is_task(tag))
     }
 
-    /// Aborts a SCSI command with this tag that the engine does not know yet.
-    pub(crate) fn abort_table(&self, tag: u64) -> bool {
-        self.inner.lock().all.iter().any(|cmd| cmd.abort_table(tag))
+    /// Aborts a SCSI command with this tag that the engine does not know yet, for `wait`. Returns
+    /// whether there is one.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn abort_table(&self, tag: u64, wait: &TableWait) -> Result<bool> {
+        for cmd in &self.inner.lock().all {
+            if cmd.abort_table(tag, wait)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
-    /// Aborts the SCSI commands of a logical unit that the engine does not know yet.
-    pub(crate) fn abort_tables(&self, lun: u64) {
+    /// Aborts the SCSI commands of a logical unit that the engine does not know yet, for `wait`.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn abort_tables(&self, lun: u64, wait: &TableWait) -> Result {
         for cmd in &self.inner.lock().all {
-            cmd.abort_table_of(lun);
+            cmd.abort_table_of(lun, wait)?;
         }
+        Ok(())
     }
 
     /// Whether both channels belong to the same I_T nexus.
@@ -508,7 +525,8 @@ impl Channel {
         self.inner.lock().machine.state() > State::Live
     }
 
-    /// Begins to close the channel, unless that was done before. Does not wait, does not sleep.
+    /// Begins to close the channel, unless that was done before. Process context: takes a
+    /// mutex, but does not wait for anything else.
     pub(crate) fn close(this: ArcBorrow<'_, Self>, reason: CloseReason) {
         Self::handle(this, Event::Close(reason));
     }

@@ -31,6 +31,7 @@ use kernel::{
 use crate::{
     admin::CommandView,
     channel::{
+        manage::TableWait,
         Buffer,
         Channel,
         Hold,
@@ -155,6 +156,9 @@ struct Inner {
     /// Keeps the tear-down of the channel waiting while the engine's session of another channel has
     /// the command.
     hold: Option<Hold>,
+    /// Functions that have aborted the command while its descriptor table is being fetched, and wait
+    /// for its end.
+    waits: KVec<TableWait>,
     /// When the request arrived.
     arrived: Time,
     /// Of a SCSI command, until it is answered.
@@ -232,6 +236,7 @@ impl Command {
                         link: None,
                         rx: None,
                         hold: None,
+                        waits: KVec::new(),
                         arrived: Time::now(),
                         life: None,
                         table_lun: 0,
@@ -528,9 +533,9 @@ impl Command {
             return;
         };
         // Until the command is back, its hold may be all that keeps tear-down waiting.
-        let (link, hold) = end.give_back();
+        let (link, rest) = end.give_back();
         Channel::recycle(link.channel.as_arc_borrow(), this);
-        drop(hold);
+        drop(rest);
     }
 
     /// Lets go of a command that the engine did not take and nobody is to answer.
@@ -556,6 +561,7 @@ impl Command {
         let action = step(&mut inner.machine, Event::Freed);
         inner.at_engine = false;
         let (rx, hold) = (inner.rx.take(), inner.hold.take());
+        let waits = core::mem::take(&mut inner.waits);
         Some(End {
             link: inner.link.take()?,
             rx,
@@ -565,7 +571,7 @@ impl Command {
                     return_credit: true
                 }
             ),
-            hold,
+            rest: Rest { waits, hold },
         })
     }
 
@@ -712,20 +718,29 @@ struct End {
     link: Arc<Link>,
     rx: Option<Request>,
     return_credit: bool,
+    rest: Rest,
+}
+
+/// What a request keeps until its command is free: tear-down waiting, and functions that wait for
+/// its end. To be dropped without a lock.
+struct Rest {
+    #[allow(dead_code, reason = "its drop carries the functions out")]
+    waits: KVec<TableWait>,
+    #[allow(dead_code, reason = "its drop lets tear-down go on")]
     hold: Option<Hold>,
 }
 
 impl End {
     /// Posts the receive buffer of a request without response, and notes its credit. Returns what
     /// is to stay until the command is free.
-    fn give_back(self) -> (Arc<Link>, Option<Hold>) {
+    fn give_back(self) -> (Arc<Link>, Rest) {
         if let Some(rx) = self.rx {
             self.link.repost(rx.buf);
         }
         if self.return_credit {
             Channel::return_credit(self.link.channel.as_arc_borrow());
         }
-        (self.link, self.hold)
+        (self.link, self.rest)
     }
 }
 

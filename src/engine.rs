@@ -109,6 +109,7 @@ impl RxCmd<'_> {
 }
 
 /// A task management request as received.
+#[derive(Clone, Copy)]
 pub(crate) struct RxMgmt {
     /// Tag of the request itself.
     #[allow(dead_code, reason = "not every engine asks for it")]

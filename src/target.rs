@@ -17,6 +17,7 @@ use kernel::{
 use crate::{
     channel::{
         login::Logins,
+        manage::TableWait,
         Channel,
         ChannelView,
         Hold, //
@@ -391,34 +392,44 @@ pub(crate) enum FoundTask {
 
 /// Looks for a SCSI command with this tag on all channels of the nexus of `channel`. A command of
 /// the channel itself comes first.
-pub(crate) fn find_task(channel: &Arc<Channel>, tag: u64) -> FoundTask {
-    if channel.abort_table(tag) {
-        return FoundTask::Aborted;
+///
+/// # Errors
+///
+/// `ENOMEM`.
+pub(crate) fn find_task(channel: &Arc<Channel>, tag: u64, wait: &TableWait) -> Result<FoundTask> {
+    if channel.abort_table(tag, wait)? {
+        return Ok(FoundTask::Aborted);
     }
     if channel.has_task(tag) {
-        return FoundTask::NoSibling;
+        return Ok(FoundTask::NoSibling);
     }
     let state = STATE.lock();
     let siblings = || {
         let others = state.channels.iter();
         others.filter(|other| !Arc::ptr_eq(other, channel) && other.same_nexus(channel))
     };
-    if siblings().any(|other| other.abort_table(tag)) {
-        return FoundTask::Aborted;
+    for other in siblings() {
+        if other.abort_table(tag, wait)? {
+            return Ok(FoundTask::Aborted);
+        }
     }
-    siblings()
+    Ok(siblings()
         .find(|other| other.has_task(tag))
         .and_then(Hold::if_live)
-        .map_or(FoundTask::NoSibling, FoundTask::Sibling)
+        .map_or(FoundTask::NoSibling, FoundTask::Sibling))
 }
 
 /// Aborts the SCSI commands of a logical unit that the engine does not know yet, on all channels of
-/// the nexus of `channel`. (To other initiators the number may mean another logical unit.)
-pub(crate) fn abort_tables(channel: &Arc<Channel>, lun: u64) {
+/// the nexus of `channel`, for `wait`. (To other initiators the number may mean another logical
+/// unit.)
+///
+/// # Errors
+///
+/// `ENOMEM`.
+pub(crate) fn abort_tables(channel: &Arc<Channel>, lun: u64, wait: &TableWait) -> Result {
     let state = STATE.lock();
-    for other in state.channels.iter().filter(|o| o.same_nexus(channel)) {
-        other.abort_tables(lun);
-    }
+    let mut of_nexus = state.channels.iter().filter(|o| o.same_nexus(channel));
+    of_nexus.try_for_each(|other| other.abort_tables(lun, wait))
 }
 
 /// Tells the initiators whose sessions `which` selects that their logical units have changed, each

@@ -15,9 +15,9 @@ use kernel::{
 };
 
 use super::{
+    manage,
     Buffer,
     Channel,
-    Hold,
     Link,
     Received, //
 };
@@ -38,8 +38,7 @@ use crate::{
         Direction,
         Engine,
         RxCmd,
-        RxError,
-        RxMgmt, //
+        RxError, //
     },
     srp::{
         self,
@@ -48,10 +47,7 @@ use crate::{
             Cmd,
             TaskAttr, //
         },
-        consts::{
-            limit,
-            RspCode, //
-        },
+        consts::limit,
         desc::DataDesc,
         ident::Lun,
         iu::{
@@ -62,14 +58,9 @@ use crate::{
         },
         notice::Spurious,
         stats::Counter,
-        tmf::{
-            TmFunction,
-            TskMgmt, //
-        },
         wire::be64, //
     },
     sync::ratelimit,
-    target,
     trace, //
 };
 
@@ -121,7 +112,7 @@ pub(super) fn process(link: &Arc<Link>, cmd: Arc<Command>, received: Received) {
                 }
             }
         }
-        Ok(Iu::TskMgmt(request)) => manage(link, cmd, &request, Request::new(buf, len, at)),
+        Ok(Iu::TskMgmt(request)) => manage::begin(link, cmd, &request, Request::new(buf, len, at)),
         Ok(Iu::ILogout(_)) => {
             Channel::close(channel.as_arc_borrow(), CloseReason::Logout);
             channel.discard(buf);
@@ -204,54 +195,6 @@ pub(crate) fn submit(link: &Link, cmd: Arc<Command>, rx: &ScsiRequest) {
         RxError::NoMemory | RxError::UnknownFunction => {
             Command::answer(cmd, LocalAnswer::Status(sam::BUSY));
         }
-    }
-}
-
-/// Hands a task management request to the engine. It looks for the command to abort among those of
-/// one session, so it is given the session the command came through: initiators with several
-/// channels may use any of them.
-fn manage(link: &Arc<Link>, cmd: Arc<Command>, request: &TskMgmt, rx: Request) {
-    let channel = &link.channel;
-    let head = Head {
-        tag: request.tag,
-        sol_not: request.sol_not,
-    };
-    let mgmt = RxMgmt {
-        tag: request.tag,
-        lun: flat_lun(request.lun),
-        function: request.function,
-        task_tag: request.task_tag,
-    };
-    let mut other = None;
-    match request.function {
-        TmFunction::AbortTask => match target::find_task(channel, request.task_tag) {
-            target::FoundTask::Aborted => {
-                cmd.start_mgmt(link, head, rx, None);
-                return Command::answer(cmd, LocalAnswer::Mgmt(RspCode::Complete));
-            }
-            target::FoundTask::Sibling(hold) => other = Some(hold),
-            target::FoundTask::NoSibling => {}
-        },
-        TmFunction::LunReset => target::abort_tables(channel, mgmt.lun),
-        TmFunction::AbortTaskSet | TmFunction::ClearTaskSet if Active::HAS_TASK_SETS => {
-            target::abort_tables(channel, mgmt.lun);
-        }
-        _ => {}
-    }
-    let own = other.as_ref().map(|_| Hold::new(channel));
-    cmd.start_mgmt(link, head, rx, own);
-    let session = match &other {
-        Some(hold) => &hold.channel().session,
-        None => &channel.session,
-    };
-    let refused = Active::rx_mgmt_fn(cmd, session, &mgmt).err();
-    drop(other);
-    if let Some((error, cmd)) = refused {
-        let code = match error {
-            RxError::UnknownFunction => RspCode::NotSupported,
-            _ => RspCode::Failed,
-        };
-        Command::answer(cmd, LocalAnswer::Mgmt(code));
     }
 }
 
@@ -345,6 +288,6 @@ impl ScsiRequest {
 
 /// A LUN in the form engines compare. An addressing method nobody uses keeps its bits, and so
 /// names a logical unit that does not exist.
-fn flat_lun(lun: Lun) -> u64 {
+pub(super) fn flat_lun(lun: Lun) -> u64 {
     lun.flat().unwrap_or(lun.to_u64())
 }

@@ -32,6 +32,7 @@ use crate::{
             self,
             ScsiRequest, //
         },
+        manage::TableWait,
         Channel,
         Hold,
         Link, //
@@ -148,22 +149,32 @@ impl Command {
     }
 
     /// Aborts the command if it has this tag and its table is being fetched, so that the engine
-    /// will never hear of it. Returns whether it did.
-    pub(crate) fn abort_table(&self, tag: u64) -> bool {
-        self.abort_if(|inner| inner.head.tag == tag)
+    /// will never hear of it; `wait` waits until it has ended. Returns whether it did.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`: nothing was done.
+    pub(crate) fn abort_table(&self, tag: u64, wait: &TableWait) -> Result<bool> {
+        self.abort_if(wait, |inner| inner.head.tag == tag)
     }
 
-    /// Aborts the command if it is for this logical unit and its table is being fetched.
-    pub(crate) fn abort_table_of(&self, lun: u64) {
-        self.abort_if(|inner| inner.table_lun == lun);
+    /// Aborts the command if it is for this logical unit and its table is being fetched; `wait` waits
+    /// until it has ended.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`: nothing was done.
+    pub(crate) fn abort_table_of(&self, lun: u64, wait: &TableWait) -> Result<bool> {
+        self.abort_if(wait, |inner| inner.table_lun == lun)
     }
 
-    fn abort_if(&self, meant: impl FnOnce(&Inner) -> bool) -> bool {
+    fn abort_if(&self, wait: &TableWait, meant: impl FnOnce(&Inner) -> bool) -> Result<bool> {
         let mut inner = self.inner.lock();
         let found = inner.machine.state() == State::FetchingTable && meant(&inner);
         if found {
+            inner.waits.push(wait.share(), GFP_ATOMIC)?;
             note(&mut inner.machine, Event::Aborted);
         }
-        found
+        Ok(found)
     }
 }

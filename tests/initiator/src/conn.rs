@@ -104,6 +104,8 @@ pub(crate) struct Conn {
     send_ring: Region,
     /// What the target may access.
     pub(crate) memory: Memory,
+    /// What it may access for a while; see [`Self::lend`].
+    lent: Option<Region>,
     /// What was chosen; may be changed on the way.
     pub(crate) options: Options,
     messages: VecDeque<Vec<u8>>,
@@ -314,6 +316,7 @@ impl Conn {
             recv_ring,
             send_ring,
             memory: Memory::new(exposed),
+            lent: None,
             messages: VecDeque::new(),
             free_sends: (0..options.sends).collect(),
             options,
@@ -324,6 +327,19 @@ impl Conn {
         let first = conn.options.first_recvs.min(conn.options.recvs);
         (0..first).try_for_each(|slot| conn.post_recv(slot))?;
         Ok(conn)
+    }
+
+    /// Lends `data` to the target, which may read it until [`Self::take_back`].
+    pub(crate) fn lend(&mut self, data: &[u8]) -> Fallible<&Region> {
+        // SAFETY: The protection domain is that of the id, and the region is dropped before that.
+        let region = unsafe { Region::new((*self.handles.id).pd, data.len(), Access::Remote)? };
+        region.write(0, data);
+        Ok(self.lent.insert(region))
+    }
+
+    /// Takes what was lent away: from now on the key is invalid.
+    pub(crate) fn take_back(&mut self) {
+        self.lent = None;
     }
 
     /// Asks for the connection, with this private data, and does not wait for the answer.

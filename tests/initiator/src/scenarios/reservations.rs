@@ -12,7 +12,6 @@ use super::{
     Scenario,
 };
 use crate::{
-    bench::Bench,
     iu::{lun, Cmd},
     session::{Seen, Session, PATIENCE},
     verbs::Fallible,

@@ -6,8 +6,9 @@ use std::time::Duration;
 use super::{admin_row, descriptors::outside_table, row, Scenario};
 use crate::{
     bench::{Bench, Guarded},
-    iu::{lun, read_10, task_management, Cmd, BLOCK},
+    iu::{descriptors, lun, read_10, task_management, Cmd, Table, BLOCK},
     session::{Seen, Session, PATIENCE},
+    srp::desc::DirectDesc,
     verbs::Fallible,
 };
 
@@ -225,6 +226,12 @@ pub(super) const ROWS: &[Scenario] = &[
         &["code 0, then nothing; all credits; works"],
         reset_table,
     ),
+    row(
+        "tasks.abort_table_gone",
+        "ABORT TASK through another channel while a table is fetched, whose memory goes with the answer",
+        &["all answered; all credits; works"],
+        abort_table_gone,
+    ),
     admin_row(
         "tasks.while_leaving",
         "16 functions and a logout behind them",
@@ -277,6 +284,45 @@ fn reset_table(b: &Bench) -> Fallible<String> {
     }
     let rest = credits_and_work(&mut s)?;
     Ok(format!("{last}, then {after}; {rest}"))
+}
+
+/// ABORT TASK of a command with an external table, through another channel, 32 times. Once it says that
+/// the command is gone, the initiator takes the memory of the table away: who still reads it loses the
+/// connection. (Through the same channel the answer comes behind what is read.)
+fn abort_table_gone(b: &Bench) -> Fallible<String> {
+    let mut s = b.session()?;
+    let mut other = b.session()?;
+    let entries: Vec<_> = (0..4096)
+        .map(|n| s.conn.memory.desc(n % 256 * BLOCK, BLOCK))
+        .collect();
+    s.conn.memory.allow(0, 256 * BLOCK);
+    for _ in 0..32 {
+        let lent = s.conn.lend(&descriptors(&entries))?;
+        let table = Table {
+            table: DirectDesc {
+                va: lent.address(),
+                key: lent.rkey(),
+                len: lent.len() as u32,
+            },
+            total: (entries.len() * BLOCK) as u32,
+            count: 0,
+            list: Vec::new(),
+        };
+        let task = s.start(&Cmd::table_in(read_10(0, 1), &table))?;
+        let tag = other.tag();
+        other.send(&task_management(tag, ABORT_TASK, lun(0), task))?;
+        match other.answer(PATIENCE)? {
+            Seen::Rsp(rsp) if rsp.code == Some(0) => s.conn.take_back(),
+            // It was faster, or the function was.
+            Seen::Rsp(_) => match s.answer(PATIENCE)? {
+                Seen::Rsp(_) => (),
+                unexpected => return Ok(format!("command: {unexpected}")),
+            },
+            unexpected => return Ok(format!("function: {unexpected}")),
+        }
+    }
+    let rest = credits_and_work(&mut s)?;
+    Ok(format!("all answered; {rest}"))
 }
 
 /// Runs a scenario while commands to the slow disk take two seconds.

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Task management: where the commands are that a function is about, who carries it out, and when
+//! it may be answered.
+//!
+//! With the answer the initiator may take the memory of the aborted commands away. The engine
+//! answers when those that it has have come to their end. Of commands whose descriptor table is
+//! being fetched it does not know: they are aborted here, and the function waits for them
+//! ([`TableWait`]).
+
+use kernel::{
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc, //
+    }, //
+};
+
+use super::{
+    dispatch::flat_lun,
+    Hold,
+    Link, //
+};
+
+use crate::{
+    command::{
+        answer::LocalAnswer,
+        Command,
+        Head,
+        Request, //
+    },
+    engine::{
+        Active,
+        Engine,
+        RxError,
+        RxMgmt, //
+    },
+    srp::{
+        consts::RspCode,
+        tmf::{
+            TmFunction,
+            TskMgmt, //
+        }, //
+    },
+    target::{
+        self,
+        FoundTask, //
+    }, //
+};
+
+/// A function that waits for the tables of commands that it has aborted.
+struct Pending {
+    link: Arc<Link>,
+    cmd: Arc<Command>,
+    mgmt: RxMgmt,
+    /// Nobody is to carry it out.
+    failed: Atomic<bool>,
+    /// Tear-down does not know of the command meanwhile.
+    _hold: Hold,
+}
+
+/// A share in a function that is to be carried out when no command it has aborted fetches a table
+/// any more: whoever drops the last one does it. To be dropped in process context, without a lock.
+pub(crate) struct TableWait(Option<Arc<Pending>>);
+
+impl TableWait {
+    fn new(link: &Arc<Link>, cmd: &Arc<Command>, mgmt: RxMgmt) -> Result<Self> {
+        let pending = Pending {
+            link: link.clone(),
+            cmd: cmd.clone(),
+            mgmt,
+            failed: Atomic::new(false),
+            _hold: Hold::new(&link.channel),
+        };
+        Ok(Self(Some(Arc::new(pending, GFP_KERNEL)?)))
+    }
+
+    /// Another share, for a command that is fetching its table.
+    pub(crate) fn share(&self) -> Self {
+        Self(self.0.clone())
+    }
+
+    /// Gives the share up: the function has failed, and is answered when the others are gone, too.
+    fn fail(self) {
+        if let Some(pending) = &self.0 {
+            pending.failed.store(true, Relaxed);
+        }
+    }
+
+    /// Gives the only share up: the function is carried out by somebody else.
+    fn cancel(mut self) {
+        drop(self.0.take());
+    }
+}
+
+impl Drop for TableWait {
+    fn drop(&mut self) {
+        if let Some(pending) = self.0.take().and_then(Arc::into_unique_or_drop) {
+            let cmd = pending.cmd.clone();
+            match pending.mgmt.function {
+                _ if pending.failed.load(Relaxed) => {
+                    Command::answer(cmd, LocalAnswer::Mgmt(RspCode::Failed));
+                }
+                // The task is gone.
+                TmFunction::AbortTask => {
+                    Command::answer(cmd, LocalAnswer::Mgmt(RspCode::Complete));
+                }
+                _ => hand_over(cmd, &pending.link.channel.session, &pending.mgmt),
+            }
+        }
+    }
+}
+
+/// A task management request arrived. `cmd` is a free command of the pool. The engine looks for the
+/// command to abort among those of one session, so it is given the session the command came through:
+/// initiators with several channels may use any of them.
+pub(super) fn begin(link: &Arc<Link>, cmd: Arc<Command>, request: &TskMgmt, rx: Request) {
+    let channel = &link.channel;
+    let head = Head {
+        tag: request.tag,
+        sol_not: request.sol_not,
+    };
+    let mgmt = RxMgmt {
+        tag: request.tag,
+        lun: flat_lun(request.lun),
+        function: request.function,
+        task_tag: request.task_tag,
+    };
+    let Ok(wait) = TableWait::new(link, &cmd, mgmt) else {
+        cmd.start_mgmt(link, head, rx, None);
+        return Command::answer(cmd, LocalAnswer::Mgmt(RspCode::Failed));
+    };
+    let found = match request.function {
+        TmFunction::AbortTask => target::find_task(channel, mgmt.task_tag, &wait),
+        function if resets(function) => {
+            target::abort_tables(channel, mgmt.lun, &wait).map(|()| FoundTask::Aborted)
+        }
+        _ => Ok(FoundTask::Aborted),
+    };
+    let other = match found {
+        Ok(FoundTask::Sibling(hold)) => Some(hold),
+        Ok(FoundTask::NoSibling) => None,
+        Ok(FoundTask::Aborted) => {
+            cmd.start_mgmt(link, head, rx, None);
+            // At once, if there is no table to wait for.
+            return drop(wait);
+        }
+        Err(_) => {
+            cmd.start_mgmt(link, head, rx, None);
+            return wait.fail();
+        }
+    };
+    let own = other.as_ref().map(|_| Hold::new(channel));
+    cmd.start_mgmt(link, head, rx, own);
+    wait.cancel();
+    let session = match &other {
+        Some(hold) => &hold.channel().session,
+        None => &channel.session,
+    };
+    hand_over(cmd, session, &mgmt);
+}
+
+/// Whether the function ends all commands of a logical unit, if the engine has it.
+fn resets(function: TmFunction) -> bool {
+    match function {
+        TmFunction::LunReset => true,
+        TmFunction::AbortTaskSet | TmFunction::ClearTaskSet => Active::HAS_TASK_SETS,
+        _ => false,
+    }
+}
+
+/// Hands a function to the engine.
+fn hand_over(cmd: Arc<Command>, session: &<Active as Engine>::Session, mgmt: &RxMgmt) {
+    if let Err((error, cmd)) = Active::rx_mgmt_fn(cmd, session, mgmt) {
+        let code = match error {
+            RxError::UnknownFunction => RspCode::NotSupported,
+            _ => RspCode::Failed,
+        };
+        Command::answer(cmd, LocalAnswer::Mgmt(code));
+    }
+}
