@@ -31,7 +31,7 @@ LAB := scripts/lab/lab
 lab_release = $(shell KERNEL=$(KERNEL) KSERIES=$(KSERIES) $(LAB) kernel)
 lab_kdir = $(shell KERNEL=$(KERNEL) KSERIES=$(KSERIES) $(LAB) kernel --kdir)
 lab_module = build/$(lab_release)/$(ENGINE)/ib_srpt.ko
-lab_make = $(LAB) exec $(addprefix -b ,$(SCST_DIR)) -- make --no-print-directory -C $(CURDIR) \
+lab_make = $(LAB) exec $(addprefix -b ,$(SCST_DIR) $(OFED_DIR)) -- make --no-print-directory -C $(CURDIR) \
 	KDIR=$(lab_kdir) ENGINE=$(ENGINE) $(addprefix SCST_DIR=,$(SCST_DIR)) OFED=$(OFED) OFED_DIR=$(OFED_DIR)
 
 RUSTFMT ?= rustfmt

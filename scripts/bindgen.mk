@@ -14,7 +14,7 @@ srpt_helper := $(abspath $(src))/bindings/$(SRPT_ENGINE)_helper.h
 
 quiet_cmd_srpt_probe = PROBE   $@
       cmd_srpt_probe = sh $(src)/scripts/probe-headers $(srpt_probes) $(abspath $(src))/bindings/rdma_helper.h \
-	$@ "$(srpt_rdma_name)" -- $(CC) $(c_flags)
+	$@ "$(srpt_rdma_name)" -- $(CC) $(filter-out $(CC_FLAGS_LTO), $(c_flags))
 
 $(obj)/src/probes_generated.h: $(srpt_probes) $(src)/scripts/probe-headers FORCE
 	$(call if_changed_dep,srpt_probe)

@@ -197,6 +197,26 @@ kdir_check_metadata() {
 	fi
 }
 
+# engine_check: is there such an ENGINE? Needs top.
+engine_check() {
+	[ "$ENGINE" != rdma ] && [ -e "$top/bindings/${ENGINE}_helper.h" ] && return
+	problem "there is no engine '$ENGINE': ENGINE= may be" \
+		"$(cd "$top/bindings" && ls -- *_helper.h | sed -n 's/_helper.h$//; /^rdma$/!p' | paste -sd ' ')"
+	return 1
+}
+
+# kdir_check_source: is the source package, if there is one, that of this very
+# kernel? Sets source_want to the version of the kernel's package.
+kdir_check_source() {
+	package=linux-source-$(series_of "$kdir_release")
+	have=$(debian_version "$package") source_want=$(debian_version "linux-headers-$kdir_release")
+	if [ -n "$have" ] && [ -n "$source_want" ] && [ "$have" != "$source_want" ]; then
+		problem "$package is version $have but kernel $kdir_release is version $source_want:" \
+			"apt-get install $package=$source_want, or upgrade the kernel and its headers"
+		return 1
+	fi
+}
+
 # kdir_check: says everything that is in the way of a build, one sentence per
 # problem. Sets RUSTC, BINDGEN, CC or LLVM, kdir_cc, and kdir_prepare.
 kdir_check() {

@@ -8,13 +8,19 @@
 # Not here: the compiler flags that follow (Kbuild), the differences between
 # headers (bindings/probes, scripts/probe-headers).
 
+# What the administrator says about this when DKMS builds: a file that may set OFED
+# and OFED_DIR. DKMS's configuration names it, so a name is also the sign that
+# packages are being installed around this very build.
+SETTINGS=$IB_SRPT_SETTINGS
+
 # Where modules are installed, and where OFED packages unpack their headers.
 MODULES_DIR=${IB_SRPT_MODULES_DIR:-/lib/modules}
 OFED_ROOTS=${IB_SRPT_OFED_ROOTS:-/usr/src}
 
 # Packages with an OFED's kernel modules and headers; MLNX_OFED and DOCA share
-# their names. With rpm, headers have packages of their own.
+# their names. With rpm, headers have packages of their own, unless DKMS makes both.
 OFED_DEB="mlnx-ofed-kernel-dkms mlnx-ofed-kernel-modules"
+OFED_RPM_DKMS="mlnx-ofa_kernel-dkms"
 OFED_RPM_MODULES="mlnx-ofa_kernel compat-rdma"
 OFED_RPM_HEADERS="mlnx-ofa_kernel-devel compat-rdma-devel"
 
@@ -25,14 +31,19 @@ deb_state() {
 }
 
 # first_deb PACKAGE...: name and version of the first that is installed. One
-# that is there by half is a problem.
+# that is there by half is a problem, but not if DKMS builds while packages are
+# being installed: then its headers are looked at as all others.
 first_deb() {
 	for package; do
 		state=$(deb_state "$package")
 		case $state in
 		"") ;;
-		installed\ *)
-			echo "$package ${state#installed }"
+		installed\ * | triggers-*)
+			echo "$package ${state#* }"
+			return
+			;;
+		unpacked\ * | half-configured\ *)
+			[ -n "$SETTINGS" ] && echo "$package ${state#* }" || echo "$package ${state%% *}!"
 			return
 			;;
 		*)
@@ -73,6 +84,10 @@ rdma_find_packages() {
 		;;
 	esac
 	if [ -z "$modules" ]; then
+		modules=$(first_rpm $OFED_RPM_DKMS)
+		headers=$modules
+	fi
+	if [ -z "$modules" ]; then
 		modules=$(first_rpm $OFED_RPM_MODULES) headers=$(first_rpm $OFED_RPM_HEADERS)
 	fi
 	if [ -n "$modules" ] && [ -z "$headers" ]; then
@@ -100,6 +115,12 @@ rdma_find_ofed_info() {
 	esac
 	rdma_package=ofed_info
 	rdma_version=${text%:}
+	# The program comes with the libraries, too. Modules are noticed by their ib_core.
+	if [ ! -e "$OFED_ROOTS/$rdma_folder" ] && [ ! -L "$OFED_ROOTS/$rdma_folder" ]; then
+		say "warning: ofed_info says that there is $rdma_version, but there is no $OFED_ROOTS/$rdma_folder:" \
+			"taken for user space only"
+		rdma_what= rdma_folder= rdma_version= rdma_package=
+	fi
 }
 
 # rdma_kernel_of DIR: the kernel for which the headers were configured, if
@@ -112,12 +133,12 @@ rdma_kernel_of() {
 	esac
 }
 
-# rdma_pick ROOT: sets rdma_dir to the headers below ROOT for this kernel. A
+# rdma_pick ROOT [FIRST]: sets rdma_dir to the headers below ROOT for this kernel. A
 # directory of the kernel's own comes before "default", which may be a link that
-# was made for another kernel.
+# was made for another kernel. FIRST comes before both.
 rdma_pick() {
 	hint="install them, name others with OFED_DIR=<directory>, or say OFED=0"
-	for dir in "$1/$(uname -m)/$kdir_release" "$1/$kdir_release" "$1/default" "$1"; do
+	for dir in ${2:+"$2"} "$1/$(uname -m)/$kdir_release" "$1/$kdir_release" "$1/default" "$1"; do
 		[ -e "$dir" ] || [ -L "$dir" ] || continue
 		# The root itself counts if it has headers, or if nothing else is there.
 		[ "$dir" != "$1" ] || [ -e "$dir/include" ] || continue
@@ -149,6 +170,9 @@ rdma_pick() {
 # rdma_version, rdma_symvers. Needs KDIR and kdir_release.
 rdma_choose() {
 	rdma_dir= rdma_what= rdma_folder= rdma_version= rdma_package=
+	if [ -z "$OFED$OFED_DIR" ] && [ -r "$SETTINGS" ]; then
+		. "$SETTINGS"
+	fi
 	case $OFED in
 	"" | 0) ;;
 	*)
@@ -166,7 +190,9 @@ rdma_choose() {
 			return 1
 		fi
 		rdma_what=OFED rdma_version="named with OFED_DIR"
-		rdma_pick "$OFED_DIR" || return 1
+		first=
+		[ ! -d "$OFED_DIR/include/rdma" ] || first=$OFED_DIR
+		rdma_pick "$OFED_DIR" "$first" || return 1
 	elif [ "$OFED" != 0 ]; then
 		rdma_find_packages || return 1
 		[ -n "$rdma_what" ] || rdma_find_ofed_info
@@ -194,7 +220,10 @@ rdma_key() {
 	if [ -n "$rdma_dir" ]; then
 		set -- "$rdma_dir/include" "$rdma_dir/Module.symvers"
 	else
-		set -- "$1/include/rdma" "$1/include/uapi/rdma"
+		# A tree that was built elsewhere has its headers in its source. Debian's has them in
+		# another package, but a prepared stand-in takes its place.
+		set -- "$1/include/rdma" "$1/include/uapi/rdma" "$1/source/include/rdma" \
+			"$1/source/include/uapi/rdma" "$1/Module.symvers"
 	fi
 	find -L "$@" -type f \( -name '*.h' -o -name Module.symvers \) 2>/dev/null | LC_ALL=C sort |
 		tr '\n' '\0' | xargs -0 -r cat | sha256sum | cut -c 1-16
@@ -235,7 +264,7 @@ core_exports() {
 }
 
 # core_difference EXPORTS: says how EXPORTS differs from what rdma_symvers has
-# of ib_core; nothing if it does not.
+# of ib_core; nothing if it does not, and ~ if there are only names to compare.
 core_difference() {
 	awk -F '[ \t]' -v symvers="$rdma_symvers" '
 		FILENAME == symvers {
@@ -251,11 +280,16 @@ core_difference() {
 			for (name in want)
 				if (!(name in have))
 					print name " is not exported by it"
-				else if (want[name] !~ /^0*$/ && have[name] != "-" && have[name] != want[name])
-					print name " has checksum " have[name] " in it and " want[name] " there"
+				else if (want[name] !~ /^0*$/ && have[name] != "-") {
+					compared = 1
+					if (have[name] != want[name])
+						print name " has checksum " have[name] " in it and " want[name] " there"
+				}
 			for (name in have)
 				if (!(name in want) && !(name in space))
 					print name " is exported by it and not listed there"
+			if (!compared)
+				print "~"
 		}
 	' "$rdma_symvers" "$1" | LC_ALL=C sort | head -n 1
 }
@@ -289,6 +323,15 @@ rdma_check_core() {
 		problem "the installed $core cannot be read, so it is not known which headers belong to it" \
 			"(Debian: apt-get install binutils xz-utils zstd)"
 		return 1
+	fi
+	# Names alone do not tell a kernel's ib_core from that of an OFED; where it lies does.
+	if [ "$difference" = "~" ]; then
+		difference=
+		where="there are no checksums to compare, and it lies where"
+		case $core in
+		"$modules"/kernel/*) [ -z "$rdma_dir" ] || difference="$where the kernel's own does" ;;
+		*) [ -n "$rdma_dir" ] || difference="$where that of an OFED does" ;;
+		esac
 	fi
 	[ -n "$difference" ] || return 0
 	if [ -n "$rdma_dir" ]; then

@@ -93,6 +93,23 @@ unset RUSTC
 fresh
 expect 1 "no engine 'nbd': ENGINE= may be .*lio" "an unknown engine" \
 	make -s -C "$top" ENGINE=nbd KDIR="$KDIR"
+expect 1 "no engine 'nbd': ENGINE= may be .*lio" "... is one for make check, too" env ENGINE=nbd "$check"
+
+# Metadata that has to be generated, and the source package of another kernel.
+fresh
+rm "$KDIR/rust/"*
+: >"$KDIR/.config"
+: >"$work/src/linux-source-7.3.tar.xz"
+export IB_SRPT_CACHE="$work/cache"
+printf '#!/bin/sh\ncase $* in *linux-source*) echo installed 7.3.3-1 ;; *linux-headers*) echo installed 7.3.4-1 ;; esac\n' \
+	>"$work/bin/dpkg-query"
+chmod +x "$work/bin/dpkg-query"
+expect 1 'linux-source-7.3 is version 7.3.3-1 but kernel .* is version 7.3.4-1: apt-get install linux-source-7.3=7.3.4-1' \
+	"the source package of another kernel" "$check"
+mkdir -p "$work/cache/kdir/$RELEASE-rustc-1.85.1-abc"
+: >"$work/cache/kdir/$RELEASE-rustc-1.85.1-abc/.ib_srpt-complete"
+expect 0 'everything is there' "... is no obstacle once a tree was prepared" "$check"
+rm "$work/bin/dpkg-query"
 expect 0 '^  make all ' "make help works" make -s -C "$top" help
 cp "$work/out" "$work/help"
 for target in $(sed -n 's/^\.PHONY: //p' "$top/Makefile"); do

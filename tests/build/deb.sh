@@ -77,6 +77,19 @@ verify "... and source" cmp "$top/src/srpt.rs" "$source/src/srpt.rs"
 verify "... nothing generated" [ ! -e "$source/src/left_generated.rs" ]
 verify "... DKMS is told of this version" grep -qx "PACKAGE_VERSION=\"$version\"" "$source/dkms.conf"
 pattern=$(sed -n 's/^BUILD_EXCLUSIVE_KERNEL="\(.*\)"/\1/p' "$source/dkms.conf")
+# depends DIR: what dkms.conf makes of a /var/lib/dkms that is DIR.
+depends() {
+	sed "s|/var/lib/dkms|$1|" "$source/dkms.conf" >"$work/dkms.conf"
+	bash -c 'kernelver=7.3.4 kernel_source_dir=/k; . "$1"; echo "${BUILD_DEPENDS[*]} $BUILD_DEPENDS_REBUILD"' \
+		bash "$work/dkms.conf"
+}
+mkdir -p "$work/dkms/mlnx-ofed-kernel"
+verify "... and nothing has to be there before it" [ "$(depends "$work/none")" = " " ]
+verify "... but an OFED that DKMS builds, with which it is built again" \
+	[ "$(depends "$work/dkms")" = "mlnx-ofed-kernel yes" ]
+verify "... a file of settings is in it, which sets nothing" \
+	[ "$(grep -c '^[^#]' "$work/x/etc/default/ib-srpt-dkms")" -eq 0 -a -s "$work/x/etc/default/ib-srpt-dkms" ]
+verify "... check and build read it" [ "$(grep -c '[ =]$settings"' "$source/dkms.conf")" -eq 2 ]
 for release in 7.2.12+deb13-amd64 7.3.4+deb13-amd64; do
 	verify "... and of kernel $release" sh -c "echo $release | grep -qE '$pattern'"
 done

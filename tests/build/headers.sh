@@ -89,6 +89,16 @@ expect 0 "in $here_re," "OFED_DIR may be the directory above" env OFED_DIR="$roo
 expect 1 "OFED=0 and OFED_DIR=.* contradict each other" "... not together with OFED=0" \
 	env OFED=0 OFED_DIR="$roots" "$check"
 expect 1 "no directory $work/nowhere \\(OFED_DIR\\)" "... and it must exist" env OFED_DIR="$work/nowhere" "$check"
+mkdir -p "$work/elsewhere/headers/default"
+expect 0 "in $work/elsewhere/headers," "... which comes first if it has headers itself" \
+	env OFED_DIR="$work/elsewhere/headers" "$check"
+printf 'OFED=0\n' >"$work/settings"
+expect 0 "headers of the kernel" "a file of settings, for DKMS, may say OFED=0" env IB_SRPT_SETTINGS="$work/settings" "$check"
+printf 'OFED_DIR=%s\n' "$work/elsewhere/headers" >"$work/settings"
+expect 0 "in $work/elsewhere/headers," "... or OFED_DIR" env IB_SRPT_SETTINGS="$work/settings" "$check"
+expect 0 "headers of the kernel" "... and what is said to make counts more" \
+	env OFED=0 IB_SRPT_SETTINGS="$work/settings" "$check"
+expect 0 "in $here_re," "... and there may be none" env IB_SRPT_SETTINGS="$work/none" "$check"
 expect 1 "OFED=yes: only OFED=0 is known" "another OFED= is refused" env OFED=yes "$check"
 
 fresh; ofed "$here"; matching
@@ -101,10 +111,20 @@ expect 0 "headers of the kernel" "... OFED=0 gets by" env OFED=0 "$check"
 packages rpm mlnx-ofa_kernel-devel:25.07-1
 expect 1 "mlnx-ofa_kernel-devel is installed, and mlnx-ofa_kernel with the modules .* is not" \
 	"headers without modules" "$check"
+packages rpm mlnx-ofa_kernel:25.07-1 mlnx-ofa_kernel-dkms:25.07-1
+expect 0 "headers of MLNX_OFED \\(mlnx-ofa_kernel-dkms 25.07-1\\)" "... unless DKMS makes both" "$check"
 packages rpm
+packages dpkg-query mlnx-ofed-kernel-dkms:triggers-pending:25.07-1
+expect 0 "headers of MLNX_OFED \\(mlnx-ofed-kernel-dkms 25.07-1\\)" "a package whose triggers are pending" "$check"
 packages dpkg-query mlnx-ofed-kernel-dkms:half-configured:25.07-1
 expect 1 "mlnx-ofed-kernel-dkms is half-configured, so its headers cannot be trusted: .*dpkg --configure -a" \
 	"a package that is installed by half" "$check"
+expect 0 "headers of MLNX_OFED \\(mlnx-ofed-kernel-dkms 25.07-1\\) in $here_re" \
+	"... unless it is being installed around a build of DKMS" env IB_SRPT_SETTINGS="$work/none" "$check"
+mv "$here/Module.symvers" "$work/away"
+expect 1 "are not complete, Module.symvers is missing" "... whose headers have to be complete" \
+	env IB_SRPT_SETTINGS="$work/none" "$check"
+mv "$work/away" "$here/Module.symvers"
 packages dpkg-query mlnx-ofed-kernel-dkms:config-files:25.07-1
 expect 0 "headers of the kernel" "a package that was removed does not count" "$check"
 
@@ -117,6 +137,12 @@ tool ofed_info "MLNX_OFED_LINUX-25.07-0.9.7.1 (OFED-25.07-0.9.7):"
 expect 0 "headers of MLNX_OFED \\(MLNX_OFED_LINUX-25.07.*\\) in $here_re" "no packages but ofed_info" "$check"
 tool ofed_info "something else"
 expect 0 "headers of the kernel" "... which must look like one" "$check"
+
+rm -rf "$work/modules" "$roots"
+tool ofed_info "MLNX_OFED_LINUX-25.07-0.9.7.1 (OFED-25.07-0.9.7):"
+expect 0 "warning: ofed_info says that there is MLNX_OFED_LINUX-25.07.*taken for user space only" \
+	"ofed_info, and no kernel headers of any kernel" "$check"
+expect 0 "headers of the kernel" "... the kernel's own are taken" "$check"
 
 fresh; matching
 packages dpkg-query mlnx-ofed-kernel-dkms:installed:25.07-1
@@ -151,6 +177,9 @@ if ! command -v as >/dev/null || ! command -v objcopy >/dev/null || ! command -v
 fi
 core updates/dkms ib_register_client: ib_ofed_only: rdma_core:
 expect 0 "in $here_re," "an ib_core without checksums" "$check"
+core kernel/drivers/infiniband/core ib_register_client: ib_ofed_only: rdma_core:
+expect 1 "is not the one that .* \\(there are no checksums to compare, and it lies where the kernel's own does\\)" \
+	"... has to lie where that of an OFED does" "$check"
 core updates/dkms ib_register_client:00000011 ib_ofed_only:00000023
 expect 1 "ib_core, $modules_re/updates/dkms/ib_core.ko.xz, is not the one that .* \\(ib_ofed_only has checksum 00000023 in it and 00000022 there\\)" \
 	"an ib_core with another checksum" "$check"
@@ -166,6 +195,9 @@ fresh
 printf '0x00000000\tib_register_client\tdrivers/infiniband/core/ib_core\tEXPORT_SYMBOL\t\n' >>"$KDIR/Module.symvers"
 core kernel/drivers/infiniband/core ib_register_client:
 expect 0 "headers of the kernel" "the kernel's ib_core, and its headers" "$check"
+core updates/dkms ib_register_client:
+expect 1 "is not the one that .* \\(there are no checksums to compare, and it lies where that of an OFED does\\).*name its headers" \
+	"... has to lie where the kernel's own does" env OFED=0 "$check"
 matching
 expect 1 "ib_core, .*/updates/.* is not the one that $KDIR/Module.symvers .*\\(ib_ofed_only is exported by it and not listed there\\).*name its headers with OFED_DIR" \
 	"an OFED's ib_core, and the kernel's headers" env OFED=0 "$check"

@@ -36,4 +36,20 @@ mv "$modules/other.ko" "$modules/updates/"
 verify "uninstalling leaves other modules alone" make -s -C "$copy" uninstall
 verify "... indeed" [ -e "$modules/updates/other.ko" ]
 
+# Without INSTALL_MOD_PATH it is the machine's own ib_core that the module meets.
+unset INSTALL_MOD_PATH
+export IB_SRPT_MODULES_DIR=$work/modules
+core=$work/modules/$RELEASE/updates/dkms
+mkdir -p "$core"
+echo "updates/dkms/ib_core.ko:" >"$work/modules/$RELEASE/modules.dep"
+printf '0x00000000\tib_register_client\tdrivers/infiniband/core/ib_core\tEXPORT_SYMBOL\t\n' >"$work/symvers"
+printf 'rdma_dir=\nrdma_symvers=%s\n' "$work/symvers" >"$copy/build/$RELEASE/lio/rdma"
+if command -v as >/dev/null && command -v objcopy >/dev/null; then
+	printf '.section __ksymtab_strings,"aMS",@progbits,1\n.asciz "ib_other"\n' | as -o "$core/ib_core.ko" -
+	expect 1 'ib_core.ko, is not the one that .* belongs to' "an ib_core that came after the build is noticed" \
+		make -s -C "$copy" modules_install
+else
+	skip "an ib_core that came after the build" "no binutils here"
+fi
+
 finish
