@@ -588,7 +588,8 @@ impl TargetDriver for Srpt {
 
     fn session_view(key: SessionKey) -> Option<ChannelView> {
         let state = STATE.lock();
-        let mut channels = state.channels.iter();
+        // The newest: where the session of a channel that is closing was, another may be by now.
+        let mut channels = state.channels.iter().rev();
         channels
             .find(|channel| Active::session_key(channel.session()) == key)
             .map(|channel| channel.view())
