@@ -384,6 +384,15 @@ impl Contents {
 
     /// See [`RwSlot::fill_own`]. On failure, nothing is left in `self`.
     fn fill_own(&mut self, core: &Arc<QpCore>, seg: RemoteSeg) -> Result<u32> {
+        let result = self.try_fill_own(core, seg);
+        if result.is_err() {
+            self.own = KVec::new();
+            self.lists = KVVec::new();
+        }
+        result
+    }
+
+    fn try_fill_own(&mut self, core: &Arc<QpCore>, seg: RemoteSeg) -> Result<u32> {
         let len = seg.len as usize;
         let flags = GFP_KERNEL | __GFP_NOWARN;
         self.own = KVec::from_elem(0, len, flags)?;
@@ -395,11 +404,7 @@ impl Contents {
         // SAFETY: The list is the one just made. It and the bytes stay in place until `destroy`,
         // and nobody looks at the bytes before.
         let sg = unsafe { SgList::from_raw(sgl, 1, len) };
-        let result = self.fill(core, &sg, core::iter::once(seg), seg.len, RwDir::Read);
-        if result.is_err() {
-            self.own = KVec::new();
-        }
-        result
+        self.fill(core, &sg, core::iter::once(seg), seg.len, RwDir::Read)
     }
 
     /// One piece of remote memory for the whole of the engine's list.
