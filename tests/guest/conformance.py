@@ -38,10 +38,11 @@ raw=${2##*/}
 hctl=${2%%/block/*}
 hctl=${hctl##*/}
 """
-# Target core keeps registrations below /var/target/pr, which rtslib makes.
+# Target core keeps registrations in a directory that rtslib makes; where it has
+# run, in a test before this one, dbroot is another.
 DISKS = SCSI_DEBUG + r"""
 modprobe -a target_core_iblock target_core_pscsi
-mkdir -p /var/target/pr
+mkdir -p $(cat dbroot)/pr
 backstore disk0 8192
 backstore disk1 8192
 backstore extra 256
