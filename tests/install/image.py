@@ -32,9 +32,9 @@ QUIET = {"DEBIAN_FRONTEND": "noninteractive"}
 
 
 def dependencies():
-    """What the package depends on, without the kernel's source."""
+    """What the package depends on, without versions and the kernel's source."""
     text = re.search(r"^Depends:(.*?)^\S", CONTROL.read_text(), re.M | re.S)
-    names = [n.strip() for n in text.group(1).split(",")]
+    names = [n.partition("(")[0].strip() for n in text.group(1).split(",")]
     return [n for n in names if n and "$" not in n and "linux-source" not in n]
 
 
