@@ -13,6 +13,15 @@ export KDIR="$REAL_KDIR" IB_SRPT_OFED_ROOTS="$work/src"
 tree=$(make -s -C "$top" prepare-kdir 2>/dev/null)
 release=$(cat "$tree/include/config/kernel.release")
 
+# The kernel's ib_core, installed where an OFED installs its own.
+real=$(ls "/lib/modules/$release/kernel/drivers/infiniband/core/ib_core.ko"* 2>/dev/null)
+export IB_SRPT_MODULES_DIR="$work/modules"
+mkdir -p "$work/modules/$release/updates/dkms"
+if [ -n "$real" ]; then
+	cp "$real" "$work/modules/$release/updates/dkms/"
+	echo "updates/dkms/${real##*/}:" >"$work/modules/$release/modules.dep"
+fi
+
 # The checkout's build/ is not touched.
 copy=$work/checkout
 mkdir -p "$copy"
@@ -96,9 +105,14 @@ expect 1 "headers in $moved are not complete, Module.symvers is missing" "header
 
 ofed "$moved"
 sed -i 's/\tib_register_client\t/\tib_register_client_2\t/' "$moved/Module.symvers"
-if ls "/lib/modules/$release/kernel/drivers/infiniband/core/ib_core.ko"* >/dev/null 2>&1; then
+if [ -n "$real" ]; then
 	expect 1 "is not the one that $moved/Module.symvers belongs to \\(ib_register_client" \
 		"symbols of another ib_core than the installed one are refused" build
+	ofed "$moved"
+	if ! grep -q '^CONFIG_MODVERSIONS=' "$tree/include/config/auto.conf"; then
+		expect 1 'no checksums to compare, and it lies where the kernel.s own does' \
+			"an OFED's headers and the kernel's ib_core are refused" env -u IB_SRPT_MODULES_DIR make -C "$copy"
+	fi
 else
 	skip "symbols of another ib_core than the installed one" "no ib_core is installed here"
 fi
