@@ -205,14 +205,23 @@ engine_check() {
 	return 1
 }
 
+# kdir_has_stand_in: has a tree been prepared for the kernel? It is good without
+# the source.
+kdir_has_stand_in() {
+	for tree in "${IB_SRPT_CACHE:-/var/cache/ib_srpt}/kdir/$kdir_release"-rustc-*/; do
+		[ -e "$tree/.ib_srpt-complete" ] && return
+	done
+	return 1
+}
+
 # kdir_check_source: is the source package, if there is one, that of this very
-# kernel? Sets source_want to the version of the kernel's package.
+# kernel?
 kdir_check_source() {
 	package=linux-source-$(series_of "$kdir_release")
-	have=$(debian_version "$package") source_want=$(debian_version "linux-headers-$kdir_release")
-	if [ -n "$have" ] && [ -n "$source_want" ] && [ "$have" != "$source_want" ]; then
-		problem "$package is version $have but kernel $kdir_release is version $source_want:" \
-			"apt-get install $package=$source_want, or upgrade the kernel and its headers"
+	have=$(debian_version "$package") want=$(debian_version "linux-headers-$kdir_release")
+	if [ -n "$have" ] && [ -n "$want" ] && [ "$have" != "$want" ]; then
+		problem "$package is version $have but kernel $kdir_release is version $want:" \
+			"apt-get install $package=$want, or upgrade the kernel and its headers"
 		return 1
 	fi
 }
