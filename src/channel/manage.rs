@@ -140,21 +140,18 @@ pub(super) fn begin(link: &Arc<Link>, cmd: Arc<Command>, request: &TskMgmt, rx: 
         }
         _ => Ok(FoundTask::Aborted),
     };
+    let own = match &found {
+        Ok(FoundTask::Sibling(_)) => Some(Hold::new(channel)),
+        _ => None,
+    };
+    cmd.start_mgmt(link, head, rx, own);
     let other = match found {
         Ok(FoundTask::Sibling(hold)) => Some(hold),
         Ok(FoundTask::NoSibling) => None,
-        Ok(FoundTask::Aborted) => {
-            cmd.start_mgmt(link, head, rx, None);
-            // At once, if there is no table to wait for.
-            return drop(wait);
-        }
-        Err(_) => {
-            cmd.start_mgmt(link, head, rx, None);
-            return wait.fail();
-        }
+        // At once, if there is no table to wait for.
+        Ok(FoundTask::Aborted) => return drop(wait),
+        Err(_) => return wait.fail(),
     };
-    let own = other.as_ref().map(|_| Hold::new(channel));
-    cmd.start_mgmt(link, head, rx, own);
     wait.cancel();
     let session = match &other {
         Some(hold) => &hold.channel().session,
