@@ -692,13 +692,24 @@ fn external(b: &Bench, sizes: &[usize], inline: usize, write: bool) -> Fallible<
 
 /// A table of `entries` entries of one block in the memory, none of them in the unit.
 pub(super) fn outside_table(s: &mut Session, entries: usize) -> Table {
+    let bytes = table_bytes(s, entries);
+    s.conn.memory.fill(TABLE_AT, &bytes);
+    outside_at(s.conn.memory.desc(TABLE_AT, bytes.len()))
+}
+
+/// The bytes of such a table.
+pub(super) fn table_bytes(s: &Session, entries: usize) -> Vec<u8> {
     let list: Vec<_> = (0..entries)
         .map(|n| s.conn.memory.desc(n % 256 * BLOCK, BLOCK))
         .collect();
-    s.conn.memory.fill(TABLE_AT, &descriptors(&list));
+    descriptors(&list)
+}
+
+/// Such a table, which is there.
+pub(super) fn outside_at(table: DirectDesc) -> Table {
     Table {
-        table: s.conn.memory.desc(TABLE_AT, entries * 16),
-        total: (entries * BLOCK) as u32,
+        table,
+        total: table.len / 16 * BLOCK as u32,
         count: 0,
         list: Vec::new(),
     }

@@ -3,10 +3,14 @@
 
 use std::time::Duration;
 
-use super::{admin_row, descriptors::outside_table, row, Scenario};
+use super::{
+    admin_row,
+    descriptors::{outside_at, outside_table, table_bytes},
+    row, Scenario,
+};
 use crate::{
     bench::{Bench, Guarded},
-    iu::{descriptors, lun, read_10, task_management, Cmd, Table, BLOCK},
+    iu::{lun, read_10, task_management, Cmd, BLOCK},
     session::{Seen, Session, PATIENCE},
     srp::desc::DirectDesc,
     verbs::Fallible,
@@ -292,22 +296,15 @@ fn reset_table(b: &Bench) -> Fallible<String> {
 fn abort_table_gone(b: &Bench) -> Fallible<String> {
     let mut s = b.session()?;
     let mut other = b.session()?;
-    let entries: Vec<_> = (0..4096)
-        .map(|n| s.conn.memory.desc(n % 256 * BLOCK, BLOCK))
-        .collect();
+    let bytes = table_bytes(&s, 4096);
     s.conn.memory.allow(0, 256 * BLOCK);
     for _ in 0..32 {
-        let lent = s.conn.lend(&descriptors(&entries))?;
-        let table = Table {
-            table: DirectDesc {
-                va: lent.address(),
-                key: lent.rkey(),
-                len: lent.len() as u32,
-            },
-            total: (entries.len() * BLOCK) as u32,
-            count: 0,
-            list: Vec::new(),
-        };
+        let lent = s.conn.lend(&bytes)?;
+        let table = outside_at(DirectDesc {
+            va: lent.address(),
+            key: lent.rkey(),
+            len: lent.len() as u32,
+        });
         let task = s.start(&Cmd::table_in(read_10(0, 1), &table))?;
         let tag = other.tag();
         other.send(&task_management(tag, ABORT_TASK, lun(0), task))?;
