@@ -16,7 +16,7 @@ import threading
 import tty
 from pathlib import Path
 
-from . import agent, console, demo, enter, env, root, sanitized
+from . import agent, console, demo, enter, env, python, root, sanitized
 from .channel import GuestDied
 from .guest import Guest
 from .pair import Pair
@@ -72,6 +72,11 @@ def arguments():
                    action="append", help="make another directory visible")
     p.add_argument("cmd", nargs=argparse.REMAINDER, metavar="-- CMD ...")
 
+    p = command("pytest", "run tests, all or some; the arguments are pytest's")
+    p.add_argument("arguments", nargs=argparse.REMAINDER)
+    p = command("tests-python", "run a program with the Python of the tests")
+    p.add_argument("arguments", nargs=argparse.REMAINDER)
+
     def guest_options(p, timeout):
         p.add_argument("--module", metavar="KO", action="append", default=[],
                        help="install and load this built module")
@@ -104,6 +109,9 @@ def arguments():
                 "cache")
     p.add_argument("--all", action="store_true",
                    help="remove the current root file system, too")
+    # Options of another program are not the lab's.
+    if sys.argv[1:2] in (["pytest"], ["tests-python"]):
+        return argparse.Namespace(command=sys.argv[1], arguments=sys.argv[2:])
     return top.parse_args()
 
 
@@ -120,6 +128,13 @@ def cmd_exec(args):
     cwd = str(Path(args.cwd).resolve()) if args.cwd else None
     fs = root.get().fs
     enter.replace_process(fs, cmd, cwd=cwd, environ=environ, binds=args.binds)
+
+
+def cmd_pytest(arguments):
+    """What takes long is made here, where its progress is seen."""
+    if os.geteuid() == 0 and not {"--collect-only", "--co"} & set(arguments):
+        root.get()
+    python.become(["-m", "pytest", *arguments])
 
 
 def load_modules(guest, args):
@@ -269,6 +284,8 @@ def cmd_clean(args):
     trees = [env.out_dir()]
     keep = None if args.all else root.folder().name
     trees += [p for p in cache.glob("root-*") if p.name != keep]
+    trees += [p for p in cache.glob("python-*")
+              if args.all or p.name != python.folder().name]
     current = "none"
     if keep and root.existing():
         current = sanitized.folder(root.existing()).name
@@ -296,6 +313,10 @@ def dispatch(args):
             print(found.kdir if args.kdir else found.release)
     elif args.command == "exec":
         return cmd_exec(args)
+    elif args.command == "pytest":
+        return cmd_pytest(args.arguments)
+    elif args.command == "tests-python":
+        python.become(args.arguments)
     elif args.command == "run":
         return cmd_run(args)
     elif args.command == "shell":

@@ -222,8 +222,16 @@ def host_tools(*names):
     missing = [n for n in names if not find_tool(n)]
     if not missing:
         return
-    packages = sorted({HOST_TOOLS[n] for n in missing})
-    hint = "missing on this machine: %s. " % ", ".join(missing)
+    host_packages(", ".join(missing), *sorted({HOST_TOOLS[n] for n in missing}))
+    missing = [n for n in names if not find_tool(n)]
+    if missing:
+        raise LabError("still missing after the installation: "
+                       + ", ".join(missing))
+
+
+def host_packages(what, *packages):
+    """Install packages on the host, as `what` is missing."""
+    hint = "missing on this machine: %s. " % what
     if not shutil.which("apt-get"):
         raise LabError(hint + "This is not a Debian system, so install them "
                        "yourself (Debian calls them: %s)" % " ".join(packages))
@@ -236,12 +244,8 @@ def host_tools(*names):
     log = folder / "host-packages.log"
     with locked("host-packages"):
         run_logged(["apt-get", "update"], log, "apt-get update", env)
-        run_logged(["apt-get", "install", "-y", "--no-install-recommends"]
-                   + packages, log, "installing " + " ".join(packages), env)
-    missing = [n for n in names if not find_tool(n)]
-    if missing:
-        raise LabError("still missing after the installation: "
-                       + ", ".join(missing))
+        run_logged(["apt-get", "install", "-y", "--no-install-recommends",
+                    *packages], log, "installing " + " ".join(packages), env)
 
 
 def find_tool(name):
