@@ -119,6 +119,17 @@ class Console:
             raise ValueError("an excused console line needs a reason")
         self.allowed.append((re.compile(expression), reason))
 
+    @contextlib.contextmanager
+    def allowing(self, expression, reason):
+        """allow() meanwhile."""
+        self.allow(expression, reason)
+        try:
+            yield
+        finally:
+            self.bad_lines()
+            rule, _ = self.allowed.pop()
+            self._bad = [x for x in self._bad if not rule.search(x)]
+
     def text(self):
         """The whole console so far."""
         try:

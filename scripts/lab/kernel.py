@@ -148,7 +148,7 @@ for word in $(cat /proc/cmdline); do
     esac
 done
 for d in proc sys dev; do mount -o move /$d /new/$d; done
-exec switch_root /new /bin/sh /run/lab/pid1
+exec switch_root /new /usr/bin/busybox sh /run/lab/pid1
 """
 
 PID1 = r"""#!/bin/sh
