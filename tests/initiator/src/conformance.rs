@@ -16,6 +16,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use crate::{
     bench::{self, Bench},
     scenarios::{all, Needs, Scenario},
+    verbs::Fallible,
 };
 
 /// Describes the subcommand.
@@ -38,6 +39,13 @@ pub(crate) fn command() -> Command {
                 .long("list")
                 .action(ArgAction::SetTrue)
                 .help("list the scenarios and run nothing"),
+        )
+        .arg(
+            Arg::new("ask")
+                .long("ask")
+                .action(ArgAction::SetTrue)
+                .requires("admin")
+                .help("ask the administrator which scenario is next, until there is none"),
         )
         .arg(
             Arg::new("json")
@@ -119,6 +127,32 @@ fn quote(text: &str) -> String {
     out
 }
 
+/// Returns the next scenario: of the list, or the one that the administrator names. In either case the
+/// administrator can look whether the last one did any harm.
+fn next<'a>(
+    bench: &Bench,
+    ask: bool,
+    listed: &mut impl Iterator<Item = &'a Scenario>,
+) -> Fallible<Option<&'a Scenario>> {
+    if ask {
+        let name = bench.admin("next")?;
+        if name.is_empty() {
+            return Ok(None);
+        }
+        let found = all().find(|s| s.name == name);
+        return found
+            .map(Some)
+            .ok_or(format!("there is no scenario {name}"));
+    }
+    let Some(s) = listed.next() else {
+        return Ok(None);
+    };
+    if bench.has_admin {
+        bench.admin("next")?;
+    }
+    Ok(Some(s))
+}
+
 /// Runs the subcommand.
 pub(crate) fn run(arguments: &ArgMatches) -> ExitCode {
     let only: Vec<&String> = arguments.get_many("only").unwrap_or_default().collect();
@@ -144,15 +178,18 @@ pub(crate) fn run(arguments: &ArgMatches) -> ExitCode {
         }
     };
     let json = arguments.get_flag("json");
+    let ask = arguments.get_flag("ask");
     let (mut differing, mut ran) = (0, 0);
-    for s in scenarios {
-        if bench.has_admin {
-            // The administrator looks whether the last scenario did any harm.
-            if let Err(text) = bench.admin("next") {
+    let mut listed = scenarios.into_iter();
+    loop {
+        let s = match next(&bench, ask, &mut listed) {
+            Ok(Some(s)) => s,
+            Ok(None) => break,
+            Err(text) => {
                 eprintln!("initiator: {text}");
                 return ExitCode::from(2);
             }
-        }
+        };
         if json {
             println!(
                 "{{\"begin\": {}, \"says\": {}, \"expected\": {}}}",

@@ -9,6 +9,7 @@ use std::{
     ffi::{c_int, c_void, CString},
     fmt::Write as _,
     net::Ipv6Addr,
+    path::Path,
     process::ExitCode,
     time::{Duration, Instant},
 };
@@ -69,6 +70,13 @@ pub(crate) fn command() -> Command {
             "0",
             "ask for so long and only count the answers",
         ))
+        .arg(
+            Arg::new("until")
+                .long("until")
+                .value_name("FILE")
+                .requires("seconds")
+                .help("end earlier, when this file is there"),
+        )
         .arg(
             Arg::new("fields")
                 .long("fields")
@@ -200,7 +208,9 @@ fn ask_all(arguments: &ArgMatches) -> Result<(), String> {
         let mut count = Count::default();
         let began = Instant::now();
         let endless = questions.iter().cycle();
-        for (_, mad) in endless.take_while(|_| began.elapsed() < seconds) {
+        let until = arguments.get_one::<String>("until").map(Path::new);
+        let goes_on = || began.elapsed() < seconds && !until.is_some_and(Path::exists);
+        for (_, mad) in endless.take_while(|_| goes_on()) {
             match agent.ask(mad) {
                 Reply::Answer(_) => count.answers += 1,
                 Reply::Timeout => count.timeouts += 1,
