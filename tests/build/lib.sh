@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=sh
 # Helpers of the tests in this directory: made-up kernel trees and tools in a
-# scratch directory, and TAP output. Sourced.
+# scratch directory, and output as KTAP. Sourced.
 
 top=$(cd ../.. && pwd -P)
 work=$(mktemp -d)
@@ -12,6 +12,7 @@ unset KDIR OFED OFED_DIR RUSTC BINDGEN CC LLVM ENGINE INSTALL_MOD_PATH INSTALL_M
 RUST_TEXT="rustc 1.85.1 (4eb161250 2025-03-15) (built from a source tarball)"
 RELEASE=7.3.4+test-amd64
 
+echo "KTAP version 1"
 count=0
 failures=0
 report() {

@@ -34,7 +34,7 @@ tool_options() {
 tool_options >"$work/tools" 2>/dev/null
 kernel_make() {
 	# shellcheck disable=SC2046 # one word per line, and none has spaces
-	make -C "$tree" $(cat "$work/tools") "$@"
+	make -C "$tree" $(cat "$work/tools") KRUSTFLAGS=-Cdebuginfo=0 "$@"
 }
 
 # --- The driver ------------------------------------------------------------

@@ -167,6 +167,9 @@ fn fault(req: &LoginReq, policy: &LoginPolicy, grant: &LoginGrant) -> Option<&'s
     .find_map(|(wrong, what)| wrong.then_some(what))
 }
 
+/// What its result is called.
+const NAME: &str = "login decision";
+
 /// Checks every combination; says how many there are.
 pub(crate) fn check(report: &mut Report) {
     let (mut accepted, mut refused) = (0u64, 0u64);
@@ -185,8 +188,7 @@ pub(crate) fn check(report: &mut Report) {
                 _ => Some("another decision was expected"),
             };
             if let Some(what) = wrong {
-                let name = "login decision".to_owned();
-                return report.not_ok(name, &format!("{what}\n{req:?}\n{policy:?}\n{decision:?}"));
+                return report.not_ok(NAME, &format!("{what}\n{req:?}\n{policy:?}\n{decision:?}"));
             }
             match decision {
                 Ok(_) => accepted += 1,
@@ -194,13 +196,13 @@ pub(crate) fn check(report: &mut Report) {
             }
         }
     }
-    let name = format!(
-        "login decision: {accepted} combinations accepted, {refused} refused for {} reasons",
+    let about = format!(
+        "{accepted} combinations accepted, {refused} refused for {} reasons",
         reasons.len()
     );
     // Every reason that `decide` has must have been seen, or the values above are too few.
     if accepted == 0 || reasons.len() != 5 {
-        return report.not_ok(name, &format!("{reasons:?}"));
+        return report.not_ok(NAME, &format!("{about}\n{reasons:?}"));
     }
-    report.ok(name);
+    report.ok(NAME, &about);
 }

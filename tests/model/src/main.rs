@@ -12,7 +12,7 @@
 //!
 //! `MODEL_BOUND=large` takes larger bounds: minutes, and gigabytes of memory.
 //!
-//! Prints a line per exploration, `ok` or `not ok`; exit status 0 if all are ok.
+//! Prints KTAP, a result per exploration; exit status 0 if all are ok.
 
 #[path = "../../../src/srp/mod.rs"]
 mod srp;
@@ -39,20 +39,40 @@ use world::{Config, Step};
 
 /// Prints what happened.
 struct Report {
+    count: usize,
     failed: bool,
 }
 
 impl Report {
-    fn ok(&mut self, text: String) {
-        println!("ok - {text}");
+    fn new() -> Self {
+        println!("KTAP version 1");
+        Self {
+            count: 0,
+            failed: false,
+        }
     }
 
-    fn not_ok(&mut self, text: String, why: &str) {
-        self.failed = true;
-        println!("not ok - {text}");
-        for line in why.lines() {
-            println!("    {line}");
+    /// Prints a result, and what there is to say about it in lines of its own.
+    fn result(&mut self, word: &str, name: &str, about: &str) {
+        self.count += 1;
+        println!("{word} {} - {name}", self.count);
+        for line in about.lines() {
+            println!("# {line}");
         }
+    }
+
+    fn ok(&mut self, name: &str, about: &str) {
+        self.result("ok", name, about);
+    }
+
+    fn not_ok(&mut self, name: &str, why: &str) {
+        self.failed = true;
+        self.result("not ok", name, why);
+    }
+
+    fn end(self) -> ExitCode {
+        println!("1..{}", self.count);
+        ExitCode::from(u8::from(self.failed))
     }
 }
 
@@ -102,32 +122,32 @@ fn check(report: &mut Report, cfg: &Config) {
     let (states, steps, depth) = (graph.states(), graph.steps(), graph.depth);
     let ends = graph.ends();
     drop(graph);
-    let name = format!(
-        "{}: {} at a time, {states} states, {steps} steps, depth {depth}, {ends} ends",
-        cfg.name, cfg.limit
+    let size = format!(
+        "{} at a time, {states} states, {steps} steps, depth {depth}, {ends} ends",
+        cfg.limit
     );
     if let Some(finding) = findings.first() {
-        return report.not_ok(name, &finding.text());
+        return report.not_ok(cfg.name, &format!("{size}\n{}", finding.text()));
     }
     let checker = cfg.clone().checker().threads(2).spawn_bfs().join();
-    let text = format!("{name}, {:.1} s", began.elapsed().as_secs_f64());
-    if !checker.discoveries().is_empty() {
-        report.not_ok(text, "stateright finds a broken rule, the graph does not");
+    let text = format!("{size}, {:.1} s", began.elapsed().as_secs_f64());
+    let wrong = if !checker.discoveries().is_empty() {
+        "stateright finds a broken rule, the graph does not".into()
     } else if checker.unique_state_count() != states {
-        let seen = checker.unique_state_count();
-        report.not_ok(text, &format!("stateright sees {seen} states"));
+        format!("stateright sees {} states", checker.unique_state_count())
     } else if ends == 0 && cfg.ends {
-        report.not_ok(text, "no channel ever ends");
+        "no channel ever ends".into()
     } else {
-        report.ok(text);
-    }
+        return report.ok(cfg.name, &text);
+    };
+    report.not_ok(cfg.name, &format!("{text}\n{wrong}"));
 }
 
 /// Explores drivers that are wrong: each has to be noticed, by the rule that is about it.
 fn check_mutants(report: &mut Report, bounds: &[Config]) {
     for &(mutant, expected, bound) in MUTANTS {
         let Some(cfg) = bounds.iter().find(|cfg| cfg.name == bound) else {
-            report.not_ok(format!("{mutant:?}"), "there is no such bound");
+            report.not_ok(&format!("{mutant:?}"), "there is no such bound");
             continue;
         };
         let cfg = Config {
@@ -137,9 +157,9 @@ fn check_mutants(report: &mut Report, bounds: &[Config]) {
         let rules: Vec<Rule> = explore(&cfg).1.iter().map(|f| f.rule).collect();
         let name = format!("a driver with {mutant:?} breaks {expected:?} (in {bound})");
         if rules.contains(&expected) {
-            report.ok(name);
+            report.ok(&name, "");
         } else {
-            report.not_ok(name, &format!("broken instead: {rules:?}"));
+            report.not_ok(&name, &format!("broken instead: {rules:?}"));
         }
     }
 }
@@ -148,7 +168,7 @@ fn main() -> ExitCode {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
     let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|w| name.contains(w));
     let large = std::env::var("MODEL_BOUND").is_ok_and(|bound| bound == "large");
-    let mut report = Report { failed: false };
+    let mut report = Report::new();
     if is_wanted("login") {
         login::check(&mut report);
     }
@@ -160,5 +180,5 @@ fn main() -> ExitCode {
     if is_wanted("mutants") {
         check_mutants(&mut report, &bounds::all(true));
     }
-    ExitCode::from(u8::from(report.failed))
+    report.end()
 }
