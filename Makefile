@@ -13,6 +13,9 @@
 #   KSERIES=7.2      in the lab: the kernel of another series
 #   KERNEL=sanitized in the lab: the kernel that reports errors, not the stock one
 #   V=1              show commands
+#   K=<expression>   tests to run, as for pytest's -k: K='guest.acl or guest.reject'
+#   ARGS=<options>   more for pytest: ARGS='-x --lf'
+#   JOBS=3           how many tests run at a time
 
 KDIR ?= /lib/modules/$(shell uname -r)/build
 ENGINE ?= lio
@@ -33,6 +36,11 @@ lab_kdir = $(shell KERNEL=$(KERNEL) KSERIES=$(KSERIES) $(LAB) kernel --kdir)
 lab_module = build/$(lab_release)/$(ENGINE)/ib_srpt.ko
 lab_make = $(LAB) exec $(addprefix -b ,$(SCST_DIR) $(OFED_DIR)) -- make --no-print-directory -C $(CURDIR) \
 	KDIR=$(lab_kdir) ENGINE=$(ENGINE) $(addprefix SCST_DIR=,$(SCST_DIR)) OFED=$(OFED) OFED_DIR=$(OFED_DIR)
+
+# Two workers with a pair of machines each, and one for what needs none.
+JOBS ?= 3
+PYTEST = $(LAB) pytest -n $(JOBS) --maxschedchunk 1
+SELECTED = $(if $(K),-k '$(K)') $(ARGS)
 
 RUSTFMT ?= rustfmt
 CARGO ?= cargo
@@ -113,12 +121,12 @@ coverage: ## Print how much of the protocol code is tested, in the lab
 	$(LAB) exec -- tests/coverage
 
 .PHONY: top-test
-top-test: ## Test srpt-top on this machine, with made-up counters
-	@tests/top/run
+top-test: ## Test srpt-top, with made-up counters
+	@$(LAB) pytest tests/top $(SELECTED)
 
 .PHONY: docs-test
 docs-test: ## Test the documents: commands, links, what they say of the source
-	@tests/docs/run
+	@$(LAB) pytest tests/docs $(SELECTED)
 
 .PHONY: build-test
 build-test: ## Test what the build says about unsuitable kernels and tools
@@ -129,20 +137,24 @@ demo: ## Show the target at work between two virtual machines
 	@$(LAB) python scripts/demo
 
 .PHONY: test
-test: ## Run all tests (KSERIES=7.2: on that kernel only)
-	@$(LAB) python tests/run
+test: ## Run all tests, or some (K=guest.login; KSERIES=7.2: on that kernel)
+	@$(PYTEST) $(SELECTED)
+
+.PHONY: quick
+quick: ## Run all tests that need neither virtual machines nor random input
+	@$(PYTEST) -m 'not guest and not fuzz and not kernel' $(SELECTED)
 
 .PHONY: conformance
 conformance: ## Print what the target answers, scenario by scenario (TARGET=stock: the C driver)
-	@$(LAB) python tests/run --only guest.conformance
+	@$(LAB) pytest -n 2 --maxschedchunk 1 -k 'guest.conformance$(if $(K), and ($(K)))' $(ARGS)
 
 .PHONY: fuzz-guest
 fuzz-guest: ## Send random requests to the module (FUZZ_COUNT=500000 FUZZ_SEED=1)
-	@FUZZ_SEED=$${FUZZ_SEED:-$$(($$(date +%s) / 86400))} $(LAB) python tests/run --only guest.fuzz
+	@FUZZ_SEED=$${FUZZ_SEED:-$$(($$(date +%s) / 86400))} $(LAB) pytest -k guest.fuzz -rP $(ARGS)
 
 .PHONY: test-sanitized
 test-sanitized: ## Run the guest tests on a kernel that reports wrong accesses, locks, leaks
-	@KERNEL=sanitized $(LAB) python tests/run
+	@KERNEL=sanitized $(LAB) pytest -n 2 --maxschedchunk 1 $(SELECTED)
 
 .PHONY: test-install
 test-install: ## Install the package on a machine with systemd, reboot, upgrade, remove
@@ -150,7 +162,7 @@ test-install: ## Install the package on a machine with systemd, reboot, upgrade,
 
 .PHONY: cost
 cost: ## Measure what counters and histograms cost (ROUNDS=6)
-	@$(LAB) python tests/cost/run
+	@$(LAB) tests-python tests/cost/run
 
 .PHONY: shell
 shell: lab-module ## Open a shell in a virtual machine with the module loaded
@@ -201,4 +213,4 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^##@ / { printf "\n%s\n", substr($$0, 5) } \
 		/^[a-z][a-z_-]*:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
 	@echo
-	@echo 'Options: KDIR=<kernel tree> ENGINE=lio|scst SCST_DIR=<built SCST> OFED_DIR= OFED=0 RUSTC= BINDGEN= CC= LLVM=1 V=1 (see the Makefile)'
+	@echo 'Options: K=<expression> ARGS=<of pytest> JOBS=3 KDIR=<kernel tree> ENGINE=lio|scst SCST_DIR=<built SCST> OFED_DIR= OFED=0 RUSTC= BINDGEN= CC= LLVM=1 V=1 (see the Makefile)'

@@ -3,8 +3,8 @@
 # The documents as tests see them: the commands in them, and what commands.txt
 # says about each.
 #
-# Not here: the checks (run), running commands in machines
-# (tests/guest/t_documents.py).
+# Not here: the checks (test_docs.py), running commands in machines
+# (tests/guest/test_documents.py).
 
 import re
 from dataclasses import dataclass

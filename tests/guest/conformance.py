@@ -1,20 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # The target of tests/initiator: its disks and access control entries, the
-# administrator whom scenarios ask to change them, and the table of rows.
-# A row survives what it does to the target: when a kernel complains or
-# something hangs, the rest goes on with new machines.
+# administrator whom scenarios ask to change them, and running them.
 #
 # Not here: the scenarios themselves (tests/initiator/src/scenarios).
 
 import json
 import math
+import re
 import time
 
-from lab import LabError, env
+from lab import REPO, LabError, env
 
 from . import slow
-from .registry import Failed
+from .checks import Failed, Late
 from .target import CM_PORT, PARAMETERS
 
 # Initiator port identifiers with these extensions are let in.
@@ -85,10 +84,6 @@ done
 # A row that takes longer than this has hung.
 ROW_LIMIT = 150
 
-# What is in the kernel log when it was an Oops and not a mere warning.
-OOPS = ("Oops", "BUG:", "unable to handle", "general protection", "panic")
-
-
 def pace():
     """How many times as long everything may take, as a whole number."""
     return max(1, math.ceil(env.pace()))
@@ -109,7 +104,7 @@ class Configured:
     def __init__(self, bench):
         machines = bench.machines
         self.target, self.initiator = machines.target, machines.initiator
-        self.program = self.initiator.tool(machines.programs["initiator"])
+        self.program = self.initiator.tool(machines.built.initiator)
         self.set_up()
 
     def set_up(self):
@@ -255,165 +250,83 @@ class ScstConfigured(Configured):
         self.target.must("del 5", self.target.directory + "/luns/mgmt")
 
 
-class Table:
-    """Runs scenarios, and keeps a row for each."""
+def names():
+    """The names of all scenarios in the order of the program, from its
+    source."""
+    source = REPO / "tests/initiator/src/scenarios"
+    groups = re.findall(r"^\s+(\w+)::ROWS,", (source / "mod.rs").read_text(), re.M)
+    return [name for group in groups for name in
+            re.findall(r'\b(?:admin_)?row\(\s*"([^"]+)"',
+                       (source / (group + ".rs")).read_text())]
 
-    def __init__(self, bench, only=()):
+
+class Rows:
+    """The program on the initiator machine, which runs the scenarios that it
+    is given, one after the other."""
+
+    def __init__(self, bench):
         self.bench = bench
-        self.rows = {}
-        self.current = None
-        self.configured = None
-        self.only = list(only)
-        self.stock = bench.target.variant == "stock"
+        self.configured = configured(bench)
+        self.done = 0               # lines of output
+        self.job = self.configured.initiator.spawn(
+            self.configured.words("conformance", "--json", "--admin", "--ask"),
+            keep_input=True)
+        self._until_next()
 
-    def names(self):
-        """The names of all wanted scenarios, from the program itself."""
-        self.configured = configured(self.bench)
-        words = [self.configured.program, "conformance", "--list"]
-        if self.only:
-            words += ["--only", ",".join(self.only)]
-        out = self.configured.initiator.run(words).out
-        return [line.split("\t")[0] for line in out.splitlines()]
-
-    def run(self):
-        left = self.names()
-        while left:
-            if self.configured is None:
-                self._new_machines()
-            trouble = self._some(left)
-            left = [name for name in left if name not in self.rows]
-            if trouble:
-                self.bench.machines.discard()
-                self.configured = None
-        if self.configured:
-            self.configured.remove()
-
-    def _new_machines(self):
-        """Boot and configure; a slow host may need a second try."""
-        for again in (True, False):
-            try:
-                self.bench.machines.get("pair")
-                self.configured = configured(self.bench)
-                return
-            except (Failed, LabError) as error:
-                self.bench.machines.discard()
-                if not again:
-                    raise
-                self.bench.say("not configured: %s; again"
-                               % str(error).splitlines()[0])
-
-    def _some(self, names):
-        """Run scenarios until all are done or the machines are spoiled."""
-        self.current = None
-        configured = self.configured
-        job = configured.initiator.spawn(
-            configured.words("conformance", "--json", "--admin", "--only",
-                             ",".join(names)),
-            timeout=3000 * env.pace(), keep_input=True)
-        done, began = 0, time.monotonic()
-        try:
-            while True:
-                lines = job.output.split("\n")
-                while done < len(lines) - 1:
-                    self._line(job, lines[done])
-                    done, began = done + 1, time.monotonic()
-                if job.poll() is not None and done >= len(
-                        job.output.split("\n")) - 1:
-                    break
-                if time.monotonic() - began > ROW_LIMIT * env.pace():
-                    return self._spoiled("hangs")
-                self._look()
-                time.sleep(0.02)
-        except LabError as error:
-            return self._spoiled(self._what(error))
-        if self.current:
-            return self._spoiled("the initiator ended: " + job.output[-300:])
-        missing = [name for name in names if name not in self.rows]
-        if missing:
-            raise Failed("no result of %s: %s" % (missing[0],
-                                                  job.output[-500:]))
-        return False
-
-    def _look(self):
-        """Raise ConsoleError if a kernel has complained."""
-        for guest in self.bench.machines.guests():
-            guest.check_console()
-
-    def _line(self, job, line):
-        if line.startswith("admin "):
-            order = line[len("admin "):]
-            if order == "next":
-                # Time for the kernel to say what the last row did to it.
-                if self.stock:
-                    time.sleep(0.2)
-                self._look()
-                job.write("ok\n")
-                return
-            try:
-                job.write(("ok %s" % self.configured.obey(order)).strip()
-                          + "\n")
-            except (Failed, LabError) as error:
-                self._look()
-                text = str(error).replace("\n", " ")[:200]
-                job.write("error %s: %s\n" % (order, text))
-            return
-        if not line.startswith("{"):
-            return
-        row = json.loads(line)
-        if "begin" in row:
-            self.current = row["begin"]
-            self.says, self.expected = row["says"], row["expected"]
-            return
-        self.rows[row["name"]] = row
-        other = self.configured.expected.get(row["name"])
+    def run(self, name):
+        """Run a scenario; returns its row: name, says, expected, seen,
+        verdict."""
+        self._answer("ok " + name)
+        row = self._until_next()
+        if row is None or row["name"] != name:
+            raise Failed("no result of %s: %s" % (name,
+                                                  self.job.output[-500:]))
+        other = self.configured.expected.get(name)
         if other:
             row["expected"] = other
             row["verdict"] = "ok" if row["seen"] == other else "DIFFERS"
-        if row["verdict"] == "DIFFERS":
-            self.bench.say("%s: seen %s" % (row["name"], row["seen"]))
-        self.last, self.current = row["name"], None
+        return row
 
-    @staticmethod
-    def _what(error):
-        lines = getattr(error, "lines", None)
-        if not lines:
-            return "machine lost: " + str(error).splitlines()[0]
-        for line in lines:
-            if any(word in line for word in OOPS):
-                return "kernel Oops"
-        return "kernel complaint: " + lines[0]
+    def end(self):
+        """No more scenarios: the configuration goes, too."""
+        self._answer("ok")
+        self.job.wait(30)
+        self.configured.remove()
 
-    def _spoiled(self, what):
-        """The machines are of no use any more, because of the current row,
-        or of the last one if none is running."""
-        if self.current:
-            self.rows[self.current] = {
-                "name": self.current, "says": self.says,
-                "expected": self.expected, "seen": what,
-                "verdict": "DIFFERS", "ms": 0}
-        else:
-            row = self.rows[self.last]
-            row["seen"] += "; " + what
-            row["verdict"] = "DIFFERS"
-        self.bench.say("%s: %s; on with new machines"
-                       % (self.current or self.last, what))
-        return True
+    def _answer(self, text):
+        self.job.write(text + "\n")
 
-    # --- the result -------------------------------------------------------
+    def _until_next(self):
+        """Obey the program until it asks for the next scenario; returns the
+        row of the last one. Kernels have not complained until then."""
+        row, began = None, time.monotonic()
+        while time.monotonic() - began < ROW_LIMIT * pace():
+            lines = self.job.output.split("\n")
+            if self.done == len(lines) - 1:
+                self.bench.pair.check_console()
+                if self.job.poll() is not None:
+                    raise Failed("the initiator ended: "
+                                 + self.job.output[-500:])
+                time.sleep(0.02)
+                continue
+            line = lines[self.done]
+            self.done += 1
+            if line == "admin next":
+                # Time for the kernel to say what the scenario did to it.
+                if self.bench.target.variant == "stock":
+                    time.sleep(0.2)
+                self.bench.pair.check_console()
+                return row
+            if line.startswith("admin "):
+                self._administer(line.removeprefix("admin "))
+            elif line.startswith('{"name"'):
+                row = json.loads(line)
+        raise Late("a scenario takes longer than %d s" % ROW_LIMIT)
 
-    def differing(self):
-        return [row for row in self.rows.values()
-                if row["verdict"] == "DIFFERS"]
-
-    def lines(self):
-        """The table as text."""
-        rows = list(self.rows.values())
-        width = max(len(row["name"]) for row in rows)
-        seen = min(64, max(len(row["seen"]) for row in rows))
-        out = ["%-*s  %-*s  %-7s  %s" % (width, "scenario", seen, "seen", "",
-                                         "expected, if it differs")]
-        for row in rows:
-            out.append("%-*s  %-*s  %-7s  %s" % (
-                width, row["name"], seen, row["seen"], row["verdict"],
-                row["expected"] if row["verdict"] == "DIFFERS" else ""))
-        return [line.rstrip() for line in out]
+    def _administer(self, order):
+        try:
+            self._answer(("ok %s" % self.configured.obey(order)).strip())
+        except (Failed, LabError) as error:
+            self.bench.pair.check_console()
+            text = str(error).replace("\n", " ")[:200]
+            self._answer("error %s: %s" % (order, text))

@@ -6,13 +6,13 @@
 # The parsing here is written after the rules of srp_daemon (do_port() and
 # add_non_exist_target() of rdma-core) and shares nothing with the target.
 #
-# Not here: what the answers should be (t_dm.py).
+# Not here: what the answers should be (test_dm.py).
 
 import ipaddress
 
 from lab import env
 
-from .registry import Failed
+from .checks import Failed
 
 GET, SET, GET_RESP = 0x01, 0x02, 0x81
 CLASS_PORT_INFO, IO_UNIT_INFO = 0x0001, 0x0010
@@ -47,13 +47,17 @@ class Answer:
             self.data.hex())
 
 
+# Ends keep_asking() when it is there.
+ENOUGH = "/tmp/enough"
+
+
 class Asker:
     """Asks the target's port from the initiator machine."""
 
     def __init__(self, bench, gid=None):
         self.initiator = bench.initiator
         self.program = bench.initiator.tool(
-            bench.machines.programs["initiator"])
+            bench.machines.built.initiator)
         self.gid = (gid or bench.target.gid)[2:]
         self.initiator.run("modprobe ib_umad")
 
@@ -97,16 +101,19 @@ class Asker:
         return statuses
 
     def keep_asking(self, seconds, *questions):
-        """Start to ask again and again, longer where everything takes longer;
-        returns the Job."""
+        """Start to ask again and again, for so long at most, and longer where
+        everything takes longer; returns the Job."""
+        self.initiator.run("rm -f " + ENOUGH)
         return self.initiator.spawn(
             self.words(questions, seconds=round(seconds * env.pace()),
-                       timeout=round(500 * env.pace()), retries=0),
+                       timeout=round(500 * env.pace()), retries=0,
+                       until=ENOUGH),
             timeout=seconds + 60)
 
-    @staticmethod
-    def counts(job):
-        """Numbers of answers, timeouts and errors of such a Job."""
+    def counts(self, job):
+        """End such a Job; returns the numbers of answers, timeouts and errors
+        that it has got."""
+        self.initiator.run("touch " + ENOUGH)
         words = job.wait(120).out.split()
         return int(words[0]), int(words[2]), int(words[4])
 

@@ -5,7 +5,7 @@
 # no access to that connection manager. Over RoCE it needs a target that was
 # loaded with ib_cm_on_roce.
 #
-# Not here: what the target should make of it (t_ibcm.py).
+# Not here: what the target should make of it (test_ibcm.py).
 
 import contextlib
 import struct
@@ -13,8 +13,8 @@ import struct
 from lab.guest import mac_of
 
 from . import peer
+from .checks import until
 from .initiator import TOOLS
-from .registry import until
 
 # Reasons of the connection manager itself.
 INVALID_SERVICE, INVALID_TRANSPORT, STALE = 8, 9, 10

@@ -12,8 +12,9 @@ import shlex
 import signal
 
 from lab import demo, env
+from lab.guest import quick
 
-from .registry import Failed, Wrong, expect, until
+from .checks import Failed, Wrong, expect, until
 from .target import CM_PORT
 
 TOOLS = "/repo/tests/guest/tools"
@@ -33,7 +34,7 @@ LOGIN = r"""
 [ -d /sys/module/sd_mod ] || modprobe sd_mod
 before=" $(ls /sys/block | tr '\n' ' ') "
 echo {string} > {file} || exit
-for i in $(seq 100); do
+for i in $(seq 300); do
     disks=
     for disk in /sys/block/sd*; do
         name=${{disk##*/}}
@@ -54,7 +55,7 @@ exit 3
 # the host's commands (srp_terminate_io): now and then an Oops. Nobody is blocked
 # for longer than fast_io_fail_tmo.
 LOGOUT = r"""
-for i in $(seq 200); do
+for i in $(seq 400); do
     grep -qsx blocked /sys/class/srp_remote_ports/port-*/state || break
     sleep 0.1
 done
@@ -64,7 +65,7 @@ done
 left() {{
     [ -n "$(ls /sys/class/srp_remote_ports 2>/dev/null)" ]
 }}
-for i in $(seq 300); do
+for i in $(seq 1200); do
     left || break
     sleep 0.1
 done
@@ -76,11 +77,15 @@ fi
 """
 
 LEFT_BEHIND = r"""
-ls -d /sys/class/srp_remote_ports/* 2>/dev/null
+for port in /sys/class/srp_remote_ports/*; do
+    [ -e $port ] && echo $port
+done
 [ -d /sys/module/ib_srp ] && echo "ib_srp is loaded"
 [ -d /sys/module/ibcm_peer ] && echo "ibcm_peer is loaded"
-rdma resource show qp | grep 'type RC'
-tc qdisc show dev eth0 | grep -E 'loss|delay'
+case "$(rdma resource show)" in
+    *" qp 1 "*) ;;
+    *) rdma resource show qp | grep 'type RC' ;;
+esac
 pgrep -a 'fio|srp_peer|ibcm_peer|wire_count'
 true
 """
@@ -99,7 +104,7 @@ class Initiator:
     def __init__(self, guest, target):
         self.guest = guest
         self.target = target
-        self.run, self.spawn = guest.run, guest.spawn
+        self.run, self.spawn, self.quick = guest.run, guest.spawn, guest.quick
 
     @property
     def guid(self):
@@ -123,7 +128,7 @@ class Initiator:
 
     def try_login(self, more="", params="", disks=1, timeout=60, **where):
         """Log in; returns the command's result."""
-        return self.run(LOGIN.format(
+        return self.quick(LOGIN.format(
             params=params, file=ADD_TARGET, disks=disks,
             string=shlex.quote(self.string(more, **where))),
             check=False, timeout=timeout)
@@ -157,32 +162,32 @@ class Initiator:
     def logout(self, unload=True, timeout=150):
         """Log out of everything. A login that is being tried while the
         target is away ends after 80 s at the latest, and is waited for."""
-        self.run(LOGOUT.format(unload="if [ -d /sys/module/ib_srp ]; then "
-                               "rmmod ib_srp; fi" if unload else ""),
-                 timeout=timeout)
+        self.quick(LOGOUT.format(unload="if [ -d /sys/module/ib_srp ]; then "
+                                 "rmmod ib_srp; fi" if unload else ""),
+                   timeout=timeout)
 
     def hosts(self):
         """SCSI host numbers of the logins."""
-        out = self.run("for r in /sys/class/srp_remote_ports/port-*; do "
+        out = self.quick("for r in /sys/class/srp_remote_ports/port-*; do "
                        "[ -e $r ] && echo ${r##*port-}; done; true").out
         return [int(line.split(":")[0]) for line in out.split()]
 
     def channels(self):
         """How many channels the logins have."""
-        out = self.run("cat /sys/class/scsi_host/host*/ch_count").out
+        out = self.quick("cat /sys/class/scsi_host/host*/ch_count").out
         return sum(map(int, out.split()))
 
     def port_state(self):
         """States of all remote ports: running, blocked, failfast, lost."""
-        return self.run("cat /sys/class/srp_remote_ports/port-*/state "
-                        "2>/dev/null; true").out.split()
+        return self.quick("cat /sys/class/srp_remote_ports/port-*/state "
+                          "2>/dev/null; true").out.split()
 
     def set_port(self, **values):
         """Set reconnect_delay and the like on all remote ports. They depend
         on each other, so the order of the arguments matters."""
-        self.run("set -e\nfor r in /sys/class/srp_remote_ports/port-*; do\n%s"
-                 "\ndone" % "\n".join("echo %s > $r/%s" % (v, k)
-                                      for k, v in values.items()))
+        self.quick("set -e\nfor r in /sys/class/srp_remote_ports/port-*; do\n%s"
+                   "\ndone" % "\n".join("echo %s > $r/%s" % (v, k)
+                                        for k, v in values.items()))
 
     def patient(self):
         """Retry quickly and never give up: I/O waits for the target."""
@@ -264,7 +269,7 @@ class Initiator:
 
     def sectors(self, disk):
         """Sectors read and written so far."""
-        out = self.run("cat /sys/block/%s/stat" % disk.split("/")[-1]).out
+        out = self.run(["cat", "/sys/block/%s/stat" % disk.split("/")[-1]]).out
         words = out.split()
         return int(words[2]) + int(words[6])
 
@@ -309,9 +314,14 @@ class Initiator:
         return inside
 
     def left_behind(self):
-        return self.run(LEFT_BEHIND).out.strip()
+        """A job that prints what a test left."""
+        return self.spawn(quick(LEFT_BEHIND), 60)
 
-    def clean_up(self):
-        """End whatever a failed test may have left; best effort."""
-        self.run("pkill -x fio; pkill -x srp_peer; true")
-        self.logout()
+    def restart(self):
+        """Boot the machine again after it has been killed."""
+        self.guest.start()
+        self.be_patient()
+
+    def be_patient(self):
+        """ib_srp waits up to 80 s for the answer of a target that is away."""
+        self.guest.limit_waits(180 * env.pace())

@@ -35,14 +35,14 @@ acl() {                     # acl <tpg> <name>: with every LUN of the group
 }
 drop_acl() {
     for l in $1/lun_*; do
-        [ -d $l ] || continue
-        find $l -maxdepth 1 -type l -delete
-        rmdir $l
+        [ -d $l ] && drop_lun $l
     done
     rmdir $1
 }
 drop_lun() {
-    find $1 -maxdepth 1 -type l -delete
+    for k in $1/*; do
+        [ -L $k ] && rm $k
+    done
     rmdir $1
 }
 drop_tpg() {
@@ -165,7 +165,7 @@ class LioTarget(Target):
             self.unload(timeout)
 
     def enable(self, on=True, timeout=60):
-        self.run("echo %d > %s/enable" % (on, self.tpg()), timeout=timeout)
+        self.quick("echo %d > %s/enable" % (on, self.tpg()), timeout=timeout)
 
     def listen(self, port):
         return self.write(SRPT + "/discovery_auth/rdma_cm_port", port)

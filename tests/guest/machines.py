@@ -1,58 +1,59 @@
 # SPDX-License-Identifier: GPL-2.0
 #
-# Machines for the guest tests: booted when first needed, used again while
-# tests leave them clean, replaced otherwise. When the life of clean machines
-# with the sanitized kernel ends, their memory is searched for leaks.
+# The two machines of a worker: booted when a test first needs them, used again
+# while tests leave them clean, replaced otherwise. When the life of clean
+# machines with the sanitized kernel ends, their memory is searched for leaks.
 #
-# Not here: booting itself (scripts/lab) and the tests' order (runner.py).
+# Not here: booting itself (scripts/lab), when machines are replaced
+# (conftest.py), what is compiled for them (built.py).
 
-import os
-import time
-
-from lab import Guest, LabError, Pair, env, leaks
+from harness.clock import clock
+from lab import LabError, Pair, env, leaks
 from lab.guest import default_kernel
 
 from .initiator import Initiator
 from .lio import LioTarget
 from .scst import ScstTarget
 
-# Two CPUs each: races want company. Where two runs share two processors, one
-# for the target is better (docs/testing.md).
-CPUS = 2
-TARGET_CPUS = int(os.environ.get("LAB_CPUS") or CPUS)
-
 # Emulated CPUs now and then trip over the kernel patching itself during boot.
 BOOT_ATTEMPTS = 3
-SETTINGS = {"smp": TARGET_CPUS, "limit": 3 * 3600, "append": "slab_nomerge"}
+# Of the two CPUs one is off until a test wants it: with more CPUs than the host
+# has processors, those that hold a lock lose it to those that wait for the lock.
+SETTINGS = {"limit": 3 * 3600, "smp": 2, "append": "slab_nomerge maxcpus=1"}
+
+
+class Leaks(Exception):
+    """Memory without an owner was found when machines came to their end."""
 
 
 class Machines:
-    """At most one pair or one single machine at a time."""
+    """At most one pair at a time."""
 
-    def __init__(self, variant, module, run_dir, say, scst=None):
-        self.variant, self.module = variant, module
+    def __init__(self, variant, built, run_dir, say, scst=None):
+        self.variant, self.built = variant, built
         self.scst = scst            # scst.Tree, or None for LIO
         self.run_dir, self.say = run_dir, say
-        self.programs = {}          # compiled on the host, for guests
         self.boots = 0
-        # Verdicts on machines whose life has ended: (name, verdict, seconds,
-        # text), as those of tests; whoever reports them takes them out.
-        self.verdicts = []
-        self.machine = None         # a Pair or a Guest
+        self.machine = None         # a Pair
         self.target = self.initiator = None
 
     def guests(self):
-        if isinstance(self.machine, Pair):
-            return self.machine.guests
-        return (self.machine,) if self.machine else ()
+        return self.machine.guests if self.machine else ()
 
-    def get(self, needs):
-        """Make sure that there is what a test needs."""
-        if self.machine and (needs == "single" or self.initiator):
+    def processes(self):
+        """Process numbers of the machines that run."""
+        return [g.qemu.pid for g in self.guests() if g.qemu]
+
+    def get(self):
+        """Make sure that there is a pair."""
+        if self.machine:
             return
+        module = self.built.small_module
         for again in reversed(range(BOOT_ATTEMPTS)):
             try:
-                return self._boot(needs)
+                with clock.booting():
+                    self._boot(module)
+                return
             except LabError as error:
                 self.discard()
                 if not again:
@@ -60,32 +61,24 @@ class Machines:
                 self.say("booting failed, before any test: %s; again"
                          % str(error).splitlines()[0])
 
-    def _boot(self, needs):
-        self.retire()
+    def _boot(self, module):
         self.boots += 1
         folder = self.run_dir / ("machines-%02d" % self.boots)
-        folder.mkdir()
-        if needs == "pair":
-            peer = {"smp": CPUS, "kernel": default_kernel("PEER_KERNEL")}
-            self.machine = Pair(run_dir=folder, initiator=peer, **SETTINGS)
-            target = self.machine.target
-        else:
-            self.machine = target = Guest("target", run_dir=folder,
-                                          **SETTINGS)
+        folder.mkdir(parents=True)
+        self.machine = Pair(
+            run_dir=folder, **SETTINGS,
+            initiator={"kernel": default_kernel("PEER_KERNEL")})
         self.machine.start()
-        self.say("booted %s in %.1f s (consoles in %s)" % (
-            "a pair" if needs == "pair" else "one machine",
-            max(g.boot_seconds for g in self.guests()), folder.name))
+        self.say("booted a pair in %.1f s (consoles in %s)" % (
+            max(g.boot_seconds for g in self.guests()), folder))
+        target = self.machine.target
         if self.scst:
-            self.target = ScstTarget(target, self.variant, self.module,
-                                     self.scst)
+            self.target = ScstTarget(target, self.variant, module, self.scst)
         else:
-            self.target = LioTarget(target, self.variant, self.module)
+            self.target = LioTarget(target, self.variant, module)
         self.target.prepare()
-        if needs == "pair":
-            self.initiator = Initiator(self.machine.initiator, self.target)
-            # ib_srp waits up to 80 s for the answer of a target that is away.
-            self.machine.initiator.limit_waits(180 * env.pace())
+        self.initiator = Initiator(self.machine.initiator, self.target)
+        self.initiator.be_patient()
 
     def complaints(self):
         """What the kernels of the machines in use complained about."""
@@ -97,29 +90,29 @@ class Machines:
 
     def left_behind(self):
         """What a test left that the next one should not find."""
-        found = []
-        for end in (self.target, self.initiator):
-            if end:
-                text = end.left_behind()
-                if text:
-                    found.append("on the %s:\n%s" % (end.guest.name, text))
+        found = ["packets of the %s are lost or late" % guest.name
+                 for guest in self.guests() if guest.netem]
+        jobs = [(end, end.left_behind()) for end in
+                (self.target, self.initiator) if end]
+        for end, job in jobs:
+            text = job.wait().out.strip()
+            if text:
+                found.append("on the %s:\n%s" % (end.guest.name, text))
         return "\n".join(found)
 
     def retire(self):
         """The end of machines that are as they should be: the last look at
         them, then discard()."""
-        watched = [g for g in self.guests() if g.kernel.kind == "sanitized"]
-        if watched:
-            began = time.monotonic()
-            try:
-                found = [self._leaks(guest) for guest in watched]
-            except LabError as error:
-                found = ["the search for leaks failed: %s" % error]
-            text = "\n".join(f for f in found if f)
-            self.verdicts.append(("leaks.machines-%02d" % self.boots,
-                                  "FAILED" if text else "ok",
-                                  time.monotonic() - began, text))
-        self.discard()
+        try:
+            watched = [g for g in self.guests()
+                       if g.kernel.kind == "sanitized"]
+            found = [self._leaks(guest) for guest in watched]
+        finally:
+            self.discard()
+        if any(found):
+            raise Leaks("\n".join(f for f in found if f))
+        for guest in watched:
+            self.say("no memory without an owner on the %s" % guest.name)
 
     def _leaks(self, guest):
         """What kmemleak found on one machine, as text."""
@@ -130,9 +123,9 @@ class Machines:
         if not found:
             return ""
         bases = ""
-        if self.target and guest is self.target.guest:
+        if guest is self.target.guest and self.target.bases:
             bases = "\nib_srpt was loaded with .text at " + ", ".join(
-                sorted(self.target.bases)) if self.target.bases else ""
+                sorted(self.target.bases))
         (guest.run_dir / (guest.name + ".kmemleak")).write_text(
             "\n".join(leak.text for leak in found) + bases + "\n")
         return "%s: %d objects (%d bytes) without an owner (all of them in " \

@@ -3,15 +3,15 @@
 # The examples of docs/admin.md, so that what administrators read is what is
 # tested. A block of code is found by the first comment in it.
 #
-# Not here: what is done with them (t_targetcli.py, t_multipath.py,
-# t_srptools.py).
+# Not here: what is done with them (test_targetcli.py, test_multipath.py,
+# test_srptools.py).
 
 import re
 
 from docs import documents
 from lab import REPO
 
-from .registry import Failed
+from .checks import Failed
 
 PAGE = REPO / "docs/admin.md"
 

@@ -4,11 +4,11 @@
 # tools/srp_peer.c that carries them. Unlike ib_srp it sends what a test wants,
 # right or wrong.
 #
-# Not here: what the target should make of it (t_reject.py, t_rogue.py).
+# Not here: what the target should make of it (test_reject.py, test_rogue.py).
 
 import struct
 
-from .registry import Failed, until
+from .checks import Failed, until
 from .target import CM_PORT
 
 # Opcodes.

@@ -12,7 +12,7 @@ from pathlib import Path
 from lab import LabError
 
 from . import slow
-from .registry import Failed, Skip
+from .checks import Failed, skip
 from .target import CM_PORT, PARAMETERS, Target
 
 SYSFS = "/sys/kernel/scst_tgt"
@@ -179,7 +179,7 @@ class ScstTarget(Target):
         """Load another module of the tree."""
         module = self.tree.module(name)
         if not module.is_file():
-            raise Skip("SCST_DIR has no " + name)
+            skip("SCST_DIR has no " + name)
         self.guest.install_module(module)
 
     def put(self, value, path, timeout=60):
@@ -243,7 +243,7 @@ class ScstTarget(Target):
 
     def slow_disk(self, acls=(), tas=0):
         if tas:
-            raise Skip("with SCST, TAS is in a mode page")
+            skip("with SCST, TAS is in a mode page")
         self.load("rdma_cm_port=%d" % CM_PORT)
         self.shell(slow.SCSI_DEBUG + SLOW_DISK % {"target": self.directory})
 

@@ -3,9 +3,9 @@
 # A disk in the target that takes its time: scsi_debug, whose answers can be
 # delayed, and what the engine makes of it (Target.slow_disk()).
 #
-# Not here: tests that use it (t_load.py, t_protocol.py, t_scst_load.py).
+# Not here: tests that use it (test_load.py, test_protocol.py, test_scst_load.py).
 
-from .registry import until
+from .checks import until
 
 # Leaves the disk's device in $d.
 SCSI_DEBUG = r"""

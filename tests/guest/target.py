@@ -10,21 +10,29 @@
 import shlex
 
 from lab import demo, sanitized
+from lab.guest import quick
 
-from .registry import Skip, until
+from .checks import skip, until
 
+QUEUE_PAIRS = ["rdma", "resource", "show", "qp"]
 PARAMETERS = "/sys/module/ib_srpt/parameters"
 CM_PORT = 5555
 
-# Prints whatever a finished test should not have left behind.
+# Prints whatever a finished test should not have left behind. It runs after
+# every test, hence with few programs. The queue pair is that of management
+# datagrams.
 LEFT_BEHIND = r"""
 [ -d /sys/module/ib_srpt ] && echo "the module is loaded"
-rdma resource show qp | grep 'type RC'
-rdma resource show cm_id
-tc qdisc show dev eth0 | grep -E 'loss|delay'
+case "$(rdma resource show)" in
+    *" qp 1 cm_id 0 "*) ;;
+    *) rdma resource show qp; rdma resource show cm_id ;;
+esac
 [ -e /sys/class/infiniband/rxe0 ] || echo "no rxe0"
-cat /sys/class/net/eth0/carrier | grep -qx 1 || echo "no carrier"
-ps -eo stat=,comm=,args= | grep '^D'
+read carrier < /sys/class/net/eth0/carrier
+[ "$carrier" = 1 ] || echo "no carrier"
+read online < /sys/devices/system/cpu/online
+[ "$online" = 0 ] || echo "CPUs $online are on"
+grep -ls '^State:.D' /proc/[0-9]*/status
 true
 """
 
@@ -49,7 +57,7 @@ class Target:
         self.module = module            # the built ib_srpt.ko
         self.installed_at = None        # the boot that has it
         self.bases = set()              # where its code was
-        self.run, self.spawn = guest.run, guest.spawn
+        self.run, self.spawn, self.quick = guest.run, guest.spawn, guest.quick
 
     @property
     def guid(self):
@@ -78,13 +86,13 @@ class Target:
     def load(self, params="", check=True):
         """Load the module under test; returns the command's result."""
         self.install()
-        done = self.run("modprobe ib_srpt " + params, check=check)
+        done = self.quick("modprobe ib_srpt " + params, check=check)
         if sanitized.wanted() and done.rc == 0:
             self.bases.add(self.read("/sys/module/ib_srpt/sections/.text"))
         return done
 
     def unload(self, timeout=30):
-        self.run("rmmod ib_srpt", timeout=timeout)
+        self.run(["rmmod", "ib_srpt"], timeout=timeout)
 
     def parameter(self, name):
         return self.read(PARAMETERS + "/" + name)
@@ -95,19 +103,19 @@ class Target:
     def write(self, path, value):
         """Write to a file of sysfs or configfs; returns "" or the error's
         name, as in "Invalid argument"."""
-        done = self.run("echo %s > %s" % (shlex.quote(str(value)), path),
-                        check=False)
+        done = self.quick("echo %s > %s" % (shlex.quote(str(value)), path),
+                          check=False)
         return "" if done.rc == 0 else done.out.rsplit(": ", 1)[-1].strip()
 
     def loaded(self):
-        return self.run("[ -d /sys/module/ib_srpt ]", check=False).rc == 0
+        return self.quick("[ -d /sys/module/ib_srpt ]", check=False).rc == 0
 
     # --- configuration ----------------------------------------------------
 
     def shell(self, script, timeout=60, check=True):
         """Run a script that has the engine's functions."""
-        return self.run("set -e\n" + self.functions + script, timeout=timeout,
-                        check=check)
+        return self.quick("set -e\n" + self.functions + script, timeout=timeout,
+                          check=check)
 
     def prepare(self):
         """What the machine needs once, after it has booted."""
@@ -163,25 +171,26 @@ class Target:
 
     def connections(self):
         """How many queue pairs of ours are connected."""
-        out = self.run("rdma resource show qp").out
+        out = self.run(QUEUE_PAIRS).out
         return sum("type RC" in line and "state RTS" in line
                    for line in out.splitlines())
 
     def queue_pairs(self):
         """How many there are, in whatever state."""
-        return self.run("rdma resource show qp").out.count("type RC")
+        return self.run(QUEUE_PAIRS).out.count("type RC")
 
     def wait_for_connections(self, count, timeout=30):
         until(lambda: self.queue_pairs() == count, timeout,
               "%d queue pairs on the target (there are %s)"
-              % (count, self.run("rdma resource show qp").out.strip()))
+              % (count, self.run(QUEUE_PAIRS).out.strip()))
 
     def left_behind(self):
-        return self.run(self.traces + LEFT_BEHIND).out.strip()
+        """A job that prints what a test left."""
+        return self.spawn(quick(self.traces + LEFT_BEHIND), 60)
 
     def need_rust(self, why):
         if self.variant != "rust":
-            raise Skip("only our module: " + why)
+            skip("only our module: " + why)
 
     def add_rxe(self):
         self.run("rdma link add rxe0 type rxe netdev eth0")

@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# Tests of the documents: every command in them is tested somewhere or has a
+# reason not to be (commands.txt), links lead somewhere, and the manual page and
+# the tables are those of the source.
+#
+# Not here: reading documents (documents.py); running the commands that are for
+# a machine (tests/guest/test_documents.py).
+
+import functools
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from docs import documents
+from docs.documents import HERE, NO_COMMAND, NOT_RUN, REPO
+from harness.names import name_of
+
+
+def check(function):
+    """Make a test of a function that returns what is wrong, as texts."""
+    @functools.wraps(function)
+    def test():
+        wrong = function()
+        if wrong:
+            pytest.fail("\n".join(wrong), pytrace=False)
+    return test
+
+
+def source(path):
+    return (REPO / path).read_text()
+
+
+# --- commands -------------------------------------------------------------
+
+@check
+def test_commands_accounted_for():
+    """every command is in commands.txt"""
+    known = documents.table()
+    return ["%s\n  is not in tests/docs/commands.txt" % c
+            for c in documents.commands() if c.text not in known]
+
+
+@check
+def test_commands_used():
+    """every line of commands.txt is a command in a document"""
+    present = {c.text for c in documents.commands()}
+    return ["in no document: " + text for text in documents.table()
+            if text not in present]
+
+
+@check
+def test_commands_reasons():
+    """what is not run has a reason"""
+    return ["no reason: %s (%s)" % (text, how)
+            for text, how in documents.table().items() if how is None
+            or re.match("(%s|%s)(?!: .)" % (NOT_RUN, NO_COMMAND), how)]
+
+
+@check
+def test_commands_tests():
+    """the tests that commands.txt names exist"""
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "--collect-only", "-qq", "-n0", "-p",
+         "no:cacheprovider", "tests"], cwd=REPO, text=True, check=True,
+        capture_output=True, env={k: v for k, v in os.environ.items()
+                                  if not k.startswith("PYTEST_")})
+    tests = {name_of(line) for line in done.stdout.splitlines() if "::" in line}
+    # A name may stand for all tests of a file, or all parts of one.
+    for name in list(tests):
+        while "." in name:
+            name = name.rpartition(".")[0]
+            tests.add(name)
+    named = {how for how in documents.table().values()
+             if how != HERE and not how.startswith((NOT_RUN, NO_COMMAND))}
+    return ["there is no test " + how for how in sorted(named - tests)] or \
+        (["no test is named"] if not named else [])
+
+
+@check
+def test_commands_here():
+    """the commands that are for here succeed and print something"""
+    wrong = []
+    for text in documents.tested_by(HERE):
+        done = subprocess.run(["sh", "-c", text], cwd=REPO, text=True,
+                              stdin=subprocess.DEVNULL, timeout=600,
+                              capture_output=True)
+        if done.returncode or not done.stdout.strip():
+            wrong.append("%s: status %d\n%s%s" % (text, done.returncode,
+                                                  done.stdout[-1500:],
+                                                  done.stderr[-1500:]))
+    return wrong
+
+
+@check
+def test_make_targets():
+    """every target that documents name is in make help"""
+    done = subprocess.run(["make", "-s", "-C", REPO, "help"], text=True,
+                          check=True, capture_output=True)
+    known = set(re.findall(r"^  make (\S+)", done.stdout, re.M))
+    wrong, seen = [], 0
+    for path, text in documents.markdown().items():
+        code = re.findall(r"(?<!`)`([^`]+)`(?!`)", text)
+        code += [c.text for c in documents.in_markdown(path, text)]
+        for words in code:
+            for order in re.findall(r"(?:^|[;&|(] *)(?:[A-Z_]+=\S* )*make((?: [^ ;&|<>)]+)+)",
+                                    re.sub(r"'[^']*'", "''", words)):
+                # Those of the kernel and of SCST are not ours.
+                if re.search(r" -C | M=|olddefconfig|modules_prepare", order + " "):
+                    continue
+                for word in order.split():
+                    if re.fullmatch(r"[a-z][a-z_-]*", word):
+                        seen += 1
+                        if word not in known:
+                            wrong.append("%s: make %s" % (path, word))
+    return wrong or ([] if seen > 20 else ["only %d were found" % seen])
+
+
+# --- links ----------------------------------------------------------------
+
+def anchors(text):
+    """Those that GitHub makes of headings."""
+    text = re.sub(r"^ *```.*?^ *```", "", text, flags=re.M | re.S)
+    heads = re.findall(r"^#+ (.*)$", text, re.M)
+    return {re.sub(r"[^\w\- ]", "", h.lower()).strip().replace(" ", "-")
+            for h in heads}
+
+
+@check
+def test_links():
+    """links between documents lead to a file and a heading"""
+    texts, wrong, seen = documents.markdown(), [], 0
+    for path, text in texts.items():
+        for target in re.findall(r"\]\(([^)\s]+)\)", text):
+            if re.match(r"[a-z]+:", target):
+                continue
+            seen += 1
+            name, _, anchor = target.partition("#")
+            file = ((REPO / path).parent / name).resolve() if name else REPO / path
+            inside = os.path.relpath(file, REPO)
+            if not file.exists():
+                wrong.append("%s: no %s" % (path, target))
+            elif anchor and anchor not in anchors(texts.get(inside, "")):
+                wrong.append("%s: no heading for %s" % (path, target))
+    return wrong or ([] if seen > 50 else ["only %d were found" % seen])
+
+
+# --- what the source has --------------------------------------------------
+
+def parameters(*paths):
+    found = []
+    for path in paths:
+        found += re.findall(r"^module_param_(?:named|call)\((\w+),", source(path), re.M)
+    return set(found)
+
+
+def list_in(path, macro):
+    """The names in one of the lists of src/sysfs.h."""
+    body = re.search(r"#define %s\(.*?\)(.*?)\n\n" % macro, source(path), re.S)[1]
+    return set(re.findall(r"R[OW]\((\w+)\)", body))
+
+
+def manual(section):
+    """A section of ib_srpt(4), without the fonts."""
+    text = source("scripts/deb/debian/ib_srpt.4")
+    body = re.search(r"^\.SH %s\n(.*?)(?=^\.SH |\Z)" % section, text, re.M | re.S)[1]
+    return body.replace("\\-", "-")
+
+
+def differences(found, wanted, what):
+    if not wanted:
+        return ["the source has no " + what]
+    return ["%s missing: %s" % (what, name) for name in sorted(wanted - found)] + \
+        ["%s that is not there: %s" % (what, name) for name in sorted(found - wanted)]
+
+
+@check
+def test_manual_parameters():
+    """ib_srpt(4) has the parameters of both engines, and no others"""
+    wrong = differences(
+        set(re.findall(r'^\.BI "?(\w+)=', manual("PARAMETERS"), re.M)),
+        parameters("src/params.c"), "parameter")
+    return wrong + differences(
+        set(re.findall(r'^\.BI "?(\w+)=', manual("SCST"), re.M)),
+        parameters("src/engine/scst/params.c"), "parameter with SCST")
+
+
+@check
+def test_manual_attributes():
+    """ib_srpt(4) has the attributes in configfs"""
+    names = re.findall(r'= c"(\w+)";', source("src/engine/lio/attrs.rs"))
+    found = re.findall(r"/attrib/(\w+)|^\.I srpt/(?:discovery_auth/)?(\w+)$",
+                       manual("CONFIGFS"), re.M)
+    return differences({a or b for a, b in found}, set(names), "attribute")
+
+
+@check
+def test_manual_sysfs():
+    """ib_srpt(4) has every file in sysfs"""
+    text, wanted = manual("SYSFS"), {"disconnect"}
+    for macro in ("PORT_FILES", "SESSION_FILES", "COUNTERS", "PORT_COUNTERS",
+                  "STAGES", "REFUSALS"):
+        wanted |= list_in("src/sysfs.h", "SRPT_" + macro)
+    return differences(set(re.findall(r"\w+", text)) & wanted, wanted, "file")
+
+
+@check
+def test_manual_tracepoints():
+    """ib_srpt(4) has every tracepoint, and no others"""
+    found = re.findall(r"\b(srpt_\w+)\b", manual("TRACEPOINTS"))
+    names = re.findall(r"^(?:TRACE_EVENT\(|DEFINE_EVENT\(srpt_\w+, )(srpt_\w+),",
+                       source("src/srpt_trace.h"), re.M)
+    return differences(set(found), set(names), "tracepoint")
+
+
+@check
+def test_close_reasons():
+    """docs/admin.md has every reason for the end of a channel"""
+    body = re.search(r"impl fmt::Display for CloseReason \{(.*?)^\}",
+                     source("src/srp/channel.rs"), re.M | re.S)[1]
+    table = re.search(r"^\| reason \| what has happened \|\n(.*?)\n\n",
+                      source("docs/admin.md"), re.M | re.S)[1]
+    found = set()
+    for row in table.splitlines()[1:]:
+        found |= set(re.findall(r"`([^`]+)`", row.split("|")[1]))
+    return differences(found, set(re.findall(r'=> "([^"]+)"', body)), "reason")

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# What a guest test gets as `bench`: the machines, and the usual ways to prepare
+# them.
+#
+# Not here: who makes it (conftest.py), checks (checks.py).
+
+import contextlib
+
+from harness.clock import clock
+from lab import REPO
+
+from .checks import skip, until
+from .peer import Peer
+
+
+class Bench:
+    """The machines of this worker, and what is often done with them."""
+
+    repo = REPO
+
+    def __init__(self, machines):
+        self.machines = machines
+
+    @property
+    def target(self):
+        return self.machines.target
+
+    @property
+    def initiator(self):
+        return self.machines.initiator
+
+    @property
+    def pair(self):
+        return self.machines.machine
+
+    def say(self, text):
+        """A line for the report of the test."""
+        print(text, flush=True)
+
+    def skip(self, why):
+        skip(why)
+
+    @contextlib.contextmanager
+    def configured(self, acls=None, params="", **options):
+        """A target that lets the initiator in, and its removal. The options
+        are those of Target.configure()."""
+        if acls is None:
+            acls = [self.initiator.port_id]
+        with clock.preparing():
+            self.target.configure(acls, params=params, **options)
+        yield self.target
+        with clock.preparing():
+            self.target.unconfigure()
+
+    @contextlib.contextmanager
+    def session(self, more="max_sect=8192", params="", disks=1,
+                target_params="", **options):
+        """A configured target and an initiator that is logged in; yields the
+        disk, or the list if there are more. Logs out and removes all.
+        `more` and `params` are the initiator's."""
+        with self.configured(disks=disks, params=target_params, **options):
+            with clock.preparing():
+                found = self.initiator.login(more, params, disks)
+            yield found[0] if disks == 1 else found
+            with clock.preparing():
+                self.initiator.logout()
+            until(lambda: self.target.queue_pairs() == 0, 30,
+                  "the logout reaches the target")
+
+    @contextlib.contextmanager
+    def two_cpus(self):
+        """The second CPU of each machine, which is off otherwise."""
+        for number in (1, 0):
+            for guest in self.pair.guests:
+                guest.run("echo %d > /sys/devices/system/cpu/cpu1/online"
+                          % number)
+            if number:
+                yield
+
+    def test_module(self, name):
+        """Path of a module from tests/guest/modules."""
+        return self.machines.built.test_module(name)
+
+    def peer(self, **options):
+        """A scripted peer on the initiator machine; see peer.py."""
+        return Peer(self.initiator, self.machines.built.program("srp_peer"),
+                    **options)

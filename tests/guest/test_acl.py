@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# Who is let in: the forms an access control entry may have, and several
+# portal groups with different entries.
+#
+# Not here: which names mkdir takes (test_configfs.py), other refusals
+# (test_reject.py), removal of entries in use (test_load.py).
+
+import pytest
+
+from .checks import equal, expect
+from .lio import SRPT
+
+pytestmark = pytest.mark.engine("lio")
+
+NO_ACCESS = 0x00010006
+OWN_ADDRESS = "it compares the target's own address with such an entry"
+
+
+def lets_in(bench, name, **options):
+    """With this entry alone the initiator gets in and its data is right."""
+    with bench.configured(acls=[name], **options):
+        disk, = bench.initiator.login()
+        bench.initiator.fio(disk, "256k", depth=4)
+        bench.initiator.logout()
+        bench.target.wait_for_connections(0)
+
+
+def keeps_out(bench, *names):
+    """With these entries alone the initiator is refused for lack of access."""
+    with bench.configured(acls=names):
+        equal(bench.initiator.refused(), NO_ACCESS, "reason")
+        equal(bench.target.connections(), 0, "connections")
+        bench.initiator.logout()
+
+
+def test_none(bench):
+    """without any entry nobody gets in"""
+    keeps_out(bench)
+
+
+def test_others(bench):
+    """entries of others let nobody in"""
+    own = bench.initiator.port_id
+    names = ["0x0000000000000001" + own[18:],
+             "0x" + own[2:18] + own[18:-1] + "e", "fd09::3"]
+    # The target's own address is no entry for its peers. The C driver tries
+    # addresses only under the other name of the port, hence not here.
+    keeps_out(bench, *names, "10.9.0.3", bench.target.guest.ip,
+              bench.target.guest.ip6)
+
+
+def test_port_id(bench):
+    """initiator port identifier, 0x and 32 digits"""
+    lets_in(bench, bench.initiator.port_id)
+
+
+def test_port_id_without_prefix(bench):
+    """initiator port identifier without 0x"""
+    lets_in(bench, bench.initiator.port_id[2:])
+
+
+def test_initiator_ext(bench):
+    """initiator_ext is the first half of the identifier"""
+    with bench.configured(acls=["0x00000000000000ab" + bench.initiator.guid]):
+        equal(bench.initiator.refused(), NO_ACCESS, "reason without it")
+        bench.initiator.login("initiator_ext=00000000000000ab")
+        bench.initiator.logout()
+        bench.target.wait_for_connections(0)
+
+
+@pytest.mark.stock(OWN_ADDRESS)
+def test_peer_ipv4(bench):
+    """the peer's IPv4 address"""
+    lets_in(bench, bench.initiator.guest.ip)
+
+
+@pytest.mark.stock(OWN_ADDRESS)
+def test_peer_ipv6(bench):
+    """the peer's IPv6 address, in short form"""
+    with bench.configured(acls=[bench.initiator.guest.ip6]):
+        equal(bench.initiator.refused(), NO_ACCESS, "reason over IPv4")
+        bench.initiator.login(dest=bench.target.guest.ip6)
+        bench.initiator.logout()
+        bench.target.wait_for_connections(0)
+
+
+@pytest.mark.stock(OWN_ADDRESS)
+def test_peer_ipv6_long(bench):
+    """the peer's IPv6 address, all 32 digits"""
+    with bench.configured(acls=["fd09:0000:0000:0000:0000:0000:0000:0002"]):
+        bench.initiator.login(dest=bench.target.guest.ip6)
+        bench.initiator.logout()
+        bench.target.wait_for_connections(0)
+
+
+def test_guid_form(bench):
+    """a GUID names a port of a native InfiniBand login; over RDMA/CM it does
+    not match"""
+    guid = bench.initiator.guid
+    keeps_out(bench, ":".join(guid[i:i + 4] for i in range(0, 16, 4)))
+
+
+@pytest.mark.stock("under this name of the port it tries no port identifiers")
+def test_under_port_guid(bench):
+    """the same entries work below the port's other name, its GUID"""
+    guid = bench.target.guid
+    name = ":".join(guid[i:i + 4] for i in range(0, 16, 4))
+    tpg = "%s/%s/%s" % (SRPT, name, name)
+    lets_in(bench, bench.initiator.port_id, tpg=tpg)
+
+
+def test_added_later(bench):
+    """an entry that is added later lets in; taken away, it keeps out"""
+    with bench.configured(acls=[]) as target:
+        equal(bench.initiator.refused(), NO_ACCESS, "reason")
+        target.add_acl(bench.initiator.port_id)
+        bench.initiator.login()
+        bench.initiator.logout(unload=False)
+        target.wait_for_connections(0)
+        target.remove_acl(bench.initiator.port_id)
+        equal(bench.initiator.refused(), NO_ACCESS, "reason after that")
+        bench.initiator.logout()
+
+
+@pytest.mark.timeout(90)
+def test_second_portal_group(bench):
+    """of several portal groups, the one with the entry serves its own disk"""
+    target, initiator = bench.target, bench.initiator
+    with bench.configured(acls=["0x%032x" % 1]):
+        second = target.tpg("second")
+        target.shell("""
+mkdir %(tpg)s
+backstore small %(pages)d
+lun %(tpg)s 0 small
+acl %(tpg)s %(acl)s
+""" % {"tpg": second, "pages": 5 * 256, "acl": initiator.port_id})
+        if target.variant == "rust":
+            # The first portal group is enabled; this one is not yet.
+            equal(initiator.refused(), NO_ACCESS, "reason while disabled")
+        target.write(second + "/enable", 1)
+        disk, = initiator.login()
+        size = int(initiator.run("cat /sys/block/%s/size" % disk[5:]).out)
+        expect(abs(size * 512 - (5 << 20)) <= 4096,
+               "it is the disk of the second group: %d sectors" % size)
+        initiator.logout()
+        target.wait_for_connections(0)

@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# Trouble from outside while I/O runs: a cut wire, lost packets, a machine that
+# dies, an HCA that goes away.
+#
+# A wire is cut by losing every packet, as when a switch between the machines
+# dies. If a machine's own link goes down, rdma_rxe puts the queue pair for
+# management datagrams into the error state at the next send, and does not get
+# it out again: no login is possible until rxe0 is made anew.
+#
+# Not here: what an administrator does (test_load.py), peers that break the
+# protocol (test_rogue.py).
+
+import contextlib
+import time
+
+import pytest
+
+from .checks import equal, expect, until
+from .initiator import UNTIL_STOPPED
+
+BOUND = 60
+
+
+def cut(bench):
+    """No packet passes any more, in either direction."""
+    bench.pair.loss(100)
+
+
+def mend(bench):
+    bench.pair.loss(0)
+
+
+def dropped(bench):
+    """Packets of the target that were lost so far."""
+    sent = bench.target.run("tc -s qdisc show dev eth0").out
+    return int(sent.split("dropped ")[1].split(",")[0])
+
+
+@pytest.mark.timeout(240)
+def test_packet_loss(bench):
+    """Packets lost in both directions: login, data, logout.
+
+    1 % for requests of a few packets, 0.2 % for those of many: rdma_rxe sends
+    a request anew from its first lost packet on, seven times, and at 1 % gives
+    up so often, with either target, that ib_srp does little but reconnect."""
+    initiator = bench.initiator
+    with contextlib.ExitStack() as stack:
+        for guest in bench.pair.guests:
+            stack.enter_context(guest.console.allowing(
+                "rxe_comp.c:.* at rxe_completer|Call Trace:",
+                "a check in rdma_rxe that fails when it gives up on lost "
+                "packets, whatever the target"))
+        stack.enter_context(bench.configured())
+        before = dropped(bench)
+        bench.pair.loss(1)
+        disk, = initiator.login()
+        initiator.patient()
+        initiator.fio(disk, "2m", "4k", 8, timeout=120)
+        bench.pair.loss(0.2)
+        initiator.fio(disk, "4m", "64k", 4, timeout=120)
+        expect(dropped(bench) > before, "packets were lost")
+        initiator.logout()
+        bench.pair.loss(0)
+        bench.target.wait_for_connections(0, BOUND)
+
+
+@pytest.mark.timeout(330)
+def test_wire_cut(bench):
+    """the wire is cut for 60 s; I/O waits, goes on, and is verified"""
+    target, initiator = bench.target, bench.initiator
+    with bench.session() as disk:
+        initiator.patient()
+        job = initiator.load(disk, UNTIL_STOPPED)
+        cut(bench)
+        time.sleep(60)
+        equal(job.poll(), None, "status of the load while it waits")
+        begin = initiator.sectors(disk)
+        mend(bench)
+        until(lambda: initiator.sectors(disk) > begin, 120,
+              "data moves again")
+        initiator.moves(disk)
+        initiator.stop(job, disk)
+        until(lambda: target.queue_pairs() == target.connections(), BOUND,
+              "no dead queue pair is left on the target")
+
+
+@pytest.mark.timeout(240)
+def test_short_cut(bench):
+    """the wire is cut for 3 s, three times; data is verified"""
+    initiator = bench.initiator
+    with bench.session() as disk:
+        initiator.patient()
+        job = initiator.load(disk, UNTIL_STOPPED)
+        for _ in range(3):
+            cut(bench)
+            time.sleep(3)
+            mend(bench)
+            initiator.moves(disk, 90)
+        initiator.stop(job, disk)
+
+
+@pytest.mark.timeout(330)
+def test_initiator_dies(bench):
+    """the initiator loses power under load; it comes back, logs in with the
+    same identity, and nothing of its former life is left"""
+    target, initiator = bench.target, bench.initiator
+    target.configure([initiator.port_id])
+    disk, = initiator.login("max_sect=8192,ch_count=2")
+    initiator.load(disk, 200)
+    expect(target.connections() == 2, "two connections")
+    initiator.guest.kill()
+    initiator.restart()
+    # A machine that boots the same way gets the same queue pair numbers. The
+    # connection manager takes the first logins for stale ones and refuses
+    # them, which ends the old connections.
+    until(lambda: initiator.try_login("max_sect=8192,ch_count=2",
+                                      disks=0).rc == 0, BOUND, "a login", 1)
+    disk = until(lambda: initiator.run("ls -d /dev/sd?; true").out.split(),
+                 20, "a disk")[0]
+    # Old ones may be as good as new until their end is through.
+    until(lambda: target.queue_pairs() == target.connections()
+          == initiator.channels(), BOUND,
+          "only the new connections are left")
+    initiator.fio(disk, "4m")
+    initiator.logout()
+    target.wait_for_connections(0)
+    target.unconfigure()
+
+
+@pytest.mark.timeout(240)
+def test_initiator_never_returns(bench):
+    """the initiator loses power under load and stays away; everything can
+    be removed and the module unloaded"""
+    target, initiator = bench.target, bench.initiator
+    target.configure([initiator.port_id])
+    disk, = initiator.login("max_sect=8192,ch_count=2")
+    initiator.load(disk, 200)
+    initiator.guest.kill()
+    target.unconfigure(timeout=120)
+    equal(target.queue_pairs(), 0, "queue pairs")
+    # For the next test.
+    initiator.restart()
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.stock("it does not notice before it has something to send")
+def test_idle_initiator_dies(bench):
+    """an initiator without a command under way loses power; its connections
+    end by themselves, whether its HCA's retries ever end (2) or not (7)"""
+    target, initiator = bench.target, bench.initiator
+    for retries, bound in (2, 60), (7, 120):
+        target.configure([initiator.port_id])
+        initiator.login("max_sect=8192,ch_count=2,tl_retry_count=%d" % retries)
+        expect(target.connections() == 2, "two connections")
+        time.sleep(30)
+        equal(target.connections(), 2, "connections while nothing happens")
+        initiator.guest.kill()
+        target.wait_for_connections(0, bound)
+        initiator.restart()
+        target.unconfigure()
+
+
+@pytest.mark.timeout(330)
+def test_hca_removed(bench):
+    """the target's HCA goes under load and comes back; a login works"""
+    target, initiator = bench.target, bench.initiator
+    target.configure([initiator.port_id])
+    disk, = initiator.login("max_sect=8192,ch_count=2")
+    initiator.impatient()
+    job = initiator.load(disk, 120)
+    target.run("rdma link delete rxe0", timeout=BOUND)
+    equal(target.queue_pairs(), 0, "queue pairs")
+    done = job.wait(90, check=False)
+    expect(done.rc != 0, "the load ends with an error")
+    # A login that is being tried ends soon then.
+    target.add_rxe()
+    initiator.logout()
+    if not target.keeps_configuration:
+        target.unconfigure()
+        target.configure([initiator.port_id])
+    disk, = initiator.login()
+    initiator.fio(disk, "1m")
+    initiator.logout()
+    target.wait_for_connections(0)
+    target.unconfigure()
+
+
+@pytest.mark.timeout(330)
+@pytest.mark.engine("lio")
+@pytest.mark.stock("a new HCA does not find the old configuration")
+def test_hca_returns(bench):
+    """the target's HCA goes and returns; the initiator reconnects by itself
+    and its data is verified"""
+    target, initiator = bench.target, bench.initiator
+    with bench.session() as disk:
+        initiator.patient()
+        job = initiator.load(disk, UNTIL_STOPPED)
+        target.run("rdma link delete rxe0", timeout=BOUND)
+        target.add_rxe()
+        until(lambda: initiator.port_state() == ["running"], 150,
+              "the initiator is back")
+        initiator.stop(job, disk)
+
+
+@pytest.mark.timeout(330)
+def test_hca_gone_for_good(bench):
+    """without its HCA the target can be unconfigured and unloaded"""
+    target, initiator = bench.target, bench.initiator
+    target.configure([initiator.port_id])
+    disk, = initiator.login()
+    initiator.impatient()
+    job = initiator.load(disk, 120)
+    target.run("rdma link delete rxe0", timeout=BOUND)
+    target.unconfigure(timeout=BOUND)
+    job.wait(90, check=False)
+    initiator.logout()
+    target.add_rxe()
+
+
+@pytest.mark.timeout(150)
+def test_load_without_hca(bench):
+    """the module loads without any HCA and serves one that comes later"""
+    target, initiator = bench.target, bench.initiator
+    target.run("rdma link delete rxe0")
+    if target.variant == "rust":
+        target.load("rdma_cm_port=5555")
+    else:
+        target.load()
+    target.add_rxe()
+    with bench.configured():
+        disk, = initiator.login()
+        initiator.fio(disk, "256k")
+        initiator.logout()
+        target.wait_for_connections(0)

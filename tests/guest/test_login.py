@@ -1,0 +1,270 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# Logins that succeed, and data that is right: IPv4, IPv6, several channels,
+# immediate data, many descriptors, a second login of the same initiator.
+#
+# Not here: who is let in (test_acl.py), refusals (test_reject.py), trouble
+# (test_load.py, test_faults.py).
+
+import pytest
+
+from . import peer
+from .checks import equal, expect, until
+from .initiator import TOOLS
+
+# Where an SRP_LOGIN_RSP says what became of older channels.
+NO_CHANNEL, TERMINATED, MAINTAINED = 0, 1, 2
+
+
+@pytest.mark.timeout(240)
+def test_ipv4(bench):
+    """log in over IPv4, verify data of all sizes, log out"""
+    with bench.session() as disk:
+        expect(bench.target.connections() >= 1, "the target has a connection")
+        equal(bench.initiator.port_state(), ["running"], "remote ports")
+        bench.initiator.fio_mix(disk)
+
+
+@pytest.mark.timeout(120)
+def test_ipv6(bench):
+    """log in over IPv6, to [address]:port, and verify data"""
+    with bench.configured():
+        disk, = bench.initiator.login(dest=bench.target.guest.ip6)
+        out = bench.target.run("rdma resource show cm_id").out
+        expect("fd09::1" in out and "CONNECT" in out,
+               "the connection is an IPv6 one:\n" + out)
+        bench.initiator.fio(disk, "4m", "64k", 8)
+        bench.initiator.logout()
+        bench.target.wait_for_connections(0)
+
+
+@pytest.mark.timeout(90)
+@pytest.mark.stock("it listens for IPv6 only then")
+def test_bindv6only(bench):
+    """net.ipv6.bindv6only, which is about sockets, does not keep IPv4 away"""
+    target = bench.target
+    setting = "echo %d > /proc/sys/net/ipv6/bindv6only"
+    target.run(setting % 1)
+    try:
+        for dest in (target.guest.ip, target.guest.ip6):
+            with bench.configured():
+                disk, = bench.initiator.login(dest=dest)
+                bench.initiator.fio(disk, "1m", "64k", 8)
+                bench.initiator.logout()
+                target.wait_for_connections(0)
+    finally:
+        target.run(setting % 0)
+
+
+@pytest.mark.timeout(150)
+def test_again_and_again(bench):
+    """10 logins and logouts leave no queue pair behind"""
+    initiator = bench.initiator
+    with bench.configured():
+        for _ in range(10):
+            initiator.login()
+            expect(bench.target.queue_pairs() >= 1, "there is a queue pair")
+            initiator.logout(unload=False)
+            bench.target.wait_for_connections(0)
+        initiator.logout()
+
+
+@pytest.mark.timeout(90)
+def test_kernel_log(bench):
+    """the target's log tells of a login, who it was, and of its end"""
+    target, initiator = bench.target, bench.initiator
+    word = "login of" if target.variant == "rust" else "SRP_LOGIN_REQ"
+    # The kernel forgets old lines, so their number tells nothing.
+    target.run("echo 'here it begins' > /dev/kmsg")
+    with bench.session("max_sect=8192,ch_count=2"):
+        pass
+    log = target.run("dmesg").out.rpartition("here it begins")[2]
+    lines = [x for x in log.splitlines() if word in x]
+    equal(len(lines), 2, "number of logins in the log:\n" + log)
+    who = initiator.port_id[2:]
+    text = log.replace(":", "")
+    expect(who in text, "the log names the initiator port:\n" + log)
+    if target.variant == "rust":
+        expect(initiator.guest.ip in log, "the log names the address")
+        expect("clos" in log, "the log tells of the end:\n" + log)
+
+
+@pytest.mark.timeout(150)
+def test_channels(bench):
+    """2 and 4 channels; I/O from either CPU uses them"""
+    target, initiator = bench.target, bench.initiator
+    for count in (2, 4):
+        with bench.two_cpus(), \
+                bench.session("max_sect=8192,ch_count=%d" % count) as disk:
+            host, = initiator.hosts()
+            shown = initiator.run("cat /sys/class/scsi_host/host%d/ch_count"
+                                  % host).out
+            equal(int(shown), count, "channels of the initiator")
+            equal(target.connections(), count, "channels of the target")
+            queues = initiator.run("ls /sys/block/%s/mq | wc -l"
+                                   % disk[5:]).out
+            expect(int(queues) >= 2, "hardware queues: " + queues)
+            for cpu in (0, 1):
+                initiator.fio(disk, "1m", "4k", 8,
+                              more=["--cpus_allowed=%d" % cpu])
+
+
+@pytest.mark.timeout(120)
+def test_immediate_data(bench):
+    """with immediate data, small writes need no RDMA READ; without, each
+    does"""
+    initiator = bench.initiator
+    writes = 64
+    for use in ("Y", "N"):
+        with bench.session(params="use_imm_data=" + use) as disk:
+            with initiator.wire() as small:
+                initiator.fio(disk, writes * 4096, 4096, 4)
+            with initiator.wire() as large:
+                initiator.fio(disk, writes * 16384, 16384, 4)
+        if use == "Y":
+            equal(small["read request"], 0, "READs for small writes")
+        else:
+            expect(small["read request"] >= writes,
+                   "each small write is fetched: %s" % small)
+        expect(large["read request"] >= writes,
+               "each large write is fetched: %s" % large)
+        expect(small["write"] >= writes and large["write"] >= writes,
+               "each read is an RDMA WRITE: %s %s" % (small, large))
+
+
+@pytest.mark.timeout(180)
+def test_many_descriptors(bench):
+    """255 memory descriptors in one command, in both directions"""
+    initiator = bench.initiator
+    pages, requests = 255, 6
+    with bench.session("max_sect=8192,cmd_sg_entries=255",
+                       params="never_register=Y") as disk:
+        queue = "/sys/block/%s/queue/" % disk[5:]
+        initiator.run("echo 4096 > %smax_sectors_kb; cat %smax_segments"
+                      % (queue, queue))
+        # Between pages that are not neighbours, nothing can be merged; now
+        # and then, two of them are by chance.
+        wanted = pages * requests * 99 // 100
+        with initiator.wire() as counts:
+            initiator.run([TOOLS + "/scatter.py", disk, str(pages),
+                           str(requests)], timeout=120)
+        expect(counts["read request"] >= wanted,
+               "every descriptor is read by itself: %s" % counts)
+        expect(counts["write"] >= wanted,
+               "every descriptor is written by itself: %s" % counts)
+        expect(counts["send"] < wanted,
+               "the requests were not split: %s" % counts)
+
+
+@pytest.mark.timeout(90)
+def test_small_information_units(bench):
+    """a target with the smallest srp_max_req_size works with an initiator
+    that is told"""
+    with bench.session("max_it_iu_size=996", params="cmd_sg_entries=32",
+                       target_params="srp_max_req_size=996") as disk:
+        bench.initiator.fio(disk, "4m", "64k", 8)
+        bench.initiator.fio(disk, "256k", "512", 8)
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.stock("it drops responses when its send queue is full")
+def test_small_responses(bench):
+    """the smallest response buffers and send queue still carry everything"""
+    target = bench.target
+    with bench.configured(attributes={"srp_max_rsp_size": 40,
+                                      "srp_sq_size": 16}):
+        disk, = bench.initiator.login()
+        bench.initiator.fio(disk, "4m", "64k", 32)
+        bench.initiator.fio(disk, "1m", "4k", 32)
+        bench.initiator.logout()
+        target.wait_for_connections(0)
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.stock("in SRQ mode it warns and frees what is in use")
+def test_shared_receive_queue(bench):
+    """with use_srq=1, channels share receive buffers, and data is right"""
+    target = bench.target
+    with bench.configured(params="srpt_srq_size=256",
+                          attributes={"use_srq": 1}):
+        disk, = bench.initiator.login("ch_count=2,max_sect=8192")
+        out = target.run("rdma resource show srq").out
+        expect("srqn" in out, "there is a shared receive queue: " + out)
+        bench.initiator.fio(disk, "1m", "4k", 32)
+        bench.initiator.fio(disk, "4m", "64k", 16)
+        bench.initiator.logout()
+        target.wait_for_connections(0)
+
+
+@pytest.mark.timeout(120)
+def test_several_disks(bench):
+    """four logical units in one login, all used at the same time"""
+    with bench.session(disks=4, megabytes=8) as disks:
+        jobs = [bench.initiator.spawn(["fio"] + bench.initiator.fio_words(
+            disk, "2m", "4k", 8, "randwrite"), timeout=90) for disk in disks]
+        for job in jobs:
+            bench.initiator.finish(job)
+        vendor = bench.target.vendor.decode()
+        luns = bench.initiator.run("lsscsi -g | grep -c " + vendor).out
+        equal(int(luns), 4, "logical units that call themselves " + vendor)
+
+
+@pytest.mark.timeout(90)
+def test_login_response(bench):
+    """SRP_LOGIN_RSP, byte by byte"""
+    with bench.configured(acls=[]) as target, bench.peer() as one:
+        target.add_acl(one.port_id)
+        data = one.login(tag=0xfeedfacecafebeef, iu_len=500)
+        equal(data[0], peer.LOGIN_RSP, "opcode")
+        equal(data[8:16].hex(), "feedfacecafebeef", "tag")
+        credits = int.from_bytes(data[4:8], "big")
+        expect(1 <= credits <= 128, "request limit %d" % credits)
+        equal(int.from_bytes(data[16:20], "big"), 8276, "max_it_iu_len")
+        longest = int.from_bytes(data[20:24], "big")
+        if target.variant == "rust":
+            equal(longest, 256, "max_ti_iu_len")
+        equal(int.from_bytes(data[24:26], "big"), 6, "buf_fmt")
+        equal(data[26], NO_CHANNEL, "flags: no older channel, no immediate "
+              "data")
+        equal((data[1:4], data[27:]), (bytes(3), bytes(25)), "reserved bytes")
+        one.order("disconnect")
+        target.wait_for_connections(0)
+
+
+@pytest.mark.timeout(90)
+def test_multichannel_result(bench):
+    """what becomes of older channels is done, and said in the response"""
+    with bench.configured(acls=[]) as target, bench.peer() as one, \
+            bench.peer() as two, bench.peer() as three:
+        target.add_acl(one.port_id)
+        equal(one.login(flags=0)[26], NO_CHANNEL, "result of the first login")
+        equal(two.login(flags=1)[26], MAINTAINED, "result of a second channel")
+        equal(target.connections(), 2, "connections")
+        equal(three.login(flags=0)[26], TERMINATED, "result of a new login")
+        heard = (one.ended(), two.ended())
+        if target.variant == "rust":
+            equal(heard, (peer.MULTI_CHANNEL,) * 2,
+                  "what the old channels hear")
+        target.wait_for_connections(1)
+        answer = three.ask(peer.cmd(7, [peer.TEST_UNIT_READY]))
+        expect(answer.tag == 7, "the new channel works: %s" % answer)
+        three.order("disconnect")
+        target.wait_for_connections(0)
+
+
+@pytest.mark.timeout(150)
+def test_same_identity(bench):
+    """a login with the identity of a session replaces it; the initiator's
+    reconnect replaces the newcomer in turn"""
+    target, initiator = bench.target, bench.initiator
+    with bench.session() as disk, bench.peer(extension=0) as thief:
+        equal(thief.port_id, initiator.port_id, "identity")
+        initiator.patient()
+        equal(thief.login(flags=0)[26], TERMINATED, "result of the login")
+        heard = thief.ended(30)
+        if target.variant == "rust":
+            equal(heard, peer.MULTI_CHANNEL, "what the newcomer hears when "
+                  "ib_srp reconnects")
+        until(lambda: initiator.port_state() == ["running"], 30,
+              "the initiator is back")
+        initiator.fio(disk, "1m")

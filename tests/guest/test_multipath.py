@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# One disk through two ports of the target: udev, multipathd and the kernel's
+# dm-multipath on the initiator, with the configuration of docs/admin.md. Paths
+# go and return while verified I/O runs.
+#
+# Not here: one path that goes and returns (test_faults.py, test_load.py).
+
+import contextlib
+import signal
+
+import pytest
+
+from lab.guest import mac_of
+
+from . import manual
+from .checks import Failed, equal, until
+from .initiator import ADD_TARGET, UNTIL_STOPPED
+from .lio import SRPT
+from .test_ports import NO_SECOND_NETWORK, SECOND_NETWORK, gid_of
+
+pytestmark = pytest.mark.engine("lio")
+
+# The second network: an interface of its own on both machines, with an HCA.
+# Packets are lost by a queueing discipline that is there from the start, for
+# the reason in scripts/lab/guest.py.
+MACS = ("52:54:00:09:00:81", "52:54:00:09:00:82")
+ADDRESSES = ("10.9.5.1", "10.9.5.2")
+QUEUE = "tc qdisc add dev second root netem limit 100000"
+# rxe0 has the addresses of interfaces on top of its own, too, and who connects
+# gets the HCA that is older.
+OLDER = "rdma link delete rxe0; rdma link add rxe0 type rxe netdev eth0"
+
+# One disk for both ports. Without a serial number, which targetcli gives it,
+# nobody could tell that it is the same.
+DISK = """
+backstore disk0 16384
+echo 5a1c0e0a-27d5-4f0b-9a53-1b6a33d0c001 > core/rd_mcp_0/disk0/wwn/vpd_unit_serial
+"""
+PORT = """
+mkdir -p {tpg}
+lun {tpg} 0 disk0
+acl {tpg} {name}
+echo 1 > {tpg}/enable
+"""
+
+# udevd starts late: HCAs keep their names.
+UDEV = r"""
+set -e
+modprobe -a dm_multipath sd_mod
+/usr/lib/systemd/systemd-udevd --daemon
+udevadm settle
+"""
+NO_UDEV = r"""
+udevadm control --exit
+for i in $(seq 100); do pgrep -x systemd-udevd >/dev/null || break; sleep 0.1; done
+rm -rf /run/udev /etc/multipath /etc/multipath.conf /etc/modprobe.d/local-ib_srp.conf
+"""
+
+
+@contextlib.contextmanager
+def second_network(bench):
+    """rxe1 on both machines, on a network of their own; yields a function that
+    cuts it (True) and mends it."""
+    ends = (bench.target, bench.initiator)
+    for n, end in enumerate(ends):
+        end.run(SECOND_NETWORK.format(mac=MACS[n], address=ADDRESSES[n],
+                                      other=ADDRESSES[1 - n],
+                                      other_mac=MACS[1 - n], queue=QUEUE))
+    bench.initiator.run(OLDER)
+
+    def cut(off):
+        for end in ends:
+            end.run("tc qdisc change dev second root netem limit 100000 "
+                    "loss %d%%" % (100 if off else 0))
+    yield cut
+    for end in ends:
+        end.run(NO_SECOND_NETWORK, timeout=60)
+
+
+class Multipath:
+    """multipathd on the initiator."""
+
+    def __init__(self, initiator):
+        self.initiator = initiator
+
+    def __enter__(self):
+        for path in ("/etc/multipath.conf",
+                     "/etc/modprobe.d/local-ib_srp.conf"):
+            self.initiator.guest.put(path, manual.block(path))
+        self.initiator.run(UDEV)
+        self.daemon = self.initiator.spawn(["multipathd", "-d", "-s"], 600)
+        try:
+            until(lambda: self.ask("show daemon").startswith("pid"), 60,
+                  "multipathd answers")
+        except Failed as error:
+            raise Failed("%s; it says: %s" % (error, self.daemon.output))
+        return self
+
+    def __exit__(self, kind, value, trace):
+        if kind is None:
+            self.initiator.run(NO_UDEV, timeout=60)
+
+    def end(self):
+        """End the daemon, which would make a map again, and remove the map."""
+        self.daemon.signal(signal.SIGTERM)
+        self.daemon.wait(30, check=False)
+        until(lambda: "No devices" in self.initiator.run(
+            "multipath -F; dmsetup ls").out, 30, "the map is gone")
+
+    def ask(self, question, *form):
+        """multipathd's answer, "" while it has none."""
+        done = self.initiator.run(["multipathd", *question.split(), *form],
+                                  check=False)
+        return done.out if done.rc == 0 else ""
+
+    def paths(self):
+        """What device mapper says of each path: {"sda": "active"}."""
+        out = self.ask("show paths raw format", "%d %t")
+        return dict(line.split() for line in out.splitlines()
+                    if len(line.split()) == 2)
+
+    def wait_for(self, *states):
+        """Until these are the states of the paths, in their names' order."""
+        until(lambda: [s for _, s in sorted(self.paths().items())] ==
+              list(states), 90, "paths are %s" % " and ".join(states))
+
+    def disk(self):
+        """The one map, as /dev/dm-<number>."""
+        name, = self.ask("show maps raw format", "%d").split()
+        return "/dev/" + name
+
+
+@pytest.mark.timeout(300)
+def test_paths_come_and_go(bench):
+    """two ports of the target, two of the initiator, one disk: a cut link and a
+    disabled port cost a path, not an error; both return, data is verified"""
+    target, initiator = bench.target, bench.initiator
+    if initiator.run("modprobe -q dm_multipath", check=False).rc:
+        bench.skip("the kernel has no dm-multipath")
+    with second_network(bench) as cut, \
+            bench.configured(acls=[], disks=0, enable=False), \
+            Multipath(initiator) as multipath:
+        target.shell(DISK)
+        for hca, initiator_guid in (("rxe0", initiator.guid), (
+                "rxe1", gid_of(initiator, "rxe1")[-16:])):
+            target.shell(PORT.format(
+                tpg="%s/%s/tpgt_1" % (SRPT, gid_of(target, hca)),
+                name="0x0000000000000000" + initiator_guid))
+        # A lost link is noticed sooner with few retries.
+        more = "max_sect=8192,tl_retry_count=2"
+        first, = initiator.login(more)
+        initiator.run("echo %s > %s" % (
+            initiator.string(more, dest=ADDRESSES[0]),
+            ADD_TARGET.replace("rxe0", "rxe1")))
+        multipath.wait_for("active", "active")
+        names = sorted(multipath.paths())
+        equal("/dev/" + names[0], first, "the path that is first by name")
+        disk = multipath.disk()
+        job = initiator.load(disk, UNTIL_STOPPED, depth=4)
+
+        def both_work():
+            multipath.wait_for("active", "active")
+            for name in names:
+                initiator.moves("/dev/" + name)
+
+        both_work()
+        cut(True)
+        multipath.wait_for("active", "failed")
+        initiator.moves(disk)
+        cut(False)
+        both_work()
+        target.enable(False)
+        multipath.wait_for("failed", "active")
+        initiator.moves(disk)
+        target.enable()
+        both_work()
+
+        initiator.stop(job, disk)
+        equal(sorted(multipath.paths()), names, "the paths at the end")
+        equal(initiator.run("cat /sys/class/srp_remote_ports/port-*/"
+                            "fast_io_fail_tmo").out.split(), ["3"] * 2,
+              "fast_io_fail_tmo, as in modprobe.d,")
+        multipath.end()
+        initiator.logout()
+        until(lambda: target.queue_pairs() == 0, 30, "the logout")

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# Refused logins: every reason of SRP_LOGIN_REJ, as ib_srp reports it and byte
+# by byte as a scripted peer receives it, and that a refusal leaves nothing.
+#
+# Not here: which entries let whom in (test_acl.py).
+
+import pytest
+
+from . import peer
+from .checks import equal, expect
+
+ESTABLISH, RESOURCES, TOO_LONG, ASSOCIATE, FORMAT, MULTICHANNEL, ACCESS = \
+    range(0x00010000, 0x00010007)
+TAG = 0xa1b2c3d4e5f60718
+
+
+@pytest.mark.timeout(120)
+def test_reasons_by_ib_srp(bench):
+    """wrong target, no access, disabled: what the stock initiator reports"""
+    target, initiator = bench.target, bench.initiator
+    with bench.configured():
+        wrong = "%016x" % (int(target.service_guid, 16) ^ 1)
+        equal(initiator.refused(guid=wrong), ASSOCIATE, "wrong GUID")
+        if not target.admits_all:
+            equal(initiator.refused("initiator_ext=5"), ACCESS, "no access")
+        target.enable(False)
+        equal(initiator.refused(), RESOURCES, "disabled")
+        target.enable(True)
+        initiator.login()
+        initiator.logout()
+        target.wait_for_connections(0)
+
+
+@pytest.mark.timeout(90)
+def test_too_long_by_ib_srp(bench):
+    """information units longer than the target takes"""
+    initiator = bench.initiator
+    with bench.configured(params="srp_max_req_size=996"):
+        equal(initiator.refused(), TOO_LONG, "immediate data")
+        initiator.logout()
+        equal(initiator.refused("cmd_sg_entries=255",
+                                params="use_imm_data=N"), TOO_LONG,
+              "255 descriptors")
+        equal(initiator.refused("cmd_sg_entries=58"), TOO_LONG,
+              "58 descriptors")
+        initiator.login("cmd_sg_entries=57")
+        initiator.logout()
+        bench.target.wait_for_connections(0)
+
+
+@pytest.mark.timeout(60)
+def test_nobody_listens(bench):
+    """without a listener there is a plain refusal"""
+    with bench.configured(port=0):
+        equal(bench.initiator.refused(), None, "reason")
+        bench.initiator.logout()
+
+
+def refused(bench, reason, tag=TAG, what="", **fields):
+    """A scripted login is refused with exactly this SRP_LOGIN_REJ."""
+    with bench.peer() as one:
+        fields.setdefault("tag", TAG)
+        word, number, data = one.connect(one.request(**fields))
+        name = what or str(fields)
+        equal((word, number), ("rejected", peer.CONSUMER_DEFINED),
+              "answer to " + name)
+        equal(data[:32].hex(), peer.login_rej(tag, reason).hex(),
+              "SRP_LOGIN_REJ for " + name)
+
+
+@pytest.mark.timeout(180)
+def test_reasons_byte_by_byte(bench):
+    """the SRP_LOGIN_REJ of every reason the C driver knows"""
+    target = bench.target
+    guid = bytes.fromhex(target.service_guid)
+    other = bytes(8)
+    with bench.configured(acls=[]):
+        if not target.admits_all:
+            refused(bench, ACCESS, what="a peer without access")
+        for length in (0, 63, 8277, 0xffffffff):
+            refused(bench, TOO_LONG, iu_len=length)
+        refused(bench, ASSOCIATE, target=guid + other)
+        refused(bench, ASSOCIATE, target=other + guid)
+        target.enable(False)
+        refused(bench, RESOURCES, what="a disabled target")
+        # The order of the checks is part of the interface.
+        refused(bench, TOO_LONG, iu_len=1, target=other * 2)
+        refused(bench, RESOURCES, target=other * 2)
+        equal(target.queue_pairs(), 0, "queue pairs")
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.stock("it accepts all of these")
+def test_malformed_requests(bench):
+    """the reasons for malformed requests: opcode, formats, multi-channel"""
+    target = bench.target
+    with bench.configured(acls=[]), bench.peer() as friend:
+        # With access, so that only the one thing is wrong.
+        target.add_acl(friend.port_id)
+        refused(bench, FORMAT, buf_fmt=0)
+        refused(bench, FORMAT, buf_fmt=0xfff9)
+        refused(bench, MULTICHANNEL, flags=3)
+        refused(bench, MULTICHANNEL, flags=2)
+        for opcode in (peer.CMD, 0x55, 0xff):
+            refused(bench, ESTABLISH, tag=0, opcode=opcode)
+        # Private data that is all zeroes is a request of length 0.
+        with bench.peer() as empty:
+            word, number, data = empty.connect(b"\0")
+            equal((word, number, data[:32]),
+                  ("rejected", peer.CONSUMER_DEFINED,
+                   peer.login_rej(0, TOO_LONG)), "answer to zeroes")
+        equal(friend.login(tag=TAG)[0], peer.LOGIN_RSP, "a proper request")
+        friend.order("disconnect")
+        target.wait_for_connections(0)
+
+
+@pytest.mark.timeout(120)
+def test_refusals_leave_nothing(bench):
+    """100 refused logins: no queue pair, no connection id is left"""
+    target, initiator = bench.target, bench.initiator
+    with bench.configured(acls=[]):
+        # Where everybody is let in, the target is disabled instead.
+        reason = RESOURCES if target.admits_all else ACCESS
+        target.enable(not target.admits_all)
+        mark = initiator.mark()
+        initiator.run("""
+modprobe ib_srp
+for i in $(seq 100); do
+    echo "%s" > /sys/class/infiniband_srp/srp-rxe0-1/add_target && exit 1
+done 2>/dev/null
+true""" % initiator.string(), timeout=100)
+        log = initiator.log_since(mark)
+        equal(log.count("reason 0x%08x" % reason), 100, "refusals in the log")
+        equal(target.queue_pairs(), 0, "queue pairs")
+        ids = target.run("rdma resource show cm_id").out
+        expect(len([x for x in ids.splitlines() if "LISTEN" not in x]) == 0,
+               "only the listener is left:\n" + ids)
+        initiator.logout()

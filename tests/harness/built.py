@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# What is compiled for guests: the module under test, kernel modules and programs
+# of the tests. Each is made once in a run, when the first worker asks for it;
+# the others wait and take the same.
+#
+# Not here: the compilers' rules (Kbuild, tests/initiator/build), the machines
+# (tests/guest/machines.py).
+
+import functools
+import os
+from pathlib import Path
+
+import pytest
+
+from lab import REPO, env, sanitized
+from lab.guest import default_kernel
+
+from .clock import clock
+from .tools import succeed
+
+TOOLS = REPO / "tests/guest/tools"
+MODULES = REPO / "tests/guest/modules"
+
+
+class Built:
+    """`run` names this run, and is the same for all its workers."""
+
+    def __init__(self, run, engine, variant, scst=None):
+        self.stamps = env.out_dir() / run / "built"
+        self.engine, self.variant, self.scst = engine, variant, scst
+
+    def _once(self, what, make):
+        """Call make() if no worker of this run has done so; one at a time, as
+        each of them uses all processors. What failed fails for all."""
+        stamp = self.stamps / what
+        with clock.preparing(), env.locked("build"):
+            self.stamps.mkdir(parents=True, exist_ok=True)
+            if not stamp.exists():
+                stamp.write_text("it failed before; see the first test that "
+                                 "needed it")
+                make()
+                stamp.write_text("")
+        if stamp.read_text():
+            pytest.fail("%s: %s" % (what, stamp.read_text()), pytrace=False)
+
+    @functools.cached_property
+    def module(self):
+        """The module under test: ours, the one that IB_SRPT_MODULE names, or a
+        C driver (None: the one of the kernel)."""
+        if self.variant == "stock":
+            return self.scst.c_driver() if self.scst else None
+        if os.environ.get("IB_SRPT_MODULE"):
+            return Path(os.environ["IB_SRPT_MODULE"]).resolve()
+        kernel = sanitized.chosen_kernel()
+        words = ["make", "KDIR=" + kernel.kdir, "ENGINE=" + self.engine, "-j2"]
+        binds = []
+        if self.scst:
+            words += ["SCST_DIR=%s" % self.scst.path]
+            binds = [self.scst.path]
+        self._once("ib_srpt", lambda: succeed(words, 1200, binds=binds))
+        return REPO / "build" / kernel.release / self.engine / "ib_srpt.ko"
+
+    @functools.cached_property
+    def small_module(self):
+        """The same without debugging information, as packages install it; a
+        tenth of the size, and machines read it each time they load it."""
+        if self.module is None:
+            return None
+        small = self.stamps.parent / "ib_srpt.ko"
+        self._once("small", lambda: succeed(
+            ["strip", "--strip-debug", "-o", small, self.module], 60,
+            binds=[small.parent, self.module.parent]))
+        return small
+
+    def program(self, name):
+        """One of the programs of tools/."""
+        folder = self.stamps.parent / "programs"
+
+        def make():
+            folder.mkdir(exist_ok=True)
+            for source in sorted(TOOLS.glob("*.c")):
+                succeed(["gcc", "-O1", "-Wall", "-Wextra", "-Werror", "-o",
+                         folder / source.stem, source, "-lrdmacm",
+                         "-libverbs"], 120, binds=[folder])
+        self._once("programs", make)
+        return folder / name
+
+    @functools.cached_property
+    def initiator(self):
+        """The scripted initiator, tests/initiator."""
+        folder = REPO / "build/initiator"
+        self._once("initiator", lambda: succeed(
+            [REPO / "tests/initiator/build", folder], 900))
+        return folder / "release/initiator"
+
+    def test_module(self, name):
+        """One of the modules of modules/, for initiators."""
+        kernel = default_kernel("PEER_KERNEL")
+        folder = REPO / "build" / kernel.release / "tests"
+
+        def make():
+            folder.mkdir(parents=True, exist_ok=True)
+            succeed(["make", "-C", kernel.kdir, *kernel.make_options,
+                     "M=%s" % MODULES, "MO=%s" % folder, "KCFLAGS=-Werror",
+                     "modules"], 300)
+        self._once("modules", make)
+        return folder / (name + ".ko")

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# Running what is not pytest: programs in the lab's root, and the results that
+# they report in a format of their own. Each result becomes a subtest.
+#
+# Not here: the formats' writers (tests/build/lib.sh, tests/model, libtest).
+
+import json
+import os
+import signal
+import subprocess
+
+import pytest
+from tap.parser import Parser
+
+from lab import REPO, cache_dir
+
+LAB = REPO / "scripts/lab/lab"
+CARGO_TARGET = {"CARGO_TARGET_DIR": str(cache_dir() / "cargo-target")}
+
+
+def execute(words, timeout, **options):
+    """Run a command with a hard time limit; returns (status, output). The
+    status is None if it had to be ended."""
+    process = subprocess.Popen(
+        [str(w) for w in words], stdin=subprocess.DEVNULL, text=True,
+        errors="replace", stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        start_new_session=True, cwd=REPO, **options)
+    try:
+        out = process.communicate(timeout=timeout)[0]
+        return process.returncode, out
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        return None, process.communicate()[0] + "\n(no end after %d s)" \
+            % timeout
+    except BaseException:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait()
+        raise
+
+
+def in_root(words, timeout, binds=(), **variables):
+    """Run a command in the lab's root file system."""
+    options = []
+    for folder in binds:
+        options += ["-b", folder]
+    for name, value in variables.items():
+        options += ["-e", "%s=%s" % (name, value)]
+    return execute([LAB, "exec", *options, "--", *words], timeout)
+
+
+def succeed(words, timeout, **options):
+    """The same for a command that must succeed; returns its output."""
+    __tracebackhide__ = True
+    status, out = in_root(words, timeout, **options)
+    if status != 0:
+        pytest.fail("%s: status %s\n%s" % (" ".join(map(str, words)), status,
+                                           tail(out)), pytrace=False)
+    return out
+
+
+def tail(text, lines=30):
+    return "\n".join(text.rstrip().splitlines()[-lines:])
+
+
+def fetch_crates(manifest):
+    """Crates of a manifest, into the cache."""
+    fetch = ["cargo", "fetch", "--locked", "--manifest-path", manifest]
+    if in_root(fetch + ["--offline"], 120)[0] != 0:
+        succeed(fetch, 600)
+
+
+# --- formats --------------------------------------------------------------
+
+def from_ktap(subtests, status, out):
+    """Report what a program printed as KTAP; fail if it is not complete. What
+    is wrong stands in lines with # below the result."""
+    __tracebackhide__ = True
+    results, plan, bailed = [], None, ""
+    for line in Parser().parse_text(out):
+        if line.category == "test":
+            results.append((line, []))
+        elif line.category == "plan":
+            plan = line.expected_tests
+        elif line.category == "bail":
+            bailed = line.reason
+        elif line.category == "diagnostic" and results:
+            results[-1][1].append(line.text.lstrip("# "))
+    for line, below in results:
+        with subtests.test(line.description.removeprefix("- ")):
+            if line.skip:
+                pytest.skip(line.directive.reason or "no reason is given")
+            if not line.ok:
+                pytest.fail("\n".join(below) or "no reason is given",
+                            pytrace=False)
+    failed = [line for line, _ in results if not line.ok]
+    numbers = [line.number for line, _ in results]
+    if bailed or plan is None or numbers != list(range(1, plan + 1)) or \
+            bool(status) != bool(failed) or not results:
+        pytest.fail("status %s, %s results of %s, %d failed%s\n%s" % (
+            status, len(results), plan, len(failed),
+            bailed and "; it gave up: " + bailed, tail(out)), pytrace=False)
+
+
+def from_libtest(subtests, status, out):
+    """Report the events of a program of Rust tests that was told to print them
+    as JSON."""
+    __tracebackhide__ = True
+    ended, failed = False, 0
+    for line in out.splitlines():
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue
+        if event["type"] == "suite":
+            ended |= event["event"] in ("ok", "failed")
+        elif event["type"] == "test" and event["event"] != "started":
+            with subtests.test(event["name"]):
+                if event["event"] == "ignored":
+                    pytest.skip(event.get("message")
+                                or "marked #[ignore] without a reason")
+                if event["event"] != "ok":
+                    failed += 1
+                    pytest.fail(tail(event.get("stdout", event["event"])),
+                                pytrace=False)
+    if not ended or bool(status) != bool(failed):
+        pytest.fail("status %s, %d failed\n%s" % (status, failed, tail(out)),
+                    pytrace=False)
+    return ended

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# A few tests on the kernels of the series that a run is not about: build, load,
+# login, I/O. The kernel is chosen by the environment, hence in another process;
+# what it reports becomes subtests.
+#
+# Not here: these tests (tests/guest, tests/module).
+
+import os
+import sys
+import xml.etree.ElementTree as xml
+
+import pytest
+
+from harness.tools import execute, tail
+from lab import kernel
+
+TESTS = ("tests/module/test_module.py::test_build",
+         "tests/guest/test_module.py::test_identity",
+         "tests/guest/test_login.py::test_ipv4",
+         "tests/guest/test_login.py::test_channels",
+         "tests/guest/test_load.py::test_disable_enable")
+
+
+def reports(element):
+    """(outcome, text) of a test in JUnit's format."""
+    for kind in ("failure", "error", "skipped"):
+        found = element.find(kind)
+        if found is not None:
+            return kind, "%s\n%s" % (found.get("message"), found.text or "")
+    return "passed", ""
+
+
+@pytest.mark.kernel
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+@pytest.mark.skipif(bool(os.environ.get("KSERIES")),
+                    reason="the run is about one series: KSERIES")
+@pytest.mark.parametrize("series", kernel.SERIES)
+def test_kernels(series, lab_root, subtests, tmp_path):
+    """build, load, login and I/O with the kernel of another series"""
+    if series == lab_root.series:
+        pytest.skip("all other tests run on this series")
+    file = tmp_path / "junit.xml"
+    environ = dict(os.environ, KSERIES=series)
+    for name in list(environ):
+        if name == "IB_SRPT_MODULE" or name.startswith("PYTEST_"):
+            environ.pop(name)
+    status, out = execute([sys.executable, "-m", "pytest", "-n0", "-p",
+                           "no:cacheprovider", "--junit-xml", file, *TESTS],
+                          3600, env=environ)
+    if kernel.NOT_OFFERED in out:
+        pytest.skip("the archive has no complete kernel of this series any more")
+    found = list(xml.parse(file).iter("testcase")) if file.exists() else []
+    for element in found:
+        with subtests.test("%s.%s" % (element.get("classname"),
+                                      element.get("name"))):
+            outcome, text = reports(element)
+            if outcome == "skipped":
+                pytest.skip(text)
+            if outcome != "passed":
+                pytest.fail(text, pytrace=False)
+    assert len(found) == len(TESTS) and status in (0, 1), tail(out)
