@@ -39,7 +39,7 @@ lab_make = $(LAB) exec $(addprefix -b ,$(SCST_DIR) $(OFED_DIR)) -- make --no-pri
 
 # Two workers with a pair of machines each, and one for what needs none.
 JOBS ?= 3
-PYTEST = $(LAB) pytest -n $(JOBS) --maxschedchunk 1
+PYTEST = $(LAB) pytest -n $(JOBS)
 SELECTED = $(if $(K),-k '$(K)') $(ARGS)
 
 RUSTFMT ?= rustfmt
@@ -146,7 +146,7 @@ quick: ## Run all tests that need neither virtual machines nor random input
 
 .PHONY: conformance
 conformance: ## Print what the target answers, scenario by scenario (TARGET=stock: the C driver)
-	@$(LAB) pytest -n 2 --maxschedchunk 1 -k 'guest.conformance$(if $(K), and ($(K)))' $(ARGS)
+	@$(LAB) pytest -n 2 -k 'guest.conformance$(if $(K), and ($(K)))' $(ARGS)
 
 .PHONY: fuzz-guest
 fuzz-guest: ## Send random requests to the module (FUZZ_COUNT=500000 FUZZ_SEED=1)
@@ -154,7 +154,7 @@ fuzz-guest: ## Send random requests to the module (FUZZ_COUNT=500000 FUZZ_SEED=1
 
 .PHONY: test-sanitized
 test-sanitized: ## Run the guest tests on a kernel that reports wrong accesses, locks, leaks
-	@KERNEL=sanitized $(LAB) pytest -n 2 --maxschedchunk 1 $(SELECTED)
+	@KERNEL=sanitized $(LAB) pytest -n 2 $(SELECTED)
 
 .PHONY: test-install
 test-install: ## Install the package on a machine with systemd, reboot, upgrade, remove

@@ -6,6 +6,7 @@
 # Not here: fixtures of one folder (its conftest.py); options (pytest.ini).
 
 import os
+import signal
 
 import pytest
 
@@ -36,7 +37,13 @@ NO_SCST = "ENGINE=scst needs SCST_DIR=<built SCST tree>: SCST is in no package "
     "registry"
 
 
+def interrupted(number, frame):
+    """Machines and programs are ended, and what is known is reported."""
+    raise KeyboardInterrupt
+
+
 def pytest_configure():
+    signal.signal(signal.SIGTERM, interrupted)
     for name, value, known in (("ENGINE", ENGINE, ENGINES),
                                ("TARGET", TARGET, TARGETS)):
         if value not in known:
@@ -47,6 +54,12 @@ def pytest_configure():
 def pytest_configure_node(node):
     """All workers save what they leave in the folder of one run."""
     node.workerinput["srpt_run"] = run_name(node.config)
+
+
+@pytest.hookimpl(trylast=True, optionalhook=True)
+def pytest_handlecrashitem(report):
+    """A worker that dies is no matter of time, whatever comes after."""
+    report.outcome = "failed"
 
 
 def folder(item):
@@ -107,3 +120,9 @@ def scst():
 def built(lab_root, scst, pytestconfig):
     """What is compiled for guests."""
     return Built(run_name(pytestconfig), ENGINE, TARGET, scst)
+
+
+@pytest.fixture(scope="session")
+def module(built):
+    """The module under test; None for the kernel's own."""
+    return built.module

@@ -11,6 +11,7 @@ from harness.clock import clock
 from lab import REPO
 
 from .checks import skip, until
+from .initiator import TWO_CHANNELS
 from .peer import Peer
 
 
@@ -54,7 +55,7 @@ class Bench:
             self.target.unconfigure()
 
     @contextlib.contextmanager
-    def session(self, more="max_sect=8192", params="", disks=1,
+    def session(self, more=TWO_CHANNELS, params="", disks=1,
                 target_params="", **options):
         """A configured target and an initiator that is logged in; yields the
         disk, or the list if there are more. Logs out and removes all.

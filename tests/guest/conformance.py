@@ -290,7 +290,8 @@ class Rows:
     def end(self):
         """No more scenarios: the configuration goes, too."""
         self._answer("ok")
-        self.job.wait(30)
+        # Its status is about what it expects, not about what the engine does.
+        self.job.wait(30, check=False)
         self.configured.remove()
 
     def _answer(self, text):

@@ -19,7 +19,7 @@ import pytest
 from conftest import ENGINE, NO_SCST, TARGET
 from harness.clock import clock
 from harness.names import run_name
-from lab import ConsoleError, GuestDied, LabError, env, sanitized
+from lab import ConsoleError, LabError, env, sanitized
 
 from .bench import Bench
 from .checks import TOO_LONG, Checks, Failed, Late, Wrong, until
@@ -34,6 +34,14 @@ STOCK_FAULTS = (
      "called irq_poll_complete(), which is all that ib_free_cq() waits for"),
 )
 
+
+class StockFault(Late):
+    """A fault of the initiator's kernel."""
+
+
+# How pytest-timeout says that a test had too long.
+TIMEOUT = "from pytest-timeout"
+
 # Seconds that a test takes by default, and what the looks after it may take.
 LIMIT, AFTERMATH = 60, 60
 CONSOLE_LINES = 12
@@ -42,9 +50,19 @@ CONSOLE_LINES = 12
 # --- which tests ----------------------------------------------------------
 
 def is_late(error):
-    """Was a test only late?"""
-    return isinstance(error, TOO_LONG) or isinstance(
-        error, pytest.fail.Exception) and "from pytest-timeout" in str(error)
+    """Was a test only late? What was found to be wrong before something took too
+    long, in what is done at the end, is not forgotten."""
+    late = False
+    while error is not None:
+        if isinstance(error, TOO_LONG) or isinstance(
+                error, pytest.fail.Exception) and TIMEOUT in str(error):
+            late = True
+        elif not isinstance(error, StockFault):
+            return False
+        else:
+            return True
+        error = error.__cause__ or error.__context__
+    return late
 
 
 def why_not(item):
@@ -93,7 +111,7 @@ def machines(built, scst, pytestconfig, worker_id):
     found = Machines(TARGET, built, folder, print, scst)
     clock.machines = found.processes
     yield found
-    found.discard()
+    found.retire()
 
 
 @pytest.fixture
@@ -117,9 +135,9 @@ def pytest_pyfunc_call(pyfuncitem):
         result = yield
         if not Checks.count:
             raise Wrong("the test has checked nothing")
-        aftermath(pyfuncitem, machines)
+        aftermath(machines, pyfuncitem.get_closest_marker("keeps"))
         return result
-    except pytest.skip.Exception as why:
+    except (pytest.skip.Exception, pytest.xfail.Exception) as why:
         # A test skips before it touches anything, or it fails.
         left = "" if pyfuncitem.get_closest_marker("keeps") else \
             machines.left_behind()
@@ -127,8 +145,12 @@ def pytest_pyfunc_call(pyfuncitem):
             pyfuncitem.srpt_spoiled = True
             raise Wrong("skipped (%s), but left %s" % (why, left)) from None
         raise
+    except (KeyboardInterrupt, pytest.exit.Exception):
+        raise
     except BaseException as error:
-        pyfuncitem.srpt_spoiled = spoiled(machines)
+        # What follows is not the test's time any more.
+        pyfuncitem.config.hook.pytest_timeout_cancel_timer(item=pyfuncitem)
+        pyfuncitem.srpt_spoiled = spoiled(pyfuncitem, machines)
         for guest in machines.guests():
             pyfuncitem.add_report_section(
                 "call", "end of the console of the %s (%s)" % (
@@ -136,7 +158,8 @@ def pytest_pyfunc_call(pyfuncitem):
                 guest.console.tail(CONSOLE_LINES))
         fault = stock_fault(machines)
         if fault:
-            raise Late("a fault of the initiator's kernel: " + fault) from error
+            raise StockFault("a fault of the initiator's kernel: " + fault) \
+                from error
         bad = machines.complaints()
         if bad and not isinstance(error, (Wrong, ConsoleError)):
             raise Wrong("the kernel complained:\n  " + "\n  ".join(bad)) \
@@ -144,20 +167,21 @@ def pytest_pyfunc_call(pyfuncitem):
         raise
 
 
-def spoiled(machines):
+def spoiled(item, machines):
     """Has a test that failed left machines that are of no more use?"""
     try:
-        return bool(machines.complaints() or machines.left_behind())
+        return bool(machines.complaints() or item.get_closest_marker("keeps")
+                    or machines.left_behind())
     except (LabError, TimeoutError):
         return True
 
 
-def aftermath(item, machines):
+def aftermath(machines, keeps=False):
     """Has the test left the machines as they should be?"""
     bad = machines.complaints()
     if bad:
         raise Wrong("the kernel complained:\n  " + "\n  ".join(bad))
-    if item.get_closest_marker("keeps"):
+    if keeps:
         return
     left = ""
 
@@ -181,17 +205,10 @@ def stock_fault(machines):
                  if re.search(expression, console)), None)
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_teardown(item, nextitem):
-    """Replace machines that are spoiled; look for leaks on those whose life
-    ends here. The last test that used them gets the verdict."""
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_teardown(item):
+    """Replace machines that are spoiled, before fixtures look at them."""
     bench = getattr(item, "funcargs", {}).get("bench")
-    try:
-        result = yield
-    finally:
-        if bench and getattr(item, "srpt_spoiled", False):
-            bench.machines.discard()
-            item.srpt_spoiled = False
-    if bench and nextitem is None:
-        bench.machines.retire()
-    return result
+    if bench and getattr(item, "srpt_spoiled", False):
+        bench.machines.discard()
+        item.srpt_spoiled = False

@@ -88,6 +88,16 @@ class IbPeer(peer.Peer):
         fields.setdefault("target", bytes.fromhex(self.target.service_guid * 2))
         return login_req(**fields)
 
+    def tries_to_connect(self, data):
+        """Connect with this private data; False if the target's answer comes
+        too late."""
+        words = self.order("connect " + data.hex()).split()
+        if words[0] == "established":
+            self._memory()
+        elif words[0] != "request-unanswered":
+            raise peer.Failed("connecting: " + " ".join(words))
+        return words[0] == "established"
+
     def half_login(self, **fields):
         """A login up to the target's answer, which is not confirmed."""
         words = self.order("request " + self.request(**fields).hex()).split()

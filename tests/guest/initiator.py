@@ -26,6 +26,10 @@ WIRE = {"send": (0x00, 0x01, 0x04), "read request": (0x0c,),
 # Seconds of a load that a test ends with stop(); more than any test may take.
 UNTIL_STOPPED = 900
 
+# What logins ask for by default: as many channels as there are CPUs, counting the
+# one that is off.
+TWO_CHANNELS = "max_sect=8192,ch_count=2"
+
 ADD_TARGET = "/sys/class/infiniband_srp/srp-rxe0-1/add_target"
 
 # Log in and wait for the disks; prints their names, one per line.
@@ -133,7 +137,7 @@ class Initiator:
             string=shlex.quote(self.string(more, **where))),
             check=False, timeout=timeout)
 
-    def login(self, more="max_sect=8192", params="", disks=1, timeout=60,
+    def login(self, more=TWO_CHANNELS, params="", disks=1, timeout=60,
               **where):
         """Log in; returns the names of the disks. Fails if there are not
         exactly as many as expected."""

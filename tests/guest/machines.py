@@ -8,7 +8,7 @@
 # (conftest.py), what is compiled for them (built.py).
 
 from harness.clock import clock
-from lab import LabError, Pair, env, leaks
+from lab import LabError, Pair, leaks
 from lab.guest import default_kernel
 
 from .initiator import Initiator
@@ -48,15 +48,15 @@ class Machines:
         """Make sure that there is a pair."""
         if self.machine:
             return
-        module = self.built.small_module
+        module = self.built.all().small_module
         for again in reversed(range(BOOT_ATTEMPTS)):
             try:
                 with clock.booting():
                     self._boot(module)
                 return
-            except LabError as error:
+            except BaseException as error:
                 self.discard()
-                if not again:
+                if not again or not isinstance(error, LabError):
                     raise
                 self.say("booting failed, before any test: %s; again"
                          % str(error).splitlines()[0])

@@ -15,30 +15,52 @@ from lab import LabError
 
 from . import conformance
 from .bench import Bench
-from .checks import Checks, Failed, equal, expect, until
+from .checks import Checks, Failed, equal, expect
+from .conftest import aftermath
+
+
+class Running:
+    """The program that runs scenarios; it goes on until another file's tests
+    begin, and is started when there is none."""
+
+    def __init__(self, machines):
+        self.bench, self.program = Bench(machines), None
+
+    def on(self, machines):
+        """Does it run on these machines?"""
+        return self.program and machines.target and \
+            self.program.configured.target is machines.target
+
+    def get(self):
+        machines = self.bench.machines
+        if not self.on(machines):
+            machines.get()
+            try:
+                self.program = conformance.Rows(self.bench)
+            except BaseException:
+                machines.discard()
+                raise
+        return self.program
+
+    def end(self):
+        """The target is configured no more, and the machines are as before."""
+        machines = self.bench.machines
+        if not self.on(machines):
+            return
+        try:
+            self.program.end()
+            aftermath(machines)
+        except BaseException:
+            machines.discard()
+            raise
 
 
 @pytest.fixture(scope="module")
 def rows(machines):
-    """Runs scenarios, in a program that goes on until another file's tests
-    begin; started when there is none."""
-    class Running:
-        program = None
-        bench = Bench(machines)
-
-        def get(self):
-            if self.program is None or \
-                    self.program.configured.target is not machines.target:
-                machines.get()
-                self.program = conformance.Rows(self.bench)
-            return self.program
-
-    running = Running()
+    """Runs scenarios."""
+    running = Running(machines)
     yield running
-    if running.program and \
-            running.program.configured.target is machines.target:
-        running.program.end()
-        until(lambda: not machines.left_behind(), 10, "clean machines")
+    running.end()
 
 
 @pytest.fixture
@@ -67,11 +89,13 @@ def test_conformance(name, rows, bench, record_property):
     try:
         row = rows.get().run(name)
     except (Failed, LabError) as error:
+        record_property("row", {
+            "name": name, "seen": str(error).splitlines()[0],
+            "expected": "an end", "verdict": "DIFFERS"})
         if not stock:
             raise
-        row = {"name": name, "seen": str(error).splitlines()[0],
-               "expected": "", "verdict": "DIFFERS"}
         bench.machines.discard()
+        pytest.xfail("the C driver: %s" % error)
     record_property("row", row)
     if row["verdict"] == "SKIP":
         pytest.skip(row["seen"])

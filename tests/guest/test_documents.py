@@ -207,8 +207,7 @@ def test_migration(bench):
         if text.startswith("targetcli"):
             reader.obey(text)
     reader.section(MIGRATION, "Back")           # rdma_cm_port
-    # grep names files when there are several.
-    disk, = initiator.login("max_sect=8192,ch_count=2")
+    disk, = initiator.login()
     initiator.patient()
     initiator.fio(disk, "1m")
 

@@ -13,6 +13,7 @@ import xml.etree.ElementTree as xml
 import pytest
 
 from harness.tools import execute, tail
+from lab import env
 
 # What becomes of each, and what its report says.
 FAILS = {
@@ -28,20 +29,23 @@ PASSES = {"late"}
 SKIPS = {"skips": "a reason"}
 TWICE = {"hangs", "late"}
 
+# Seconds for all of them, with five boots.
+LIMIT = round(800 * env.pace())
+
 
 @pytest.mark.guest
 @pytest.mark.long
-@pytest.mark.timeout(900)
-def test_guards(built, tmp_path):
+@pytest.mark.timeout(LIMIT + 100)
+def test_guards(module, tmp_path):
     """every planted fault is noticed; what was late has a second try"""
     file = tmp_path / "junit.xml"
     environ = {k: v for k, v in os.environ.items()
                if not k.startswith("PYTEST_")}
-    if built.module:
-        environ["IB_SRPT_MODULE"] = str(built.module)
+    if module:
+        environ["IB_SRPT_MODULE"] = str(module)
     status, out = execute(
         [sys.executable, "-m", "pytest", "-n0", "-p", "no:cacheprovider",
-         "--junit-xml", file, "tests/guest/planted.py"], 800, env=environ)
+         "--junit-xml", file, "tests/guest/planted.py"], LIMIT, env=environ)
     assert file.exists(), tail(out)
     found = {}
     for case in xml.parse(file).iter("testcase"):

@@ -117,6 +117,8 @@ def test_immediate_data(bench):
     writes = 64
     for use in ("Y", "N"):
         with bench.session(params="use_imm_data=" + use) as disk:
+            # Neighbours are not to become one request.
+            initiator.quick("echo 2 > /sys/block/%s/queue/nomerges" % disk[5:])
             with initiator.wire() as small:
                 initiator.fio(disk, writes * 4096, 4096, 4)
             with initiator.wire() as large:

@@ -11,8 +11,6 @@ import signal
 
 import pytest
 
-from lab.guest import mac_of
-
 from . import manual
 from .checks import Failed, equal, until
 from .initiator import ADD_TARGET, UNTIL_STOPPED

@@ -14,7 +14,7 @@ import pytest
 from . import peer, slow
 from .checks import equal, expect, until
 from .test_rogue import (CHECK_CONDITION, COMPLETE, FIELDS_INVALID, GOOD,
-                      is_check_condition, logged_in, works)
+                         is_check_condition, logged_in, works)
 
 # Task attributes, and a SCSI status.
 SIMPLE, ORDERED = 0, 2

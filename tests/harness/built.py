@@ -34,15 +34,25 @@ class Built:
         """Call make() if no worker of this run has done so; one at a time, as
         each of them uses all processors. What failed fails for all."""
         stamp = self.stamps / what
-        with clock.preparing(), env.locked("build"):
-            self.stamps.mkdir(parents=True, exist_ok=True)
-            if not stamp.exists():
-                stamp.write_text("it failed before; see the first test that "
-                                 "needed it")
-                make()
-                stamp.write_text("")
+        if not stamp.exists():
+            with clock.preparing(), env.locked("build"):
+                self.stamps.mkdir(parents=True, exist_ok=True)
+                if not stamp.exists():
+                    try:
+                        make()
+                        stamp.touch()
+                    except pytest.fail.Exception as error:
+                        stamp.write_text(str(error))
         if stamp.read_text():
-            pytest.fail("%s: %s" % (what, stamp.read_text()), pytrace=False)
+            pytest.fail(stamp.read_text(), pytrace=False)
+
+    def all(self):
+        """Make everything that a guest test may ask for; setting up has no
+        time limit, tests have."""
+        self.small_module, self.initiator
+        self.program("srp_peer")
+        self.test_module("ibcm_peer")
+        return self
 
     @functools.cached_property
     def module(self):

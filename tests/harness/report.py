@@ -128,6 +128,7 @@ class Summary:
         if not self.times:
             return
         rows = list(self.rows())
+        self.folder.mkdir(parents=True, exist_ok=True)
         self.table.write_text("".join("\t".join(row) + "\n" for row in rows))
         terminalreporter.section("where the time went (all of it: %s)"
                                  % shown(self.table))

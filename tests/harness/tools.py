@@ -13,7 +13,7 @@ import subprocess
 import pytest
 from tap.parser import Parser
 
-from lab import REPO, cache_dir
+from lab import REPO, cache_dir, env
 
 LAB = REPO / "scripts/lab/lab"
 CARGO_TARGET = {"CARGO_TARGET_DIR": str(cache_dir() / "cargo-target")}
@@ -25,7 +25,8 @@ def execute(words, timeout, **options):
     process = subprocess.Popen(
         [str(w) for w in words], stdin=subprocess.DEVNULL, text=True,
         errors="replace", stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        start_new_session=True, cwd=REPO, **options)
+        start_new_session=True, cwd=REPO, preexec_fn=env.die_with_parent,
+        **options)
     try:
         out = process.communicate(timeout=timeout)[0]
         return process.returncode, out
@@ -34,8 +35,7 @@ def execute(words, timeout, **options):
         return None, process.communicate()[0] + "\n(no end after %d s)" \
             % timeout
     except BaseException:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait()
+        env.end_group(process, 30)
         raise
 
 
@@ -76,54 +76,58 @@ def from_ktap(subtests, status, out):
     """Report what a program printed as KTAP; fail if it is not complete. What
     is wrong stands in lines with # below the result."""
     __tracebackhide__ = True
-    results, plan, bailed = [], None, ""
+    results, plans, bailed = [], [], ""
     for line in Parser().parse_text(out):
         if line.category == "test":
             results.append((line, []))
         elif line.category == "plan":
-            plan = line.expected_tests
+            plans.append(line.expected_tests)
         elif line.category == "bail":
             bailed = line.reason
         elif line.category == "diagnostic" and results:
             results[-1][1].append(line.text.lstrip("# "))
     for line, below in results:
         with subtests.test(line.description.removeprefix("- ")):
-            if line.skip:
-                pytest.skip(line.directive.reason or "no reason is given")
             if not line.ok:
                 pytest.fail("\n".join(below) or "no reason is given",
                             pytrace=False)
-    failed = [line for line, _ in results if not line.ok]
+            if line.skip:
+                pytest.skip(line.directive.reason or "no reason is given")
+    failed = sum(not line.ok for line, _ in results)
     numbers = [line.number for line, _ in results]
-    if bailed or plan is None or numbers != list(range(1, plan + 1)) or \
-            bool(status) != bool(failed) or not results:
-        pytest.fail("status %s, %s results of %s, %d failed%s\n%s" % (
-            status, len(results), plan, len(failed),
+    if bailed or not results or plans != [len(results)] or \
+            numbers != list(range(1, len(results) + 1)) or \
+            status is None or bool(status) != bool(failed):
+        pytest.fail("status %s, plan %s, %d results, %d failed%s\n%s" % (
+            status, plans, len(results), failed,
             bailed and "; it gave up: " + bailed, tail(out)), pytrace=False)
 
 
 def from_libtest(subtests, status, out):
     """Report the events of a program of Rust tests that was told to print them
-    as JSON."""
+    as JSON; fail if they are not complete."""
     __tracebackhide__ = True
-    ended, failed = False, 0
+    summary, seen = None, {"ok": 0, "failed": 0, "ignored": 0}
     for line in out.splitlines():
         try:
             event = json.loads(line)
-        except ValueError:
-            continue
-        if event["type"] == "suite":
-            ended |= event["event"] in ("ok", "failed")
-        elif event["type"] == "test" and event["event"] != "started":
+            kind, what = event["type"], event["event"]
+        except (ValueError, TypeError, KeyError):
+            continue                        # what a test printed
+        if kind == "suite" and what in ("ok", "failed"):
+            summary = event
+        elif kind == "test" and what in seen:
+            seen[what] += 1
             with subtests.test(event["name"]):
-                if event["event"] == "ignored":
+                if what == "ignored":
                     pytest.skip(event.get("message")
                                 or "marked #[ignore] without a reason")
-                if event["event"] != "ok":
-                    failed += 1
-                    pytest.fail(tail(event.get("stdout", event["event"])),
+                if what == "failed":
+                    pytest.fail(tail(event.get("stdout", "failed")),
                                 pytrace=False)
-    if not ended or bool(status) != bool(failed):
-        pytest.fail("status %s, %d failed\n%s" % (status, failed, tail(out)),
+    told = summary and {"ok": summary["passed"], "failed": summary["failed"],
+                        "ignored": summary["ignored"]}
+    if told != seen or not seen["ok"] or status is None or \
+            bool(status) != bool(seen["failed"]):
+        pytest.fail("status %s, %s, of %s\n%s" % (status, seen, told, tail(out)),
                     pytrace=False)
-    return ended

@@ -15,6 +15,7 @@ MANIFEST = "tests/model/Cargo.toml"
 
 
 @pytest.mark.long
+@pytest.mark.timeout(4 * 3600)
 def test_model(lab_root, subtests):
     """every order of events, up to a bound"""
     fetch_crates(MANIFEST)
