@@ -24,6 +24,7 @@ for name in ("KDIR", "OFED", "OFED_DIR", "LLVM", "INSTALL_MOD_PATH",
 
 ENGINE = os.environ.get("ENGINE") or "lio"
 TARGET = os.environ.get("TARGET") or "rust"
+KERNEL = os.environ.get("KERNEL") or "stock"
 ENGINES, TARGETS = ("lio", "scst"), ("rust", "stock")
 
 # Folders whose tests depend on nothing that a run can be about: the engine, the
@@ -45,7 +46,8 @@ def interrupted(number, frame):
 def pytest_configure():
     signal.signal(signal.SIGTERM, interrupted)
     for name, value, known in (("ENGINE", ENGINE, ENGINES),
-                               ("TARGET", TARGET, TARGETS)):
+                               ("TARGET", TARGET, TARGETS),
+                               ("KERNEL", KERNEL, env.PACE)):
         if value not in known:
             raise pytest.UsageError("%s may be %s, not '%s'" % (
                 name, " or ".join(known), value))

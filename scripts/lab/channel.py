@@ -9,6 +9,8 @@
 import collections
 import json
 import signal
+import socket
+import struct
 import threading
 import time
 
@@ -19,6 +21,9 @@ Result = collections.namedtuple("Result", "rc out")
 
 # More output than this is a mistake; the command gets killed.
 MAX_OUTPUT = 512 << 20
+
+# Seconds that a guest may take for a piece of what is sent to it.
+SEND_TIMEOUT = 120
 
 # How much later than the guest the host gives up on a command.
 OUTER_SLACK = 20.0
@@ -119,7 +124,6 @@ class Job:
 
     def resize(self, rows, columns):
         """The size of the terminal of a command spawned with tty=True."""
-        import struct
         self.channel.send(self.number, agent.RESIZE,
                           struct.pack("HH", rows, columns))
 
@@ -178,6 +182,9 @@ class Channel:
         self.last = 0
         self.lock = threading.Lock()        # of sending and of the job table
         self.socket = qemu.connect(path, alive, 10)
+        # A guest that takes nothing any more must not hold up its owner.
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO,
+                               struct.pack("ll", SEND_TIMEOUT, 0))
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
 

@@ -45,6 +45,10 @@ environment:
   IB_SRPT_MODULE the built module for `lab shell`
 """
 
+# Options of pytest with which it runs nothing.
+ASKS = {"--collect-only", "--co", "--help", "-h", "--version", "-V", "--markers",
+        "--fixtures"}
+
 EXIT_CONSOLE, EXIT_DIED, EXIT_TIMEOUT = 70, 71, 124
 
 
@@ -132,8 +136,8 @@ def cmd_exec(args):
 
 def cmd_pytest(arguments):
     """What takes long is made here, where its progress is seen."""
-    if os.geteuid() == 0 and not {"--collect-only", "--co"} & set(arguments):
-        root.get()
+    if os.geteuid() == 0 and not ASKS & set(arguments):
+        sanitized.chosen_kernel()
     python.become(["-m", "pytest", *arguments])
 
 

@@ -33,7 +33,12 @@ def get():
         raise env.LabError("the tests need Python %d.%d or newer, this is %s"
                            % (*OLDEST, sys.version.split()[0]))
     log = env.cache_dir() / "log/python.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+    except PermissionError:
+        raise env.LabError("no pytest in %s, which only root can write to; "
+                           "IB_SRPT_CACHE=<folder> names another cache"
+                           % env.cache_dir()) from None
     with env.locked("python"):
         if program.exists():
             return program
@@ -47,6 +52,7 @@ def get():
             [temporary / "bin/python", "-m", "pip", "install", "--no-cache-dir",
              "--disable-pip-version-check", "--no-deps", "--require-hashes",
              "-r", REQUIREMENTS], log, "installing pytest in the cache")
+        env.remove_tree(folder())
         os.rename(temporary, folder())
     return program
 
