@@ -52,17 +52,14 @@ CONSOLE_LINES = 12
 def is_late(error):
     """Was a test only late? What was found to be wrong before something took too
     long, in what is done at the end, is not forgotten."""
-    late = False
+    if error is None or isinstance(error, StockFault):
+        return error is not None
     while error is not None:
-        if isinstance(error, TOO_LONG) or isinstance(
-                error, pytest.fail.Exception) and TIMEOUT in str(error):
-            late = True
-        elif not isinstance(error, StockFault):
+        if not isinstance(error, TOO_LONG) and not (isinstance(
+                error, pytest.fail.Exception) and TIMEOUT in str(error)):
             return False
-        else:
-            return True
         error = error.__cause__ or error.__context__
-    return late
+    return True
 
 
 def why_not(item):

@@ -7,11 +7,9 @@
 # the host tests; here, that the agent is there when it should be, says what is
 # configured, and goes away cleanly.
 
-import time
-
 import pytest
 
-from .checks import equal, expect, until
+from .checks import equal, expect, sit_through, until
 from .dm import (CAPABILITY, CLASS_PORT_INFO, GET_RESP, IO_UNIT_INFO,
                  IOC_PROFILE, SERVICE_ENTRIES, SET, Answer, Asker,
                  daemon_scan, number)
@@ -232,7 +230,7 @@ def test_unload_under_questions(bench):
     for _ in range(5):
         target.unload()
         target.load()
-        time.sleep(0.2)
+        sit_through(0.2, "questions come meanwhile")
     expect(job.poll() is None, "it was being asked all the time")
     answers, timeouts, errors = asker.counts(job)
     # In between the kernel answers; what is being handled while the agent
@@ -251,7 +249,7 @@ def test_hca_removed_under_questions(bench):
     asker = Asker(bench)
     job = asker.keep_asking(20, *EVERYTHING)
     for _ in range(3):
-        time.sleep(0.5)
+        sit_through(0.5, "questions come meanwhile")
         target.run("rdma link delete rxe0", timeout=60)
         target.add_rxe()
     expect(job.poll() is None, "it was being asked all the time")

@@ -12,11 +12,9 @@
 # protocol (test_rogue.py).
 
 import contextlib
-import time
-
 import pytest
 
-from .checks import equal, expect, until
+from .checks import equal, expect, sit_through, until
 from .initiator import UNTIL_STOPPED
 
 BOUND = 60
@@ -73,7 +71,7 @@ def test_wire_cut(bench):
         initiator.patient()
         job = initiator.load(disk, UNTIL_STOPPED)
         cut(bench)
-        time.sleep(60)
+        sit_through(60, "nothing is to happen for so long")
         equal(job.poll(), None, "status of the load while it waits")
         begin = initiator.sectors(disk)
         mend(bench)
@@ -94,7 +92,7 @@ def test_short_cut(bench):
         job = initiator.load(disk, UNTIL_STOPPED)
         for _ in range(3):
             cut(bench)
-            time.sleep(3)
+            sit_through(3, "the cut is to last so long")
             mend(bench)
             initiator.moves(disk, 90)
         initiator.stop(job, disk)
@@ -153,7 +151,7 @@ def test_idle_initiator_dies(bench):
         target.configure([initiator.port_id])
         initiator.login("max_sect=8192,ch_count=2,tl_retry_count=%d" % retries)
         expect(target.connections() == 2, "two connections")
-        time.sleep(30)
+        sit_through(30, "nothing is to happen for so long")
         equal(target.connections(), 2, "connections while nothing happens")
         initiator.guest.kill()
         target.wait_for_connections(0, bound)

@@ -8,12 +8,10 @@
 
 import json
 import re
-import time
-
 import pytest
 
 from . import peer
-from .checks import contains, equal, expect, until
+from .checks import contains, equal, expect, sit_through, until
 from .dm import Asker
 from .initiator import UNTIL_STOPPED
 from .target import CM_PORT
@@ -246,7 +244,7 @@ def test_a_session(bench):
                 equal(target.read(here + "/" + file), value, file)
             expect(0 < int(target.read(here + "/req_lim")) <= 128, "req_lim")
             age = int(target.read(here + "/age"))
-            time.sleep(1.5)
+            sit_through(1.5, "it counts seconds")
             expect(age < int(target.read(here + "/age")) < 60, "it gets older")
             for file in ("peer", "state"):
                 expect(target.write(here + "/" + file, "x"), "not written")

@@ -9,13 +9,11 @@ import json
 import re
 import subprocess
 import sys
-import time
-
 import pytest
 
 from lab import REPO
 
-from .checks import equal, expect
+from .checks import equal, expect, sit_through
 
 TRACING = "/sys/kernel/tracing"
 WHY = "it has no tracepoints"
@@ -66,7 +64,7 @@ def test_life_of_commands(bench):
                           "iflag=direct" % (disk, disk))
             initiator.logout()
             target.wait_for_connections(0)
-            time.sleep(0.5)         # the channel goes after its queue pair
+            sit_through(0.5, "the channel goes after its queue pair")
     text = "\n".join(lines)
     for event in ("login", "close", "gone"):
         expect(re.search(r": srpt_%s: channel=1\b" % event, text), event)
