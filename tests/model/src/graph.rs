@@ -10,9 +10,10 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    hash::{BuildHasher, RandomState},
+    hash::BuildHasher,
 };
 
+use ahash::RandomState;
 use stateright::Model;
 
 use crate::{
@@ -61,7 +62,7 @@ impl Graph {
     /// Explores everything, or up to the first broken rule.
     pub(crate) fn new(cfg: &Config) -> Self {
         let keys = Fingerprints(RandomState::new(), RandomState::new());
-        let mut known = HashMap::new();
+        let mut known = HashMap::with_hasher(RandomState::new());
         let mut graph = Self {
             nodes: Vec::new(),
             offsets: vec![0],
