@@ -147,7 +147,7 @@ pub(crate) fn show_port(port: &HcaPort, file: PortFile, page: &mut Page<'_>) -> 
         PortFile::Enabled => writeln!(page, "{}", u8::from(port.current().is_enabled())),
         PortFile::Device => {
             let device = device().ok_or(ENODEV)?;
-            writeln!(page, "{}", device.name().to_str().unwrap_or("?"))
+            writeln!(page, "{}", device.name().as_str())
         }
         PortFile::LinkLayer => {
             let layer = device().ok_or(ENODEV)?.link_layer(port.number());

@@ -439,6 +439,28 @@ impl Hca {
         *self.dirs.lock() = dirs;
     }
 
+    /// Follows a change of the device's name: directories of the ports, with everything in them. May
+    /// sleep.
+    fn rename_dirs(&self) {
+        let Some(device) = self.device() else {
+            return;
+        };
+        for (number, dir) in self.dirs.lock().iter() {
+            let renamed = NameBuf::<96>::from_display(DirName(&device, *number))
+                .map_err(|_| EINVAL)
+                .and_then(|name| dir.rename(name.as_c_str()));
+            match renamed {
+                Ok(()) => pr_info!("{} port {}: renamed\n", device.name(), number),
+                Err(e) => pr_warn!(
+                    "{} port {}: its directory in sysfs keeps the old name: {:?}\n",
+                    device.name(),
+                    number,
+                    e
+                ),
+            }
+        }
+    }
+
     /// Makes the directory of a channel, still without files. The caller keeps the HCA from being
     /// removed. May sleep.
     pub(crate) fn session_dir(&self, number: u32, name: &CStr) -> Result<SessionDir> {
@@ -472,8 +494,7 @@ struct DirName<'a>(&'a Device, u32);
 
 impl core::fmt::Display for DirName<'_> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        let name = self.0.name().to_str().unwrap_or("?");
-        write!(f, "srpt-{name}-{}", self.1)
+        write!(f, "srpt-{}-{}", self.0.name().as_str(), self.1)
     }
 }
 
@@ -515,6 +536,10 @@ impl Client for SrpClient {
         hca.offer_ports();
         hca.listen(device);
         Ok(hca)
+    }
+
+    fn renamed(hca: &Hca) {
+        hca.rename_dirs();
     }
 
     fn remove(hca: Arc<Hca>) {

@@ -145,6 +145,20 @@ impl PortDir {
     }
 }
 
+impl PortDir {
+    /// Gives the directory another name, with everything in it. One call at a time. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `EEXIST`, `ENOMEM`; it keeps the old name then.
+    pub(crate) fn rename(&self, name: &CStr) -> Result {
+        // SAFETY: By the type invariant the device is valid; the name is copied.
+        kernel::error::to_result(unsafe {
+            bindings::device_rename(self.device.as_ptr(), name.as_char_ptr())
+        })
+    }
+}
+
 impl Drop for PortDir {
     fn drop(&mut self) {
         // SAFETY: By the type invariant both are ours. When the device was unregistered nobody

@@ -37,7 +37,10 @@ use kernel::{
     }, //
 };
 
-use super::device::Device;
+use super::device::{
+    Device,
+    DeviceName, //
+};
 use crate::{
     bindings,
     sync::{
@@ -64,6 +67,9 @@ pub(crate) trait Client: 'static {
     ///
     /// Any; the device is skipped then, and every handle on it has to be dropped.
     fn add(device: &Device) -> Result<Arc<Self::Data>>;
+
+    /// A device has another name. Not at the same time as [`Self::remove`].
+    fn renamed(data: &Self::Data);
 
     /// A device disappears, or the registration is dropped. Everything that holds a [`Device`] has
     /// to be dropped; this may happen after the function returned, the device is kept until then.
@@ -116,6 +122,7 @@ impl<T: Client> Registration<T> {
                     name: T::NAME.as_char_ptr(),
                     add: Some(add_callback::<T>),
                     remove: Some(remove_callback::<T>),
+                    rename: Some(rename_callback::<T>),
                     ..Default::default()
                 },
                 reaper: Queue::new(c"ib_srpt_reaper")?,
@@ -207,30 +214,11 @@ unsafe fn add<T: Client>(raw: *mut bindings::ib_device) -> Result {
             Ok(())
         }
         Err(e) => {
-            let name = Name::of(&device);
+            let name = device.name();
             drop(device);
-            wait_gone(&gone, name.as_cstr());
+            wait_gone(&gone, name.as_c_str());
             Err(e)
         }
-    }
-}
-
-/// A copy of a device's name.
-struct Name([u8; bindings::IB_DEVICE_NAME_MAX as usize]);
-
-impl Name {
-    /// Copies the name of a device.
-    fn of(device: &Device) -> Self {
-        let mut copy = [0; bindings::IB_DEVICE_NAME_MAX as usize];
-        for (to, from) in copy.iter_mut().zip(device.name().to_bytes_with_nul()) {
-            *to = *from;
-        }
-        Self(copy)
-    }
-
-    /// The name.
-    fn as_cstr(&self) -> &CStr {
-        CStr::from_bytes_until_nul(&self.0).unwrap_or(c"?")
     }
 }
 
@@ -245,6 +233,24 @@ unsafe extern "C" fn add_callback<T: Client>(device: *mut bindings::ib_device) -
         unsafe { add::<T>(device) }?;
         Ok(0)
     })
+}
+
+/// `ib_client.rename`. Process context, may sleep.
+///
+/// # Safety
+///
+/// Called by the RDMA core only, for a registered client of type `T`, with the data `add` set, and
+/// not while `remove` runs.
+unsafe extern "C" fn rename_callback<T: Client>(
+    _device: *mut bindings::ib_device,
+    client_data: *mut c_void,
+) {
+    if !client_data.is_null() {
+        // SAFETY: `add` set this pointer, which came from `into_raw`. `ib_device_rename()` holds
+        // `client_data_rwsem`, which removal takes before it passes the data to `remove`.
+        let attached = unsafe { &*client_data.cast::<Attached<T>>() };
+        T::renamed(&attached.data);
+    }
 }
 
 /// `ib_client.remove`.
@@ -262,11 +268,8 @@ unsafe extern "C" fn remove_callback<T: Client>(
     // SAFETY: `add` set this pointer, which came from `into_raw`; the core passes it once.
     let attached = unsafe { KBox::from_raw(client_data.cast::<Attached<T>>()) };
     let Attached { data, gone } = KBox::into_inner(attached);
-    // SAFETY: The device is registered while it is being removed, and has a name.
-    let mut name = Name(unsafe { (*device).name });
-    if let Some(last) = name.0.last_mut() {
-        *last = 0;
-    }
+    // SAFETY: The device is being removed, and stays valid until this returns.
+    let name = unsafe { DeviceName::read(device) };
     T::remove(data);
-    wait_gone(&gone, name.as_cstr());
+    wait_gone(&gone, name.as_c_str());
 }

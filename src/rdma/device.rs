@@ -101,6 +101,43 @@ pub(crate) enum Protocol {
     Other,
 }
 
+/// A copy of a device's name.
+#[derive(Clone, Copy)]
+pub(crate) struct DeviceName([u8; bindings::IB_DEVICE_NAME_MAX as usize]);
+
+impl DeviceName {
+    /// Copies the name of a device.
+    ///
+    /// # Safety
+    ///
+    /// The device must be registered, or be just being removed.
+    pub(super) unsafe fn read(raw: *const bindings::ib_device) -> Self {
+        // SAFETY: The caller promises that the device is valid. It has a name; as that may be
+        // changed meanwhile, each byte is read once, and no reference is made.
+        let mut copy = unsafe { (&raw const (*raw).name).read_volatile() };
+        if let Some(last) = copy.last_mut() {
+            *last = 0;
+        }
+        Self(copy)
+    }
+
+    /// The name.
+    pub(crate) fn as_c_str(&self) -> &CStr {
+        CStr::from_bytes_until_nul(&self.0).unwrap_or(c"?")
+    }
+
+    /// The name as text.
+    pub(crate) fn as_str(&self) -> &str {
+        self.as_c_str().to_str().unwrap_or("?")
+    }
+}
+
+impl kernel::fmt::Display for DeviceName {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// What all handles of a device share.
 ///
 /// # Invariants
@@ -108,8 +145,6 @@ pub(crate) enum Protocol {
 /// `raw` is registered with the RDMA core and `reaper` is valid, until `gone` is completed.
 struct Inner {
     raw: NonNull<bindings::ib_device>,
-    /// The name at the time the device was added.
-    name: [u8; bindings::IB_DEVICE_NAME_MAX as usize],
     gone: Arc<Completion>,
     reaper: NonNull<Queue>,
 }
@@ -150,17 +185,9 @@ impl Device {
         reaper: NonNull<Queue>,
     ) -> Result<(Self, Arc<Completion>)> {
         let gone = Arc::pin_init(Completion::new(), GFP_KERNEL)?;
-        // SAFETY: The caller promises that the device is registered, so it has a name. A rename at
-        // this very moment would give a mixture of both names; the array is terminated below.
-        let raw_name = unsafe { (*raw.as_ptr()).name };
-        let mut name = raw_name;
-        if let Some(last) = name.last_mut() {
-            *last = 0;
-        }
         // INVARIANT: The caller promises what the invariant asks for.
         let inner = Inner {
             raw,
-            name,
             gone: gone.clone(),
             reaper,
         };
@@ -183,9 +210,11 @@ impl Device {
         DeviceId::of(self.as_raw())
     }
 
-    /// Name of the device, for example `mlx5_0`, as it was when the device was added.
-    pub(crate) fn name(&self) -> &CStr {
-        CStr::from_bytes_until_nul(&self.0.name).unwrap_or(c"?")
+    /// Name of the device, for example `mlx5_0`. A change at this very moment gives a mixture of
+    /// both names.
+    pub(crate) fn name(&self) -> DeviceName {
+        // SAFETY: By the type invariant of `Inner` the device is registered.
+        unsafe { DeviceName::read(self.as_raw()) }
     }
 
     /// Node GUID in host byte order.

@@ -23,6 +23,8 @@ from .lio import SRPT
 from .peer import MULTI_CHANNEL
 from .test_rogue import works
 
+CLASS = "/sys/class/infiniband_srpt"
+
 # Another address of the target's eth0, and the port GUID it makes.
 MAC, GUID = "52:54:00:09:00:71", "505400fffe090071"
 GID = "0xfe80000000000000" + GUID
@@ -353,3 +355,37 @@ def test_nexus_over_two_hcas(bench):
         target.run("rdma link add rxe1 type rxe netdev second")
         fourth.order("disconnect")
         target.wait_for_connections(0)
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.stock("it has no such directory")
+def test_renamed(bench):
+    """an HCA that is renamed under a session keeps it, and its directory follows;
+    another HCA takes the old name"""
+    target, initiator = bench.target, bench.initiator
+
+    def directories():
+        return sorted(target.run("ls " + CLASS).out.split())
+
+    with bench.session() as disk:
+        job = initiator.load(disk, UNTIL_STOPPED)
+        equal(directories(), ["srpt-rxe0-1"], "directories")
+        target.run("rdma dev set rxe0 name mlx5_0")
+        equal(directories(), ["srpt-mlx5_0-1"], "directories after the change")
+        equal(len(target.run("ls %s/srpt-mlx5_0-1/sessions" % CLASS).out.split()),
+              2, "sessions")
+        try:
+            target.run("ip link add one type dummy && ip link set one up && "
+                       "rdma link add rxe0 type rxe netdev one")
+            equal(directories(), ["srpt-mlx5_0-1", "srpt-rxe0-1"],
+                  "directories of both")
+            # Names swapped, with one in between.
+            for old, new in (("mlx5_0", "tmp"), ("rxe0", "mlx5_0"),
+                             ("tmp", "rxe0")):
+                target.run("rdma dev set %s name %s" % (old, new))
+            equal(len(target.run("ls %s/srpt-rxe0-1/sessions"
+                                 % CLASS).out.split()), 2, "sessions")
+        finally:
+            target.run("rdma link del mlx5_0; ip link del one", check=False)
+        equal(directories(), ["srpt-rxe0-1"], "directories at the end")
+        initiator.stop(job, disk)

@@ -169,7 +169,8 @@ impl Target {
         device: &Device,
         number: u32,
     ) -> Result<Arc<Self>> {
-        let device_name = device.name().to_str().unwrap_or("?");
+        let device_name = device.name();
+        let device_name = device_name.as_str();
         let device_name = DeviceName::from_display(device_name).unwrap_or(DeviceName::new());
         let link_layer = device.link_layer(number);
         let name = gid_name(port.gid_name());
