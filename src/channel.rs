@@ -45,7 +45,8 @@ use crate::{
     },
     engine::{
         Active,
-        Engine, //
+        Engine,
+        TargetKey, //
     },
     hca::{
         Hca,
@@ -83,6 +84,7 @@ use crate::{
             NameBuf,
             PortId, //
         },
+        nexus::Nexus,
         sendq::SendQueue,
         stats::{
             Finished,
@@ -502,7 +504,19 @@ impl Channel {
 
     /// Whether both channels belong to the same I_T nexus.
     pub(crate) fn same_nexus(&self, other: &Self) -> bool {
-        self.initiator_port == other.initiator_port && self.target_port == other.target_port
+        self.nexus().is_same(&other.nexus())
+    }
+
+    fn nexus(&self) -> Nexus<(TargetKey, &CStr)> {
+        Nexus {
+            initiator_port: self.initiator_port,
+            target_port: self.target_port,
+            entry: (
+                Active::session_target(&self.session),
+                Active::session_name(&self.session),
+            ),
+            peer: self.peer.ip(),
+        }
     }
 
     /// Milliseconds since the login.

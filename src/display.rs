@@ -19,6 +19,7 @@ macro_rules! forward_display {
 
 forward_display! {
     crate::rdma::cm::PeerAddr,
+    srp::access::Advice,
     srp::channel::CloseReason,
     srp::command::Violation,
     srp::ident::Guid,

@@ -21,6 +21,8 @@
 //! - Whoever submits a command keeps a reference of its own on it until the session is closed
 //!   ([`Engine::close_session`] has returned). [`TargetDriver::on_hw_timeout`] leans on that.
 
+use core::net::IpAddr;
+
 use kernel::{
     prelude::*,
     sync::{
@@ -42,9 +44,16 @@ use crate::{
         sg::SgList, //
     },
     srp::{
+        access::{
+            Hint,
+            Initiator, //
+        },
         cmd::TaskAttr,
         dm::ID_TEXT,
-        ident::PortId,
+        ident::{
+            Lun,
+            PortId, //
+        },
         rsp::Residual,
         tmf::TmFunction, //
     }, //
@@ -76,7 +85,7 @@ pub(crate) enum Direction {
 pub(crate) struct RxCmd<'a> {
     /// Initiator's tag.
     pub(crate) tag: u64,
-    /// Logical unit number in the flat form engines compare (see `srp::ident::Lun::flat`).
+    /// Logical unit number, see [`Engine::lun_number`].
     pub(crate) lun: u64,
     /// CDB: 16 bytes, plus the additional bytes that follow them.
     pub(crate) cdb: &'a [u8],
@@ -114,7 +123,7 @@ pub(crate) struct RxMgmt {
     /// Tag of the request itself.
     #[allow(dead_code, reason = "not every engine asks for it")]
     pub(crate) tag: u64,
-    /// Logical unit number in flat form.
+    /// Logical unit number, see [`Engine::lun_number`].
     pub(crate) lun: u64,
     /// Function.
     pub(crate) function: TmFunction,
@@ -207,14 +216,28 @@ pub(crate) struct SessionRequest {
     /// GID of the initiator's HCA port, known for IB/CM logins only.
     pub(crate) port_gid: Option<PortId>,
     /// The peer's network address, known for RDMA/CM logins only.
-    pub(crate) peer: Option<core::net::IpAddr>,
+    pub(crate) peer: Option<IpAddr>,
+    /// The address it logs in to, known for RDMA/CM logins only.
+    pub(crate) local: Option<IpAddr>,
+}
+
+impl SessionRequest {
+    /// The initiator as access control entries know it.
+    pub(crate) fn initiator(&self) -> Initiator {
+        Initiator {
+            port_id: self.initiator_port,
+            guid: self.port_gid.map(|gid| gid.halves().1),
+            addr: self.peer,
+        }
+    }
 }
 
 /// Why the engine refused a session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum OpenError {
-    /// No access control entry matches, or the target is not enabled.
-    NotAllowed,
+    /// No access control entry matches, or the target is not enabled. An engine that has looked may
+    /// name an entry that was perhaps meant.
+    NotAllowed(Option<Hint>),
     /// No memory.
     NoMemory,
     /// Anything else the engine reported.
@@ -289,6 +312,9 @@ pub(crate) trait Engine: Sized + 'static {
     /// be asked. Process context, sleeps.
     fn close_session(session: &Self::Session);
 
+    /// The number of the logical unit that an address names: the same for all of its addresses, so
+    /// that commands and task management functions find each other. Any context; does not wait.
+    fn lun_number(session: &Self::Session, lun: Lun) -> u64;
     /// Hands a new command to the engine (`scst_rx_cmd` and `scst_cmd_init_done`).
     /// Process context. Callbacks for the command may run before this returns.
     fn rx_cmd(

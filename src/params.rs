@@ -30,6 +30,7 @@ use kernel::{
     prelude::*,
     sync::atomic::{
         Atomic,
+        AtomicFlag,
         Full,
         Relaxed, //
     },
@@ -44,7 +45,7 @@ use crate::bindings::{
 /// Smallest accepted `srp_max_req_size`, in bytes: the C driver's limit.
 pub(crate) const MIN_REQ_SIZE: u32 = 996;
 
-/// Largest accepted `srp_max_req_size`, in bytes.
+/// Largest `srp_max_req_size`, in bytes, that has an effect; the C driver has no limit.
 ///
 /// The C driver has no upper limit. Every receive buffer has this size, and the largest request
 /// that SRP can express (an additional CDB of 252 bytes and 510 descriptors) is far below it.
@@ -61,6 +62,9 @@ pub(crate) type CmPortFn = fn(u16) -> Result;
 
 /// The value of `srpt_service_guid`; zero means "not set".
 static SERVICE_GUID: Atomic<u64> = Atomic::new(0);
+
+/// An HCA has been asked for its node GUID, which may be zero.
+static SERVICE_GUID_CHOSEN: AtomicFlag = AtomicFlag::new(false);
 
 /// The value of `rdma_cm_port`: what the listener uses, or will use once the module is up.
 ///
@@ -138,9 +142,15 @@ pub(crate) fn validate() -> Result {
     // SAFETY: Written only by `param_set_int()` while the module is being loaded (mode 0444), and
     // that is over before module init runs.
     let size = unsafe { bindings::srpt_param_srp_max_req_size };
-    if !u32::try_from(size).is_ok_and(|s| (MIN_REQ_SIZE..=MAX_REQ_SIZE).contains(&s)) {
-        pr_err!("srp_max_req_size={size} is outside {MIN_REQ_SIZE}..{MAX_REQ_SIZE}\n");
-        return Err(EINVAL);
+    match u32::try_from(size) {
+        Ok(size) if size > MAX_REQ_SIZE => {
+            pr_warn!("srp_max_req_size={size} is more than {MAX_REQ_SIZE}, which is used\n");
+        }
+        Ok(size) if size >= MIN_REQ_SIZE => {}
+        _ => {
+            pr_err!("srp_max_req_size={size} is less than {MIN_REQ_SIZE}\n");
+            return Err(EINVAL);
+        }
     }
 
     let size = given_srq_size();
@@ -158,7 +168,7 @@ pub(crate) fn srp_max_req_size() -> u32 {
     // SAFETY: Written only by `param_set_int()` while the module is being loaded (mode 0444), and
     // that is over before any Rust code except the set operations below runs.
     let size = unsafe { bindings::srpt_param_srp_max_req_size };
-    u32::try_from(size).unwrap_or(0)
+    u32::try_from(size).unwrap_or(0).min(MAX_REQ_SIZE)
 }
 
 /// Returns the depth of a shared receive queue, in requests.
@@ -182,17 +192,23 @@ pub(crate) fn ib_cm_on_roce() -> bool {
     unsafe { bindings::srpt_param_ib_cm_on_roce }
 }
 
-/// Returns the service GUID in host byte order; zero if none was given or chosen yet.
+/// Returns the service GUID in host byte order; [`None`] if none was given or chosen yet.
 ///
 /// Any context.
-pub(crate) fn service_guid() -> u64 {
-    SERVICE_GUID.load(Relaxed)
+pub(crate) fn service_guid() -> Option<u64> {
+    match SERVICE_GUID.load(Relaxed) {
+        0 => SERVICE_GUID_CHOSEN.load(Relaxed).then_some(0),
+        guid => Some(guid),
+    }
 }
 
 /// Sets the service GUID unless the user (or an earlier call) did, and returns the one in force.
 ///
-/// The first HCA's node GUID, in host byte order, is what the C driver takes. Any context.
+/// The first HCA's node GUID, in host byte order, is what the C driver takes. Zero, which virtual
+/// functions have before an administrator gives them one, is as good as any until an HCA comes that
+/// has one. Any context.
 pub(crate) fn service_guid_or(guid: u64) -> u64 {
+    SERVICE_GUID_CHOSEN.store(true, Relaxed);
     match SERVICE_GUID.cmpxchg(0, guid, Full) {
         Ok(_) => guid,
         Err(current) => current,
@@ -310,7 +326,7 @@ unsafe extern "C" fn srpt_param_guid_get(
     let format = c"0x%016llx\n".as_char_ptr();
     // SAFETY: sysfs hands `param_attr_show()`, and that hands us, a buffer of `PAGE_SIZE` bytes;
     // the format is NUL-terminated and takes one `unsigned long long`.
-    unsafe { kernel::bindings::scnprintf(buf, PAGE_SIZE, format, service_guid()) }
+    unsafe { kernel::bindings::scnprintf(buf, PAGE_SIZE, format, service_guid().unwrap_or(0)) }
 }
 
 /// Set operation of `rdma_cm_port`: 0..65535, decimal or with a C prefix. Process context.

@@ -42,7 +42,10 @@ use crate::{
         Port, //
     },
     rdma::{
-        cm::Listener,
+        cm::{
+            Family,
+            Listener, //
+        },
         device::DeviceId, //
     },
     srp::{
@@ -242,6 +245,13 @@ fn listen(port: u16) -> Result {
         0 => None,
         port => Some(Listener::new(port)?),
     };
+    if let Some((family, error)) = new.as_ref().and_then(Listener::missing) {
+        let family = match family {
+            Family::Ipv6 => "IPv6",
+            Family::Ipv4 => "IPv4",
+        };
+        pr_info!("no RDMA/CM logins over {}: {:?}\n", family, error);
+    }
     let old = core::mem::replace(&mut *LISTENER.lock(), new);
     match port {
         0 => pr_info!("RDMA/CM listener stopped\n"),
@@ -254,10 +264,7 @@ fn listen(port: u16) -> Result {
 /// The service GUID logins have to name: the module parameter, or the node GUID of the first HCA.
 /// `None` before that was seen.
 pub(crate) fn service_guid() -> Option<Guid> {
-    match params::service_guid() {
-        0 => None,
-        guid => Some(Guid(guid)),
-    }
+    params::service_guid().map(Guid)
 }
 
 /// The work queue for tear-down.
@@ -345,7 +352,9 @@ fn forget_unneeded(state: &mut State) {
 /// Makes an HCA known to logins.
 pub(crate) fn add_hca(hca: &Arc<Hca>, node_guid: u64) -> Result {
     STATE.lock().hcas.push(hca.clone(), GFP_KERNEL)?;
-    params::service_guid_or(Active::service_guid(node_guid));
+    if params::service_guid_or(Active::service_guid(node_guid)) == 0 {
+        pr_warn!("the HCA has no node GUID: logins have to name 0, or set srpt_service_guid\n");
+    }
     Ok(())
 }
 
@@ -433,18 +442,21 @@ pub(crate) fn abort_tables(channel: &Arc<Channel>, lun: u64, wait: &TableWait) -
 }
 
 /// Tells the initiators whose sessions `which` selects that their logical units have changed, each
-/// on its oldest channel. Does not wait. Process context.
+/// on the oldest of its channels that are told of events. Does not wait. Process context.
 fn announce_luns(which: impl Fn(&Channel) -> bool) {
     let mut told = KVec::new();
     {
         let state = STATE.lock();
-        for channel in state.channels.iter().filter(|channel| channel.is_live()) {
+        let listens = |channel: &&Arc<Channel>| channel.is_live() && channel.takes_events();
+        for channel in state.channels.iter().filter(listens) {
             if !which(channel) {
                 continue;
             }
-            let elder = state.channels.iter().any(|other| {
-                other.same_nexus(channel) && other.serial() < channel.serial() && other.is_live()
-            });
+            let elder = state
+                .channels
+                .iter()
+                .filter(listens)
+                .any(|other| other.same_nexus(channel) && other.serial() < channel.serial());
             // Without memory the initiator finds out by itself.
             if !elder && told.push(channel.clone(), GFP_KERNEL).is_err() {
                 break;

@@ -49,7 +49,6 @@ use crate::{
         },
         consts::limit,
         desc::DataDesc,
-        ident::Lun,
         iu::{
             Answer,
             InvalidKind,
@@ -93,7 +92,7 @@ pub(super) fn process(link: &Arc<Link>, cmd: Arc<Command>, received: Received) {
                 tag: request.tag,
                 sol_not: request.sol_not,
             };
-            let scsi = ScsiRequest::new(&request);
+            let scsi = ScsiRequest::new(&request, &channel.session);
             let fault = fault(&request);
             let table = match request.data {
                 DataDesc::External(external) => Some(external.table),
@@ -252,7 +251,8 @@ pub(crate) struct ScsiRequest {
 const MAX_CDB: usize = 16 + 63 * 4;
 
 impl ScsiRequest {
-    pub(crate) fn new(request: &Cmd<'_>) -> Self {
+    /// Copies a request that came through this session.
+    pub(crate) fn new(request: &Cmd<'_>, session: &<Active as Engine>::Session) -> Self {
         let mut cdb = [0; MAX_CDB];
         let mut cdb_len = 0;
         for (to, from) in cdb.iter_mut().zip(request.cdb) {
@@ -261,7 +261,7 @@ impl ScsiRequest {
         }
         Self {
             tag: request.tag,
-            lun: flat_lun(request.lun),
+            lun: Active::lun_number(session, request.lun),
             attr: request.attr,
             dir: match request.direction() {
                 srp::cmd::Direction::None | srp::cmd::Direction::Bidi => Direction::None,
@@ -284,10 +284,4 @@ impl ScsiRequest {
             data_len: self.data_len,
         }
     }
-}
-
-/// A LUN in the form engines compare. An addressing method nobody uses keeps its bits, and so
-/// names a logical unit that does not exist.
-pub(super) fn flat_lun(lun: Lun) -> u64 {
-    lun.flat().unwrap_or(lun.to_u64())
 }

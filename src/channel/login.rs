@@ -59,6 +59,7 @@ use crate::{
     },
     srp::{
         self,
+        access::Advice,
         channel::{
             CloseReason,
             State, //
@@ -157,6 +158,8 @@ struct Refusal {
     reason: RejectReason,
     what: &'static str,
     error: Option<Error>,
+    /// What would let the initiator in, if that is why.
+    advice: Option<KBox<Advice>>,
 }
 
 impl Refusal {
@@ -165,15 +168,15 @@ impl Refusal {
             reason,
             what,
             error: None,
+            advice: None,
         }
     }
 
     /// Something could not be allocated or set up.
     fn resources(what: &'static str, error: Error) -> Self {
         Self {
-            reason: RejectReason::InsufficientResources,
-            what,
             error: Some(error),
+            ..Self::new(RejectReason::InsufficientResources, what)
         }
     }
 
@@ -181,15 +184,23 @@ impl Refusal {
         if !ratelimit::ok() {
             return;
         }
-        match self.error {
-            Some(error) => pr_info!(
+        match (self.error, &self.advice) {
+            (Some(error), _) => pr_info!(
                 "login of {} from {} refused: {}: {:?}\n",
                 login.initiator_port,
                 peer,
                 self.what,
                 error
             ),
-            None => pr_info!(
+            (None, Some(advice)) => pr_info!(
+                "login of {} from {} refused: {} (reason 0x{:x}); {}\n",
+                login.initiator_port,
+                peer,
+                self.what,
+                self.reason.code(),
+                advice
+            ),
+            (None, None) => pr_info!(
                 "login of {} from {} refused: {} (reason 0x{:x})\n",
                 login.initiator_port,
                 peer,
@@ -331,13 +342,25 @@ fn open_session(
         initiator_port: login.initiator_port,
         port_gid: req.peer().port_gid().map(PortId),
         peer: req.peer().ip(),
+        local: req.local_ip(),
     };
     match Active::open_session(port, &request) {
         Ok(session) => Ok(OpenSession(Some(session))),
-        Err(OpenError::NotAllowed) => Err(Refusal::new(
-            RejectReason::ChannelLimitReached,
-            "no ACL of an enabled target matches",
-        )),
+        Err(OpenError::NotAllowed(hint)) => Err(Refusal {
+            // Without memory the line in the log is shorter.
+            advice: KBox::new(
+                Advice {
+                    initiator: request.initiator(),
+                    hint,
+                },
+                GFP_KERNEL,
+            )
+            .ok(),
+            ..Refusal::new(
+                RejectReason::ChannelLimitReached,
+                "no ACL of an enabled target matches",
+            )
+        }),
         Err(OpenError::NoMemory) => Err(Refusal::resources("opening the session", ENOMEM)),
         Err(OpenError::Other(e)) => Err(Refusal::resources("opening the session", e)),
     }

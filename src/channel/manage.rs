@@ -20,7 +20,6 @@ use kernel::{
 };
 
 use super::{
-    dispatch::flat_lun,
     Hold,
     Link, //
 };
@@ -125,7 +124,7 @@ pub(super) fn begin(link: &Arc<Link>, cmd: Arc<Command>, request: &TskMgmt, rx: 
     };
     let mgmt = RxMgmt {
         tag: request.tag,
-        lun: flat_lun(request.lun),
+        lun: Active::lun_number(&channel.session, request.lun),
         function: request.function,
         task_tag: request.task_tag,
     };

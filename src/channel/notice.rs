@@ -270,6 +270,14 @@ impl Channel {
         Self::send_notices(this);
     }
 
+    /// Whether the initiator takes SRP_AER_REQ: those that asked for a solicited event with it. To
+    /// others it may be the death of the session: an initiator that posts one receive per request
+    /// gets every response one late from then on, and some take any unit for a response. They find a
+    /// unit attention.
+    pub(crate) fn takes_events(&self) -> bool {
+        self.solicit.event
+    }
+
     /// The logical units have changed: tells the initiator, now or when it has answered what was
     /// said before. Process context.
     pub(crate) fn luns_changed(this: ArcBorrow<'_, Self>) {

@@ -56,7 +56,10 @@ use crate::{
     command::Command,
     port::Port,
     rdma::sg::SgList,
-    srp::rsp::Residual, //
+    srp::{
+        ident::Lun,
+        rsp::Residual, //
+    }, //
 };
 
 /// The storage engine LIO.
@@ -112,6 +115,10 @@ impl Engine for Lio {
 
     fn close_session(session: &session::LioSession) {
         session.close();
+    }
+
+    fn lun_number(session: &session::LioSession, lun: Lun) -> u64 {
+        lun.number(|number| session.maps_lun(number))
     }
 
     fn rx_cmd(

@@ -65,7 +65,10 @@ use crate::{
         device::Device,
         sg::SgList, //
     },
-    srp::rsp::Residual, //
+    srp::{
+        ident::Lun,
+        rsp::Residual, //
+    }, //
 };
 
 /// The storage engine SCST.
@@ -152,6 +155,12 @@ impl Engine for Scst {
 
     fn close_session(session: &session::ScstSession) {
         session.close();
+    }
+
+    /// SCST has numbers up to 16383 (`scst_unpack_lun()`), so none of them looks like an addressing
+    /// method.
+    fn lun_number(_session: &session::ScstSession, lun: Lun) -> u64 {
+        lun.number(|_| false)
     }
 
     fn rx_cmd(

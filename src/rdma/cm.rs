@@ -38,7 +38,10 @@ mod rdma_cm;
 pub(super) use self::rdma_cm::IdShared;
 pub(crate) use self::{
     ib_cm::IbListener,
-    rdma_cm::Listener, //
+    rdma_cm::{
+        Family,
+        Listener, //
+    }, //
 };
 
 /// What happened to a connection.
@@ -194,6 +197,14 @@ impl ConnectRequest<'_> {
         match self {
             Self::Rdma(req) => req.peer_addr().map_or(PeerAddr::Unknown, PeerAddr::Ip),
             Self::Ib(req) => PeerAddr::Gid(req.peer_gid()),
+        }
+    }
+
+    /// The network address that the peer connects to, if it uses one.
+    pub(crate) fn local_ip(&self) -> Option<IpAddr> {
+        match self {
+            Self::Rdma(req) => req.local_addr(),
+            Self::Ib(_) => None,
         }
     }
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Identifiers of ports and logical units, and the names derived from them.
 //!
-//! Holds the GUID, port identifier and LUN types with their text forms, the parser for the names
-//! of access control entries (ACLs) and the list of names under which an initiator is looked up.
-//! Where the names are stored and compared is the business of the SCSI engine. The text forms are
+//! Holds the GUID, port identifier and LUN types with their text forms and the parser for the names
+//! of access control entries (ACLs). Which of them an initiator goes by is in [`super::access`],
+//! where they are stored and compared is the business of the SCSI engine. The text forms are
 //! those of the in-tree `ib_srpt` driver, because they appear in saved configurations; the LUN
 //! arithmetic follows `scsilun_to_int()` and the single-level addressing methods of SAM.
 
@@ -138,6 +138,20 @@ impl Lun {
             1 => LunMethod::Flat,
             2 => LunMethod::LogicalUnit,
             _ => LunMethod::Extended,
+        }
+    }
+
+    /// Returns the number of the logical unit that the address names.
+    ///
+    /// The number with its addressing method comes first, if `is_mapped` says that there is such a
+    /// logical unit: numbers from 16384 on look like a method, and initiators send back what
+    /// REPORT LUNS told them. Otherwise it is the number behind the method, see [`Self::flat`].
+    /// `is_mapped` is asked only where the two differ.
+    pub(crate) fn number(self, is_mapped: impl FnOnce(u64) -> bool) -> u64 {
+        let exact = self.to_u64();
+        match self.flat() {
+            Some(flat) if flat != exact && !is_mapped(exact) => flat,
+            _ => exact,
         }
     }
 
@@ -302,66 +316,6 @@ impl fmt::Display for AclId {
     }
 }
 
-/// Returns the names under which an initiator may have an ACL, most specific first.
-///
-/// `guid` is the port GUID of the initiator, known with the InfiniBand CM only; `addr` is its
-/// network address, known with the RDMA/CM only.
-pub(crate) const fn acl_candidates(
-    port_id: PortId,
-    guid: Option<Guid>,
-    addr: Option<IpAddr>,
-) -> AclCandidates {
-    AclCandidates {
-        port_id,
-        guid,
-        addr,
-        step: 0,
-    }
-}
-
-/// Iterator over the ACL names of an initiator, see [`acl_candidates`].
-#[derive(Clone, Debug)]
-pub(crate) struct AclCandidates {
-    port_id: PortId,
-    guid: Option<Guid>,
-    addr: Option<IpAddr>,
-    step: u8,
-}
-
-impl AclCandidates {
-    const STEPS: u8 = 6;
-
-    /// Returns the name of one step, or [`None`] if this initiator has none of that form.
-    fn name(&self, step: u8) -> Option<AclName> {
-        let name = match (step, self.addr) {
-            (0, _) => AclName::from_display(self.port_id),
-            (1, _) => AclName::from_display(self.port_id.without_prefix()),
-            (2, _) => AclName::from_display(self.guid?),
-            (3, Some(IpAddr::V4(v4))) => AclName::from_display(v4),
-            (3, Some(IpAddr::V6(v6))) => AclName::from_display(Uncompressed(v6)),
-            (4, Some(IpAddr::V6(v6))) => AclName::from_display(v6),
-            (5, Some(IpAddr::V6(v6))) => AclName::from_display(v6.to_ipv4_mapped()?),
-            _ => return None,
-        };
-        name.ok()
-    }
-}
-
-impl Iterator for AclCandidates {
-    type Item = AclName;
-
-    fn next(&mut self) -> Option<AclName> {
-        while self.step < Self::STEPS {
-            let name = self.name(self.step);
-            self.step = self.step.saturating_add(1);
-            if name.is_some() {
-                return name;
-            }
-        }
-        None
-    }
-}
-
 /// Returns the name of a port that is known by its GID: eight groups of four digits. Ports of SCST's
 /// SRP target, and the initiators that log in to it through the InfiniBand CM, go by it.
 pub(crate) fn gid_name(gid: PortId) -> AclName {
@@ -370,7 +324,7 @@ pub(crate) fn gid_name(gid: PortId) -> AclName {
 }
 
 /// Returns the name of an initiator that is known by its network address. Unlike with
-/// [`acl_candidates`] there is one only: dotted for IPv4, also where it came in the guise of an IPv6
+/// [`Initiator::names`](super::access::Initiator::names) there is one only: dotted for IPv4, also where it came in the guise of an IPv6
 /// address, and eight groups of four digits for IPv6.
 pub(crate) fn address_name(addr: IpAddr) -> AclName {
     match addr.to_canonical() {
@@ -380,7 +334,7 @@ pub(crate) fn address_name(addr: IpAddr) -> AclName {
 }
 
 /// Displays an IPv6 address as eight groups of four digits, as `%pI6` does.
-struct Uncompressed(Ipv6Addr);
+pub(super) struct Uncompressed(pub(super) Ipv6Addr);
 
 impl fmt::Display for Uncompressed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -83,7 +83,7 @@ pub(crate) const fn multichannel_outcome(
     match (action, existing_channels) {
         (_, 0) => (MultiChannelResult::NoChannel, false),
         (MultiChannel::Single, _) => (MultiChannelResult::Terminated, true),
-        // Reserved actions do not get past `decide()`; the harmless outcome is to keep channels.
+        // The harmless outcome of reserved actions is to keep channels.
         (MultiChannel::Multi | MultiChannel::Reserved(_), _) => {
             (MultiChannelResult::Maintained, false)
         }
@@ -261,10 +261,11 @@ pub(crate) struct LoginGrant {
 /// - [`RejectReason::InsufficientResources`]: the port is disabled;
 /// - [`RejectReason::UnableAssociateChannel`]: the target port identifier is not that of this
 ///   target (both halves are the service GUID, so the revision 10 layout, which swaps them, does
-///   not differ);
-/// - [`RejectReason::UnsupportedDescriptorFmt`]: neither direct nor indirect descriptors are asked
-///   for;
-/// - [`RejectReason::MultiChannelUnsupported`]: the multi-channel action is reserved.
+///   not differ).
+///
+/// The descriptor formats asked for do not count: some initiators swap the bytes of the field (iPXE)
+/// or leave it empty, and use the formats that the answer names. Nor does a reserved multi-channel
+/// action, which keeps the other channels. The in-tree driver looks at neither.
 pub(crate) fn decide(req: &LoginReq, policy: &LoginPolicy) -> Result<LoginGrant, RejectReason> {
     if !(limit::MIN_REQ_IT_IU_LEN..=policy.max_req_size).contains(&req.req_it_iu_len) {
         return Err(RejectReason::ReqItIuLengthTooLarge);
@@ -274,12 +275,6 @@ pub(crate) fn decide(req: &LoginReq, policy: &LoginPolicy) -> Result<LoginGrant,
     }
     if req.target_port.halves() != (policy.service_guid, policy.service_guid) {
         return Err(RejectReason::UnableAssociateChannel);
-    }
-    if req.buf_fmt & buf_fmt::SUPPORTED == 0 {
-        return Err(RejectReason::UnsupportedDescriptorFmt);
-    }
-    if let MultiChannel::Reserved(_) = req.multichannel {
-        return Err(RejectReason::MultiChannelUnsupported);
     }
 
     // Immediate data is an option: where it cannot be had the login succeeds without it.

@@ -28,6 +28,7 @@
               initiator half of each codec, the host tests use all of it"
 )]
 
+pub(crate) mod access;
 pub(crate) mod channel;
 pub(crate) mod cmd;
 pub(crate) mod command;
@@ -39,6 +40,7 @@ pub(crate) mod dm;
 pub(crate) mod ident;
 pub(crate) mod iu;
 pub(crate) mod login;
+pub(crate) mod nexus;
 pub(crate) mod notice;
 pub(crate) mod ports;
 pub(crate) mod rsp;

@@ -142,7 +142,7 @@ class LioTarget(Target):
                  "/sys/kernel/config; }")
 
     def configure(self, acls, disks=1, megabytes=64, tpg=None, enable=True,
-                  port=CM_PORT, params="", attributes=None):
+                  port=CM_PORT, params="", attributes=None, luns=None):
         """Load the module and export RAM disks to these ACL names."""
         tpg = tpg or self.tpg()
         if not self.loaded():
@@ -150,9 +150,9 @@ class LioTarget(Target):
         lines = ["mkdir -p srpt " + tpg]
         for name, value in (attributes or {}).items():
             lines.append("echo %d > %s/attrib/%s" % (value, tpg, name))
-        for n in range(disks):
+        for n, lun in enumerate(luns or range(disks)):
             lines.append("backstore disk%d %d" % (n, megabytes * 256))
-            lines.append("lun %s %d disk%d" % (tpg, n, n))
+            lines.append("lun %s %d disk%d" % (tpg, lun, n))
         lines += ["acl %s %s" % (tpg, name) for name in acls]
         lines.append("echo %d > srpt/discovery_auth/rdma_cm_port" % port)
         if enable:
@@ -194,5 +194,5 @@ class LioTarget(Target):
         return int(self.read("%s/core/%s/statistics/scsi_tgt_dev/%s"
                              % (CONFIGFS, disk, name)))
 
-    def resets(self):
-        return self.statistic("rd_mcp_0/disk0", "resets")
+    def resets(self, disk=0):
+        return self.statistic("rd_mcp_0/disk%d" % disk, "resets")

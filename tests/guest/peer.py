@@ -17,6 +17,9 @@ CRED_RSP, AER_RSP = 0x41, 0x42
 LOGIN_RSP, RSP, LOGIN_REJ = 0xc0, 0xc1, 0xc2
 T_LOGOUT, CRED_REQ, AER_REQ = 0x80, 0x81, 0x82
 
+# Flag of a login: SRP_AER_REQ is to raise a solicited event.
+AESOLNT = 0x40
+
 # Task management functions.
 ABORT_TASK, LUN_RESET = 0x01, 0x08
 
@@ -205,11 +208,11 @@ class Peer:
         self.credits = int.from_bytes(data[4:8], "big")
         return data[:52]
 
-    def settle(self):
+    def settle(self, lun=0):
         """Take the unit attentions that a new session finds; with some
         engines there are some."""
         for _ in range(8):
-            answer = self.ask(cmd(0x5e771e, [TEST_UNIT_READY]))
+            answer = self.ask(cmd(0x5e771e, [TEST_UNIT_READY], lun=lun))
             if not isinstance(answer, Response) or answer.status == 0:
                 break
 

@@ -142,6 +142,7 @@ class ScstTarget(Target):
     identification = "SCST SRP target"
     vendor = b"SCST_FI"
     admits_all = True
+    largest_lun = 16383
     resets_silently = False     # what the disk completes meanwhile is answered
     leaves = LEAVES
     functions = FUNCTIONS
@@ -200,7 +201,7 @@ class ScstTarget(Target):
         return self.read("%s/%s" % (self.directory, name))
 
     def configure(self, acls=(), disks=1, megabytes=64, enable=True,
-                  port=CM_PORT, params="", attributes=None):
+                  port=CM_PORT, params="", attributes=None, luns=None):
         """Load the module and export files; everybody is let in."""
         if not self.loaded():
             words = [params]
@@ -216,9 +217,9 @@ class ScstTarget(Target):
                 raise Failed("port %d: %s" % (port, error))
         here = self.directory
         lines = []
-        for n in range(disks):
+        for n, lun in enumerate(luns or range(disks)):
             lines.append("disk disk%d %d" % (n, megabytes))
-            lines.append("put 'add disk%d %d' %s/luns/mgmt" % (n, n, here))
+            lines.append("put 'add disk%d %d' %s/luns/mgmt" % (n, lun, here))
         if enable:
             lines.append("put 1 %s/enabled" % here)
         self.shell("\n".join(lines))

@@ -47,6 +47,7 @@ class Target:
     admits_all = False      # who is not named is let in, too
     keeps_configuration = False     # when the HCA goes and comes back
     resets_silently = True  # what an initiator's reset ends for others
+    largest_lun = 65535     # that tests use
     leaves = {}             # objects per slab cache that its sessions leave
     functions = ""          # that scripts of shell() have
     traces = ""             # more that a test may have left, as a script
@@ -122,9 +123,10 @@ class Target:
         raise NotImplementedError
 
     def configure(self, acls, disks=1, megabytes=64, enable=True,
-                  port=CM_PORT, params="", attributes=None):
-        """Load the module and export disks, LUN 0 and up, to these names. The
-        attributes are srp_max_rsp_size, srp_sq_size and use_srq."""
+                  port=CM_PORT, params="", attributes=None, luns=None):
+        """Load the module and export disks to these names: LUN 0 and up, or
+        those of `luns`. The attributes are srp_max_rsp_size, srp_sq_size and
+        use_srq."""
         raise NotImplementedError
 
     def unconfigure(self, timeout=60):
@@ -163,8 +165,8 @@ class Target:
         target, and come from this address."""
         raise NotImplementedError
 
-    def resets(self):
-        """How many LUN resets of disk0 were counted; None if nobody does."""
+    def resets(self, disk=0):
+        """How many LUN resets of a disk were counted; None if nobody does."""
         return None
 
     # --- what there is ----------------------------------------------------

@@ -8,7 +8,8 @@
 
 import pytest
 
-from .checks import equal, expect
+from . import peer
+from .checks import contains, equal, expect
 from .lio import SRPT
 
 pytestmark = pytest.mark.engine("lio")
@@ -145,3 +146,105 @@ acl %(tpg)s %(acl)s
                "it is the disk of the second group: %d sectors" % size)
         initiator.logout()
         target.wait_for_connections(0)
+
+
+def disk_megabytes(initiator, disk):
+    sectors = initiator.run("cat /sys/block/%s/size" % disk[5:]).out
+    return int(sectors) // 2048
+
+
+@pytest.mark.timeout(90)
+def test_order(bench):
+    """of two entries that match, the one below the port's GUID wins, whichever
+    was made first"""
+    target, initiator = bench.target, bench.initiator
+    guid = target.guid
+    by_guid = ":".join(guid[i:i + 4] for i in range(0, 16, 4))
+    by_guid = "%s/%s/%s" % (SRPT, by_guid, by_guid)
+    # The C driver takes the target's own address for the initiator's.
+    address = (initiator if target.variant == "rust" else target).guest.ip
+    entries = [(target.tpg(), initiator.port_id, 4), (by_guid, address, 8)]
+    for first, second in entries, entries[::-1]:
+        tpg, name, size = first
+        with bench.configured(acls=[name], megabytes=size, tpg=tpg):
+            tpg, name, size = second
+            target.shell("""
+mkdir -p %(tpg)s
+backstore other %(pages)d
+lun %(tpg)s 0 other
+acl %(tpg)s %(acl)s
+echo 1 > %(tpg)s/enable
+""" % {"tpg": tpg, "pages": size * 256, "acl": name})
+            disk, = initiator.login()
+            equal(disk_megabytes(initiator, disk), 8,
+                  "size of the disk, entry %s made first" % first[1])
+            initiator.logout()
+            target.wait_for_connections(0)
+
+
+def both_stay(bench, entries, guid=None):
+    """Two peers of one identifier, over IPv4 and over IPv6, are none of each
+    other's business."""
+    with bench.configured(acls=[]) as target:
+        with bench.peer() as one, \
+                bench.peer(dest=target.guest.ip6) as other:
+            if guid is not None:
+                one.port_id = other.port_id = one.port_id[:18] + guid
+            for name in entries or [one.port_id]:
+                target.add_acl(name)
+            equal(one.login()[26] & 3, 0, "what the first login found")
+            one.settle()
+            equal(other.login()[26] & 3, 0, "what the second login found")
+            other.settle()
+            equal(target.connections(), 2, "connections")
+            for peer_ in one, other:
+                answer = peer_.ask(peer.cmd(5, [peer.TEST_UNIT_READY]))
+                equal(answer.status, 0, "status")
+
+
+@pytest.mark.stock(OWN_ADDRESS)
+def test_another_entry(bench):
+    """a login ends no session that another entry let in"""
+    guests = bench.initiator.guest
+    both_stay(bench, [guests.ip, guests.ip6])
+
+
+@pytest.mark.stock("it compares identifiers only")
+def test_without_guid(bench):
+    """identifiers without a GUID, as over iWARP, do not make two addresses one
+    initiator"""
+    both_stay(bench, [], "0" * 16)
+
+
+@pytest.mark.stock("it does not say why")
+def test_refusals_say_why(bench):
+    """the log has the names an entry could have, and the entry that was meant"""
+    target, initiator = bench.target, bench.initiator
+    own = initiator.port_id
+    names = "it may be named %s or %s" % (own, initiator.guest.ip)
+    other = "0x00000000000000ab" + initiator.guid
+
+    def refusal():
+        mark = "refusal-%d" % initiator.marks
+        initiator.marks += 1
+        target.run("echo %s > /dev/kmsg" % mark)
+        equal(initiator.refused(), NO_ACCESS, "reason")
+        return target.run("dmesg").out.rsplit(mark, 1)[-1]
+
+    with bench.configured(acls=[]):
+        log = refusal()
+        contains(log, names, "the kernel log")
+        expect("; ACL" not in log, "there is no entry to name: " + log)
+        target.add_acl(target.guest.ip)
+        contains(refusal(), "%s; ACL %s is the target's own address"
+                 % (names, target.guest.ip), "the kernel log")
+        target.remove_acl(target.guest.ip)
+        target.add_acl(other)
+        contains(refusal(), "%s; ACL %s differs in initiator_ext"
+                 % (names, other), "the kernel log")
+        second = target.tpg("second")
+        target.shell("mkdir %(tpg)s\nacl %(tpg)s %(acl)s"
+                     % {"tpg": second, "acl": own})
+        contains(refusal(), "%s; ACL %s matches, but its portal group is not "
+                 "enabled" % (names, own), "the kernel log")
+        initiator.logout()

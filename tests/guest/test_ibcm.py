@@ -14,8 +14,8 @@ from . import ibcm, peer
 from .checks import contains, equal, expect, until
 from .ibcm import IbPeer
 from .initiator import UNTIL_STOPPED
-from .test_reject import (ACCESS, ASSOCIATE, ESTABLISH, FORMAT, MULTICHANNEL,
-                          RESOURCES, TAG, TOO_LONG)
+from .test_reject import (ACCESS, ASSOCIATE, ESTABLISH, RESOURCES, TAG,
+                          TOO_LONG)
 
 NATIVE = "it takes native InfiniBand logins on InfiniBand links only"
 GOOD = 0x00
@@ -154,8 +154,6 @@ def test_reasons(bench):
             refused(bench, TOO_LONG, iu_len=length)
         refused(bench, ASSOCIATE, target=guid + other)
         refused(bench, ASSOCIATE, target=other + guid)
-        refused(bench, FORMAT, buf_fmt=0)
-        refused(bench, MULTICHANNEL, flags=2)
         refused(bench, ESTABLISH, tag=0, opcode=peer.CMD)
         refused(bench, TOO_LONG, tag=0, what="zeroes", data=bytes(1))
         target.enable(False)

@@ -142,8 +142,7 @@ def test_bad_parameters(bench):
            "srpt_service_guid=xyz",
            "srpt_service_guid=0x112233445566778899"]
     if target.variant == "rust":
-        bad += ["srp_max_req_size=65537", "srp_max_req_size=-1",
-                "rdma_cm_port=65536", "rdma_cm_port=-1", "rdma_cm_port=x",
+        bad += ["srp_max_req_size=-1", "rdma_cm_port=65536", "rdma_cm_port=-1", "rdma_cm_port=x",
                 "ib_cm_on_roce=2"]
     for params in bad:
         done = target.load(params, check=False)
@@ -155,6 +154,18 @@ def test_bad_parameters(bench):
                "%s is called invalid: %s" % (params, done.out.strip()))
         equal(target.run("ls /sys/module | grep -c '^ib_srpt$'",
                          check=False).out.strip(), "0", "modules loaded")
+
+
+@pytest.mark.engine("lio")
+def test_large_requests(bench):
+    """srp_max_req_size has no upper limit, as with the C driver"""
+    target = bench.target
+    target.load("srp_max_req_size=100000")
+    equal(target.parameter("srp_max_req_size"), "100000", "srp_max_req_size")
+    if target.variant == "rust":
+        contains(target.run("dmesg | tail -n 20").out, "srp_max_req_size=100000 "
+                 "is more than 65536, which is used", "the kernel log")
+    target.unload()
 
 
 @pytest.mark.timeout(90)

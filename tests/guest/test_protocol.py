@@ -168,9 +168,9 @@ def test_events(bench):
     """SRP_AER_REQ when LUNs come and go: one at a time, on one channel"""
     target = bench.target
     lun = "%s/lun/lun_7" % target.tpg()
-    with logged_in(bench) as one, bench.peer() as two:
+    with logged_in(bench, flags=peer.AESOLNT) as one, bench.peer() as two:
         two.port_id = one.port_id
-        two.login(flags=1)
+        two.login(flags=1 | peer.AESOLNT)
         target.shell("backstore more 256; lun %s 7 more" % target.tpg())
         event = one.receive()
         expect(isinstance(event, bytes) and event[0] == peer.AER_REQ,

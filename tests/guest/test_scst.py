@@ -329,7 +329,7 @@ def test_events(bench):
     """a disk is added and removed: SRP_AER_REQ, and a unit attention"""
     target = bench.target
     luns = target.directory + "/luns/mgmt"
-    with logged_in(bench) as one:
+    with logged_in(bench, flags=peer.AESOLNT) as one:
         target.shell("disk more 8\nput 'add more 7' " + luns)
         event = one.receive()
         expect(isinstance(event, bytes) and event[0] == peer.AER_REQ,

@@ -8,6 +8,7 @@
 use core::ptr::NonNull;
 
 use kernel::{
+    container_of,
     error::from_err_ptr,
     prelude::*,
     sync::{
@@ -33,9 +34,16 @@ use crate::{
         TargetKey, //
     },
     port::Port,
-    srp::ident::{
-        acl_candidates,
-        AclName, //
+    srp::{
+        access::{
+            Hint,
+            Nearly,
+            SEARCH, //
+        },
+        ident::{
+            AclId,
+            AclName, //
+        }, //
     }, //
 };
 
@@ -68,8 +76,8 @@ unsafe impl Send for LioSession {}
 unsafe impl Sync for LioSession {}
 
 impl LioSession {
-    /// Opens a session for the first access control entry that matches, in the order of the
-    /// portal groups and, within each, of [`acl_candidates`]. Wraps `target_setup_session()`.
+    /// Opens a session for the first access control entry that matches, in the order of [`SEARCH`].
+    /// Wraps `target_setup_session()`.
     ///
     /// The port's list of portal groups stays locked meanwhile, so that none of them can be
     /// removed; see [`Tpg`]. Process context, sleeps.
@@ -80,27 +88,26 @@ impl LioSession {
     /// `NoMemory`, or whatever else target core reports.
     pub(super) fn open(port: &Port, request: &SessionRequest) -> Result<Self, OpenError> {
         let tpgs = port.engine().lock();
-        for tpg in tpgs.iter() {
-            let epoch = tpg.epoch();
-            if !epoch.is_enabled() {
-                continue;
-            }
-            for name in acl_candidates(
-                request.initiator_port,
-                request.port_gid.map(|gid| gid.halves().1),
-                request.peer,
-            ) {
-                match Self::setup(tpg, epoch, name) {
-                    // Dropping closes the session.
-                    Ok(session) if !session.is_valid() => {}
-                    Ok(session) => return Ok(session),
-                    Err(EACCES) => {}
-                    Err(ENOMEM) => return Err(OpenError::NoMemory),
-                    Err(e) => return Err(OpenError::Other(e)),
+        let initiator = request.initiator();
+        for (directory, names) in SEARCH {
+            for tpg in tpgs.iter().filter(|tpg| tpg.directory() == directory) {
+                let epoch = tpg.epoch();
+                if !epoch.is_enabled() {
+                    continue;
+                }
+                for name in initiator.names(names) {
+                    match Self::setup(tpg, epoch, name) {
+                        // Dropping closes the session.
+                        Ok(session) if !session.is_valid() => {}
+                        Ok(session) => return Ok(session),
+                        Err(EACCES) => {}
+                        Err(ENOMEM) => return Err(OpenError::NoMemory),
+                        Err(e) => return Err(OpenError::Other(e)),
+                    }
                 }
             }
         }
-        Err(OpenError::NotAllowed)
+        Err(OpenError::NotAllowed(hint(&tpgs, request)))
     }
 
     /// Tries one name. The port's list of portal groups must be locked, with `tpg` in it.
@@ -189,6 +196,31 @@ impl LioSession {
         !acl_gone && self.tpg.epoch() == self.epoch
     }
 
+    /// Whether the access control entry maps a logical unit to this number: the search that
+    /// `transport_lookup_cmd_lun()` makes. Any context.
+    pub(super) fn maps_lun(&self, number: u64) -> bool {
+        let Some(sess) = self.live() else {
+            return false;
+        };
+        let _rcu = kernel::sync::rcu::read_lock();
+        // SAFETY: The session is valid, see `live()`, and its reference keeps the access control
+        // entry. The list is one of RCU: heads and links are read once, and what they point to
+        // stays until the guard is dropped (`core_disable_device_list_for_node()` frees entries with
+        // `kfree_rcu()`).
+        unsafe {
+            let list = &raw const (*(*sess).se_node_acl).lun_entry_hlist;
+            let mut node = (&raw const (*list).first).read_volatile();
+            while !node.is_null() {
+                let entry = container_of!(node, bindings::se_dev_entry, link);
+                if (*entry).mapped_lun == number {
+                    return true;
+                }
+                node = (&raw const (*node).next).read_volatile();
+            }
+        }
+        false
+    }
+
     /// Stops the session, waits until all its commands were freed and ends it. Wraps
     /// `target_stop_session()`, `target_wait_for_sess_cmds()` and `target_remove_session()`. Only
     /// the first call has an effect. Process context, sleeps without limit.
@@ -209,6 +241,37 @@ impl LioSession {
             bindings::target_remove_session(sess);
         }
     }
+}
+
+/// Looks for the entry that was perhaps meant for an initiator that none lets in. `tpgs` is the
+/// port's locked list. Process context, sleeps.
+fn hint(tpgs: &[Arc<Tpg>], request: &SessionRequest) -> Option<Hint> {
+    let initiator = request.initiator();
+    let mut found = None;
+    for tpg in tpgs {
+        let enabled = tpg.epoch().is_enabled();
+        tpg.each_acl(|name| {
+            let Some((name, id)) = name
+                .to_str()
+                .ok()
+                .and_then(|name| Some((name, AclId::parse(name).ok()?)))
+            else {
+                return;
+            };
+            let why = if !enabled && initiator.all_names().any(|own| own.as_str() == name) {
+                Some(Nearly::Disabled)
+            } else {
+                initiator.nearly(id, request.local)
+            };
+            // The first of those that match best.
+            if let (Some(why), Ok(entry)) = (why, AclName::from_display(name)) {
+                if found.is_none() || why == Nearly::Disabled {
+                    found = Some(Hint { entry, why });
+                }
+            }
+        });
+    }
+    found
 }
 
 impl Drop for LioSession {

@@ -7,6 +7,10 @@ struct se_portal_group *srpt_attrib_to_tpg(struct config_item *item)
 { return attrib_to_tpg(item); }
 bool srpt_session_acl_gone(struct se_session *sess)
 { return list_empty(&sess->se_node_acl->acl_list); }
+void srpt_acls_lock(struct se_portal_group *tpg)
+{ mutex_lock(&tpg->acl_node_mutex); }
+void srpt_acls_unlock(struct se_portal_group *tpg)
+{ mutex_unlock(&tpg->acl_node_mutex); }
 const char *srpt_version(void)
 { return THIS_MODULE->version; }
 unsigned long srpt_delayed_cmd_lock(struct se_device *dev)

@@ -37,9 +37,12 @@ use crate::{
         ConfiguredPort,
         Port, //
     },
-    srp::ident::{
-        AclId,
-        NameBuf, //
+    srp::{
+        access::Directory,
+        ident::{
+            AclId,
+            NameBuf, //
+        }, //
     },
     target::Srpt, //
 };
@@ -274,6 +277,33 @@ impl Tpg {
     /// The HCA port.
     pub(super) fn port(&self) -> &Port {
         &self.port
+    }
+
+    /// What the port directory is named after.
+    pub(super) fn directory(&self) -> Directory {
+        Directory::of(self.wwn_name.as_str())
+    }
+
+    /// Calls `each` with the name of every access control entry. The port's list of portal groups
+    /// must be locked, with this one in it. Process context, sleeps.
+    pub(super) fn each_acl(&self, mut each: impl FnMut(&CStr)) {
+        let tpg = self.as_raw();
+        // SAFETY: The portal group is registered, see the type's documentation. Its mutex keeps the
+        // entries on the list, each of which has a name that ends within its buffer
+        // (`target_alloc_node_acl()`).
+        unsafe {
+            bindings::srpt_acls_lock(tpg);
+            let head = &raw const (*tpg).acl_node_list;
+            let mut node: *const _ = (*head).next;
+            while !core::ptr::eq(node, head) {
+                let acl = container_of!(node, bindings::se_node_acl, acl_list);
+                each(CStr::from_char_ptr(
+                    (&raw const (*acl).initiatorname).cast(),
+                ));
+                node = (*node).next;
+            }
+            bindings::srpt_acls_unlock(tpg);
+        }
     }
 
     /// The name under which the port directory was created; valid as long as `self`.

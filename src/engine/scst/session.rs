@@ -140,7 +140,7 @@ impl ScstSession {
             (None, Some(addr)) => address_name(addr),
             (None, None) => gid_name(request.initiator_port),
         };
-        let queue = target::retry_queue().ok_or(OpenError::NotAllowed)?;
+        let queue = target::retry_queue().ok_or(OpenError::NotAllowed(None))?;
         let shared = Arc::pin_init(
             pin_init!(Shared {
                 initiator_port: request.initiator_port,
@@ -154,10 +154,10 @@ impl ScstSession {
         .map_err(|_| OpenError::NoMemory)?;
 
         let slot = port.engine().lock();
-        let target = slot.as_ref().ok_or(OpenError::NotAllowed)?.target();
+        let target = slot.as_ref().ok_or(OpenError::NotAllowed(None))?.target();
         let epoch = target.epoch();
         if !epoch.is_enabled() {
-            return Err(OpenError::NotAllowed);
+            return Err(OpenError::NotAllowed(None));
         }
         // SAFETY: The target is registered: it is in the slot of its port, which is locked. The
         // name is NUL-terminated and copied. The private pointer is valid until the session was

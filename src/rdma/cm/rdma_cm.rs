@@ -265,6 +265,11 @@ impl ConnectRequest<'_> {
         ip_addr(&self.id().route.addr.dst_addr)
     }
 
+    /// The address that the peer connects to; see [`Self::peer_addr`].
+    pub(super) fn local_addr(&self) -> Option<IpAddr> {
+        ip_addr(&self.id().route.addr.src_addr)
+    }
+
     /// RDMA READs and atomics of its own the peer wants to have outstanding, that is how many we are
     /// asked to answer. `cm_format_req_event` has swapped what was in the request.
     pub(super) fn responder_resources(&self) -> u8 {
@@ -539,25 +544,19 @@ fn cm_event(event: &bindings::rdma_cm_event) -> CmEvent {
 /// # Invariants
 ///
 /// `id` is valid and ours.
-pub(crate) struct Listener<L: ListenHandler> {
+struct ListeningId<L: ListenHandler> {
     id: NonNull<bindings::rdma_cm_id>,
     _handler: PhantomData<fn() -> L>,
 }
 
 // SAFETY: Ids may be destroyed by any task.
-unsafe impl<L: ListenHandler> Send for Listener<L> {}
+unsafe impl<L: ListenHandler> Send for ListeningId<L> {}
 // SAFETY: There is nothing one could do with a shared reference.
-unsafe impl<L: ListenHandler> Sync for Listener<L> {}
+unsafe impl<L: ListenHandler> Sync for ListeningId<L> {}
 
-impl<L: ListenHandler> Listener<L> {
-    /// Listens on a TCP port number of all addresses and devices of the initial network namespace:
-    /// IPv6 and IPv4, or IPv4 only if that does not work. Process context, sleeps. Requests may
-    /// arrive before this returns.
-    ///
-    /// # Errors
-    ///
-    /// `EADDRINUSE`, `ENOMEM`, and those of the connection manager.
-    pub(crate) fn new(port: u16) -> Result<Self> {
+impl<L: ListenHandler> ListeningId<L> {
+    /// Listens on a TCP port number of all addresses of a family. Process context, sleeps.
+    fn new(family: Family, port: u16) -> Result<Self> {
         // SAFETY: The initial network namespace always exists; the name is static; the callback
         // needs no context.
         let id = from_err_ptr(unsafe {
@@ -575,7 +574,6 @@ impl<L: ListenHandler> Listener<L> {
             id: NonNull::new(id).ok_or(ENOMEM)?,
             _handler: PhantomData,
         };
-
         let mut any6 = bindings::sockaddr_in6 {
             sin6_family: AF_INET6,
             sin6_port: port.to_be(),
@@ -586,15 +584,15 @@ impl<L: ListenHandler> Listener<L> {
             sin_port: port.to_be(),
             ..Default::default()
         };
-        // SAFETY: The id is valid, the addresses are complete. `rdma_bind_addr` leaves the id
-        // unbound when it fails. That the IPv6 address is for IPv4, too, has to be said first: by
-        // default that is up to net.ipv6.bindv6only.
+        let addr = match family {
+            Family::Ipv6 => (&raw mut any6).cast(),
+            Family::Ipv4 => (&raw mut any4).cast(),
+        };
+        // SAFETY: The id is valid, the address is complete. That the IPv6 address is not for IPv4
+        // has to be said before it is bound: by default that is up to net.ipv6.bindv6only.
         to_result(unsafe {
-            bindings::rdma_set_afonly(id, 0);
-            match bindings::rdma_bind_addr(id, (&raw mut any6).cast()) {
-                0 => 0,
-                _ => bindings::rdma_bind_addr(id, (&raw mut any4).cast()),
-            }
+            bindings::rdma_set_afonly(id, 1);
+            bindings::rdma_bind_addr(id, addr)
         })?;
         // SAFETY: The id is valid and bound.
         to_result(unsafe { bindings::rdma_listen(id, BACKLOG) })?;
@@ -602,11 +600,63 @@ impl<L: ListenHandler> Listener<L> {
     }
 }
 
-impl<L: ListenHandler> Drop for Listener<L> {
+impl<L: ListenHandler> Drop for ListeningId<L> {
     fn drop(&mut self) {
         // SAFETY: By the type invariant the id is valid and ours. Requests that arrived are ids of
         // their own.
         unsafe { bindings::rdma_destroy_id(self.id.as_ptr()) };
+    }
+}
+
+/// A family of addresses.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Family {
+    /// `AF_INET6`.
+    Ipv6,
+    /// `AF_INET`.
+    Ipv4,
+}
+
+/// Listens for connections on all addresses and devices; dropping it stops that, and waits for
+/// requests that are being handled.
+pub(crate) struct Listener<L: ListenHandler> {
+    _ipv6: Option<ListeningId<L>>,
+    _ipv4: Option<ListeningId<L>>,
+    missing: Option<(Family, Error)>,
+}
+
+impl<L: ListenHandler> Listener<L> {
+    /// Listens on a TCP port number of all addresses and devices of the initial network namespace.
+    /// Each family has an id of its own: over iWARP an IPv6 address does not stand for IPv4, and a
+    /// device or a kernel without one of them (siw, `ipv6.disable=1`) does not keep the other from
+    /// being served. Process context, sleeps. Requests may arrive before this returns.
+    ///
+    /// # Errors
+    ///
+    /// `EADDRINUSE`, also if that is so for one family only, `ENOMEM`, and those of the connection
+    /// manager if neither family can be served.
+    pub(crate) fn new(port: u16) -> Result<Self> {
+        let ids = (
+            ListeningId::new(Family::Ipv6, port),
+            ListeningId::new(Family::Ipv4, port),
+        );
+        let (ipv6, ipv4, missing) = match ids {
+            (Err(EADDRINUSE), _) | (_, Err(EADDRINUSE)) => return Err(EADDRINUSE),
+            (Ok(ipv6), Ok(ipv4)) => (Some(ipv6), Some(ipv4), None),
+            (Ok(ipv6), Err(e)) => (Some(ipv6), None, Some((Family::Ipv4, e))),
+            (Err(e), Ok(ipv4)) => (None, Some(ipv4), Some((Family::Ipv6, e))),
+            (Err(_), Err(e)) => return Err(e),
+        };
+        Ok(Self {
+            _ipv6: ipv6,
+            _ipv4: ipv4,
+            missing,
+        })
+    }
+
+    /// The family that is not served, and why.
+    pub(crate) fn missing(&self) -> Option<(Family, Error)> {
+        self.missing
     }
 }
 

@@ -2,12 +2,13 @@
 //! The parsers, and what must hold for whatever they let through.
 
 use crate::srp::{
+    access::Initiator,
     cmd::{Cmd, Direction},
     consts::{limit, TLogoutReason},
     ctrl::{AerReq, AerRsp, CredReq, CredRsp, ILogout, TLogout},
     desc::{DataDesc, DescList},
     dm::{self, Controller, ControllerName, Header, ID_TEXT},
-    ident::{acl_candidates, AclId, AclName, Guid, PortId},
+    ident::{AclId, AclName, Guid, PortId},
     iu::{Answer, Iu},
     login::{decide, LoginPolicy, LoginRej, LoginReq, LoginRsp, MultiChannelResult},
     rsp::Rsp,
@@ -236,7 +237,12 @@ pub fn name(data: &[u8]) {
             .first_chunk::<4>()
             .map(|v4| core::net::IpAddr::from(*v4)),
     };
-    let names: Vec<_> = acl_candidates(PortId(*id), guid, addr).collect();
+    let one = Initiator {
+        port_id: PortId(*id),
+        guid,
+        addr,
+    };
+    let names: Vec<_> = one.all_names().collect();
     assert!(names.len() >= 2);
     assert!(names.iter().all(|name| AclId::parse(name.as_str()).is_ok()));
 }

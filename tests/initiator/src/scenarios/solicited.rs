@@ -113,8 +113,8 @@ pub(super) const ROWS: &[Scenario] = &[
     ),
     admin_row(
         "solicited.event_unasked",
-        "SRP_AER_REQ, not wanted",
-        NO,
+        "events not wanted: no SRP_AER_REQ",
+        &["no answer"],
         |b| at_new_lun(b, |_| ()),
     ),
 ];
