@@ -5,14 +5,11 @@
 #
 # Not here: the lab's own guards (scripts/lab/selftest.py).
 
-import os
 import re
-import sys
-import xml.etree.ElementTree as xml
 
 import pytest
 
-from harness.tools import execute, tail
+from harness.tools import junit, pytest_apart, tail
 from lab import env
 
 # What becomes of each, and what its report says.
@@ -39,22 +36,12 @@ LIMIT = round(800 * env.pace())
 def test_guards(module, tmp_path):
     """every planted fault is noticed; what was late has a second try"""
     file = tmp_path / "junit.xml"
-    environ = {k: v for k, v in os.environ.items()
-               if not k.startswith("PYTEST_")}
-    if module:
-        environ["IB_SRPT_MODULE"] = str(module)
-    status, out = execute(
-        [sys.executable, "-m", "pytest", "-n0", "-p", "no:cacheprovider",
-         "--junit-xml", file, "tests/guest/planted.py"], LIMIT, env=environ)
+    status, out = pytest_apart(
+        ["--junit-xml", file, "tests/guest/planted.py"], LIMIT,
+        IB_SRPT_MODULE=str(module) if module else None)
     assert file.exists(), tail(out)
-    found = {}
-    for case in xml.parse(file).iter("testcase"):
-        name = case.get("name").removeprefix("test_")
-        for kind in ("failure", "error", "skipped"):
-            for element in case.iter(kind):
-                text = "%s\n%s" % (element.get("message"), element.text or "")
-                found[name] = kind, text
-        found.setdefault(name, ("passed", ""))
+    found = {name.rpartition(".test_")[2]: what
+             for name, what in junit(file).items()}
     wrong = []
     for name, text in FAILS.items():
         if found[name][0] != "failure" or \

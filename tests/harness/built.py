@@ -40,9 +40,13 @@ class Built:
                 if not stamp.exists():
                     try:
                         make()
-                        stamp.touch()
+                        text = ""
                     except pytest.fail.Exception as error:
-                        stamp.write_text(str(error))
+                        text = str(error)
+                    # In one step: others look without the lock.
+                    fresh = stamp.with_name(what + ".new")
+                    fresh.write_text(text)
+                    fresh.rename(stamp)
         if stamp.read_text():
             pytest.fail(stamp.read_text(), pytrace=False)
 

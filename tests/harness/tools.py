@@ -9,6 +9,8 @@ import json
 import os
 import signal
 import subprocess
+import sys
+import xml.etree.ElementTree as xml
 
 import pytest
 from tap.parser import Parser
@@ -37,6 +39,31 @@ def execute(words, timeout, **options):
     except BaseException:
         env.end_group(process, 30)
         raise
+
+
+def pytest_apart(arguments, timeout, **variables):
+    """Run pytest in a process of its own, where a variable that is None is not
+    set; returns (status, output)."""
+    environ = {k: v for k, v in {**os.environ, **variables}.items()
+               if v is not None and not k.startswith("PYTEST_")}
+    return execute([sys.executable, "-m", "pytest", "-n0", "-p",
+                    "no:cacheprovider", *arguments], timeout, env=environ)
+
+
+def junit(file):
+    """What a file of JUnit's format says: (outcome, text) by class and name. Of
+    a test that was tried again, the last counts."""
+    found = {}
+    for case in xml.parse(file).iter("testcase") if file.exists() else ():
+        name = "%s.%s" % (case.get("classname"), case.get("name"))
+        found[name] = "passed", ""
+        for kind in ("failure", "error", "skipped"):
+            element = case.find(kind)
+            if element is not None:
+                found[name] = kind, "%s\n%s" % (element.get("message"),
+                                                element.text or "")
+                break
+    return found
 
 
 def in_root(words, timeout, binds=(), **variables):

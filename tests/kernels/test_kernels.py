@@ -7,12 +7,10 @@
 # Not here: these tests (tests/guest, tests/module).
 
 import os
-import sys
-import xml.etree.ElementTree as xml
 
 import pytest
 
-from harness.tools import execute, tail
+from harness.tools import junit, pytest_apart, tail
 from lab import kernel
 
 TESTS = ("tests/module/test_module.py::test_build",
@@ -20,15 +18,6 @@ TESTS = ("tests/module/test_module.py::test_build",
          "tests/guest/test_login.py::test_ipv4",
          "tests/guest/test_login.py::test_channels",
          "tests/guest/test_load.py::test_disable_enable")
-
-
-def reports(element):
-    """(outcome, text) of a test in JUnit's format."""
-    for kind in ("failure", "error", "skipped"):
-        found = element.find(kind)
-        if found is not None:
-            return kind, "%s\n%s" % (found.get("message"), found.text or "")
-    return "passed", ""
 
 
 @pytest.mark.kernel
@@ -42,22 +31,13 @@ def test_kernels(series, lab_root, subtests, tmp_path):
     if series == lab_root.series:
         pytest.skip("all other tests run on this series")
     file = tmp_path / "junit.xml"
-    environ = dict(os.environ, KSERIES=series)
-    for name in list(environ):
-        if name == "IB_SRPT_MODULE" or name.startswith("PYTEST_"):
-            environ.pop(name)
-    status, out = execute([sys.executable, "-m", "pytest", "-n0", "-p",
-                           "no:cacheprovider", "--junit-xml", file, *TESTS],
-                          3600, env=environ)
+    status, out = pytest_apart(["--junit-xml", file, *TESTS], 3600,
+                               KSERIES=series, IB_SRPT_MODULE=None)
     if kernel.NOT_OFFERED in out:
         pytest.skip("the archive has no complete kernel of this series any more")
-    found = {}
-    for element in xml.parse(file).iter("testcase") if file.exists() else ():
-        # Of one that was tried again, the last counts.
-        found["%s.%s" % (element.get("classname"), element.get("name"))] = element
-    for name, element in found.items():
+    found = junit(file)
+    for name, (outcome, text) in found.items():
         with subtests.test(name):
-            outcome, text = reports(element)
             if outcome == "skipped":
                 pytest.skip(text)
             if outcome != "passed":
