@@ -30,7 +30,10 @@ use crate::{
         Active,
         Engine, //
     },
-    hca::HcaPort,
+    hca::{
+        HcaPort,
+        RefusedLogin, //
+    },
     params,
     port::{
         Port,
@@ -86,6 +89,8 @@ pub(crate) enum PortFile {
     LinkLayer,
     /// Port number of the RDMA/CM listener.
     RdmaCmPort,
+    /// The last logins that were refused.
+    LoginRefused,
     /// The text by which device management identifies the port's I/O controller.
     PortId,
     /// Completion vectors of new channels.
@@ -154,6 +159,7 @@ pub(crate) fn show_port(port: &HcaPort, file: PortFile, page: &mut Page<'_>) -> 
             writeln!(page, "{}", layer.name())
         }
         PortFile::RdmaCmPort => writeln!(page, "{}", params::rdma_cm_port()),
+        PortFile::LoginRefused => last_refusals(port, page),
         PortFile::PortId => writeln!(page, "{}", port.current().controller_name()),
         PortFile::CompVMask => writeln!(page, "{}", *port.current().vectors()),
         PortFile::Attr(attr) => writeln!(page, "{}", port.current().attr(attr)),
@@ -330,11 +336,30 @@ impl core::fmt::Display for Bare {
     }
 }
 
-/// Counts a login that is refused through a port that is there.
-pub(crate) fn count_refusal(port: Option<Arc<HcaPort>>, reason: RejectReason) {
+/// Counts a login that is refused through a port that is there, and keeps it among the last ones.
+pub(crate) fn count_refusal(port: Option<Arc<HcaPort>>, login: RefusedLogin) {
     if let Some(port) = port {
-        port.count_refusal(refusal_index(reason));
+        port.count_refusal(refusal_index(login.reason), login);
     }
+}
+
+/// The last logins that were refused, the newest first: how many seconds ago, reason, initiator port
+/// identifier, address, and how an entry could let it in if that is why.
+fn last_refusals(port: &HcaPort, page: &mut Page<'_>) -> fmt::Result {
+    for login in port.last_refusals().into_iter().flatten() {
+        let ago = login.at.elapsed().as_millis() / 1000;
+        let reason = login.reason.code();
+        write!(
+            page,
+            "{ago} {reason:#x} {} {}",
+            login.initiator_port, login.peer
+        )?;
+        match login.advice {
+            Some(advice) => writeln!(page, "; {advice}")?,
+            None => writeln!(page)?,
+        }
+    }
+    Ok(())
 }
 
 /// What can be seen of a command in use at one moment.

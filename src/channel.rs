@@ -45,8 +45,7 @@ use crate::{
     },
     engine::{
         Active,
-        Engine,
-        TargetKey, //
+        Engine, //
     },
     hca::{
         Hca,
@@ -504,18 +503,16 @@ impl Channel {
 
     /// Whether both channels belong to the same I_T nexus.
     pub(crate) fn same_nexus(&self, other: &Self) -> bool {
-        self.nexus().is_same(&other.nexus())
+        // Most are not: seen at once.
+        self.initiator_port == other.initiator_port && self.nexus().is_same(&other.nexus())
     }
 
-    fn nexus(&self) -> Nexus<(TargetKey, &CStr)> {
+    fn nexus(&self) -> Nexus<&CStr, PeerAddr> {
         Nexus {
             initiator_port: self.initiator_port,
             target_port: self.target_port,
-            entry: (
-                Active::session_target(&self.session),
-                Active::session_name(&self.session),
-            ),
-            peer: self.peer.ip(),
+            entry: Active::session_entry(&self.session),
+            peer: self.peer,
         }
     }
 

@@ -40,6 +40,7 @@ use crate::{
         PortAttr, //
     },
     rdma::{
+        cm::PeerAddr,
         device::Device,
         sg::SgList, //
     },
@@ -202,6 +203,16 @@ pub(crate) struct SessionKey(pub(crate) usize);
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct TargetKey(pub(crate) usize);
 
+/// A channel, as the files of an access control entry show it.
+pub(crate) struct EntryChannel {
+    /// Its number, as in the log.
+    pub(crate) serial: u64,
+    /// Initiator port identifier.
+    pub(crate) initiator_port: PortId,
+    /// The peer's address.
+    pub(crate) peer: PeerAddr,
+}
+
 /// An asynchronous event.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Aen {
@@ -301,6 +312,11 @@ pub(crate) trait Engine: Sized + 'static {
     fn session_target(session: &Self::Session) -> TargetKey;
     /// Name of the access control entry that let the session in.
     fn session_name(session: &Self::Session) -> &CStr;
+    /// Name of the access control entry that let the session in, as part of the nexus; empty with
+    /// engines whose sessions are named after addresses.
+    fn session_entry(session: &Self::Session) -> &CStr {
+        Self::session_name(session)
+    }
     /// From here on new commands are refused with [`RxError::ShuttingDown`]. Idempotent.
     fn stop_session(session: &Self::Session);
     /// Whether the access control entry and the target object that let the session in are still
@@ -313,8 +329,9 @@ pub(crate) trait Engine: Sized + 'static {
     fn close_session(session: &Self::Session);
 
     /// The number of the logical unit that an address names: the same for all of its addresses, so
-    /// that commands and task management functions find each other. Any context; does not wait.
-    fn lun_number(session: &Self::Session, lun: Lun) -> u64;
+    /// that commands and task management functions find each other.
+    fn lun_number(lun: Lun) -> u64;
+
     /// Hands a new command to the engine (`scst_rx_cmd` and `scst_cmd_init_done`).
     /// Process context. Callbacks for the command may run before this returns.
     fn rx_cmd(
@@ -373,6 +390,8 @@ pub(crate) trait TargetDriver {
     fn report_aen(port: &Port, target: TargetKey, event: Aen);
     /// The same for one session. Initiators with several are told once.
     fn report_session_aen(key: SessionKey, event: Aen);
+    /// The live channels whose sessions an access control entry has let in, oldest first; `ENOMEM`.
+    fn entry_channels(target: TargetKey, entry: &CStr) -> Result<KVec<EntryChannel>>;
     /// What the channel of a session does; `None` if it has none (yet or any more).
     fn session_view(key: SessionKey) -> Option<ChannelView>;
     /// Calls [`Engine::port_added`] for every port that is there; `ENOMEM`. May sleep.

@@ -25,6 +25,10 @@ use kernel::{
         Arc,
         Mutex,
         SpinLock, //
+    },
+    time::{
+        Instant,
+        Monotonic, //
     }, //
 };
 
@@ -47,7 +51,10 @@ use crate::{
     },
     rdma::{
         client::Client,
-        cm::IbListener,
+        cm::{
+            IbListener,
+            PeerAddr, //
+        },
         device::{
             Device,
             DeviceId,
@@ -63,9 +70,16 @@ use crate::{
         srq::SharedReceiveQueue, //
     },
     srp::{
+        access::Advice,
         channel::CloseReason,
-        consts::limit,
-        ident::NameBuf,
+        consts::{
+            limit,
+            RejectReason, //
+        },
+        ident::{
+            NameBuf,
+            PortId, //
+        },
         ports::{
             Place,
             NO_GID, //
@@ -91,6 +105,21 @@ struct Current {
     released: bool,
 }
 
+/// A login that was refused.
+#[derive(Clone, Copy)]
+pub(crate) struct RefusedLogin {
+    pub(crate) at: Instant<Monotonic>,
+    pub(crate) reason: RejectReason,
+    /// Zero if the request was none.
+    pub(crate) initiator_port: PortId,
+    pub(crate) peer: PeerAddr,
+    /// What would let the initiator in, if that is why.
+    pub(crate) advice: Option<Advice>,
+}
+
+/// How many of them are kept.
+const KEPT_REFUSALS: usize = 8;
+
 /// One port of an HCA; dropping it leaves the port to the HCA's return.
 #[pin_data(PinnedDrop)]
 pub(crate) struct HcaPort {
@@ -102,6 +131,9 @@ pub(crate) struct HcaPort {
     logins: Atomic<u64>,
     /// Logins refused, by reason.
     refusals: [Atomic<u64>; REFUSALS],
+    /// The last of them, the newest first.
+    #[pin]
+    refused: SpinLock<[Option<RefusedLogin>; KEPT_REFUSALS]>,
     /// What was counted about channels that have ended; changed with the list of channels locked.
     #[pin]
     past: SpinLock<Stats>,
@@ -132,6 +164,7 @@ impl HcaPort {
                 ib_cm,
                 logins: Atomic::new(0),
                 refusals: [const { Atomic::new(0) }; REFUSALS],
+                refused <- new_spinlock!([None; KEPT_REFUSALS], "HcaPort::refused"),
                 past <- new_spinlock!(Stats::new(), "HcaPort::past"),
                 current <- new_mutex!(current, "HcaPort::current"),
             }),
@@ -166,10 +199,20 @@ impl HcaPort {
     }
 
     /// Counts a login that was refused for a reason, by its number.
-    pub(crate) fn count_refusal(&self, index: usize) {
+    pub(crate) fn count_refusal(&self, index: usize, login: RefusedLogin) {
         if let Some(count) = self.refusals.get(index) {
             count.fetch_add(1, Relaxed);
         }
+        let mut refused = self.refused.lock();
+        refused.rotate_right(1);
+        if let Some(newest) = refused.first_mut() {
+            *newest = Some(login);
+        }
+    }
+
+    /// The last logins that were refused, the newest first.
+    pub(crate) fn last_refusals(&self) -> [Option<RefusedLogin>; KEPT_REFUSALS] {
+        *self.refused.lock()
     }
 
     /// What was counted about channels that have ended.

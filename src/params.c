@@ -9,7 +9,7 @@
 
 int srpt_param_srp_max_req_size = 8276;
 module_param_named(srp_max_req_size, srpt_param_srp_max_req_size, int, 0444);
-MODULE_PARM_DESC(srp_max_req_size, "Maximum size of SRP request messages in bytes (996..65536, default 8276).");
+MODULE_PARM_DESC(srp_max_req_size, "Maximum size of SRP request messages in bytes (996 and more, default 8276; what is above 65536 counts as that).");
 
 unsigned int srpt_param_srpt_srq_size = 4095;
 module_param_named(srpt_srq_size, srpt_param_srpt_srq_size, uint, SRPT_SRQ_SIZE_MODE);

@@ -29,10 +29,12 @@ use kernel::{
     page::PAGE_SIZE,
     prelude::*,
     sync::atomic::{
+        Acquire,
         Atomic,
         AtomicFlag,
         Full,
-        Relaxed, //
+        Relaxed,
+        Release, //
     },
     types::NotThreadSafe, //
 };
@@ -45,7 +47,7 @@ use crate::bindings::{
 /// Smallest accepted `srp_max_req_size`, in bytes: the C driver's limit.
 pub(crate) const MIN_REQ_SIZE: u32 = 996;
 
-/// Largest `srp_max_req_size`, in bytes, that has an effect; the C driver has no limit.
+/// Largest `srp_max_req_size`, in bytes, that has an effect.
 ///
 /// The C driver has no upper limit. Every receive buffer has this size, and the largest request
 /// that SRP can express (an additional CDB of 252 bytes and 510 descriptors) is far below it.
@@ -197,7 +199,9 @@ pub(crate) fn ib_cm_on_roce() -> bool {
 /// Any context.
 pub(crate) fn service_guid() -> Option<u64> {
     match SERVICE_GUID.load(Relaxed) {
-        0 => SERVICE_GUID_CHOSEN.load(Relaxed).then_some(0),
+        0 => SERVICE_GUID_CHOSEN
+            .load(Acquire)
+            .then(|| SERVICE_GUID.load(Relaxed)),
         guid => Some(guid),
     }
 }
@@ -208,11 +212,12 @@ pub(crate) fn service_guid() -> Option<u64> {
 /// functions have before an administrator gives them one, is as good as any until an HCA comes that
 /// has one. Any context.
 pub(crate) fn service_guid_or(guid: u64) -> u64 {
-    SERVICE_GUID_CHOSEN.store(true, Relaxed);
-    match SERVICE_GUID.cmpxchg(0, guid, Full) {
+    let current = match SERVICE_GUID.cmpxchg(0, guid, Full) {
         Ok(_) => guid,
         Err(current) => current,
-    }
+    };
+    SERVICE_GUID_CHOSEN.store(true, Release);
+    current
 }
 
 /// Returns the port number of the RDMA/CM listener in host byte order; zero means no listener.

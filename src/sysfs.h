@@ -20,6 +20,7 @@
 	RO(device)			\
 	RO(link_layer)			\
 	RO(rdma_cm_port)		\
+	RO(login_refused)		\
 	RW(port_id)			\
 	RW(comp_v_mask)			\
 	RW(srp_max_rdma_size)		\

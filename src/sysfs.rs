@@ -268,6 +268,7 @@ fn port_file(file: u32) -> Option<PortFile> {
         bindings::srpt_file_SRPT_FILE_device => PortFile::Device,
         bindings::srpt_file_SRPT_FILE_link_layer => PortFile::LinkLayer,
         bindings::srpt_file_SRPT_FILE_rdma_cm_port => PortFile::RdmaCmPort,
+        bindings::srpt_file_SRPT_FILE_login_refused => PortFile::LoginRefused,
         bindings::srpt_file_SRPT_FILE_port_id => PortFile::PortId,
         bindings::srpt_file_SRPT_FILE_comp_v_mask => PortFile::CompVMask,
         bindings::srpt_file_SRPT_FILE_srp_max_rdma_size => PortFile::Attr(PortAttr::MaxRdmaSize),

@@ -28,6 +28,7 @@ use crate::{
         Aen,
         Delivery,
         Engine,
+        EntryChannel,
         SessionKey,
         TargetDriver,
         TargetKey, //
@@ -250,7 +251,7 @@ fn listen(port: u16) -> Result {
             Family::Ipv6 => "IPv6",
             Family::Ipv4 => "IPv4",
         };
-        pr_info!("no RDMA/CM logins over {}: {:?}\n", family, error);
+        pr_warn!("no RDMA/CM logins over {}: {:?}\n", family, error);
     }
     let old = core::mem::replace(&mut *LISTENER.lock(), new);
     match port {
@@ -353,7 +354,9 @@ fn forget_unneeded(state: &mut State) {
 pub(crate) fn add_hca(hca: &Arc<Hca>, node_guid: u64) -> Result {
     STATE.lock().hcas.push(hca.clone(), GFP_KERNEL)?;
     if params::service_guid_or(Active::service_guid(node_guid)) == 0 {
-        pr_warn!("the HCA has no node GUID: logins have to name 0, or set srpt_service_guid\n");
+        pr_warn!(
+            "no node GUID: logins have to name the service GUID 0, or set srpt_service_guid\n"
+        );
     }
     Ok(())
 }
@@ -596,6 +599,23 @@ impl TargetDriver for Srpt {
                 announce_luns(|channel| Active::session_key(channel.session()) == key);
             }
         }
+    }
+
+    fn entry_channels(target: TargetKey, entry: &CStr) -> Result<KVec<EntryChannel>> {
+        let mut found = KVec::new();
+        let state = STATE.lock();
+        for channel in state.channels.iter().filter(|channel| channel.is_live()) {
+            let session = channel.session();
+            if Active::session_target(session) == target && Active::session_name(session) == entry {
+                let shown = EntryChannel {
+                    serial: channel.serial(),
+                    initiator_port: channel.initiator_port(),
+                    peer: channel.peer(),
+                };
+                found.push(shown, GFP_KERNEL)?;
+            }
+        }
+        Ok(found)
     }
 
     fn session_view(key: SessionKey) -> Option<ChannelView> {

@@ -92,7 +92,7 @@ pub(super) fn process(link: &Arc<Link>, cmd: Arc<Command>, received: Received) {
                 tag: request.tag,
                 sol_not: request.sol_not,
             };
-            let scsi = ScsiRequest::new(&request, &channel.session);
+            let scsi = ScsiRequest::new(&request);
             let fault = fault(&request);
             let table = match request.data {
                 DataDesc::External(external) => Some(external.table),
@@ -251,8 +251,7 @@ pub(crate) struct ScsiRequest {
 const MAX_CDB: usize = 16 + 63 * 4;
 
 impl ScsiRequest {
-    /// Copies a request that came through this session.
-    pub(crate) fn new(request: &Cmd<'_>, session: &<Active as Engine>::Session) -> Self {
+    pub(crate) fn new(request: &Cmd<'_>) -> Self {
         let mut cdb = [0; MAX_CDB];
         let mut cdb_len = 0;
         for (to, from) in cdb.iter_mut().zip(request.cdb) {
@@ -261,7 +260,7 @@ impl ScsiRequest {
         }
         Self {
             tag: request.tag,
-            lun: Active::lun_number(session, request.lun),
+            lun: Active::lun_number(request.lun),
             attr: request.attr,
             dir: match request.direction() {
                 srp::cmd::Direction::None | srp::cmd::Direction::Bidi => Direction::None,

@@ -32,7 +32,8 @@ use crate::{
     },
     hca::{
         Hca,
-        HcaPort, //
+        HcaPort,
+        RefusedLogin, //
     },
     params,
     port::{
@@ -128,7 +129,8 @@ impl ListenHandler for Logins {
                 if ratelimit::ok() {
                     pr_info!("login from {}: malformed request: {:?}\n", req.peer(), e);
                 }
-                return refuse(req, 0, RejectReason::UnableEstablishChannel);
+                let refusal = Refusal::new(RejectReason::UnableEstablishChannel, "malformed");
+                return refuse(req, 0, &refusal, PortId([0; 16]));
             }
         };
         match prepare(&req, &login) {
@@ -136,21 +138,21 @@ impl ListenHandler for Logins {
             Err(refusal) => {
                 trace::login_refused(login.initiator_port, refusal.reason.code());
                 refusal.log(&login, req.peer());
-                refuse(req, login.tag, refusal.reason);
+                refuse(req, login.tag, &refusal, login.initiator_port);
             }
         }
     }
 }
 
 /// Rejects a request that no channel has taken over.
-fn refuse(req: ConnectRequest<'_>, tag: u64, reason: RejectReason) {
+fn refuse(req: ConnectRequest<'_>, tag: u64, refusal: &Refusal, initiator_port: PortId) {
     let hca = target::hca(req.device_id());
     admin::count_refusal(
         hca.and_then(|hca| hca.hca_port(req.port_num()).cloned()),
-        reason,
+        refusal.noted(initiator_port, req.peer()),
     );
     // When this fails the connection manager rejects without our data, or the peer gave up.
-    let _ = req.reject(&LoginRej::new(tag, reason).emit());
+    let _ = req.reject(&LoginRej::new(tag, refusal.reason).emit());
 }
 
 /// Why a login is refused: for the initiator, and for the log.
@@ -177,6 +179,17 @@ impl Refusal {
         Self {
             error: Some(error),
             ..Self::new(RejectReason::InsufficientResources, what)
+        }
+    }
+
+    /// The refused login, as administrators see it.
+    fn noted(&self, initiator_port: PortId, peer: PeerAddr) -> RefusedLogin {
+        RefusedLogin {
+            at: Instant::now(),
+            reason: self.reason,
+            initiator_port,
+            peer,
+            advice: self.advice.as_deref().copied(),
         }
     }
 
@@ -491,7 +504,8 @@ fn connect(req: ConnectRequest<'_>, login: &LoginReq, prepared: Prepared) {
     };
     match refused {
         Some(refusal) => {
-            admin::count_refusal(Some(channel.entry.clone()), refusal.reason);
+            let noted = refusal.noted(login.initiator_port, peer);
+            admin::count_refusal(Some(channel.entry.clone()), noted);
             trace::login_refused(login.initiator_port, refusal.reason.code());
             refusal.log(login, peer);
             Channel::close(channel.as_arc_borrow(), CloseReason::ConnectFailed);

@@ -124,7 +124,7 @@ pub(super) fn begin(link: &Arc<Link>, cmd: Arc<Command>, request: &TskMgmt, rx: 
     };
     let mgmt = RxMgmt {
         tag: request.tag,
-        lun: Active::lun_number(&channel.session, request.lun),
+        lun: Active::lun_number(request.lun),
         function: request.function,
         task_tag: request.task_tag,
     };

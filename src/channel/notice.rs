@@ -66,6 +66,10 @@ use crate::{
 /// Slots of the send queue for what is said here: one per kind.
 pub(crate) const SLOTS: u32 = 3;
 
+/// The first tag of a request of the target. Initiators number theirs from 0, and some take any unit
+/// for the response to the request with its tag.
+const FIRST_TAG: u64 = 0xffff_ffff_0000_0000;
+
 /// REPORTED LUNS DATA HAS CHANGED, a unit attention condition, as sense data in fixed format.
 static LUNS_CHANGED: [u8; 18] = [
     0x70, 0, 0x06, 0, 0, 0, 0, 10, 0, 0, 0, 0, 0x3f, 0x0e, 0, 0, 0, 0,
@@ -197,7 +201,7 @@ impl Notices {
         Ok(Self {
             credit: Notice::new(),
             event: Notice::new(),
-            next_tag: 1,
+            next_tag: FIRST_TAG,
             senders: Some(Senders {
                 credit: Sender::new(device, Kind::Credit, size::CRED_REQ)?,
                 event: Sender::new(device, Kind::Event, event_len)?,
@@ -270,10 +274,9 @@ impl Channel {
         Self::send_notices(this);
     }
 
-    /// Whether the initiator takes SRP_AER_REQ: those that asked for a solicited event with it. To
-    /// others it may be the death of the session: an initiator that posts one receive per request
-    /// gets every response one late from then on, and some take any unit for a response. They find a
-    /// unit attention.
+    /// Whether the initiator takes SRP_AER_REQ: those that asked for a solicited event with it. Others
+    /// find a unit attention. An initiator that posts one receive per request would get every response
+    /// one late from then on, and some take any unit for a response.
     pub(crate) fn takes_events(&self) -> bool {
         self.solicit.event
     }

@@ -122,7 +122,7 @@ impl Command {
                 rx.table = table;
                 let scsi = rx
                     .parse(link.channel.imm_offset())
-                    .map(|cmd| ScsiRequest::new(&cmd, link.channel.session()));
+                    .map(|cmd| ScsiRequest::new(&cmd));
                 let mut inner = this.inner.lock();
                 inner.rx = Some(rx);
                 if let Some(life) = &mut inner.life {

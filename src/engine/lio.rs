@@ -117,8 +117,11 @@ impl Engine for Lio {
         session.close();
     }
 
-    fn lun_number(session: &session::LioSession, lun: Lun) -> u64 {
-        lun.number(|number| session.maps_lun(number))
+    /// The addressing method is part of the number, as in the C driver: LIO has logical units up to
+    /// 65535 and further, REPORT LUNS names them so, and one that was removed must not be taken for
+    /// another.
+    fn lun_number(lun: Lun) -> u64 {
+        lun.to_u64()
     }
 
     fn rx_cmd(

@@ -145,6 +145,10 @@ impl Engine for Scst {
         session.name()
     }
 
+    fn session_entry(_session: &session::ScstSession) -> &CStr {
+        c""
+    }
+
     fn stop_session(session: &session::ScstSession) {
         session.stop();
     }
@@ -157,10 +161,10 @@ impl Engine for Scst {
         session.close();
     }
 
-    /// SCST has numbers up to 16383 (`scst_unpack_lun()`), so none of them looks like an addressing
-    /// method.
-    fn lun_number(_session: &session::ScstSession, lun: Lun) -> u64 {
-        lun.number(|_| false)
+    /// SCST has numbers up to 16383, behind each of the simple addressing methods
+    /// (`scst_unpack_lun()`).
+    fn lun_number(lun: Lun) -> u64 {
+        lun.flat().unwrap_or(lun.to_u64())
     }
 
     fn rx_cmd(

@@ -54,7 +54,7 @@ const COMPLAIN_MS: u32 = 10_000;
 
 /// Somebody who uses all RDMA devices.
 ///
-/// Both callbacks run in process context and may sleep. For one device they are serialised.
+/// All callbacks run in process context and may sleep. For one device they are serialised.
 pub(crate) trait Client: 'static {
     /// What is kept per device.
     type Data: Send + Sync;

@@ -4,8 +4,8 @@
 //!
 //! Source of names and order: `srpt_cm_req_recv()` of the in-tree driver. It looks for the names of
 //! the initiator's port in the target's directory that is named after a GUID, and then for its port
-//! identifier in the one named after a GID. Here every name counts in both, after those: who is let
-//! in there gets the same disks here.
+//! identifier in the one named after a GID. Here every name counts in both, after those: an initiator
+//! that is let in there gets the same disks here.
 //!
 //! Not here: the entries (the engine's), the forms of names ([`super::ident`]).
 
@@ -75,7 +75,7 @@ impl Initiator {
     /// Returns the names of a kind, those that the in-tree driver uses first.
     pub(crate) fn names(self, kind: Names) -> impl Iterator<Item = AclName> {
         let forms: &'static [Form] = match kind {
-            Names::Port => &[Form::Guid, Form::Address, Form::Short, Form::Dotted],
+            Names::Port => &Form::PORT,
             Names::PortId => &[Form::PortId, Form::Bare],
         };
         forms.iter().filter_map(move |&form| self.name(form))
@@ -96,17 +96,25 @@ impl Initiator {
             (Form::Address, Some(IpAddr::V6(v6))) => AclName::from_display(Uncompressed(v6)),
             (Form::Short, Some(IpAddr::V6(v6))) => AclName::from_display(v6),
             (Form::Dotted, Some(IpAddr::V6(v6))) => AclName::from_display(v6.to_ipv4_mapped()?),
+            (Form::AddressId, Some(addr)) => AclName::from_display(address_id(addr)),
             _ => return None,
         };
         name.ok()
     }
 
-    /// Says how an entry nearly matches, for the administrator of a target whose own address is
-    /// `own`; [`None`] if it has nothing to do with this initiator.
+    /// Says how an entry that does not match nearly does, for the administrator of a target whose own
+    /// address is `own`; [`None`] if it has nothing to do with this initiator.
     pub(crate) fn nearly(&self, entry: AclId, own: Option<IpAddr>) -> Option<Nearly> {
         match entry {
+            AclId::PortId(id) if id == self.port_id => Some(Nearly::OtherForm),
+            AclId::Guid(guid) if Some(guid) == self.guid => Some(Nearly::OtherForm),
+            AclId::Ip(addr)
+                if Some(addr.to_canonical()) == self.addr.map(|own| own.to_canonical()) =>
+            {
+                Some(Nearly::OtherForm)
+            }
             AclId::PortId(id) if id.halves().1 == self.port_id.halves().1 => {
-                (id != self.port_id).then_some(Nearly::OtherExtension)
+                Some(Nearly::OtherExtension)
             }
             AclId::Ip(addr) if Some(addr.to_canonical()) == own.map(|own| own.to_canonical()) => {
                 Some(Nearly::OwnAddress)
@@ -117,7 +125,7 @@ impl Initiator {
 }
 
 /// A form of a name.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Form {
     /// `0x` and 32 digits.
     PortId,
@@ -131,6 +139,29 @@ enum Form {
     Short,
     /// An IPv4 address that came in the guise of an IPv6 address.
     Dotted,
+    /// The address in the form of a port identifier.
+    AddressId,
+}
+
+impl Form {
+    /// Those of [`Names::Port`].
+    const PORT: [Self; 5] = [
+        Self::Guid,
+        Self::Address,
+        Self::Short,
+        Self::Dotted,
+        Self::AddressId,
+    ];
+}
+
+/// Returns an address in the form of a port identifier: the digits of the IPv6 address, or of the
+/// one that stands for an IPv4 address. Tools that know port identifiers only (rtslib, and LIO where
+/// it makes a TransportID of the name) can have entries by address with it.
+fn address_id(addr: IpAddr) -> PortId {
+    PortId(match addr {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
+        IpAddr::V6(v6) => v6.octets(),
+    })
 }
 
 /// Why an entry does not match although it looks as if it should.
@@ -142,6 +173,9 @@ pub(crate) enum Nearly {
     OwnAddress,
     /// It matches, but it is in a portal group that is not enabled.
     Disabled,
+    /// It means this initiator, but is spelled in a form that is not looked for: names are compared
+    /// as text.
+    OtherForm,
 }
 
 impl fmt::Display for Nearly {
@@ -149,6 +183,7 @@ impl fmt::Display for Nearly {
         f.write_str(match self {
             Self::OtherExtension => "differs in initiator_ext",
             Self::OwnAddress => "is the target's own address, not the initiator's",
+            Self::OtherForm => "means it, but is spelled in another way",
             Self::Disabled => "matches, but its portal group is not enabled",
         })
     }
@@ -167,7 +202,7 @@ pub(crate) struct Hint {
 /// in the log.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Advice {
-    /// Who it is.
+    /// The initiator.
     pub(crate) initiator: Initiator,
     /// The entry that was perhaps meant.
     pub(crate) hint: Option<Hint>,
@@ -176,8 +211,12 @@ pub(crate) struct Advice {
 impl fmt::Display for Advice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "it may be named {}", self.initiator.port_id)?;
-        for name in self.initiator.names(Names::Port) {
-            write!(f, " or {name}")?;
+        // Not in the form of a port identifier, which is for tools.
+        for form in Form::PORT {
+            match self.initiator.name(form) {
+                Some(name) if form != Form::AddressId => write!(f, " or {name}")?,
+                _ => {}
+            }
         }
         match &self.hint {
             Some(Hint { entry, why }) => write!(f, "; ACL {entry} {why}"),

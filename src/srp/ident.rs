@@ -141,20 +141,6 @@ impl Lun {
         }
     }
 
-    /// Returns the number of the logical unit that the address names.
-    ///
-    /// The number with its addressing method comes first, if `is_mapped` says that there is such a
-    /// logical unit: numbers from 16384 on look like a method, and initiators send back what
-    /// REPORT LUNS told them. Otherwise it is the number behind the method, see [`Self::flat`].
-    /// `is_mapped` is asked only where the two differ.
-    pub(crate) fn number(self, is_mapped: impl FnOnce(u64) -> bool) -> u64 {
-        let exact = self.to_u64();
-        match self.flat() {
-            Some(flat) if flat != exact && !is_mapped(exact) => flat,
-            _ => exact,
-        }
-    }
-
     /// Returns the logical unit number behind a single-level address.
     ///
     /// With all three simple addressing methods the number is taken from the 14 bits after the

@@ -10,38 +10,37 @@
 //!
 //! [`multichannel_outcome`]: super::login::multichannel_outcome
 
-use core::net::IpAddr;
-
 use super::ident::{
     Guid,
     PortId, //
 };
 
-/// What a channel says about its nexus. `E` is what the engine knows an access control entry by.
+/// What a channel says about its nexus. `E` is what the engine knows an access control entry by, `P`
+/// the peer's address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Nexus<E> {
+pub(crate) struct Nexus<E, P> {
     /// Initiator port identifier of the login.
     pub(crate) initiator_port: PortId,
     /// Target port identifier of the login.
     pub(crate) target_port: PortId,
     /// The access control entry that let the initiator in.
     pub(crate) entry: E,
-    /// The peer's network address, if it is known.
-    pub(crate) peer: Option<IpAddr>,
+    /// The peer's address.
+    pub(crate) peer: P,
 }
 
-impl<E: PartialEq> Nexus<E> {
-    /// Says whether both are the same nexus.
+impl<E: PartialEq, P: PartialEq> Nexus<E, P> {
+    /// Says whether both are the same nexus: the same identifiers, from one address or through one
+    /// entry.
     ///
-    /// An initiator chooses its port identifier freely, so the access control entry belongs to it:
-    /// somebody who was let in as another is not the same. The lower half of the identifier is a
-    /// GUID. Where there is none (Linux over iWARP has no GID with an interface identifier and says
-    /// zero) all initiators would be one, so there the address belongs to it, too.
+    /// An initiator chooses its port identifier freely, so what comes from elsewhere and through
+    /// another entry is another initiator. The lower half of the identifier is a GUID. Where there
+    /// is none (Linux over iWARP has no GID with an interface identifier and says zero) all
+    /// initiators have the same, so there the entry does not make one of two addresses.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         let (_, guid) = self.initiator_port.halves();
         self.initiator_port == other.initiator_port
             && self.target_port == other.target_port
-            && self.entry == other.entry
-            && (guid != Guid(0) || self.peer == other.peer)
+            && (self.peer == other.peer || (guid != Guid(0) && self.entry == other.entry))
     }
 }

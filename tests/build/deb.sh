@@ -75,6 +75,7 @@ dpkg-deb -x "$deb" "$work/x"
 source=$work/x/usr/src/ib_srpt-$version
 verify "... and source" cmp "$top/src/srpt.rs" "$source/src/srpt.rs"
 verify "... nothing generated" [ ! -e "$source/src/left_generated.rs" ]
+verify "... and the directories where LIO keeps reservations" [ -d "$work/x/var/target/pr" -a -d "$work/x/var/target/alua" ]
 verify "... DKMS is told of this version" grep -qx "PACKAGE_VERSION=\"$version\"" "$source/dkms.conf"
 pattern=$(sed -n 's/^BUILD_EXCLUSIVE_KERNEL="\(.*\)"/\1/p' "$source/dkms.conf")
 # depends DIR: what dkms.conf makes of a /var/lib/dkms that is DIR.

@@ -215,6 +215,14 @@ class Initiator:
     def log_since(self, mark):
         return self.run("dmesg").out.rsplit(mark, 1)[-1]
 
+    def full_status(self, disk):
+        """What a disk says of its registrants, as hexadecimal digits. In it the
+        protocol SRP (04), seven reserved bytes and a port identifier."""
+        out = self.run("sg_persist --in --read-full-status -H " + disk).out
+        # The bytes of lines: offset, up to 16 bytes, text.
+        return "".join(re.sub(r"\s", "", x) for x in re.findall(
+            r"^ *[0-9a-f]+ {2,}((?:[0-9a-f]{2}(?: {1,2}|$)){1,16})", out, re.M))
+
     # --- input and output -------------------------------------------------
 
     def fio_mix(self, disk, timeout=180):

@@ -6,6 +6,8 @@
 # Not here: which names mkdir takes (test_configfs.py), other refusals
 # (test_reject.py), removal of entries in use (test_load.py).
 
+import re
+
 import pytest
 
 from . import peer
@@ -93,6 +95,37 @@ def test_peer_ipv6_long(bench):
         bench.initiator.login(dest=bench.target.guest.ip6)
         bench.initiator.logout()
         bench.target.wait_for_connections(0)
+
+
+@pytest.mark.stock(OWN_ADDRESS)
+def test_address_as_port_id(bench):
+    """the peer's addresses in the form of a port identifier, for targetcli"""
+    v4 = "0x00000000000000000000ffff0a090002"
+    v6 = "0xfd090000000000000000000000000002"
+    with bench.configured(acls=[v4]) as target:
+        bench.initiator.login()
+        bench.initiator.logout(unload=False)
+        target.wait_for_connections(0)
+        equal(bench.initiator.refused(dest=target.guest.ip6), NO_ACCESS,
+              "reason over IPv6")
+        target.add_acl(v6)
+        bench.initiator.login(dest=target.guest.ip6)
+        bench.initiator.logout()
+        target.wait_for_connections(0)
+
+
+@pytest.mark.stock(OWN_ADDRESS)
+def test_transport_id(bench):
+    """reservations know an entry by address that has the form of a port
+    identifier (LIO makes nothing of other forms)"""
+    name = "0x00000000000000000000ffff0a090002"
+    with bench.session(acls=[name]) as disk:
+        bench.target.shell("mkdir -p $(cat dbroot)/pr")
+        bench.initiator.run("sg_persist --out --register --param-sark=123abc "
+                            + disk)
+        contains(bench.initiator.full_status(disk), "04" + "00" * 7 + name[2:],
+                 "full status")
+        bench.initiator.run("sg_persist --out --clear --param-rk=123abc " + disk)
 
 
 def test_guid_form(bench):
@@ -204,9 +237,9 @@ def both_stay(bench, entries, guid=None):
 
 @pytest.mark.stock(OWN_ADDRESS)
 def test_another_entry(bench):
-    """a login ends no session that another entry let in"""
-    guests = bench.initiator.guest
-    both_stay(bench, [guests.ip, guests.ip6])
+    """a login ends no session that another entry let in, from another address"""
+    guest = bench.initiator.guest
+    both_stay(bench, [guest.ip, guest.ip6])
 
 
 @pytest.mark.stock("it compares identifiers only")
@@ -247,4 +280,12 @@ def test_refusals_say_why(bench):
                      % {"tpg": second, "acl": own})
         contains(refusal(), "%s; ACL %s matches, but its portal group is not "
                  "enabled" % (names, own), "the kernel log")
+        lines = target.read("/sys/class/infiniband_srpt/srpt-rxe0-1/"
+                            "login_refused").splitlines()
+        equal(len(lines), 4, "lines of login_refused")
+        expect(re.fullmatch(r"\d+ 0x10006 %s %s; %s; ACL %s matches, but its "
+                            "portal group is not enabled" % (
+                                own, initiator.guest.ip, names, own), lines[0]),
+               "the newest comes first: " + lines[0])
+        expect(lines[3].endswith(names), "the oldest comes last: " + lines[3])
         initiator.logout()

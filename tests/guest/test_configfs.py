@@ -72,6 +72,8 @@ def test_paths(bench):
     target.run("mkdir " + acl)
     for name in ("attrib/", "auth/", "param/", "fabric_statistics/"):
         expect(name in tree(target, acl), "the ACL directory has " + name)
+    if target.variant == "rust":
+        contains(target.read(acl + "/info"), "No active", "info")
     target.unconfigure()
 
 

@@ -14,7 +14,7 @@ from .checks import equal, expect
 # Around every place where the encoding changes: one byte and two, and the two
 # bits in which SAM has the addressing method.
 NUMBERS = (0, 1, 255, 256, 16383, 16384, 32768, 49151, 65535)
-# These two differ in the addressing method only: 5 in flat form is 0x4005.
+# 5 in flat addressing.
 FLAT = 0x4005
 
 MARK = 64                       # characters at the start of each disk
@@ -65,6 +65,20 @@ def test_numbers(bench):
                   "what LUN %d has after the resets" % number)
 
 
+@pytest.mark.engine("lio")
+@pytest.mark.stock("it has no limit of its own")
+def test_transfer_limit(bench):
+    """the longest transfer is announced: 16 MiB"""
+    with bench.session() as disk:
+        # INQUIRY of the page Block Limits.
+        page = bench.initiator.run("sg_raw --request=64 --binary %s "
+                                   "12 01 b0 00 40 00 2>/dev/null" % disk,
+                                   binary=True).out
+        equal(page[1], 0xb0, "page")
+        equal(int.from_bytes(page[8:12], "big") * 512, 16 << 20,
+              "MAXIMUM TRANSFER LENGTH")
+
+
 def put(one, lun, byte):
     """Write a block of a LUN with this address."""
     one.fill(0, bytes([byte]) * 512)
@@ -87,9 +101,9 @@ def get(one, lun):
 
 @pytest.mark.timeout(90)
 @pytest.mark.engine("lio")
-@pytest.mark.stock("it knows the number with the method only")
 def test_methods(bench):
-    """flat addressing of a number, alone and beside the number it looks like"""
+    """the addressing method is part of the number: what was removed, or is not
+    there, is not taken for another LUN"""
     for luns in (0, 5), (0, 5, FLAT):
         with bench.configured(acls=[], megabytes=4, luns=luns), \
                 bench.peer() as one:
@@ -100,7 +114,7 @@ def test_methods(bench):
                 one.settle(lun)
                 put(one, lun, number)
             equal(get(one, 5), 2, "LUN 5")
-            equal(get(one, FLAT), 3 if FLAT in luns else 2,
-                  "LUN 5 in flat addressing, or LUN %d" % FLAT)
-            equal(get(one, 0x8005), 2, "LUN 5 in logical unit addressing")
+            equal(get(one, FLAT), 3 if FLAT in luns else None,
+                  "LUN 5 in flat addressing, which is the number %d" % FLAT)
+            equal(get(one, 0x8005), None, "LUN 5 in logical unit addressing")
             equal(get(one, 0xc005), None, "LUN 5 in extended addressing")

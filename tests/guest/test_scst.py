@@ -7,7 +7,6 @@
 # (the other files).
 
 import contextlib
-import re
 
 import pytest
 
@@ -362,13 +361,6 @@ def test_reservations(bench):
         initiator.run("sg_persist --out --register --param-sark=123abc %s && "
                       "sg_persist --out --reserve --param-rk=123abc "
                       "--prout-type=1 %s" % (disk, disk))
-        out = initiator.run("sg_persist --in --read-full-status -H %s"
-                            % disk).out
-        # The bytes of hex lines: offset, up to 16 bytes, text.
-        data = "".join(re.sub(r"\s", "", x) for x in re.findall(
-            r"^ *[0-9a-f]+ {2,}((?:[0-9a-f]{2}(?: {1,2}|$)){1,16})",
-            out, re.M))
-        # Protocol SRP, reserved bytes, the initiator port identifier.
-        contains(data, "04" + "00" * 7 + initiator.port_id[2:],
-                 "full status")
+        contains(initiator.full_status(disk), "04" + "00" * 7 +
+                 initiator.port_id[2:], "full status")
         initiator.run("sg_persist --out --clear --param-rk=123abc " + disk)

@@ -55,6 +55,33 @@ def test_srp_daemon_rules(bench):
     initiator.run("rm " + RULES)
 
 
+@pytest.mark.timeout(60)
+@pytest.mark.engine("lio")
+def test_unit_line(bench):
+    """what the distribution's unit makes srp_daemon write, and the entry that
+    docs/admin.md has for it"""
+    target, initiator = bench.target, bench.initiator
+    unit = initiator.run("cat /usr/lib/systemd/system/srp_daemon_port@.service").out
+    command, = [line for line in unit.splitlines()
+                if line.startswith("ExecStart=")]
+    expect(" -n " in command, "the unit asks for initiator_ext: " + command)
+    entry = "0x5054000000000001" + "5054000000000002"
+    contains((bench.repo / "docs/admin.md").read_text(), "`%s`" % entry,
+             "docs/admin.md")
+    entry = entry.replace("5054000000000001", target.guid).replace(
+        "5054000000000002", initiator.guid)
+    line = "initiator_ext=" + target.guid
+    with bench.configured():
+        expect(initiator.refused(line) is not None, "another entry keeps it out")
+        if target.variant == "rust":
+            contains(target.run("dmesg").out, "it may be named " + entry,
+                     "the target's log")
+        target.add_acl(entry)
+        initiator.login(line)
+        initiator.logout()
+        until(lambda: target.queue_pairs() == 0, 30, "the logout")
+
+
 @pytest.mark.timeout(120)
 def test_login_script(bench):
     """the script of docs/admin.md logs in to what its file names, once, and

@@ -23,6 +23,7 @@ INVALID = "Invalid argument"
 FILES = {
     "login_info": 0o444, "login_info_rdma_cm": 0o444, "enabled": 0o444,
     "device": 0o444, "link_layer": 0o444, "rdma_cm_port": 0o444,
+    "login_refused": 0o444,
     "port_id": 0o644, "comp_v_mask": 0o644,
     "srp_max_rdma_size": 0o644, "srp_max_rsp_size": 0o644,
     "srp_sq_size": 0o644, "use_srq": 0o644,

@@ -172,6 +172,10 @@ def test_quick_start(bench):
               "add_target", "... and where")
         disk, = initiator.login("")
         initiator.fio(disk, "1m")
+        if target.variant == "rust":
+            listed = target.run("targetcli sessions", timeout=120).out
+            contains(listed, "alias: " + initiator.port_id, "targetcli sessions")
+            contains(listed, "LOGGED_IN", "targetcli sessions")
         initiator.logout()
         saved = configuration(target, SAVED)
         equal([t["wwn"] for t in saved["targets"]], ["ib." + target.gid[2:]],

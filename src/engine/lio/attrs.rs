@@ -12,7 +12,8 @@
 
 use core::{
     cell::UnsafeCell,
-    fmt::Write as _, //
+    fmt::Write as _,
+    net::Ipv6Addr, //
 };
 
 use kernel::{
@@ -22,7 +23,10 @@ use kernel::{
     str::as_char_ptr_in_const_context, //
 };
 
-use super::tpg::Tpg;
+use super::tpg::{
+    Entry,
+    Tpg, //
+};
 use crate::{
     bindings,
     compat::this_module,
@@ -35,6 +39,7 @@ use crate::{
         TargetDriver, //
     },
     port::PortAttr,
+    rdma::cm::PeerAddr,
     target::Srpt, //
 };
 
@@ -70,6 +75,15 @@ impl Object for Tpg {
         // group, which is the contract of `attrib_to_tpg()`. It came from `Tpg::make`, and is not
         // dropped before its directory is gone.
         unsafe { Self::from_raw(bindings::srpt_attrib_to_tpg(item)) }
+    }
+}
+
+/// The directory `srpt/<port>/<tpg>/acls/<name>`.
+impl Object for Entry {
+    unsafe fn from_item<'a>(item: *mut bindings::config_item) -> &'a Self {
+        // SAFETY: By the safety requirements, `item` is that of the `acl_group` of an entry, which
+        // is the contract of `acl_to_nacl()`, and its directory exists.
+        unsafe { Self::from_raw(bindings::srpt_item_to_acl(item)) }
     }
 }
 
@@ -211,6 +225,51 @@ attribute_list! {
 attribute_list! {
     /// Files of `srpt/<port>/<tpg>/attrib`; `tfc_tpg_attrib_attrs`.
     TPG_ATTRIB: rw MaxRdmaSize, rw MaxRspSize, rw SqSize, rw UseSrq
+}
+
+attribute_list! {
+    /// Files of `srpt/<port>/<tpg>/acls/<name>`; `tfc_tpg_nacl_base_attrs`.
+    ENTRY: ro Info
+}
+
+/// `info`: the sessions that the entry has let in, in the form in which rtslib reads it, which is
+/// that of the iSCSI target (`lio_target_nacl_info_show()`): one session per entry, with a
+/// connection per channel. `targetcli sessions` shows them.
+struct Info;
+
+impl Info {
+    /// Channels that fit into a page.
+    const MOST: usize = 24;
+}
+
+impl Show for Info {
+    const NAME: &'static CStr = c"info";
+    type Object = Entry;
+
+    fn show(entry: &Entry, page: &mut Page<'_>) -> fmt::Result {
+        let name = entry.name().to_str().unwrap_or("?");
+        let channels =
+            Srpt::entry_channels(entry.target(), entry.name()).map_err(|_| fmt::Error)?;
+        let Some(first) = channels.first() else {
+            return writeln!(page, "No active SRP session for initiator port {name}");
+        };
+        writeln!(page, "InitiatorName: {name}")?;
+        writeln!(page, "InitiatorAlias: {}", first.initiator_port)?;
+        writeln!(page, "LIO Session ID: {}   SessionType: SRP", first.serial)?;
+        writeln!(page, "Session State: TARG_SESS_STATE_LOGGED_IN")?;
+        for channel in channels.iter().take(Self::MOST) {
+            writeln!(
+                page,
+                "CID: {}  Connection State: TARG_CONN_STATE_LOGGED_IN",
+                channel.serial
+            )?;
+            match channel.peer {
+                PeerAddr::Gid(gid) => writeln!(page, "   Address {} IB", Ipv6Addr::from(gid))?,
+                peer => writeln!(page, "   Address {peer} RDMA")?,
+            }
+        }
+        Ok(())
+    }
 }
 
 /// `rdma_cm_port`: TCP port number of the RDMA/CM listener, 0 for none.

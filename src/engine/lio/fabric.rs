@@ -11,6 +11,7 @@
 
 use kernel::{
     error::to_result,
+    page::PAGE_SIZE,
     prelude::*,
     str::as_char_ptr_in_const_context, //
 };
@@ -34,6 +35,7 @@ use crate::{
         SessionKey,
         TargetDriver, //
     },
+    srp::consts::limit,
     target::Srpt, //
 };
 
@@ -87,11 +89,17 @@ impl Drop for Registration {
     }
 }
 
+/// Pages of a command at most. Target core tells initiators so (MAXIMUM TRANSFER LENGTH in the page
+/// Block Limits), which would otherwise try with more than the target takes.
+// CAST: A page is smaller than that.
+const MAX_PAGES: u32 = limit::MAX_MAX_RDMA_SIZE / PAGE_SIZE as u32;
+
 /// The table of callbacks.
 fn fabric_ops() -> bindings::target_core_fabric_ops {
     let mut ops = bindings::target_core_fabric_ops {
         module: this_module().as_ptr().cast(),
         fabric_name: as_char_ptr_in_const_context(FABRIC_NAME),
+        max_data_sg_nents: MAX_PAGES,
         node_acl_size: core::mem::size_of::<bindings::se_node_acl>(),
         tpg_get_wwn: Some(tpg_get_wwn_callback),
         tpg_get_tag: Some(tpg_get_tag_callback),
@@ -119,6 +127,7 @@ fn fabric_ops() -> bindings::target_core_fabric_ops {
         tfc_discovery_attrs: attrs::DISCOVERY.as_raw(),
         tfc_wwn_attrs: attrs::WWN.as_raw(),
         tfc_tpg_attrib_attrs: attrs::TPG_ATTRIB.as_raw(),
+        tfc_tpg_nacl_base_attrs: attrs::ENTRY.as_raw(),
         // CAST: 1 and 2.
         default_submit_type: bindings::target_submit_type_TARGET_DIRECT_SUBMIT as u8,
         default_compl_type: bindings::target_compl_type_TARGET_QUEUE_COMPL as u8,

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Sessions (`struct se_session`) and the search for the access control entry that lets an
-//! initiator in. Which names an initiator may go by is decided in [`crate::srp::ident`].
+//! initiator in. Which names an initiator may go by, and which of them counts, is decided in
+//! [`crate::srp::access`].
 //!
 //! C source: `drivers/target/target_core_transport.c`, `target_core_tpg.c`.
 
 use core::ptr::NonNull;
 
 use kernel::{
-    container_of,
     error::from_err_ptr,
     prelude::*,
     sync::{
@@ -194,31 +194,6 @@ impl LioSession {
         // `READ_ONCE()`.
         let acl_gone = unsafe { bindings::srpt_session_acl_gone(sess) };
         !acl_gone && self.tpg.epoch() == self.epoch
-    }
-
-    /// Whether the access control entry maps a logical unit to this number: the search that
-    /// `transport_lookup_cmd_lun()` makes. Any context.
-    pub(super) fn maps_lun(&self, number: u64) -> bool {
-        let Some(sess) = self.live() else {
-            return false;
-        };
-        let _rcu = kernel::sync::rcu::read_lock();
-        // SAFETY: The session is valid, see `live()`, and its reference keeps the access control
-        // entry. The list is one of RCU: heads and links are read once, and what they point to
-        // stays until the guard is dropped (`core_disable_device_list_for_node()` frees entries with
-        // `kfree_rcu()`).
-        unsafe {
-            let list = &raw const (*(*sess).se_node_acl).lun_entry_hlist;
-            let mut node = (&raw const (*list).first).read_volatile();
-            while !node.is_null() {
-                let entry = container_of!(node, bindings::se_dev_entry, link);
-                if (*entry).mapped_lun == number {
-                    return true;
-                }
-                node = (&raw const (*node).next).read_volatile();
-            }
-        }
-        false
     }
 
     /// Stops the session, waits until all its commands were freed and ends it. Wraps

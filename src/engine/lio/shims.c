@@ -5,6 +5,8 @@
 
 struct se_portal_group *srpt_attrib_to_tpg(struct config_item *item)
 { return attrib_to_tpg(item); }
+struct se_node_acl *srpt_item_to_acl(struct config_item *item)
+{ return acl_to_nacl(item); }
 bool srpt_session_acl_gone(struct se_session *sess)
 { return list_empty(&sess->se_node_acl->acl_list); }
 void srpt_acls_lock(struct se_portal_group *tpg)

@@ -7,6 +7,7 @@
 #include <target/target_core_fabric.h>
 
 struct se_portal_group *srpt_attrib_to_tpg(struct config_item *item);
+struct se_node_acl *srpt_item_to_acl(struct config_item *item);
 bool srpt_session_acl_gone(struct se_session *sess);
 void srpt_acls_lock(struct se_portal_group *tpg);
 void srpt_acls_unlock(struct se_portal_group *tpg);

@@ -349,6 +349,35 @@ impl Tpg {
     }
 }
 
+/// An access control entry, `struct se_node_acl`: the directory `acls/<name>`.
+#[repr(transparent)]
+pub(super) struct Entry(Opaque<bindings::se_node_acl>);
+
+impl Entry {
+    /// The entry around a `struct se_node_acl`.
+    ///
+    /// # Safety
+    ///
+    /// `acl` must be an entry of a portal group of [`Tpg::make`], and its directory must exist for
+    /// `'a`.
+    pub(super) unsafe fn from_raw<'a>(acl: *mut bindings::se_node_acl) -> &'a Self {
+        // SAFETY: By the safety requirements; an `Opaque` may be changed by others.
+        unsafe { &*acl.cast::<Self>() }
+    }
+
+    /// Its name.
+    pub(super) fn name(&self) -> &CStr {
+        // SAFETY: The name ends within its buffer and does not change (`target_alloc_node_acl()`).
+        unsafe { CStr::from_char_ptr((&raw const (*self.0.get()).initiatorname).cast()) }
+    }
+
+    /// Identity of its portal group.
+    pub(super) fn target(&self) -> TargetKey {
+        // SAFETY: Set when the entry was made, and not changed.
+        TargetKey(unsafe { (*self.0.get()).se_tpg }.addr())
+    }
+}
+
 /// Decides whether `name` may be the name of an access control entry; `fabric_init_nodeacl()`.
 ///
 /// # Errors

@@ -633,15 +633,18 @@ impl<L: ListenHandler> Listener<L> {
     ///
     /// # Errors
     ///
-    /// `EADDRINUSE`, also if that is so for one family only, `ENOMEM`, and those of the connection
-    /// manager if neither family can be served.
+    /// `EADDRINUSE` or `EADDRNOTAVAIL` if the number is taken (which of them, is up to who has taken
+    /// it: `cma_check_port()`), `ENOMEM`, both also if that is so for one family only; and those of
+    /// the connection manager if neither family can be served.
     pub(crate) fn new(port: u16) -> Result<Self> {
         let ids = (
             ListeningId::new(Family::Ipv6, port),
             ListeningId::new(Family::Ipv4, port),
         );
         let (ipv6, ipv4, missing) = match ids {
-            (Err(EADDRINUSE), _) | (_, Err(EADDRINUSE)) => return Err(EADDRINUSE),
+            (Err(e), _) | (_, Err(e)) if [EADDRINUSE, EADDRNOTAVAIL, ENOMEM].contains(&e) => {
+                return Err(e);
+            }
             (Ok(ipv6), Ok(ipv4)) => (Some(ipv6), Some(ipv4), None),
             (Ok(ipv6), Err(e)) => (Some(ipv6), None, Some((Family::Ipv4, e))),
             (Err(e), Ok(ipv4)) => (None, Some(ipv4), Some((Family::Ipv6, e))),

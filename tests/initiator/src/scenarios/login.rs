@@ -377,7 +377,7 @@ pub(super) const ROWS: &[Scenario] = &[
     // --- nothing stays ---
     admin_row(
         "login.failures_leave_nothing",
-        "100 refused logins, each for one of four reasons, leave nothing",
+        "100 refused logins, in four ways, leave nothing",
         &["100 refused; 0 connections; works"],
         |b| {
             b.connections(0, Duration::from_secs(30))?;
