@@ -2,12 +2,17 @@
 
 //! The device management agent of an HCA port: what `srp_daemon` and its like ask.
 //!
-//! It says what the port's I/O controller is like, not whether somebody may log in: it answers as
-//! long as the HCA is there, as that of the C driver. The datagrams are in [`crate::srp::dm`].
+//! It says what the port's I/O controller is like, and answers as long as the HCA is there, as that of
+//! the C driver. It is announced while the port lets initiators in. The datagrams are in
+//! [`crate::srp::dm`].
 
 use kernel::{
+    new_mutex,
     prelude::*,
-    sync::Arc, //
+    sync::{
+        Arc,
+        Mutex, //
+    }, //
 };
 
 use crate::{
@@ -69,10 +74,24 @@ impl MadHandler for Responder {
     }
 }
 
-/// The agent of a port and its announcement; dropping it takes back the announcement, then waits
-/// for answers in progress. May sleep.
+/// Whether the agent is announced.
+enum Announcement {
+    /// No.
+    None,
+    /// As long as this exists.
+    Made { _lasts: DeviceManagement },
+    /// No, and never again: the HCA is going away.
+    Over,
+}
+
+/// The agent of a port and its announcement. Dropping it takes back the announcement, then waits for
+/// answers in progress; may sleep.
+#[pin_data]
 pub(crate) struct DmAgent {
-    _announced: DeviceManagement,
+    device: Device,
+    port: Arc<HcaPort>,
+    #[pin]
+    announcement: Mutex<Announcement>,
     _agent: MadAgent<Responder>,
 }
 
@@ -81,9 +100,9 @@ impl DmAgent {
     ///
     /// # Errors
     ///
-    /// Those of [`MadAgent::register`] and [`DeviceManagement::announce`]. The port can be used
-    /// without an agent: initiators then have to be told where it is.
-    pub(crate) fn start(device: &Device, port: &Arc<HcaPort>) -> Result<Self> {
+    /// Those of [`MadAgent::register`]. The port can be used without an agent: initiators then have
+    /// to be told where it is.
+    pub(crate) fn start(device: &Device, port: &Arc<HcaPort>) -> Result<Arc<Self>> {
         let attrs = device.attrs();
         let responder = Responder {
             port: port.clone(),
@@ -95,9 +114,45 @@ impl DmAgent {
         };
         let responder = Arc::new(responder, GFP_KERNEL)?;
         let agent = MadAgent::register(device, port.number(), &CLASS, responder)?;
-        Ok(Self {
-            _announced: DeviceManagement::announce(device, port.number())?,
-            _agent: agent,
-        })
+        Arc::pin_init(
+            pin_init!(Self {
+                device: device.clone(),
+                port: port.clone(),
+                announcement <- new_mutex!(Announcement::None, "DmAgent::announcement"),
+                _agent: agent,
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// The port.
+    pub(crate) fn port(&self) -> &HcaPort {
+        &self.port
+    }
+
+    /// Announces the agent, or takes that back, as the port lets initiators in or not: an initiator
+    /// that is told of a target and is refused may not ask again. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`DeviceManagement::announce`]; it is tried again at the next change.
+    pub(crate) fn follow(&self) -> Result {
+        // What was seen last has to be done last.
+        let mut announcement = self.announcement.lock();
+        let enabled = self.port.current().is_enabled();
+        match (&*announcement, enabled) {
+            (Announcement::None, true) => {
+                let made = DeviceManagement::announce(&self.device, self.port.number())?;
+                *announcement = Announcement::Made { _lasts: made };
+            }
+            (Announcement::Made { .. }, false) => *announcement = Announcement::None,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Takes the announcement back for good. May sleep.
+    pub(crate) fn end(&self) {
+        *self.announcement.lock() = Announcement::Over;
     }
 }

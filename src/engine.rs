@@ -204,6 +204,7 @@ pub(crate) struct SessionKey(pub(crate) usize);
 pub(crate) struct TargetKey(pub(crate) usize);
 
 /// A channel, as the files of an access control entry show it.
+#[allow(dead_code, reason = "not every engine shows it")]
 pub(crate) struct EntryChannel {
     /// Its number, as in the log.
     pub(crate) serial: u64,
@@ -229,6 +230,7 @@ pub(crate) struct SessionRequest {
     /// The peer's network address, known for RDMA/CM logins only.
     pub(crate) peer: Option<IpAddr>,
     /// The address it logs in to, known for RDMA/CM logins only.
+    #[allow(dead_code, reason = "not every engine asks for it")]
     pub(crate) local: Option<IpAddr>,
 }
 
@@ -386,6 +388,8 @@ pub(crate) trait TargetDriver {
     fn close_session(key: SessionKey);
     /// Close every session of this target object of the port. Does not wait.
     fn close_target_sessions(port: &Port, target: TargetKey);
+    /// The port may have begun or ceased to let initiators in. May sleep.
+    fn port_changed(port: &Port);
     /// Tells the initiators of this target object of the port about an event. Does not wait.
     fn report_aen(port: &Port, target: TargetKey, event: Aen);
     /// The same for one session. Initiators with several are told once.

@@ -296,7 +296,7 @@ pub(crate) struct Hca {
     #[pin]
     events: Mutex<Option<EventHandler<PortWatch>>>,
     #[pin]
-    agents: Mutex<KVec<DmAgent>>,
+    agents: Mutex<KVec<Arc<DmAgent>>>,
     /// Directories of the ports in sysfs, with their numbers.
     #[pin]
     dirs: Mutex<KVec<(u32, PortDir)>>,
@@ -446,6 +446,8 @@ impl Hca {
         };
         if entry.refresh(&device) {
             entry.log(&device);
+            // It may be another port by now.
+            self.follow_ports(|port| port.number == number);
         }
         entry.offer(&device);
     }
@@ -517,19 +519,53 @@ impl Hca {
     fn start_agents(&self, device: &Device) {
         let mut agents = KVec::new();
         for entry in self.ports.iter().filter(|e| device.has_mads(e.number)) {
-            let started =
-                DmAgent::start(device, entry).and_then(|agent| Ok(agents.push(agent, GFP_KERNEL)?));
-            if let Err(e) = started {
-                pr_warn!(
-                    "{} port {}: no device management, initiators cannot discover it: {:?}\n",
-                    device.name(),
-                    entry.number,
-                    e
-                );
+            let started = DmAgent::start(device, entry)
+                .and_then(|agent| Ok(agents.push(agent.clone(), GFP_KERNEL).map(|()| agent)?));
+            match started {
+                Ok(agent) => follow(&agent, device),
+                Err(e) => undiscovered(device, entry.number, e),
             }
         }
         *self.agents.lock() = agents;
+        // What has changed before they could be found.
+        self.follow_ports(|_| true);
     }
+
+    /// Lets the agents of the ports that `which` selects follow whether these let initiators in. May
+    /// sleep.
+    pub(crate) fn follow_ports(&self, which: impl Fn(&HcaPort) -> bool) {
+        let Some(device) = self.device() else {
+            return;
+        };
+        let mut index = 0;
+        loop {
+            let next = self.agents.lock().get(index).cloned();
+            let Some(agent) = next else {
+                return;
+            };
+            if which(agent.port()) {
+                follow(&agent, &device);
+            }
+            index += 1;
+        }
+    }
+}
+
+/// Announces an agent or takes that back.
+fn follow(agent: &DmAgent, device: &Device) {
+    if let Err(e) = agent.follow() {
+        undiscovered(device, agent.port().number, e);
+    }
+}
+
+/// Says that initiators cannot find a port.
+fn undiscovered(device: &Device, number: u32, error: Error) {
+    pr_warn!(
+        "{} port {}: no device management, initiators cannot discover it: {:?}\n",
+        device.name(),
+        number,
+        error
+    );
 }
 
 /// Name of a port's directory in sysfs.
@@ -589,6 +625,9 @@ impl Client for SrpClient {
         drop(hca.events.lock().take());
         // Unregistering waits for answers in progress: not with the lock held.
         let agents = core::mem::take(&mut *hca.agents.lock());
+        for agent in agents.iter() {
+            agent.end();
+        }
         drop(agents);
         target::remove_hca(&hca);
         hca.gate.close();

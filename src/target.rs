@@ -584,6 +584,22 @@ impl TargetDriver for Srpt {
         });
     }
 
+    fn port_changed(port: &Port) {
+        let mut hcas = KVec::new();
+        for hca in STATE.lock().hcas.iter() {
+            // Without memory initiators hear of it at the next change.
+            if hcas.push(hca.clone(), GFP_KERNEL).is_err() {
+                break;
+            }
+        }
+        for hca in hcas {
+            // One that is being removed announces nothing any more.
+            if let Some(hca) = Pass::enter(&hca) {
+                hca.follow_ports(|entry| core::ptr::eq(&*entry.current(), port));
+            }
+        }
+    }
+
     fn report_aen(port: &Port, target: TargetKey, event: Aen) {
         match event {
             Aen::LunsChanged => announce_luns(|channel| {

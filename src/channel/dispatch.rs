@@ -173,7 +173,7 @@ fn count(
     if had && inner.credits.at_peer() == 0 {
         inner.stats.count(Counter::CreditsStarved);
     }
-    let ask = had && inner.credits.wants_credit_request();
+    let ask = had && inner.wants_credit_request();
     drop(inner);
     if ask {
         Channel::send_notices(channel);

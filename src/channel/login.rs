@@ -308,7 +308,7 @@ fn prepare(req: &ConnectRequest<'_>, login: &LoginReq) -> Result<Prepared, Refus
     };
     let sq_size = port.attr(PortAttr::SqSize);
     let rsp_size = port.attr(PortAttr::MaxRspSize).min(grant.max_ti_iu_len);
-    let memory = Memory::new(&device, rq_size, rsp_size)
+    let memory = Memory::new(&device, rq_size, rsp_size, login.takes_credit_requests())
         .map_err(|e| Refusal::resources("allocating commands", e))?;
     let channel = new_channel(
         req,
@@ -394,7 +394,7 @@ struct Memory {
 
 impl Memory {
     /// Allocates them.
-    fn new(device: &Device, rq_size: u32, rsp_size: u32) -> Result<Self> {
+    fn new(device: &Device, rq_size: u32, rsp_size: u32, listens: bool) -> Result<Self> {
         // CAST: A u32 fits in a usize on every architecture with RDMA.
         let (count, size) = (incoming(rq_size) as usize, rsp_size as usize);
         let mut pool = KVec::with_capacity(count, GFP_KERNEL)?;
@@ -407,7 +407,7 @@ impl Memory {
         Ok(Self {
             pool,
             all,
-            notices: Notices::new(device, rsp_size)?,
+            notices: Notices::new(device, rsp_size, listens)?,
         })
     }
 }

@@ -66,9 +66,10 @@ use crate::{
 /// Slots of the send queue for what is said here: one per kind.
 pub(crate) const SLOTS: u32 = 3;
 
-/// The first tag of a request of the target. Initiators number theirs from 0, and some take any unit
-/// for the response to the request with its tag.
-const FIRST_TAG: u64 = 0xffff_ffff_0000_0000;
+/// The first tag of a request of the target. Some initiators take any unit for the response to the
+/// request with its tag, or look at half of it: these are far from theirs, which count from 0 in the
+/// lower 32 bits, and have a meaning for bit 31 (Linux).
+const FIRST_TAG: u64 = 0xffff_ffff_4000_0000;
 
 /// REPORTED LUNS DATA HAS CHANGED, a unit attention condition, as sense data in fixed format.
 static LUNS_CHANGED: [u8; 18] = [
@@ -89,7 +90,7 @@ impl Solicit {
         Self {
             logout: login.solicit_logout,
             credit: login.solicit_credit,
-            event: login.solicit_event,
+            event: login.takes_events(),
         }
     }
 }
@@ -189,19 +190,23 @@ pub(crate) struct Notices {
     credit: Notice,
     event: Notice,
     next_tag: u64,
+    /// Credit requests are listened to, as far as the login shows.
+    listens: bool,
     /// Until tear-down.
     senders: Option<Senders>,
 }
 
 impl Notices {
-    /// Nothing said yet. `max_len` is the largest information unit the initiator takes. May sleep.
-    pub(super) fn new(device: &Device, max_len: u32) -> Result<Self> {
+    /// Nothing said yet. `max_len` is the largest information unit the initiator takes; it `listens`
+    /// as [`LoginReq::takes_credit_requests`] says. May sleep.
+    pub(super) fn new(device: &Device, max_len: u32, listens: bool) -> Result<Self> {
         // CAST: A u32 fits in a usize on every architecture with RDMA.
         let event_len = (size::AER_REQ + LUNS_CHANGED.len()).min(max_len as usize);
         Ok(Self {
             credit: Notice::new(),
             event: Notice::new(),
             next_tag: FIRST_TAG,
+            listens,
             senders: Some(Senders {
                 credit: Sender::new(device, Kind::Credit, size::CRED_REQ)?,
                 event: Sender::new(device, Kind::Event, event_len)?,
@@ -231,6 +236,11 @@ struct Due {
 }
 
 impl Inner {
+    /// Whether a credit request should be sent.
+    pub(super) fn wants_credit_request(&self) -> bool {
+        self.credits.wants_credit_request(self.notices.listens)
+    }
+
     /// The next request that is due, which is under way from now on; the caller is counted as
     /// busy then.
     fn next_due(&mut self) -> Option<Due> {
@@ -240,7 +250,7 @@ impl Inner {
         let link = self.link.clone()?;
         let tag = self.notices.next_tag;
         let senders = self.notices.senders.as_ref()?;
-        let sender = if self.credits.wants_credit_request() {
+        let sender = if self.wants_credit_request() {
             self.notices.credit.want();
             let begun = self.notices.credit.begin(tag);
             begun.then(|| senders.credit.clone())

@@ -106,9 +106,10 @@ impl Credits {
     }
 
     /// Says whether a credit request should be sent: there are credits to return, and the
-    /// initiator may be waiting for them.
-    pub(crate) const fn wants_credit_request(&self) -> bool {
-        self.returnable > 0 && self.at_peer <= Self::LOW_WATER
+    /// initiator may be waiting for them. To an initiator of which it is not known whether it
+    /// `listens` to such requests, only if nothing else is going to carry them.
+    pub(crate) const fn wants_credit_request(&self, listens: bool) -> bool {
+        self.returnable > 0 && self.at_peer <= Self::LOW_WATER && (listens || self.outstanding == 0)
     }
 
     /// Returns the number of credits granted at login.

@@ -156,6 +156,20 @@ impl LoginReq {
         })
     }
 
+    /// Says whether the initiator takes SRP_AER_REQ: it asks for a solicited event with it. No
+    /// published initiator acts on it, and some take any unit for a response.
+    pub(crate) const fn takes_events(&self) -> bool {
+        self.solicit_event
+    }
+
+    /// Says whether the initiator is known to listen to SRP_CRED_REQ: it asks for a solicited event
+    /// with it, or for what only initiators do that listen (several channels, immediate data: Linux
+    /// from 3.19 and 5.1 on, which has taken credit requests since 2.6.38). Others may forget the
+    /// credits that it brings.
+    pub(crate) fn takes_credit_requests(&self) -> bool {
+        self.solicit_credit || self.imm_requested || self.multichannel == MultiChannel::Multi
+    }
+
     /// Emits the form for the InfiniBand CM.
     pub(crate) fn emit_ib(&self) -> [u8; size::LOGIN_REQ] {
         Image::new()

@@ -195,6 +195,7 @@ class ScstConfigured(Configured):
         # The number is what is behind the addressing method.
         "commands.lun_flat": "GOOD; works",
         "commands.lun_logical": "GOOD; works",
+        "tasks.lun_flat": "code 0; works",
         # SCST counts what was not transferred when a command fails, too.
         "commands.beyond_end":
             "CHECK CONDITION 05/21/00 in under 512; works",

@@ -8,6 +8,8 @@
 
 import pytest
 
+from lab import sanitized
+
 from . import peer
 from .checks import equal, expect, until
 from .initiator import TOOLS
@@ -270,3 +272,19 @@ def test_same_identity(bench):
         until(lambda: initiator.port_state() == ["running"], 30,
               "the initiator is back")
         initiator.fio(disk, "1m")
+
+
+@pytest.mark.engine("lio")
+def test_without_node_guid(bench):
+    """an HCA whose node GUID is zero serves the service GUID 0"""
+    target, initiator = bench.target, bench.initiator
+    if sanitized.wanted():
+        bench.skip("modules for tests are built for the initiators' kernel")
+    target.guest.install_module(bench.test_module("no_guid"))
+    try:
+        with bench.configured():
+            initiator.login(guid="0" * 16)
+            initiator.logout()
+            target.wait_for_connections(0)
+    finally:
+        target.run("rmmod no_guid")

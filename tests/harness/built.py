@@ -109,7 +109,7 @@ class Built:
         return folder / "release/initiator"
 
     def test_module(self, name):
-        """One of the modules of modules/, for initiators."""
+        """One of the modules of modules/."""
         kernel = default_kernel("PEER_KERNEL")
         folder = REPO / "build" / kernel.release / "tests"
 

@@ -258,6 +258,7 @@ impl Tpg {
             tpgs.retain(|other| !Arc::ptr_eq(other, &this));
             this.publish(&tpgs);
         }
+        Srpt::port_changed(&this.port);
         // SAFETY: Registered in `make()`. No login is inside, see the type's documentation, and
         // configfs has dropped the access control entries before, which implies that there is no
         // session.
@@ -332,6 +333,7 @@ impl Tpg {
             }
             self.publish(&tpgs);
         }
+        Srpt::port_changed(&self.port);
         if !on {
             Srpt::close_target_sessions(&self.port, self.key());
         }

@@ -267,6 +267,7 @@ impl Target {
             }
             self.change(on);
         }
+        Srpt::port_changed(&self.port);
         if !on {
             Srpt::close_target_sessions(&self.port, self.key());
         }
@@ -280,6 +281,7 @@ impl Target {
             *retired = true;
             self.change(false);
         }
+        Srpt::port_changed(&self.port);
         Srpt::close_target_sessions(&self.port, self.key());
     }
 

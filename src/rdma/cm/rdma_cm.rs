@@ -617,6 +617,18 @@ pub(crate) enum Family {
     Ipv4,
 }
 
+/// Whether an error says nothing about the family: the port number is taken, or there is no memory.
+fn is_of_both(error: Error) -> bool {
+    use kernel::bindings::{
+        EADDRINUSE,
+        EADDRNOTAVAIL,
+        ENOMEM, //
+    };
+    // CAST: Error numbers are small.
+    let is = |number: u32| error.to_errno() == -(number as c_int);
+    is(EADDRINUSE) || is(EADDRNOTAVAIL) || is(ENOMEM)
+}
+
 /// Listens for connections on all addresses and devices; dropping it stops that, and waits for
 /// requests that are being handled.
 pub(crate) struct Listener<L: ListenHandler> {
@@ -642,9 +654,7 @@ impl<L: ListenHandler> Listener<L> {
             ListeningId::new(Family::Ipv4, port),
         );
         let (ipv6, ipv4, missing) = match ids {
-            (Err(e), _) | (_, Err(e)) if [EADDRINUSE, EADDRNOTAVAIL, ENOMEM].contains(&e) => {
-                return Err(e);
-            }
+            (Err(e), _) | (_, Err(e)) if is_of_both(e) => return Err(e),
             (Ok(ipv6), Ok(ipv4)) => (Some(ipv6), Some(ipv4), None),
             (Ok(ipv6), Err(e)) => (Some(ipv6), None, Some((Family::Ipv4, e))),
             (Err(e), Ok(ipv4)) => (None, Some(ipv4), Some((Family::Ipv6, e))),

@@ -285,7 +285,7 @@ impl State {
         // `count`. What is to be said is posted by a thread of its own here.
         if kind.consumes_credit()
             && !overrun
-            && self.credits.wants_credit_request()
+            && self.credits.wants_credit_request(true)
             && cfg.mutant != Mutant::LastCreditKept
         {
             self.send_notices();
@@ -367,7 +367,7 @@ impl State {
         if self.chan.state() != ChannelState::Live {
             return;
         }
-        let credit = self.credits.wants_credit_request() && {
+        let credit = self.credits.wants_credit_request(true) && {
             self.notices[0].want();
             self.notices[0].begin(TAG)
         };

@@ -229,7 +229,7 @@ fn not_starved(s: &State, cfg: &Config) -> bool {
         || s.busy > 0
         || s.cmds[..cfg.commands].iter().any(|c| c.pc != Pc::Idle);
     let asked = s.notices[0] != Notice::new();
-    !cfg.notices || !open(s) || at_work || asked || !s.credits.wants_credit_request()
+    !cfg.notices || !open(s) || at_work || asked || !s.credits.wants_credit_request(true)
 }
 
 /// Whether an open channel is at rest: no request is anywhere in it, and everything it needs for
@@ -252,6 +252,6 @@ pub(crate) fn at_rest(s: &State, cfg: &Config) -> bool {
         && owed_answers(s) == 0
         // Whether credits are to be asked for is decided by the credits, in the next line.
         && !s.notices[1].is_due()
-        && !(cfg.notices && s.credits.wants_credit_request())
+        && !(cfg.notices && s.credits.wants_credit_request(true))
         && usize::from(s.posted) == cfg.commands
 }

@@ -12,6 +12,21 @@ fn check(credits: &Credits) {
 }
 
 #[test]
+fn unknown_listeners_are_asked_last() {
+    let mut credits = Credits::new(3);
+    for _ in 0..3 {
+        credits.on_request().unwrap();
+    }
+    // Two end silently; the response to the third carries their credits.
+    credits.add_returnable(2).unwrap();
+    assert!(credits.wants_credit_request(true));
+    assert!(!credits.wants_credit_request(false));
+    // So does the third: nothing else is going to.
+    credits.add_returnable(1).unwrap();
+    assert!(credits.wants_credit_request(false));
+}
+
+#[test]
 fn one_command() {
     let mut credits = Credits::new(3);
     credits.on_request().unwrap();
@@ -89,17 +104,17 @@ fn credit_request_is_wanted_when_the_peer_is_dry() {
     let mut credits = Credits::new(3);
     for _ in 0..3 {
         credits.on_request().unwrap();
-        assert!(!credits.wants_credit_request(), "nothing to return");
+        assert!(!credits.wants_credit_request(true), "nothing to return");
     }
     credits.add_returnable(1).unwrap();
-    assert!(credits.wants_credit_request());
+    assert!(credits.wants_credit_request(true));
     assert_eq!(credits.take_delta(), 1);
-    assert!(!credits.wants_credit_request());
+    assert!(!credits.wants_credit_request(true));
     // Plenty of credits: no hurry.
     let mut credits = Credits::new(3);
     credits.on_request().unwrap();
     credits.add_returnable(1).unwrap();
-    assert!(!credits.wants_credit_request());
+    assert!(!credits.wants_credit_request(true));
 }
 
 #[test]

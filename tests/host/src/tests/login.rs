@@ -266,6 +266,32 @@ fn rejected_logins() {
 }
 
 #[test]
+fn what_it_listens_to() {
+    let single = LoginReq {
+        multichannel: MultiChannel::Single,
+        imm_requested: false,
+        solicit_credit: false,
+        solicit_event: false,
+        ..request()
+    };
+    assert!(!single.takes_credit_requests() && !single.takes_events());
+    for change in [
+        (|r| r.solicit_credit = true) as fn(&mut LoginReq),
+        |r| r.imm_requested = true,
+        |r| r.multichannel = MultiChannel::Multi,
+    ] {
+        let mut req = single;
+        change(&mut req);
+        assert!(req.takes_credit_requests() && !req.takes_events());
+    }
+    let req = LoginReq {
+        solicit_event: true,
+        ..single
+    };
+    assert!(req.takes_events() && !req.takes_credit_requests());
+}
+
+#[test]
 fn immediate_data_negotiation() {
     let offset = |change: &dyn Fn(&mut LoginReq, &mut LoginPolicy)| {
         let (mut req, mut pol) = (request(), policy());

@@ -10,6 +10,7 @@ mod credits;
 mod descriptors;
 mod events;
 mod immediate;
+mod initiators;
 mod login;
 mod logout;
 mod malformed;
@@ -73,7 +74,7 @@ const fn admin_row(
 
 /// All scenarios, in the order in which they run.
 pub(crate) fn all() -> impl Iterator<Item = &'static Scenario> {
-    let groups: [&'static [Scenario]; 11] = [
+    let groups: [&'static [Scenario]; 12] = [
         login::ROWS,
         commands::ROWS,
         descriptors::ROWS,
@@ -85,6 +86,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Scenario> {
         malformed::ROWS,
         logout::ROWS,
         events::ROWS,
+        initiators::ROWS,
     ];
     groups.into_iter().flatten()
 }

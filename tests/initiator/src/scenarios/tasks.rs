@@ -83,7 +83,7 @@ pub(super) const ROWS: &[Scenario] = &[
     row(
         "tasks.lun_flat",
         "LUN RESET of LUN 1 in flat addressing",
-        COMPLETE,
+        FAILED,
         |b| function(b, LUN_RESET, [0x40, 1, 0, 0, 0, 0, 0, 0]),
     ),
     row("tasks.short_40", "a request of 40 bytes", INVALID, |b| {

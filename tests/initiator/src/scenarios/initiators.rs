@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Published initiators: each logs in as its source has it, writes, reads, aborts if it can, meets a
+//! change of the logical units, and leaves.
+//!
+//! What matters most is what the target must not say: some take any unit for a response, some post a
+//! receive per request, some close the connection. docs/initiators.md names the sources.
+
+use std::time::Duration;
+
+use super::{admin_row, Scenario};
+use crate::{
+    bench::Bench,
+    conn::Options,
+    iu::{read_10, scsi, task_management, write_10, Cmd, Table, BLOCK},
+    session::{Seen, Session, PATIENCE},
+    srp::login::{LoginReq, MultiChannel},
+    verbs::Fallible,
+};
+
+const GOOD: &[&str] = &["same data; abort code 5; nothing said; works; left"];
+
+pub(super) const ROWS: &[Scenario] = &[
+    admin_row(
+        "initiators.ipxe",
+        "iPXE: short units, formats in the wrong byte order, two receives, no aborts",
+        &["same data; no abort; nothing said; works; left"],
+        |b| IPXE.run(b),
+    ),
+    admin_row(
+        "initiators.windows",
+        "WinOFED: the length that the profile allows, any unit is a response",
+        GOOD,
+        |b| WINDOWS.run(b),
+    ),
+    admin_row(
+        "initiators.linux_2_6_15",
+        "the first ib_srp: a receive per request",
+        GOOD,
+        |b| LINUX_2_6_15.run(b),
+    ),
+    admin_row(
+        "initiators.linux_3_0",
+        "ib_srp before it had channels: tables in the unit",
+        GOOD,
+        |b| LINUX_3_0.run(b),
+    ),
+    admin_row(
+        "initiators.linux_5_1",
+        "ib_srp with channels and immediate data, not used here",
+        GOOD,
+        |b| LINUX_5_1.run(b),
+    ),
+];
+
+/// What is particular to an initiator.
+struct Profile {
+    /// Length of the units that it asks for.
+    iu_len: u32,
+    /// Descriptor formats, as they are on the wire.
+    formats: u16,
+    /// It asks for immediate data.
+    immediate: bool,
+    /// Tag of its n-th command.
+    tag: fn(u64) -> u64,
+    /// Tag of the n-th task management request; [`None`] if it sends none.
+    abort: Option<fn(u64) -> u64>,
+    /// Descriptors of a block.
+    pieces: usize,
+    /// Receives that are posted.
+    receives: usize,
+}
+
+/// ipxe: `src/drivers/block/srp.c`, `src/net/infiniband/ib_cmrc.c`.
+const IPXE: Profile = Profile {
+    iu_len: 80,
+    formats: 0x0200,
+    immediate: false,
+    tag: |n| 0x6950_5845_0000_0000 | n,
+    abort: None,
+    pieces: 1,
+    receives: 2,
+};
+
+/// WinOFED: `ulp/srp/kernel/srp_connection.c`, `srp_data_path.c`.
+const WINDOWS: Profile = Profile {
+    iu_len: 64 + 20 + 16 * 257,
+    formats: 6,
+    immediate: false,
+    tag: |n| n,
+    abort: Some(|n| n),
+    pieces: 2,
+    receives: 64,
+};
+
+/// Linux 2.6.15: `drivers/infiniband/ulp/srp/ib_srp.c`. Tags are numbers of slots.
+const LINUX_2_6_15: Profile = Profile {
+    iu_len: 48 + 20 + 16 * 16,
+    formats: 6,
+    immediate: false,
+    tag: |n| n,
+    abort: Some(|n| n | (1 << 31)),
+    pieces: 2,
+    receives: 1,
+};
+
+/// Linux 3.0: the same file.
+const LINUX_3_0: Profile = Profile {
+    iu_len: 48 + 20 + 16 * 12,
+    receives: 64,
+    ..LINUX_2_6_15
+};
+
+/// Linux 5.1: the same file.
+const LINUX_5_1: Profile = Profile {
+    iu_len: 8276,
+    immediate: true,
+    ..LINUX_3_0
+};
+
+impl Profile {
+    fn run(&self, b: &Bench) -> Fallible<String> {
+        let req = LoginReq {
+            tag: 0,
+            req_it_iu_len: self.iu_len,
+            buf_fmt: self.formats,
+            multichannel: MultiChannel::Single,
+            imm_requested: self.immediate,
+            imm_data_offset: if self.immediate { 80 } else { 0 },
+            ..b.request(1)
+        };
+        let options = Options {
+            recvs: self.receives,
+            ..Options::default()
+        };
+        let mut s = b.session_with(&req, options)?;
+        let mut words = vec![self.data(&mut s)?];
+        words.push(match self.abort {
+            Some(tag) => match self.abort_nothing(&mut s, tag(7))? {
+                Seen::Rsp(rsp) => format!("abort {rsp}"),
+                other => format!("abort: {other}"),
+            },
+            None => "no abort".into(),
+        });
+        b.admin("add-lun")?;
+        // Whatever comes now was not asked for.
+        let said = s.next(Duration::from_secs(1))?;
+        b.admin("drop-lun")?;
+        let said = match (said, s.next(Duration::from_secs(1))?) {
+            (Seen::Nothing, Seen::Nothing) => "nothing said".into(),
+            (Seen::Nothing, seen) | (seen, _) => format!("{seen} said"),
+        };
+        words.push(said);
+        words.push(self.works(&mut s)?);
+        s.conn.disconnect(PATIENCE)?;
+        words.push("left".into());
+        Ok(words.join("; "))
+    }
+
+    /// Sends a command with the n-th tag. The next unit must be its response.
+    fn ask(&self, s: &mut Session, n: u64, cmd: Cmd) -> Fallible<Seen> {
+        let tag = (self.tag)(n);
+        s.send(&Cmd { tag, ..cmd }.bytes())?;
+        match s.next(PATIENCE)? {
+            Seen::Rsp(rsp) if rsp.tag != tag => Ok(Seen::Odd(format!("tag {:#x}", rsp.tag))),
+            seen => Ok(seen),
+        }
+    }
+
+    /// Writes a block and reads it back.
+    fn data(&self, s: &mut Session) -> Fallible<String> {
+        let data: Vec<u8> = (0..BLOCK).map(|i| (i * 7 + self.pieces) as u8).collect();
+        let size = BLOCK / self.pieces;
+        let place = |from: usize, i: usize| from + 2 * i * size;
+        for (i, piece) in data.chunks(size).enumerate() {
+            s.conn.memory.fill(place(0, i), piece);
+            s.conn.memory.allow(place(8192, i), size);
+        }
+        let list = |s: &Session, from| {
+            (0..self.pieces)
+                .map(|i| s.conn.memory.desc(place(from, i), size))
+                .collect::<Vec<_>>()
+        };
+        let (from, to) = (list(s, 0), list(s, 8192));
+        let (write, read) = (write_10(80, 1), read_10(80, 1));
+        let (write, read) = if self.pieces == 1 {
+            (Cmd::data_out(write, from[0]), Cmd::data_in(read, to[0]))
+        } else {
+            let (from, to) = (Table::new(from), Table::new(to));
+            (Cmd::table_out(write, &from), Cmd::table_in(read, &to))
+        };
+        for (n, cmd) in [write, read].into_iter().enumerate() {
+            let seen = self.ask(s, n as u64, cmd)?.to_string();
+            if seen != "GOOD" {
+                return Ok(seen);
+            }
+        }
+        let found: Vec<u8> = (0..self.pieces)
+            .flat_map(|i| s.conn.memory.read(place(8192, i), size))
+            .collect();
+        let same = found == data;
+        Ok(if same { "same data" } else { "other data" }.into())
+    }
+
+    /// ABORT TASK of a task that is not there any more.
+    fn abort_nothing(&self, s: &mut Session, tag: u64) -> Fallible<Seen> {
+        s.send(&task_management(tag, 1, [0; 8], (self.tag)(1)))?;
+        s.next(PATIENCE)
+    }
+
+    /// Whether commands are served after what may be a unit attention each.
+    fn works(&self, s: &mut Session) -> Fallible<String> {
+        let mut seen = Seen::Nothing;
+        for n in 2..6 {
+            seen = self.ask(s, n, Cmd::new(vec![scsi::TEST_UNIT_READY]))?;
+            match seen.to_string().as_str() {
+                "GOOD" => return Ok("works".into()),
+                attention if attention.starts_with("CHECK CONDITION 06/") => (),
+                _ => break,
+            }
+        }
+        Ok(seen.to_string())
+    }
+}
