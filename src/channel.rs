@@ -507,6 +507,12 @@ impl Channel {
         self.initiator_port == other.initiator_port && self.nexus().is_same(&other.nexus())
     }
 
+    /// Whether both were let in as the same, so that a number means the same logical unit to both.
+    pub(crate) fn same_luns(&self, other: &Self) -> bool {
+        Active::session_target(&self.session) == Active::session_target(&other.session)
+            && Active::session_name(&self.session) == Active::session_name(&other.session)
+    }
+
     fn nexus(&self) -> Nexus<&CStr, PeerAddr> {
         Nexus {
             initiator_port: self.initiator_port,

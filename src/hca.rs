@@ -519,16 +519,18 @@ impl Hca {
     fn start_agents(&self, device: &Device) {
         let mut agents = KVec::new();
         for entry in self.ports.iter().filter(|e| device.has_mads(e.number)) {
-            let started = DmAgent::start(device, entry)
-                .and_then(|agent| Ok(agents.push(agent.clone(), GFP_KERNEL).map(|()| agent)?));
-            match started {
-                Ok(agent) => follow(&agent, device),
-                Err(e) => undiscovered(device, entry.number, e),
+            let started =
+                DmAgent::start(device, entry).and_then(|agent| Ok(agents.push(agent, GFP_KERNEL)?));
+            if let Err(e) = started {
+                pr_warn!(
+                    "{} port {}: no device management, initiators cannot discover it: {:?}\n",
+                    device.name(),
+                    entry.number,
+                    e
+                );
             }
         }
         *self.agents.lock() = agents;
-        // What has changed before they could be found.
-        self.follow_ports(|_| true);
     }
 
     /// Lets the agents of the ports that `which` selects follow whether these let initiators in. May
@@ -544,28 +546,18 @@ impl Hca {
                 return;
             };
             if which(agent.port()) {
-                follow(&agent, &device);
+                if let Err(e) = agent.follow() {
+                    pr_warn!(
+                        "{} port {}: not announced, initiators cannot discover it: {:?}\n",
+                        device.name(),
+                        agent.port().number,
+                        e
+                    );
+                }
             }
             index += 1;
         }
     }
-}
-
-/// Announces an agent or takes that back.
-fn follow(agent: &DmAgent, device: &Device) {
-    if let Err(e) = agent.follow() {
-        undiscovered(device, agent.port().number, e);
-    }
-}
-
-/// Says that initiators cannot find a port.
-fn undiscovered(device: &Device, number: u32, error: Error) {
-    pr_warn!(
-        "{} port {}: no device management, initiators cannot discover it: {:?}\n",
-        device.name(),
-        number,
-        error
-    );
 }
 
 /// Name of a port's directory in sysfs.
@@ -614,6 +606,8 @@ impl Client for SrpClient {
         hca.start_agents(device);
         hca.offer_ports();
         hca.listen(device);
+        // Now that it can be logged in to.
+        hca.follow_ports(|_| true);
         Ok(hca)
     }
 

@@ -402,8 +402,8 @@ pub(crate) enum FoundTask {
     NoSibling,
 }
 
-/// Looks for a SCSI command with this tag on all channels of the nexus of `channel`. A command of
-/// the channel itself comes first.
+/// Looks for a SCSI command with this tag on all channels of the nexus of `channel` that were let in
+/// as it was. A command of the channel itself comes first.
 ///
 /// # Errors
 ///
@@ -418,7 +418,9 @@ pub(crate) fn find_task(channel: &Arc<Channel>, tag: u64, wait: &TableWait) -> R
     let state = STATE.lock();
     let siblings = || {
         let others = state.channels.iter();
-        others.filter(|other| !Arc::ptr_eq(other, channel) && other.same_nexus(channel))
+        others.filter(|other| {
+            !Arc::ptr_eq(other, channel) && other.same_nexus(channel) && other.same_luns(channel)
+        })
     };
     for other in siblings() {
         if other.abort_table(tag, wait)? {
@@ -432,15 +434,18 @@ pub(crate) fn find_task(channel: &Arc<Channel>, tag: u64, wait: &TableWait) -> R
 }
 
 /// Aborts the SCSI commands of a logical unit that the engine does not know yet, on all channels of
-/// the nexus of `channel`, for `wait`. (To other initiators the number may mean another logical
-/// unit.)
+/// the nexus of `channel` that were let in as it was, for `wait`. (To others the number may mean
+/// another logical unit.)
 ///
 /// # Errors
 ///
 /// `ENOMEM`.
 pub(crate) fn abort_tables(channel: &Arc<Channel>, lun: u64, wait: &TableWait) -> Result {
     let state = STATE.lock();
-    let mut of_nexus = state.channels.iter().filter(|o| o.same_nexus(channel));
+    let mut of_nexus = state
+        .channels
+        .iter()
+        .filter(|other| other.same_nexus(channel) && other.same_luns(channel));
     of_nexus.try_for_each(|other| other.abort_tables(lun, wait))
 }
 

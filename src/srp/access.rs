@@ -106,7 +106,10 @@ impl Initiator {
     /// address is `own`; [`None`] if it has nothing to do with this initiator.
     pub(crate) fn nearly(&self, entry: AclId, own: Option<IpAddr>) -> Option<Nearly> {
         match entry {
-            AclId::PortId(id) if id == self.port_id => Some(Nearly::OtherForm),
+            AclId::PortId(id) if id == self.port_id || self.addr.map(address_id) == Some(id) => {
+                Some(Nearly::OtherForm)
+            }
+            AclId::PortId(id) if own.map(address_id) == Some(id) => Some(Nearly::OwnAddress),
             AclId::Guid(guid) if Some(guid) == self.guid => Some(Nearly::OtherForm),
             AclId::Ip(addr)
                 if Some(addr.to_canonical()) == self.addr.map(|own| own.to_canonical()) =>
@@ -158,24 +161,25 @@ impl Form {
 /// one that stands for an IPv4 address. Tools that know port identifiers only (rtslib, and LIO where
 /// it makes a TransportID of the name) can have entries by address with it.
 fn address_id(addr: IpAddr) -> PortId {
-    PortId(match addr {
+    PortId(match addr.to_canonical() {
         IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
         IpAddr::V6(v6) => v6.octets(),
     })
 }
 
-/// Why an entry does not match although it looks as if it should.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Why an entry does not match although it looks as if it should; what is more likely to have been
+/// meant is greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Nearly {
     /// The upper half of the port identifier differs: `initiator_ext` of ib_srp.
     OtherExtension,
     /// It names the target's own address. (The in-tree driver compares with that.)
     OwnAddress,
-    /// It matches, but it is in a portal group that is not enabled.
-    Disabled,
     /// It means this initiator, but is spelled in a form that is not looked for: names are compared
     /// as text.
     OtherForm,
+    /// It matches, but it is in a portal group that is not enabled.
+    Disabled,
 }
 
 impl fmt::Display for Nearly {

@@ -75,11 +75,11 @@ dpkg-deb -x "$deb" "$work/x"
 source=$work/x/usr/src/ib_srpt-$version
 verify "... and source" cmp "$top/src/srpt.rs" "$source/src/srpt.rs"
 verify "... nothing generated" [ ! -e "$source/src/left_generated.rs" ]
-verify "... and the directories where LIO keeps reservations" [ -d "$work/x/var/target/pr" -a -d "$work/x/var/target/alua" ]
+verify "... and the directories where LIO keeps reservations" [ -d "$work/x/var/target/pr" -a -d "$work/x/etc/rtslib-fb-target/pr" ]
 verify "... what restores the targets of an HCA that appears" [ -x "$work/x/usr/share/ib-srpt/srpt-restore" ]
 rules=$(find "$work/x" -name '*ib-srpt*.rules')
-unit=$(find "$work/x" -name ib-srpt-restore.service)
-verify "... which udev has started" grep -q 'SUBSYSTEM=="infiniband".*ib-srpt-restore.service' "${rules:-/dev/null}"
+unit=$(find "$work/x" -name 'ib-srpt-restore@.service')
+verify "... which udev has started" grep -q 'SUBSYSTEM=="infiniband".*ib-srpt-restore@\$kernel.service' "${rules:-/dev/null}"
 verify "... by its unit" grep -qx 'ExecStart=/usr/share/ib-srpt/srpt-restore' "${unit:-/dev/null}"
 verify "... DKMS is told of this version" grep -qx "PACKAGE_VERSION=\"$version\"" "$source/dkms.conf"
 pattern=$(sed -n 's/^BUILD_EXCLUSIVE_KERNEL="\(.*\)"/\1/p' "$source/dkms.conf")

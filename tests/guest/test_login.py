@@ -8,8 +8,6 @@
 
 import pytest
 
-from lab import sanitized
-
 from . import peer
 from .checks import equal, expect, until
 from .initiator import TOOLS
@@ -278,7 +276,7 @@ def test_same_identity(bench):
 def test_without_node_guid(bench):
     """an HCA whose node GUID is zero serves the service GUID 0"""
     target, initiator = bench.target, bench.initiator
-    if sanitized.wanted():
+    if target.guest.kernel.release != initiator.guest.kernel.release:
         bench.skip("modules for tests are built for the initiators' kernel")
     target.guest.install_module(bench.test_module("no_guid"))
     try:

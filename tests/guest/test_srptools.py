@@ -72,6 +72,7 @@ def test_unit_line(bench):
         "5054000000000002", initiator.guid)
     line = "initiator_ext=" + target.guid
     with bench.configured():
+        target.run("dmesg --clear")
         expect(initiator.refused(line) is not None, "another entry keeps it out")
         if target.variant == "rust":
             contains(target.run("dmesg").out, "it may be named " + entry,

@@ -265,6 +265,7 @@ impl Show for Info {
             )?;
             match channel.peer {
                 PeerAddr::Gid(gid) => writeln!(page, "   Address {} IB", Ipv6Addr::from(gid))?,
+                PeerAddr::Unknown => writeln!(page, "   Address unknown RDMA")?,
                 peer => writeln!(page, "   Address {peer} RDMA")?,
             }
         }

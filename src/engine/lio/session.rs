@@ -240,7 +240,7 @@ fn hint(tpgs: &[Arc<Tpg>], request: &SessionRequest) -> Option<Hint> {
             };
             // The first of those that match best.
             if let (Some(why), Ok(entry)) = (why, AclName::from_display(name)) {
-                if found.is_none() || why == Nearly::Disabled {
+                if found.is_none_or(|hint: Hint| why > hint.why) {
                     found = Some(Hint { entry, why });
                 }
             }

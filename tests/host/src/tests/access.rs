@@ -82,9 +82,16 @@ fn near_misses() {
         Some(Nearly::OtherExtension)
     );
     assert_eq!(why("0x8899aabbccddeeff"), Some(Nearly::OtherExtension));
-    assert_eq!(why("10.1.2.1"), Some(Nearly::OwnAddress));
+    for own in ["10.1.2.1", "0x00000000000000000000ffff0a010201"] {
+        assert_eq!(why(own), Some(Nearly::OwnAddress));
+    }
+    assert!(Nearly::Disabled > Nearly::OtherForm && Nearly::OtherForm > Nearly::OwnAddress);
     // Names are compared as text: these mean the initiator, and are not looked for.
-    for form in ["0x00112233445566778899AABBCCDDEEFF", "::ffff:a01:203"] {
+    for form in [
+        "0x00112233445566778899AABBCCDDEEFF",
+        "::ffff:a01:203",
+        "00000000000000000000ffff0a010203",
+    ] {
         assert_eq!(why(form), Some(Nearly::OtherForm), "{form}");
     }
     for other in [
