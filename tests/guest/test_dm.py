@@ -228,7 +228,7 @@ def test_unload_under_questions(bench):
     target = bench.target
     asker = Asker(bench)
     target.load()
-    job = asker.keep_asking(20, *EVERYTHING)
+    job = asker.keep_asking(60, *EVERYTHING)
     for _ in range(5):
         target.unload()
         target.load()
@@ -249,7 +249,7 @@ def test_hca_removed_under_questions(bench):
     target = bench.target
     target.load()
     asker = Asker(bench)
-    job = asker.keep_asking(20, *EVERYTHING)
+    job = asker.keep_asking(60, *EVERYTHING)
     for _ in range(3):
         sit_through(0.5, "questions come meanwhile")
         target.run("rdma link delete rxe0", timeout=60)
