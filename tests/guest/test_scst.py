@@ -312,9 +312,9 @@ def test_handlers(bench):
 # --- events ---------------------------------------------------------------
 
 @contextlib.contextmanager
-def logged_in(bench):
+def logged_in(bench, **fields):
     with bench.configured(), bench.peer() as one:
-        one.login()
+        one.login(**fields)
         one.settle()
         yield one
         if one.job.poll() is None:
