@@ -15,6 +15,7 @@ from lab.guest import mac_of
 from . import peer
 from .checks import until
 from .initiator import TOOLS
+from .lio import guid_name
 
 # Reasons of the connection manager itself.
 INVALID_SERVICE, INVALID_TRANSPORT, STALE = 8, 9, 10
@@ -80,8 +81,7 @@ class IbPeer(peer.Peer):
     @property
     def guid_name(self):
         """The name of its port in an access control entry."""
-        guid = self.gid[16:]
-        return ":".join(guid[i:i + 4] for i in range(0, 16, 4))
+        return guid_name(self.gid[16:])
 
     def request(self, **fields):
         fields.setdefault("initiator", peer.port_bytes(self.port_id))

@@ -107,6 +107,11 @@ ls -d /sys/kernel/config/target/srpt /sys/kernel/config/target/core/*_[0-9]* \
 """
 
 
+def guid_name(guid):
+    """The name of a port with this GUID, given without colons, in configfs."""
+    return ":".join(guid[i:i + 4] for i in range(0, 16, 4))
+
+
 class LioTarget(Target):
     """A target with the LIO engine, or with the kernel's own C driver."""
 

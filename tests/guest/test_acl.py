@@ -12,7 +12,7 @@ import pytest
 
 from . import peer
 from .checks import contains, equal, expect
-from .lio import SRPT
+from .lio import SRPT, guid_name
 
 pytestmark = pytest.mark.engine("lio")
 
@@ -131,15 +131,13 @@ def test_transport_id(bench):
 def test_guid_form(bench):
     """a GUID names a port of a native InfiniBand login; over RDMA/CM it does
     not match"""
-    guid = bench.initiator.guid
-    keeps_out(bench, ":".join(guid[i:i + 4] for i in range(0, 16, 4)))
+    keeps_out(bench, guid_name(bench.initiator.guid))
 
 
 @pytest.mark.stock("under this name of the port it tries no port identifiers")
 def test_under_port_guid(bench):
     """the same entries work below the port's other name, its GUID"""
-    guid = bench.target.guid
-    name = ":".join(guid[i:i + 4] for i in range(0, 16, 4))
+    name = guid_name(bench.target.guid)
     tpg = "%s/%s/%s" % (SRPT, name, name)
     lets_in(bench, bench.initiator.port_id, tpg=tpg)
 
@@ -191,8 +189,7 @@ def test_order(bench):
     """of two entries that match, the one below the port's GUID wins, whichever
     was made first"""
     target, initiator = bench.target, bench.initiator
-    guid = target.guid
-    by_guid = ":".join(guid[i:i + 4] for i in range(0, 16, 4))
+    by_guid = guid_name(target.guid)
     by_guid = "%s/%s/%s" % (SRPT, by_guid, by_guid)
     # The C driver takes the target's own address for the initiator's.
     address = (initiator if target.variant == "rust" else target).guest.ip

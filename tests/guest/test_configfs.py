@@ -9,7 +9,7 @@
 import pytest
 
 from .checks import contains, equal, expect
-from .lio import SRPT
+from .lio import SRPT, guid_name
 
 pytestmark = pytest.mark.engine("lio")
 
@@ -108,7 +108,7 @@ def test_port_names(bench):
     target = bench.target
     target.load()
     target.run("mkdir " + SRPT)
-    guid = ":".join(target.guid[i:i + 4] for i in range(0, 16, 4))
+    guid = guid_name(target.guid)
     for name in (target.gid, guid):
         target.run("mkdir %s/%s" % (SRPT, name))
     for name in ("port", target.gid[2:], target.gid + "0",
@@ -134,7 +134,7 @@ def test_shared_attributes(bench):
     """portal groups of one port share its attributes, whatever its name"""
     target = bench.target
     target.load()
-    guid = ":".join(target.guid[i:i + 4] for i in range(0, 16, 4))
+    guid = guid_name(target.guid)
     one = "%s/%s/a" % (SRPT, target.gid)
     two = "%s/%s/b" % (SRPT, guid)
     target.run("mkdir -p %s %s" % (one, two))

@@ -19,7 +19,7 @@ from lab.guest import linklocal_of, mac_of
 from .checks import contains, equal, expect, until
 from .dm import Asker
 from .initiator import UNTIL_STOPPED
-from .lio import SRPT
+from .lio import SRPT, guid_name
 from .peer import MULTI_CHANNEL
 from .test_rogue import works
 
@@ -92,8 +92,8 @@ def test_gid_changes(bench):
     """the GID changes under load and back again; the directory with the old
     name goes on, the new name is known, data is verified"""
     target, initiator = bench.target, bench.initiator
-    old_guid = ":".join(target.guid[i:i + 4] for i in range(0, 16, 4))
-    new_guid = ":".join(GUID[i:i + 4] for i in range(0, 16, 4))
+    old_guid = guid_name(target.guid)
+    new_guid = guid_name(GUID)
     with bench.session() as disk:
         hasty(initiator, disk)
         job = initiator.load(disk, UNTIL_STOPPED, depth=2)
