@@ -259,7 +259,8 @@ impl Bench {
 
     /// Gives an order to the administrator, and returns without an answer; see [`Self::admin_done`].
     pub(crate) fn admin_start(&self, order: &str) -> Fallible<()> {
-        if order.ends_with("-lun") {
+        // A new entry is told of its logical units, too.
+        if order.contains("-lun") || order.contains("-acl") {
             self.attention.set(true);
         }
         println!("admin {order}");
