@@ -319,6 +319,8 @@ pub(crate) struct Channel {
     imm_offset: Option<u16>,
     /// Which of the target's requests are to raise a solicited event.
     solicit: Solicit,
+    /// The logical units of the session, see [`Engine::luns`].
+    luns: Atomic<u64>,
     born: Instant<Monotonic>,
     /// The directory in sysfs, from the login to the end of tear-down.
     #[pin]
@@ -527,9 +529,25 @@ impl Channel {
         self.born.elapsed().as_millis()
     }
 
-    /// Whether the queue pair reported an error.
+    /// Whether the queue pair or its shared receive queue reported an error.
     pub(crate) fn has_failed(&self) -> bool {
-        self.failed.load(Relaxed)
+        let shared_failed = || {
+            let inner = self.inner.lock();
+            let srq = inner.link.as_ref().and_then(|link| link.srq.as_ref());
+            srq.is_some_and(|srq| srq.has_failed())
+        };
+        self.failed.load(Relaxed) || shared_failed()
+    }
+
+    /// Whether logical units of the session have come or gone since the login, or since this was
+    /// asked last. Process context.
+    pub(crate) fn sees_other_luns(this: &Arc<Self>) -> bool {
+        // The session stays open meanwhile.
+        let Some(_hold) = Hold::if_live(this) else {
+            return false;
+        };
+        let now = Active::luns(&this.session);
+        this.luns.xchg(now, Relaxed) != now
     }
 
     /// Whether the connection is not confirmed yet.
@@ -786,8 +804,9 @@ impl QpOwner for Channel {
 
     fn qp_event(this: ArcBorrow<'_, Self>, event: QpEvent) {
         // Any context: what is outstanding is flushed now, which closes the channel from the
-        // completions. If nothing is, the reaper finds the mark.
-        if let QpEvent::Fatal(_) = event {
+        // completions. If nothing is, the reaper finds the mark. That there will be no receive any
+        // more is news of the tear-down, or all that the device says of an error.
+        if let QpEvent::Fatal(_) | QpEvent::LastWqeReached = event {
             this.failed.store(true, Relaxed);
         }
     }

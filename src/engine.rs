@@ -216,6 +216,7 @@ pub(crate) struct EntryChannel {
 
 /// An asynchronous event.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(dead_code, reason = "not every engine reports them")]
 pub(crate) enum Aen {
     /// Logical units were added or removed (REPORTED LUNS DATA HAS CHANGED).
     LunsChanged,
@@ -319,6 +320,12 @@ pub(crate) trait Engine: Sized + 'static {
     fn session_entry(session: &Self::Session) -> &CStr {
         Self::session_name(session)
     }
+    /// A number that stands for the logical units of the session: another one when some have come or
+    /// gone. An engine that says so itself ([`TargetDriver::report_session_aen`]) has no need of it.
+    /// Process context; does not wait.
+    fn luns(_session: &Self::Session) -> u64 {
+        0
+    }
     /// From here on new commands are refused with [`RxError::ShuttingDown`]. Idempotent.
     fn stop_session(session: &Self::Session);
     /// Whether the access control entry and the target object that let the session in are still
@@ -390,9 +397,8 @@ pub(crate) trait TargetDriver {
     fn close_target_sessions(port: &Port, target: TargetKey);
     /// The port may have begun or ceased to let initiators in. May sleep.
     fn port_changed(port: &Port);
-    /// Tells the initiators of this target object of the port about an event. Does not wait.
-    fn report_aen(port: &Port, target: TargetKey, event: Aen);
-    /// The same for one session. Initiators with several are told once.
+    /// Tells the initiator of a session about an event; one with several sessions is told once. Does
+    /// not wait.
     fn report_session_aen(key: SessionKey, event: Aen);
     /// The live channels whose sessions an access control entry has let in, oldest first; `ENOMEM`.
     fn entry_channels(target: TargetKey, entry: &CStr) -> Result<KVec<EntryChannel>>;

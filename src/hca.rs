@@ -415,7 +415,8 @@ impl Hca {
         let device = self.device().ok_or(ENODEV)?;
         let mut verbs = self.verbs.lock();
         let verbs = (*verbs).as_mut().ok_or(ENODEV)?;
-        if let Some(srq) = &verbs.srq {
+        // Channels of one that the device has given up are being closed; they keep it until then.
+        if let Some(srq) = verbs.srq.as_ref().filter(|srq| !srq.has_failed()) {
             return Ok(srq.clone());
         }
         let entries = params::srq_size()

@@ -117,7 +117,7 @@ global_mutex! {
 }
 
 /// Closes channels whose connection never completes, whose queue pair failed unnoticed, or whose
-/// peer gives no sign of life.
+/// peer gives no sign of life; tells initiators that logical units have changed.
 struct Reaper;
 
 impl Tick for Reaper {
@@ -127,6 +127,7 @@ impl Tick for Reaper {
         });
         close_channels(CloseReason::QpError, Channel::has_failed);
         look_after_peers();
+        announce_luns(Channel::sees_other_luns);
     }
 }
 
@@ -451,11 +452,11 @@ pub(crate) fn abort_tables(channel: &Arc<Channel>, lun: u64, wait: &TableWait) -
 
 /// Tells the initiators whose sessions `which` selects that their logical units have changed, each
 /// on the oldest of its channels that are told of events. Does not wait. Process context.
-fn announce_luns(which: impl Fn(&Channel) -> bool) {
+fn announce_luns(which: impl Fn(&Arc<Channel>) -> bool) {
     let mut told = KVec::new();
     {
         let state = STATE.lock();
-        let listens = |channel: &&Arc<Channel>| channel.is_live() && channel.takes_events();
+        let listens = |channel: &&Arc<Channel>| channel.takes_events() && channel.is_live();
         for channel in state.channels.iter().filter(listens) {
             if !which(channel) {
                 continue;
@@ -602,15 +603,6 @@ impl TargetDriver for Srpt {
             if let Some(hca) = Pass::enter(&hca) {
                 hca.follow_ports(|entry| core::ptr::eq(&*entry.current(), port));
             }
-        }
-    }
-
-    fn report_aen(port: &Port, target: TargetKey, event: Aen) {
-        match event {
-            Aen::LunsChanged => announce_luns(|channel| {
-                core::ptr::eq(channel.port(), port)
-                    && Active::session_target(channel.session()) == target
-            }),
         }
     }
 

@@ -452,6 +452,7 @@ fn new_channel(
         cm: None,
         hca: Some(hca),
     };
+    let session = session.0.take().ok_or(EINVAL)?;
     Arc::pin_init(
         try_pin_init!(Channel {
             serial: target::next_serial(),
@@ -461,7 +462,8 @@ fn new_channel(
             initiator_port: login.initiator_port,
             target_port: login.target_port,
             peer: req.peer(),
-            session: session.0.take().ok_or(EINVAL)?,
+            luns: Atomic::new(Active::luns(&session)),
+            session,
             imm_offset: grant.imm_offset,
             solicit: Solicit::of(login),
             born: Instant::now(),

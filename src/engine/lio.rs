@@ -105,6 +105,10 @@ impl Engine for Lio {
         session.name()
     }
 
+    fn luns(session: &session::LioSession) -> u64 {
+        session.luns()
+    }
+
     fn stop_session(session: &session::LioSession) {
         session.stop();
     }

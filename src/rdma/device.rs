@@ -14,7 +14,10 @@ use core::{
 use kernel::{
     error::to_result,
     prelude::*,
-    sync::Arc, //
+    sync::{
+        atomic::AtomicFlag,
+        Arc, //
+    }, //
 };
 
 use crate::{
@@ -147,6 +150,7 @@ struct Inner {
     raw: NonNull<bindings::ib_device>,
     gone: Arc<Completion>,
     reaper: NonNull<Queue>,
+    silent_about_last_wqe: AtomicFlag,
 }
 
 // SAFETY: Devices are used from any task; `Queue` is `Sync`.
@@ -190,6 +194,7 @@ impl Device {
             raw,
             gone: gone.clone(),
             reaper,
+            silent_about_last_wqe: AtomicFlag::new(false),
         };
         Ok((Self(Arc::new(inner, GFP_KERNEL)?), gone))
     }
@@ -203,6 +208,12 @@ impl Device {
     pub(super) fn reaper(&self) -> &Queue {
         // SAFETY: By the type invariant the queue is valid while a handle exists.
         unsafe { self.0.reaper.as_ref() }
+    }
+
+    /// The device did not report the last receive of the last queue pair with a shared receive queue
+    /// that ended (`IB_EVENT_QP_LAST_WQE_REACHED`).
+    pub(super) fn silent_about_last_wqe(&self) -> &AtomicFlag {
+        &self.0.silent_about_last_wqe
     }
 
     /// Identity of the device.

@@ -373,8 +373,8 @@ impl<O: QpOwner> QueuePair<O> {
     /// Puts the queue pair into the error state, refuses new posts, and waits until everything that
     /// was posted has come back and its completions were handled (`ib_drain_qp`).
     ///
-    /// With a shared receive queue this takes up to 10 seconds if the device does not report the
-    /// last receive.
+    /// With a shared receive queue this takes up to 10 seconds the first time that the device does
+    /// not report the last receive, and a tenth of a second from then on.
     ///
     /// Idempotent. Sleeps. Must not be called from a completion, a queue pair event, or anything
     /// these wait for. A response that was posted only in part (see

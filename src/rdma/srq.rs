@@ -12,6 +12,7 @@
 //! pair and before this queue: then no completion of a receive is on its way.
 
 use core::{
+    ffi::c_void,
     pin::Pin,
     ptr::{
         self,
@@ -28,6 +29,10 @@ use kernel::{
         RBTreeNodeReservation, //
     },
     sync::{
+        atomic::{
+            AtomicFlag,
+            Relaxed, //
+        },
         Arc,
         SpinLock, //
     }, //
@@ -94,6 +99,8 @@ pub(crate) struct SharedReceiveQueue<O: QpOwner> {
     max_wr: u32,
     #[pin]
     tables: SpinLock<Tables<O>>,
+    /// The device has given the queue up. Its event handler refers to it.
+    failed: Arc<AtomicFlag>,
     pd: Arc<ProtectionDomain>,
 }
 
@@ -115,7 +122,10 @@ impl<O: QpOwner> SharedReceiveQueue<O> {
             slots.push(None, GFP_KERNEL)?;
             free.push(index, GFP_KERNEL)?;
         }
+        let failed = Arc::new(AtomicFlag::new(false), GFP_KERNEL)?;
         let mut attr = bindings::ib_srq_init_attr {
+            event_handler: Some(event_callback),
+            srq_context: Arc::as_ptr(&failed).cast_mut().cast(),
             attr: bindings::ib_srq_attr {
                 max_wr,
                 max_sge: 1,
@@ -143,6 +153,7 @@ impl<O: QpOwner> SharedReceiveQueue<O> {
                     },
                     "SharedReceiveQueue::tables"
                 ),
+                failed,
                 pd: pd.clone(),
             }),
             GFP_KERNEL,
@@ -162,6 +173,12 @@ impl<O: QpOwner> SharedReceiveQueue<O> {
     /// Receives that can be posted at the same time.
     pub(crate) fn max_wr(&self) -> u32 {
         self.max_wr
+    }
+
+    /// Whether the device has given the queue up (`IB_EVENT_SRQ_ERR`): nothing is received from it any
+    /// more. Any context.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed.load(Relaxed)
     }
 
     /// The device of the queue.
@@ -280,8 +297,9 @@ impl<O: QpOwner> PinnedDrop for SharedReceiveQueue<O> {
                 self.device().name(),
                 ret
             );
-            // The device may still write to the buffers: leave them as they are, for ever.
-            core::mem::forget(self.pd.clone());
+            // The device may still write to the buffers and report events: leave them as they are,
+            // for ever.
+            core::mem::forget((self.pd.clone(), self.failed.clone()));
             return;
         }
         let mut tables = self.tables.lock();
@@ -294,6 +312,20 @@ impl<O: QpOwner> PinnedDrop for SharedReceiveQueue<O> {
             // their completion functions: it will not complete, and is ours.
             drop(unsafe { KBox::from_raw(buf.as_ptr()) });
         }
+    }
+}
+
+/// `ib_srq_init_attr.event_handler`. Any context.
+///
+/// # Safety
+///
+/// Called by the RDMA core only, for a queue whose context is the `failed` of its owner.
+unsafe extern "C" fn event_callback(event: *mut bindings::ib_event, context: *mut c_void) {
+    // SAFETY: The core passes a valid event.
+    if unsafe { (*event).event } == bindings::ib_event_type_IB_EVENT_SRQ_ERR {
+        // SAFETY: The flag is let go of after `ib_destroy_srq_user`, which waits for handlers, and
+        // never if that fails.
+        unsafe { &*context.cast_const().cast::<AtomicFlag>() }.store(true, Relaxed);
     }
 }
 

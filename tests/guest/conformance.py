@@ -160,6 +160,10 @@ class Configured:
             self.add_lun()
         elif word == "drop-lun":
             self.drop_lun()
+        elif word == "add-other-lun":
+            self.add_other_lun()
+        elif word == "drop-other-lun":
+            self.drop_other_lun()
         else:
             raise Failed("unknown order: " + order)
         return ""
@@ -180,6 +184,14 @@ class Configured:
         self.target.shell("\n".join(
             "drop_lun %s/acls/%s/lun_5" % (tpg, self.name(n))
             for n in (1, 2)) + "\ndrop_lun %s/lun/lun_5" % tpg)
+
+
+    def add_other_lun(self):
+        """A LUN of the portal group that no entry has."""
+        self.target.shell("lun %s 6 extra" % self.target.tpg())
+
+    def drop_other_lun(self):
+        self.target.shell("drop_lun %s/lun/lun_6" % self.target.tpg())
 
 
 class ScstConfigured(Configured):
@@ -252,6 +264,14 @@ class ScstConfigured(Configured):
 
     def drop_lun(self):
         self.target.must("del 5", self.target.directory + "/luns/mgmt")
+
+    def add_other_lun(self):
+        groups = self.target.directory + "/ini_groups"
+        self.target.must("create others", groups + "/mgmt")
+        self.target.must("add extra 5", groups + "/others/luns/mgmt")
+
+    def drop_other_lun(self):
+        self.target.must("del others", self.target.directory + "/ini_groups/mgmt")
 
 
 def names():

@@ -231,3 +231,30 @@ def test_load_without_hca(bench):
         initiator.fio(disk, "256k")
         initiator.logout()
         target.wait_for_connections(0)
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.stock("it does nothing about either")
+@pytest.mark.parametrize("event", ["srq_err", "last_wqe"])
+def test_given_up(bench, event):
+    """the HCA gives up a queue pair, or a shared receive queue, without any
+    request that would fail: the session ends, and the next one works"""
+    target, initiator = bench.target, bench.initiator
+    if target.guest.kernel.release != initiator.guest.kernel.release:
+        bench.skip("modules for tests are built for the initiators' kernel")
+    target.guest.install_module(bench.test_module("bad_news"))
+    try:
+        with bench.configured(attributes={"use_srq": 1}):
+            with bench.peer(extension=0) as one:
+                one.login()
+                one.settle()
+                target.run("echo %s > /sys/module/bad_news/parameters/report"
+                           % event)
+                equal(one.ended(15), None, "reason of a logout")
+            target.wait_for_connections(0)
+            disk, = initiator.login()
+            initiator.fio(disk, "1m")
+            initiator.logout()
+            target.wait_for_connections(0)
+    finally:
+        target.run("rmmod bad_news")

@@ -122,8 +122,6 @@ fn fabric_ops() -> bindings::target_core_fabric_ops {
         fabric_enable_tpg: Some(fabric_enable_tpg_callback),
         fabric_drop_tpg: Some(fabric_drop_tpg_callback),
         fabric_init_nodeacl: Some(fabric_init_nodeacl_callback),
-        fabric_post_link: Some(fabric_post_link_callback),
-        fabric_post_unlink: Some(fabric_post_unlink_callback),
         tfc_discovery_attrs: attrs::DISCOVERY.as_raw(),
         tfc_wwn_attrs: attrs::WWN.as_raw(),
         tfc_tpg_attrib_attrs: attrs::TPG_ATTRIB.as_raw(),
@@ -346,31 +344,4 @@ unsafe extern "C" fn fabric_init_nodeacl_callback(
             e.to_errno()
         }
     }
-}
-
-/// `fabric_post_link()`: a logical unit was added to a portal group. Process context.
-///
-/// # Safety
-///
-/// Called by target core with what `fabric_make_tpg()` returned.
-unsafe extern "C" fn fabric_post_link_callback(
-    tpg: *mut bindings::se_portal_group,
-    _: *mut bindings::se_lun,
-) -> c_int {
-    // SAFETY: By the safety requirements; the portal group stays until this returns.
-    unsafe { Tpg::from_raw(tpg) }.luns_changed();
-    0
-}
-
-/// `fabric_post_unlink()`: a logical unit was removed from a portal group. Process context.
-///
-/// # Safety
-///
-/// Called by target core with what `fabric_make_tpg()` returned.
-unsafe extern "C" fn fabric_post_unlink_callback(
-    tpg: *mut bindings::se_portal_group,
-    _: *mut bindings::se_lun,
-) {
-    // SAFETY: By the safety requirements; the portal group stays until this returns.
-    unsafe { Tpg::from_raw(tpg) }.luns_changed();
 }

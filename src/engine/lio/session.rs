@@ -9,6 +9,7 @@
 use core::ptr::NonNull;
 
 use kernel::{
+    container_of,
     error::from_err_ptr,
     prelude::*,
     sync::{
@@ -17,6 +18,7 @@ use kernel::{
             Atomic,
             Full, //
         },
+        rcu,
         Arc, //
     }, //
 };
@@ -168,6 +170,35 @@ impl LioSession {
         self.name.as_c_str()
     }
 
+    /// A number for the logical units of the entry that let the session in: another one when some have
+    /// come or gone. Target core tells nobody of that. The caller keeps the session from being closed;
+    /// does not sleep.
+    pub(super) fn luns(&self) -> u64 {
+        let Some(sess) = self.live() else {
+            return 0;
+        };
+        let _reading = rcu::read_lock();
+        // SAFETY: The session is valid, see `live()`. Its reference keeps the access control entry.
+        // Links are stored whole (`hlist_add_head_rcu()`, `hlist_del_rcu()`).
+        let mut next = unsafe {
+            let first = &raw mut (*(*sess).se_node_acl).lun_entry_hlist.first;
+            Atomic::from_ptr(first).load(Acquire)
+        };
+        let mut sum = 0u64;
+        while !next.is_null() {
+            // SAFETY: The list has nothing but the entries of logical units, by this member. Each is
+            // freed a grace period after it was taken off the list
+            // (`core_disable_device_list_for_node()`); number and next entry are kept until then.
+            let lun = unsafe {
+                let entry = container_of!(next, bindings::se_dev_entry, link);
+                next = Atomic::from_ptr(&raw mut (*next).next).load(Acquire);
+                ((*entry).mapped_lun, entry.addr())
+            };
+            sum = sum.wrapping_add(mixed(lun));
+        }
+        sum
+    }
+
     /// Refuses further commands: `target_init_cmd()` and `target_submit_tmr()` return `-ESHUTDOWN`.
     /// Wraps `target_stop_session()`. Idempotent. Process context; does not wait for commands.
     pub(super) fn stop(&self) {
@@ -216,6 +247,14 @@ impl LioSession {
             bindings::target_remove_session(sess);
         }
     }
+}
+
+/// Spreads the number and the entry of a logical unit over the bits of a number.
+fn mixed((number, entry): (u64, usize)) -> u64 {
+    /// Odd, with bits all over.
+    const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+    // CAST: A usize fits in a u64.
+    (number.wrapping_mul(FACTOR) ^ entry as u64).wrapping_mul(FACTOR)
 }
 
 /// Looks for the entry that was perhaps meant for an initiator that none lets in. `tpgs` is the

@@ -29,7 +29,6 @@ use kernel::{
 use crate::{
     bindings,
     engine::{
-        Aen,
         TargetDriver,
         TargetKey, //
     },
@@ -337,11 +336,6 @@ impl Tpg {
         if !on {
             Srpt::close_target_sessions(&self.port, self.key());
         }
-    }
-
-    /// Logical units come or go: initiators are told. Process context; does not wait.
-    pub(super) fn luns_changed(&self) {
-        Srpt::report_aen(&self.port, self.key(), Aen::LunsChanged);
     }
 
     /// Tells the port whether any of its portal groups is enabled. `tpgs` is its locked list.

@@ -43,7 +43,10 @@ use super::super::{
     device::Device,
     pd::ProtectionDomain, //
 };
-use crate::bindings;
+use crate::{
+    bindings,
+    sync::completion::Completion, //
+};
 
 /// Bit of `gate` that says that it is closed; the rest counts who is inside.
 const CLOSED: u32 = 1 << 31;
@@ -54,8 +57,12 @@ const POLL: Delta = Delta::from_millis(1);
 const COMPLAIN_POLLS: u32 = 10_000;
 
 /// How long the device may take to say that it will not take from the shared receive queue any more,
-/// in looks at the flag: 10 seconds.
-const LAST_WQE_POLLS: u32 = 10_000;
+/// in milliseconds.
+const LAST_WQE_WAIT_MS: u32 = 10_000;
+
+/// The same for a device that did not say so the last time: some never do. Time enough for the
+/// hardware to let go of what it has taken.
+const NO_LAST_WQE_WAIT_MS: u32 = 100;
 
 /// How far the end of the queue pair has come.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -92,7 +99,8 @@ pub(in crate::rdma) struct QpCore {
     /// Entries of sends that the device got in part, see [`QpCore::orphan`].
     orphans: Atomic<*mut CqeHead>,
     /// The last receive of a queue pair with a shared queue was completed.
-    last_wqe: AtomicFlag,
+    #[pin]
+    last_wqe: Completion,
     /// `stage` is `Destroyed`; readable in any context.
     destroyed: AtomicFlag,
     #[pin]
@@ -160,7 +168,7 @@ impl QpCore {
             sq_free: Atomic::new(sq_free),
             rq_free: Atomic::new(rq_free),
             orphans: Atomic::new(ptr::null_mut()),
-            last_wqe: AtomicFlag::new(false),
+            last_wqe <- Completion::new(),
             destroyed: AtomicFlag::new(false),
             stage <- new_mutex!(Stage::Live, "QpCore::stage"),
             link,
@@ -266,14 +274,28 @@ impl QpCore {
         give(&self.rq_free, 1);
     }
 
-    /// Notes that the device will not take from the shared receive queue any more.
+    /// Notes that the device will not take from the shared receive queue any more. Any context.
     pub(super) fn note_last_wqe(&self) {
-        self.last_wqe.store(true, Relaxed);
+        self.last_wqe.complete_all();
+        self.device.silent_about_last_wqe().store(false, Relaxed);
     }
 
-    /// Whether [`Self::note_last_wqe`] was called.
-    pub(super) fn saw_last_wqe(&self) -> bool {
-        self.last_wqe.load(Relaxed)
+    /// Waits until the device will not take from the shared receive queue any more, as long as the
+    /// device lets one expect to hear of it. Sleeps.
+    fn await_last_wqe(&self) {
+        let silent = self.device.silent_about_last_wqe();
+        let limit = if silent.load(Relaxed) {
+            NO_LAST_WQE_WAIT_MS
+        } else {
+            LAST_WQE_WAIT_MS
+        };
+        if !self.last_wqe.wait_timeout(limit) && !silent.xchg(true, Relaxed) {
+            pr_warn!(
+                "{}: QP {} does not report its last receive; shared buffers may be lost\n",
+                self.device.name(),
+                self.qp_num
+            );
+        }
     }
 
     /// Puts the queue pair into the error state (`ib_modify_qp`): what is posted is flushed.
@@ -371,18 +393,7 @@ impl QpCore {
     fn drain_shared(&self) {
         // SAFETY: As in `drain`. This puts the queue pair into the error state.
         unsafe { bindings::ib_drain_sq(self.as_raw()) };
-        let mut polls = 0;
-        while !self.saw_last_wqe() && polls < LAST_WQE_POLLS {
-            fsleep(POLL);
-            polls += 1;
-        }
-        if !self.saw_last_wqe() {
-            pr_warn!(
-                "{}: QP {} does not report its last receive; shared buffers may be lost\n",
-                self.device.name(),
-                self.qp_num
-            );
-        }
+        self.await_last_wqe();
         // SAFETY: As above.
         unsafe { bindings::ib_drain_sq(self.as_raw()) };
     }

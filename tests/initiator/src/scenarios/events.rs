@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Asynchronous events: SRP_AER_REQ when logical units come and go.
 
+use std::time::Duration;
+
 use super::{admin_row, Scenario};
 use crate::{
     bench::Bench,
@@ -8,6 +10,9 @@ use crate::{
     session::{Seen, PATIENCE},
     verbs::Fallible,
 };
+
+/// Longer than the target takes to notice that logical units have changed.
+const NOTICED: Duration = Duration::from_secs(6);
 
 pub(super) const ROWS: &[Scenario] = &[
     admin_row(
@@ -23,6 +28,21 @@ pub(super) const ROWS: &[Scenario] = &[
         |b| {
             b.admin("add-lun")?;
             told(b, "drop-lun", "", true)
+        },
+    ),
+    admin_row(
+        "events.lun_of_others",
+        "a logical unit comes and goes that this initiator has not",
+        &["no answer; works"],
+        |b| {
+            let mut s = b.session_as(|r| r.solicit_event = true)?;
+            b.admin("add-other-lun")?;
+            let seen = s.next(NOTICED);
+            b.admin("drop-other-lun")?;
+            Ok(match seen? {
+                Seen::Nothing => format!("{}; {}", s.next(NOTICED)?, s.works()?),
+                told => told.to_string(),
+            })
         },
     ),
     admin_row(
