@@ -274,6 +274,12 @@ pub(crate) enum AclId {
 }
 
 impl AclId {
+    /// Whether LIO makes a TransportID of it for persistent reservations: of hexadecimal digits only.
+    /// Source: `srp_get_pr_transport_id()`.
+    pub(crate) const fn has_transport_id(self) -> bool {
+        matches!(self, Self::PortId(_))
+    }
+
     /// Parses an ACL name.
     ///
     /// Accepted are four groups of 1 to 4 hexadecimal digits separated by colons (GUID), an even

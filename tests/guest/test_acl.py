@@ -128,6 +128,27 @@ def test_transport_id(bench):
         bench.initiator.run("sg_persist --out --clear --param-rk=123abc " + disk)
 
 
+@pytest.mark.stock("it knows other addresses")
+def test_no_transport_id(bench):
+    """the log says so when an initiator reserves through an entry of which LIO
+    makes no TransportID, and which directory is missing for that"""
+    target, initiator = bench.target, bench.initiator
+    register = "sg_persist --out --register --param-sark=123abc "
+    with bench.session(acls=["10.9.0.2"]) as disk:
+        root = target.run("cat /sys/kernel/config/target/dbroot").out.strip()
+        target.run("mkdir -p {0}/pr && mv {0}/pr {0}/elsewhere".format(root))
+        try:
+            initiator.run(register + disk, check=False)
+        finally:
+            target.run("mv {0}/elsewhere {0}/pr".format(root))
+        log = target.run("dmesg").out
+        contains(log, "ib_srpt: ACL 10.9.0.2: its reservations have no "
+                 "TransportID", "the log")
+        contains(log, root + "/pr/", "the log")
+        initiator.run("sg_persist --out --clear --param-rk=123abc " + disk,
+                      check=False)
+
+
 def test_guid_form(bench):
     """a GUID names a port of a native InfiniBand login; over RDMA/CM it does
     not match"""

@@ -77,7 +77,8 @@ use kernel::{
 use super::{
     caw::Kept,
     order,
-    session::LioSession, //
+    session::LioSession,
+    tpg::Entry, //
 };
 use crate::{
     bindings,
@@ -96,14 +97,19 @@ use crate::{
     rdma::sg::SgList,
     srp::{
         cmd::TaskAttr,
+        ident::AclId,
         rsp::Residual,
         tmf::TmFunction, //
     },
+    sync::ratelimit,
     target::{
         self,
         Srpt, //
     }, //
 };
+
+/// Service action of PERSISTENT RESERVE OUT that waits for other commands to end (SPC-4 6.16).
+const PREEMPT_AND_ABORT: u8 = 0x05;
 
 /// Size of a sense buffer.
 // CAST: 96.
@@ -359,31 +365,54 @@ impl LioCmd {
             return;
         }
         match status {
-            RxDataStatus::Success if this.waits_for_others() => {
-                Self::retry_later(cmd.into(), Phase::Deferred);
+            RxDataStatus::Success => {
+                let action = this.reservation_action();
+                if action.is_some() {
+                    this.check_registrant();
+                }
+                if action == Some(PREEMPT_AND_ABORT) {
+                    Self::retry_later(cmd.into(), Phase::Deferred);
+                } else {
+                    this.execute();
+                }
             }
-            RxDataStatus::Success => this.execute(),
             RxDataStatus::Error => {
                 this.fail(bindings::tcm_sense_reason_table_TCM_CHECK_CONDITION_ABORT_CMD);
             }
         }
     }
 
-    /// Whether executing the write waits for other commands to end: PERSISTENT RESERVE OUT with
-    /// the service action PREEMPT AND ABORT (SPC-4 6.16).
-    fn waits_for_others(&self) -> bool {
+    /// The service action of PERSISTENT RESERVE OUT (SPC-4 6.16), if that is the command.
+    fn reservation_action(&self) -> Option<u8> {
         // CAST: 0x5f.
         const OPCODE: u8 = bindings::PERSISTENT_RESERVE_OUT as u8;
-        const PREEMPT_AND_ABORT: u8 = 0x05;
 
         let cdb = read_se!(self, t_task_cdb).cast_const();
         if cdb.is_null() {
-            return false;
+            return None;
         }
         // SAFETY: `target_cmd_init_cdb()` has set the pointer to at least `TCM_MAX_COMMAND_SIZE`
         // bytes, which stay until the last reference is put and are not changed any more.
         let (opcode, action) = unsafe { (cdb.read(), cdb.add(1).read()) };
-        opcode == OPCODE && action & 0x1f == PREEMPT_AND_ABORT
+        (opcode == OPCODE).then_some(action & 0x1f)
+    }
+
+    /// Says so if reservations of the initiator are without a name that others could read: of names
+    /// that are not hexadecimal digits target core makes no TransportID
+    /// (`srp_get_pr_transport_id()`).
+    fn check_registrant(&self) {
+        let sess = read_se!(self, se_sess);
+        // SAFETY: A command that was submitted has a session, which has an entry of ours; both stay
+        // until the command's last reference is put (`transport_free_session()`).
+        let entry = unsafe { Entry::from_raw((*sess).se_node_acl) };
+        let name = entry.name().to_str().unwrap_or("?");
+        if !AclId::parse(name).is_ok_and(AclId::has_transport_id) && ratelimit::ok() {
+            pr_warn!(
+                "ACL {}: its reservations have no TransportID; one named after the initiator's port \
+                 identifier has\n",
+                name
+            );
+        }
     }
 
     /// Executes a write whose data has arrived, or ends it if it was aborted meanwhile.

@@ -354,8 +354,8 @@ impl Entry {
     ///
     /// # Safety
     ///
-    /// `acl` must be an entry of a portal group of [`Tpg::make`], and its directory must exist for
-    /// `'a`.
+    /// `acl` must be an entry of a portal group of [`Tpg::make`], and its directory must exist, or a
+    /// session that it has let in, for `'a`.
     pub(super) unsafe fn from_raw<'a>(acl: *mut bindings::se_node_acl) -> &'a Self {
         // SAFETY: By the safety requirements; an `Opaque` may be changed by others.
         unsafe { &*acl.cast::<Self>() }
