@@ -16,12 +16,10 @@ use core::{
 
 use kernel::{
     fmt,
-    prelude::*,
-    sync::Arc, //
+    prelude::*, //
 };
 
 use crate::{
-    channel::Channel,
     engine::{
         page::{
             parse_number,
@@ -30,27 +28,20 @@ use crate::{
         Active,
         Engine, //
     },
-    hca::{
-        HcaPort,
-        RefusedLogin, //
-    },
+    hca::HcaPort,
     params,
-    port::{
-        Port,
-        PortAttr, //
-    },
+    port::PortAttr,
     rdma::device::{
         Device,
         Protocol, //
     },
     srp::{
         channel::CloseReason,
-        consts::RejectReason,
         dm::ControllerName,
-        ident::NameBuf,
         stats::{
             Histogram,
-            Stats, //
+            Stats,
+            REFUSALS, //
         }, //
     },
     sysfs::DirKey,
@@ -58,18 +49,6 @@ use crate::{
 };
 
 pub(crate) mod dump;
-
-/// How many reasons there are to refuse a login. They are numbered from 0, in the order of their
-/// codes.
-pub(crate) const REFUSALS: usize = refusal_index(RejectReason::ChannelLimitReached) + 1;
-
-/// Number of a reason to refuse a login.
-pub(crate) const fn refusal_index(reason: RejectReason) -> usize {
-    // CAST: A u32 fits in a usize on every architecture with RDMA.
-    reason
-        .code()
-        .saturating_sub(RejectReason::UnableEstablishChannel.code()) as usize
-}
 
 /// Entries of a GID table that are looked at; each can make one line.
 const MOST_GIDS: u16 = 256;
@@ -144,7 +123,7 @@ pub(crate) enum SessionFile {
 pub(crate) fn show_port(port: &HcaPort, file: PortFile, page: &mut Page<'_>) -> Result {
     let device = || target::hca(port.device()).and_then(|hca| hca.device());
     let shown = match file {
-        PortFile::LoginInfo => login_info(&port.current(), page),
+        PortFile::LoginInfo => port.current().login_info(page),
         PortFile::LoginInfoRdmaCm => {
             login_info_rdma_cm(&device().ok_or(ENODEV)?, port.number(), page);
             Ok(())
@@ -247,17 +226,6 @@ pub(crate) fn disconnect(key: DirKey, text: &str) -> Result {
     Ok(())
 }
 
-/// What an initiator has to write to `add_target` to log in through InfiniBand's own connection
-/// manager, but for the `t` of `tid_ext`.
-pub(crate) fn login_info(port: &Port, page: &mut Page<'_>) -> fmt::Result {
-    let guid = target::service_guid().map_or(0, |guid| guid.0);
-    let gid = port.gid_name().without_prefix();
-    writeln!(
-        page,
-        "tid_ext={guid:016x},ioc_guid={guid:016x},pkey=ffff,dgid={gid},service_id={guid:016x}"
-    )
-}
-
 fn show_counter(stats: &Stats, index: usize, page: &mut Page<'_>) -> Result {
     let value = stats.counter(index).ok_or(EINVAL)?;
     writeln!(page, "{value}").map_err(|_| EINVAL)
@@ -281,7 +249,7 @@ fn line(histogram: &Histogram, page: &mut Page<'_>) -> fmt::Result {
 /// the GID table has the addresses of the network interfaces, once per version of the protocol.
 fn login_info_rdma_cm(device: &Device, port: u32, page: &mut Page<'_>) {
     let cm_port = params::rdma_cm_port();
-    let Some(guid) = target::service_guid() else {
+    let Some(guid) = params::service_guid() else {
         return;
     };
     if cm_port == 0 || device.protocol(port) != Protocol::Roce {
@@ -336,13 +304,6 @@ impl core::fmt::Display for Bare {
     }
 }
 
-/// Counts a login that is refused through a port that is there, and keeps it among the last ones.
-pub(crate) fn count_refusal(port: Option<Arc<HcaPort>>, login: RefusedLogin) {
-    if let Some(port) = port {
-        port.count_refusal(refusal_index(login.reason), login);
-    }
-}
-
 /// The last logins that were refused, the newest first: how many seconds ago, reason, initiator port
 /// identifier, address, and how an entry could let it in if that is why.
 fn last_refusals(port: &HcaPort, page: &mut Page<'_>) -> fmt::Result {
@@ -360,33 +321,4 @@ fn last_refusals(port: &HcaPort, page: &mut Page<'_>) -> fmt::Result {
         }
     }
     Ok(())
-}
-
-/// What can be seen of a command in use at one moment.
-pub(crate) struct CommandView {
-    /// Tag of the request.
-    pub(crate) tag: u64,
-    /// What the command is doing.
-    pub(crate) state: crate::srp::command::State,
-    /// It is a SCSI command.
-    pub(crate) is_scsi: bool,
-    /// The engine has it, or has answered it.
-    pub(crate) at_engine: bool,
-    /// Milliseconds since the request arrived.
-    pub(crate) age_ms: i64,
-}
-
-impl Channel {
-    /// Name of the channel's directory: who logged in, and which channel it is in the log.
-    pub(crate) fn dir_name(&self) -> NameBuf<64> {
-        let mut name = NameBuf::new();
-        // It fits: 32 digits, a hyphen, and at most 20 digits.
-        let _ = write!(
-            name,
-            "{}-{}",
-            self.initiator_port().without_prefix(),
-            self.serial()
-        );
-        name
-    }
 }

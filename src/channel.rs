@@ -14,6 +14,8 @@
 //! in [`Inner`]; tear-down takes them out, which breaks the circle. Everything that belongs to the
 //! RDMA device is freed by tear-down, not by the drop of the last reference.
 
+use core::fmt::Write as _;
+
 use kernel::{
     alloc::kvec::PushError,
     prelude::*,
@@ -45,7 +47,8 @@ use crate::{
     },
     engine::{
         Active,
-        Engine, //
+        Engine,
+        SessionView, //
     },
     hca::{
         Hca,
@@ -282,25 +285,12 @@ impl Inner {
     }
 }
 
-/// What can be seen of a channel at one moment.
-pub(crate) struct ChannelView {
-    /// State of the channel.
-    pub(crate) state: State,
-    /// Requests the initiator may send now.
-    pub(crate) req_lim: u32,
-    /// Credits that wait for a response to carry them.
-    #[allow(dead_code, reason = "not every engine shows it")]
-    pub(crate) delta: u32,
-    /// Commands in use.
-    pub(crate) active: usize,
-    /// Slots of the send queue in use.
-    pub(crate) sq_used: u32,
-    /// Information units that wait for a command, or for the connection to be confirmed.
-    pub(crate) held: usize,
-    /// Tasks that keep tear-down waiting.
-    pub(crate) busy: u32,
-    /// Completion vector.
-    pub(crate) comp_vector: u32,
+/// The serial number of the next channel, for log lines.
+static SERIAL: Atomic<u64> = Atomic::new(1);
+
+/// Returns a new serial number.
+fn next_serial() -> u64 {
+    SERIAL.fetch_add(1, Relaxed)
 }
 
 /// A channel.
@@ -404,10 +394,23 @@ impl Channel {
         self.serial
     }
 
+    /// Name of the channel's directory in sysfs: the initiator, and the channel's number in the log.
+    fn dir_name(&self) -> NameBuf<64> {
+        let mut name = NameBuf::new();
+        // It fits: 32 digits, a hyphen, and at most 20 digits.
+        let _ = write!(
+            name,
+            "{}-{}",
+            self.initiator_port.without_prefix(),
+            self.serial
+        );
+        name
+    }
+
     /// What can be seen of the channel now.
-    pub(crate) fn view(&self) -> ChannelView {
+    pub(crate) fn view(&self) -> SessionView {
         let inner = self.inner.lock();
-        ChannelView {
+        SessionView {
             state: inner.machine.state(),
             req_lim: inner.credits.at_peer(),
             delta: inner.credits.returnable(),

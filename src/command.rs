@@ -29,7 +29,6 @@ use kernel::{
 };
 
 use crate::{
-    admin::CommandView,
     channel::{
         manage::TableWait,
         Buffer,
@@ -68,6 +67,7 @@ use crate::{
         wc::WorkCompletion, //
     },
     srp::{
+        self,
         channel::CloseReason,
         cmd::Cmd,
         command::{
@@ -169,6 +169,20 @@ struct Inner {
     rdma_slots: u32,
     /// The engine has the command, and will give it back.
     at_engine: bool,
+}
+
+/// What can be seen of a command in use at one moment.
+pub(crate) struct View {
+    /// Tag of the request.
+    pub(crate) tag: u64,
+    /// What the command is doing.
+    pub(crate) state: srp::command::State,
+    /// It is a SCSI command.
+    pub(crate) is_scsi: bool,
+    /// The engine has it, or has answered it.
+    pub(crate) at_engine: bool,
+    /// Milliseconds since the request arrived.
+    pub(crate) age_ms: i64,
 }
 
 /// A command.
@@ -285,10 +299,10 @@ impl Command {
     }
 
     /// What can be seen of the command; [`None`] if it is free.
-    pub(crate) fn view(&self) -> Option<CommandView> {
+    pub(crate) fn view(&self) -> Option<View> {
         let inner = self.inner.lock();
         inner.link.as_ref()?;
-        Some(CommandView {
+        Some(View {
             tag: inner.head.tag,
             state: inner.machine.state(),
             is_scsi: !inner.machine.state().is_mgmt(),

@@ -11,20 +11,21 @@
 //! - `KVVec::zeroed` came with 7.3; `KVVec::from_elem` is in both;
 //! - `{:p}` prints a hash of the address since 7.3 and the address itself before: do not use it.
 
-use kernel::prelude::*;
+use kernel::ffi::c_void;
 
 /// `THIS_MODULE`, for the tables that C code takes it from.
-#[cfg(srpt_kernel = "7.2")]
 #[allow(dead_code, reason = "not every engine has such tables")]
-pub(crate) const fn this_module() -> &'static ThisModule {
-    &crate::THIS_MODULE
-}
-
-/// `THIS_MODULE`, for the tables that C code takes it from.
-#[cfg(not(srpt_kernel = "7.2"))]
-#[allow(dead_code, reason = "not every engine has such tables")]
-pub(crate) const fn this_module() -> &'static ThisModule {
-    ::kernel::module::this_module::<crate::LocalModule>()
+pub(crate) const fn this_module() -> *mut c_void {
+    #[cfg(MODULE)]
+    {
+        extern "C" {
+            /// First byte of the module's `struct module`; only its address is used.
+            static __this_module: u8;
+        }
+        (&raw const __this_module).cast_mut().cast()
+    }
+    #[cfg(not(MODULE))]
+    core::ptr::null_mut()
 }
 
 /// Reads a limit in `struct ib_device_attr`: `int` in 7.2, `u32` since 7.3.

@@ -35,8 +35,7 @@ use crate::{
             self,
             Controller, //
         }, //
-    },
-    target, //
+    }, //
 };
 
 /// What the agent is asked.
@@ -60,7 +59,7 @@ impl MadHandler for Responder {
     fn request(&self, mad: &Mad) -> Option<Mad> {
         let port = self.port.current();
         let controller = Controller {
-            service_guid: target::service_guid()?,
+            service_guid: params::service_guid()?,
             vendor_id: self.vendor_id,
             device_id: self.device_id,
             device_version: self.device_version,

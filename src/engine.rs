@@ -32,7 +32,6 @@ use kernel::{
 };
 
 use crate::{
-    channel::ChannelView,
     command::Command,
     port::{
         ConfiguredPort,
@@ -45,6 +44,7 @@ use crate::{
         sg::SgList, //
     },
     srp::{
+        self,
         access::{
             Hint,
             Initiator, //
@@ -202,6 +202,27 @@ pub(crate) struct SessionKey(pub(crate) usize);
 /// Identity of the engine's target object (LIO: a target portal group) a session belongs to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct TargetKey(pub(crate) usize);
+
+/// What can be seen of a session, that is of its channel, at one moment.
+pub(crate) struct SessionView {
+    /// State of the channel.
+    pub(crate) state: srp::channel::State,
+    /// Requests the initiator may send now.
+    pub(crate) req_lim: u32,
+    /// Credits that wait for a response to carry them.
+    #[allow(dead_code, reason = "not every engine shows it")]
+    pub(crate) delta: u32,
+    /// Commands in use.
+    pub(crate) active: usize,
+    /// Slots of the send queue in use.
+    pub(crate) sq_used: u32,
+    /// Information units that wait for a command, or for the connection to be confirmed.
+    pub(crate) held: usize,
+    /// Tasks that keep tear-down waiting.
+    pub(crate) busy: u32,
+    /// Completion vector.
+    pub(crate) comp_vector: u32,
+}
 
 /// A channel, as the files of an access control entry show it.
 #[allow(dead_code, reason = "not every engine shows it")]
@@ -403,7 +424,7 @@ pub(crate) trait TargetDriver {
     /// The live channels whose sessions an access control entry has let in, oldest first; `ENOMEM`.
     fn entry_channels(target: TargetKey, entry: &CStr) -> Result<KVec<EntryChannel>>;
     /// What the channel of a session does; `None` if it has none (yet or any more).
-    fn session_view(key: SessionKey) -> Option<ChannelView>;
+    fn session_view(key: SessionKey) -> Option<SessionView>;
     /// Calls [`Engine::port_added`] for every port that is there; `ENOMEM`. May sleep.
     fn offer_ports() -> Result;
     /// Finds an HCA port by the name an administrator uses for it: its GUID or its GID. It counts

@@ -33,7 +33,6 @@ use kernel::{
 };
 
 use crate::{
-    admin::REFUSALS,
     channel::{
         login::Logins,
         srq,
@@ -84,7 +83,11 @@ use crate::{
             Place,
             NO_GID, //
         },
-        stats::Stats, //
+        stats::{
+            refusal_index,
+            Stats,
+            REFUSALS, //
+        }, //
     },
     sync::gate::{
         Gate,
@@ -198,9 +201,9 @@ impl HcaPort {
         self.refusals.get(index).map(|count| count.load(Relaxed))
     }
 
-    /// Counts a login that was refused for a reason, by its number.
-    pub(crate) fn count_refusal(&self, index: usize, login: RefusedLogin) {
-        if let Some(count) = self.refusals.get(index) {
+    /// Counts a login that was refused, and keeps it among the last ones.
+    pub(crate) fn count_refusal(&self, login: RefusedLogin) {
+        if let Some(count) = self.refusals.get(refusal_index(login.reason)) {
             count.fetch_add(1, Relaxed);
         }
         let mut refused = self.refused.lock();
@@ -387,7 +390,7 @@ impl Hca {
         if !self.ports.iter().any(|entry| entry.ib_cm) {
             return;
         }
-        let Some(service) = target::service_guid() else {
+        let Some(service) = params::service_guid() else {
             return;
         };
         match IbListener::new(device, service.0) {

@@ -39,9 +39,12 @@ use kernel::{
     types::NotThreadSafe, //
 };
 
-use crate::bindings::{
-    self,
-    assert_matches_header, //
+use crate::{
+    bindings::{
+        self,
+        assert_matches_header, //
+    },
+    srp::ident::Guid, //
 };
 
 /// Smallest accepted `srp_max_req_size`, in bytes: the C driver's limit.
@@ -194,16 +197,17 @@ pub(crate) fn ib_cm_on_roce() -> bool {
     unsafe { bindings::srpt_param_ib_cm_on_roce }
 }
 
-/// Returns the service GUID in host byte order; [`None`] if none was given or chosen yet.
+/// Returns the service GUID that logins have to name; [`None`] if none was given or chosen yet.
 ///
 /// Any context.
-pub(crate) fn service_guid() -> Option<u64> {
-    match SERVICE_GUID.load(Relaxed) {
+pub(crate) fn service_guid() -> Option<Guid> {
+    let guid = match SERVICE_GUID.load(Relaxed) {
         0 => SERVICE_GUID_CHOSEN
             .load(Acquire)
-            .then(|| SERVICE_GUID.load(Relaxed)),
-        guid => Some(guid),
-    }
+            .then(|| SERVICE_GUID.load(Relaxed))?,
+        guid => guid,
+    };
+    Some(Guid(guid))
 }
 
 /// Sets the service GUID unless the user (or an earlier call) did, and returns the one in force.
@@ -331,7 +335,14 @@ unsafe extern "C" fn srpt_param_guid_get(
     let format = c"0x%016llx\n".as_char_ptr();
     // SAFETY: sysfs hands `param_attr_show()`, and that hands us, a buffer of `PAGE_SIZE` bytes;
     // the format is NUL-terminated and takes one `unsigned long long`.
-    unsafe { kernel::bindings::scnprintf(buf, PAGE_SIZE, format, service_guid().unwrap_or(0)) }
+    unsafe {
+        kernel::bindings::scnprintf(
+            buf,
+            PAGE_SIZE,
+            format,
+            service_guid().map_or(0, |guid| guid.0),
+        )
+    }
 }
 
 /// Set operation of `rdma_cm_port`: 0..65535, decimal or with a C prefix. Process context.

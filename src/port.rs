@@ -7,6 +7,8 @@
 //! are in [`crate::srp::ports`], the list of ports in [`crate::target`]. Verbs objects live in
 //! [`crate::hca`], channels in [`crate::channel`].
 
+use core::fmt;
+
 use kernel::{
     cpu::nr_cpu_ids,
     new_mutex,
@@ -31,6 +33,7 @@ use crate::{
         Active,
         Engine, //
     },
+    params,
     srp::{
         consts::limit,
         dm::ControllerName,
@@ -221,6 +224,17 @@ impl Port {
         self.known().gid != NO_GID
             && (is(NameBuf::from_display(self.gid_name()))
                 || is(NameBuf::from_display(self.guid_name())))
+    }
+
+    /// Writes what an initiator has to write to `add_target` to log in through InfiniBand's own
+    /// connection manager, but for the `t` of `tid_ext`.
+    pub(crate) fn login_info(&self, out: &mut impl fmt::Write) -> fmt::Result {
+        let guid = params::service_guid().map_or(0, |guid| guid.0);
+        let gid = self.gid_name().without_prefix();
+        writeln!(
+            out,
+            "tid_ext={guid:016x},ioc_guid={guid:016x},pkey=ffff,dgid={gid},service_id={guid:016x}"
+        )
     }
 
     /// What the engine keeps per port.

@@ -57,6 +57,7 @@ use crate::{
         Counter,
         Stage,
         COUNTERS,
+        REFUSALS,
         STAGES, //
     }, //
 };
@@ -240,7 +241,7 @@ const _: () = {
     assert!(STAGES == bindings::srpt_stage_SRPT_STAGES_END as usize);
     assert!(Stage::Engine as u32 == bindings::srpt_stage_SRPT_STAGE_engine);
     assert!(Stage::Fetch as u32 == bindings::srpt_stage_SRPT_STAGE_fetch);
-    assert!(admin::REFUSALS == bindings::srpt_refusal_SRPT_REFUSALS_END as usize);
+    assert!(REFUSALS == bindings::srpt_refusal_SRPT_REFUSALS_END as usize);
 };
 
 /// How far a number is into a range of files.
@@ -260,7 +261,7 @@ fn stage(file: u32) -> Option<usize> {
 
 /// A file of a port, by its number.
 fn port_file(file: u32) -> Option<PortFile> {
-    let refusal = offset(file, bindings::SRPT_FIRST_REFUSAL, admin::REFUSALS);
+    let refusal = offset(file, bindings::SRPT_FIRST_REFUSAL, REFUSALS);
     Some(match file {
         bindings::srpt_file_SRPT_FILE_login_info => PortFile::LoginInfo,
         bindings::srpt_file_SRPT_FILE_login_info_rdma_cm => PortFile::LoginInfoRdmaCm,

@@ -19,7 +19,6 @@ use crate::{
         login::Logins,
         manage::TableWait,
         Channel,
-        ChannelView,
         Hold, //
     },
     command::Command,
@@ -30,6 +29,7 @@ use crate::{
         Engine,
         EntryChannel,
         SessionKey,
+        SessionView,
         TargetDriver,
         TargetKey, //
     },
@@ -51,7 +51,6 @@ use crate::{
     },
     srp::{
         channel::CloseReason,
-        ident::Guid,
         login::{
             multichannel_outcome,
             MultiChannel,
@@ -95,7 +94,6 @@ struct State {
     queue: Option<Arc<Queue>>,
     /// For what tear-down waits for.
     retry_queue: Option<Arc<Queue>>,
-    next_serial: u64,
 }
 
 global_mutex! {
@@ -105,7 +103,6 @@ global_mutex! {
         channels: KVec::new(),
         queue: None,
         retry_queue: None,
-        next_serial: 1,
     };
     init = init_state;
 }
@@ -263,12 +260,6 @@ fn listen(port: u16) -> Result {
     Ok(())
 }
 
-/// The service GUID logins have to name: the module parameter, or the node GUID of the first HCA.
-/// `None` before that was seen.
-pub(crate) fn service_guid() -> Option<Guid> {
-    params::service_guid().map(Guid)
-}
-
 /// The work queue for tear-down.
 pub(crate) fn queue() -> Option<Arc<Queue>> {
     STATE.lock().queue.clone()
@@ -277,14 +268,6 @@ pub(crate) fn queue() -> Option<Arc<Queue>> {
 /// The work queue for retries of commands. Tear-down waits for commands, so they do not share one.
 pub(crate) fn retry_queue() -> Option<Arc<Queue>> {
     STATE.lock().retry_queue.clone()
-}
-
-/// A new serial number for a channel, for log lines.
-pub(crate) fn next_serial() -> u64 {
-    let mut state = STATE.lock();
-    let serial = state.next_serial;
-    state.next_serial = serial.wrapping_add(1);
-    serial
 }
 
 /// The port object for a port that appears: one that was seen before, or a new one. It counts as
@@ -631,7 +614,7 @@ impl TargetDriver for Srpt {
         Ok(found)
     }
 
-    fn session_view(key: SessionKey) -> Option<ChannelView> {
+    fn session_view(key: SessionKey) -> Option<SessionView> {
         let state = STATE.lock();
         // The newest: where the session of a channel that is closing was, another may be by now.
         let mut channels = state.channels.iter().rev();

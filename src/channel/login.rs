@@ -22,7 +22,6 @@ use kernel::{
 };
 
 use crate::{
-    admin,
     command::Command,
     engine::{
         Active,
@@ -99,6 +98,7 @@ use crate::{
 };
 
 use super::{
+    next_serial,
     notice::{
         self,
         Notices,
@@ -147,10 +147,9 @@ impl ListenHandler for Logins {
 /// Rejects a request that no channel has taken over.
 fn refuse(req: ConnectRequest<'_>, tag: u64, refusal: &Refusal, initiator_port: PortId) {
     let hca = target::hca(req.device_id());
-    admin::count_refusal(
-        hca.and_then(|hca| hca.hca_port(req.port_num()).cloned()),
-        refusal.noted(initiator_port, req.peer()),
-    );
+    if let Some(port) = hca.as_ref().and_then(|hca| hca.hca_port(req.port_num())) {
+        port.count_refusal(refusal.noted(initiator_port, req.peer()));
+    }
     // When this fails the connection manager rejects without our data, or the peer gave up.
     let _ = req.reject(&LoginRej::new(tag, refusal.reason).emit());
 }
@@ -274,7 +273,7 @@ fn prepare(req: &ConnectRequest<'_>, login: &LoginReq) -> Result<Prepared, Refus
         hca.device(),
         hca.pd(),
         hca.hca_port(req.port_num()).cloned(),
-        target::service_guid(),
+        params::service_guid(),
     ) else {
         return Err(absent());
     };
@@ -455,7 +454,7 @@ fn new_channel(
     let session = session.0.take().ok_or(EINVAL)?;
     Arc::pin_init(
         try_pin_init!(Channel {
-            serial: target::next_serial(),
+            serial: next_serial(),
             device: req.device_id(),
             port,
             entry,
@@ -507,7 +506,7 @@ fn connect(req: ConnectRequest<'_>, login: &LoginReq, prepared: Prepared) {
     match refused {
         Some(refusal) => {
             let noted = refusal.noted(login.initiator_port, peer);
-            admin::count_refusal(Some(channel.entry.clone()), noted);
+            channel.entry.count_refusal(noted);
             trace::login_refused(login.initiator_port, refusal.reason.code());
             refusal.log(login, peer);
             Channel::close(channel.as_arc_borrow(), CloseReason::ConnectFailed);

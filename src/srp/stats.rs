@@ -5,6 +5,8 @@
 //! so that counting costs an addition. Which file shows what is described in
 //! `docs/ABI/sysfs-class-infiniband_srpt`.
 
+use super::consts::RejectReason;
+
 /// What is counted. The numbers are those of `enum srpt_counter` in `src/sysfs.h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
@@ -35,6 +37,17 @@ pub(crate) enum Counter {
 
 /// Number of [`Counter`]s.
 pub(crate) const COUNTERS: usize = Counter::SqFull as usize + 1;
+
+/// Number of reasons to refuse a login. They are numbered from 0, in the order of their codes.
+pub(crate) const REFUSALS: usize = refusal_index(RejectReason::ChannelLimitReached) + 1;
+
+/// Returns the number of a reason to refuse a login.
+pub(crate) const fn refusal_index(reason: RejectReason) -> usize {
+    // CAST: A u32 fits in a usize on every architecture with RDMA.
+    reason
+        .code()
+        .saturating_sub(RejectReason::UnableEstablishChannel.code()) as usize
+}
 
 /// A part of a command's life. The numbers are those of `enum srpt_stage` in `src/sysfs.h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

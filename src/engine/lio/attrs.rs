@@ -17,7 +17,6 @@ use core::{
 };
 
 use kernel::{
-    bindings::module,
     fmt,
     prelude::*,
     str::as_char_ptr_in_const_context, //
@@ -171,10 +170,9 @@ impl Attribute {
             unsafe extern "C" fn(*mut bindings::config_item, *const c_char, usize) -> isize,
         >,
     ) -> Self {
-        let owner: *mut module = this_module().as_ptr();
         Self(UnsafeCell::new(bindings::configfs_attribute {
             ca_name: as_char_ptr_in_const_context(A::NAME),
-            ca_owner: owner.cast(),
+            ca_owner: this_module().cast(),
             ca_mode: mode,
             show: Some(show_callback::<A>),
             store,

@@ -15,9 +15,9 @@ use core::cell::UnsafeCell;
 
 use kernel::prelude::*;
 
-use super::cmd;
 use crate::bindings;
 
+/// `execute_cmd()` of a command.
 type Execute = unsafe extern "C" fn(*mut bindings::se_cmd) -> bindings::sense_reason_t;
 type Callback = unsafe extern "C" fn(
     *mut bindings::se_cmd,
@@ -34,13 +34,14 @@ impl Kept {
         Self(UnsafeCell::new(None))
     }
 
-    /// Takes the callback away, if there is one, until target core executes the command.
+    /// Takes the callback away, if there is one, until target core executes the command, which calls
+    /// `instead` then.
     ///
     /// # Safety
     ///
     /// `se` must be the command that `self` is part of, passed to `write_pending()` and not given
     /// back since.
-    pub(super) unsafe fn take(&self, se: *mut bindings::se_cmd) {
+    pub(super) unsafe fn take(&self, se: *mut bindings::se_cmd, instead: Execute) {
         // SAFETY: By the safety requirements, nobody else writes to the command now, and
         // `sbc_parse_cdb()` has set both fields.
         let (execute, callback) = unsafe {
@@ -53,32 +54,29 @@ impl Kept {
             // SAFETY: As above; so nobody else uses what `self` has, either.
             unsafe {
                 *self.0.get() = Some((execute, callback));
-                (&raw mut (*se).execute_cmd).write(Some(execute_callback));
+                (&raw mut (*se).execute_cmd).write(Some(instead));
                 (&raw mut (*se).transport_complete_callback).write(None);
             }
         }
     }
-}
 
-/// `execute_cmd()` of a command whose callback is kept: gives it back, and executes the command.
-/// Process context, may sleep.
-///
-/// # Safety
-///
-/// Called by target core with a command that this was set for.
-unsafe extern "C" fn execute_callback(se: *mut bindings::se_cmd) -> bindings::sense_reason_t {
-    // SAFETY: By the safety requirements; target core holds a reference while it executes a command.
-    let cmd = unsafe { cmd::borrow(se) };
-    // SAFETY: Target core executes a command in one thread at a time, and has it, so it is not in
-    // `Kept::take()`.
-    let kept = unsafe { (*cmd.engine.kept().0.get()).take() };
-    let Some((execute, callback)) = kept else {
-        return bindings::tcm_sense_reason_table_TCM_LOGICAL_UNIT_COMMUNICATION_FAILURE;
-    };
-    // SAFETY: The command is as `sbc_parse_cdb()` has left it, and it is executed once.
-    unsafe {
-        (&raw mut (*se).execute_cmd).write(Some(execute));
-        (&raw mut (*se).transport_complete_callback).write(Some(callback));
-        execute(se)
+    /// Gives the callback back, and executes the command. Process context, may sleep.
+    ///
+    /// # Safety
+    ///
+    /// `se` must be the command that `self` is part of, and target core be about to execute it.
+    pub(super) unsafe fn execute(&self, se: *mut bindings::se_cmd) -> bindings::sense_reason_t {
+        // SAFETY: Target core executes a command in one thread at a time, and has it, so it is not in
+        // `take()`.
+        let kept = unsafe { (*self.0.get()).take() };
+        let Some((execute, callback)) = kept else {
+            return bindings::tcm_sense_reason_table_TCM_LOGICAL_UNIT_COMMUNICATION_FAILURE;
+        };
+        // SAFETY: The command is as `sbc_parse_cdb()` has left it, and it is executed once.
+        unsafe {
+            (&raw mut (*se).execute_cmd).write(Some(execute));
+            (&raw mut (*se).transport_complete_callback).write(Some(callback));
+            execute(se)
+        }
     }
 }

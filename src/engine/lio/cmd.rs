@@ -221,11 +221,6 @@ impl LioCmd {
         self.phase.load(Acquire) == phase as u32
     }
 
-    /// What is kept from target core until it executes the command.
-    pub(super) fn kept(&self) -> &Kept {
-        &self.kept
-    }
-
     /// The phase as a number for target core's log messages.
     pub(super) fn state_number(&self) -> c_int {
         c_int::try_from(self.phase.load(Acquire)).unwrap_or(-1)
@@ -269,7 +264,7 @@ impl LioCmd {
         let this = &cmd.engine;
         // SAFETY: Target core has passed the command to `write_pending()`; if this is a retry, it
         // was not given back.
-        unsafe { this.kept.take(this.se.get()) };
+        unsafe { this.kept.take(this.se.get(), execute_kept_callback) };
         this.set(Phase::Fetching);
         match Srpt::rdy_to_xfer(cmd.as_arc_borrow()) {
             Delivery::Success => {}
@@ -528,6 +523,18 @@ impl LioCmd {
             _ => TmResult::Failed,
         }
     }
+}
+
+/// `execute_cmd()` of a command that is kept from target core until then. Process context, may sleep.
+///
+/// # Safety
+///
+/// Called by target core with a command that this was set for.
+unsafe extern "C" fn execute_kept_callback(se: *mut bindings::se_cmd) -> bindings::sense_reason_t {
+    // SAFETY: By the safety requirements; target core holds a reference while it executes a command.
+    let cmd = unsafe { borrow(se) };
+    // SAFETY: It is this command, and target core executes it.
+    unsafe { cmd.engine.kept.execute(se) }
 }
 
 /// The command around a `struct se_cmd`.

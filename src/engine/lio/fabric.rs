@@ -97,7 +97,7 @@ const MAX_PAGES: u32 = limit::MAX_MAX_RDMA_SIZE / PAGE_SIZE as u32;
 /// The table of callbacks.
 fn fabric_ops() -> bindings::target_core_fabric_ops {
     let mut ops = bindings::target_core_fabric_ops {
-        module: this_module().as_ptr().cast(),
+        module: this_module().cast(),
         fabric_name: as_char_ptr_in_const_context(FABRIC_NAME),
         max_data_sg_nents: MAX_PAGES,
         node_acl_size: core::mem::size_of::<bindings::se_node_acl>(),

@@ -23,9 +23,7 @@ use kernel::{
 
 use super::target::Target;
 use crate::{
-    admin,
     bindings,
-    channel::ChannelView,
     engine::{
         page::{
             to_ssize,
@@ -34,6 +32,7 @@ use crate::{
         Active,
         Engine,
         SessionKey,
+        SessionView,
         TargetDriver, //
     },
     srp::dm::ControllerName,
@@ -101,7 +100,7 @@ unsafe fn store_target(
 unsafe fn show_session(
     kobj: *mut bindings::kobject,
     buf: *mut c_char,
-    show: impl FnOnce(&ChannelView, &mut Page<'_>) -> fmt::Result,
+    show: impl FnOnce(&SessionView, &mut Page<'_>) -> fmt::Result,
 ) -> isize {
     // SAFETY: By the safety requirements. The address is all that is used.
     let sess = unsafe { bindings::srpt_scst_kobj_to_sess(kobj) };
@@ -177,7 +176,7 @@ macro_rules! attributes {
 attributes! {
     /// `login_info`: what an initiator has to write to log in through this port.
     target srpt_scst_show_login_info: |target: &Target, page: &mut Page<'_>| {
-        admin::login_info(target.port(), page)
+        target.port().login_info(page)
     };
 
     /// `comp_v_mask`: which completion vectors new channels use.
@@ -218,22 +217,22 @@ attributes! {
     };
 
     /// `req_lim`: requests the initiator may send now.
-    session srpt_scst_show_req_lim: |view: &ChannelView, page: &mut Page<'_>| {
+    session srpt_scst_show_req_lim: |view: &SessionView, page: &mut Page<'_>| {
         writeln!(page, "{}", view.req_lim)
     };
 
     /// `req_lim_delta`: what the next response adds to that.
-    session srpt_scst_show_req_lim_delta: |view: &ChannelView, page: &mut Page<'_>| {
+    session srpt_scst_show_req_lim_delta: |view: &SessionView, page: &mut Page<'_>| {
         writeln!(page, "{}", view.delta)
     };
 
     /// `ch_state`: what the channel is doing.
-    session srpt_scst_show_ch_state: |view: &ChannelView, page: &mut Page<'_>| {
+    session srpt_scst_show_ch_state: |view: &SessionView, page: &mut Page<'_>| {
         writeln!(page, "{}", view.state)
     };
 
     /// `comp_vector`: the completion vector of the channel.
-    session srpt_scst_show_comp_vector: |view: &ChannelView, page: &mut Page<'_>| {
+    session srpt_scst_show_comp_vector: |view: &SessionView, page: &mut Page<'_>| {
         writeln!(page, "{}", view.comp_vector)
     };
 }
