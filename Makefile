@@ -102,6 +102,11 @@ clippy: ## Run the kernel's lints on the module (warnings are errors)
 style: fmt-check ## Check the rules of the house: format, comments, layers, sizes
 	@scripts/check-style
 
+.PHONY: layers
+layers: ## Draw the layers of src/ into docs/layers.dot and .svg (needs graphviz)
+	@scripts/layers.py --dot >docs/layers.dot
+	@dot -Tsvg -odocs/layers.svg docs/layers.dot
+
 ##@ Tests
 
 .PHONY: host-test

@@ -10,7 +10,19 @@ head="$spdx
 
 fresh() {
 	rm -rf "$repo"
-	mkdir -p "$repo/src/rdma" "$repo/src/srp"
+	mkdir -p "$repo/src/rdma" "$repo/src/srp" "$repo/scripts"
+	cat >"$repo/scripts/layers.toml" <<-TOML
+		# ${spdx#// }
+		[[floors]]
+		"srp" = ["srp/*", "compat.rs"]
+		[[floors]]
+		"rdma" = ["rdma/*", "bindings.rs"]
+		"sync" = ["sync.rs"]
+		[[floors]]
+		"top" = ["*.rs"]
+		[known]
+		circles = []
+	TOML
 	echo "$head" >"$repo/src/good.rs"
 	cat >"$repo/src/compat.rs" <<-RUST
 		$head
@@ -98,6 +110,37 @@ bad x 'f replaces that of line 3' "a function in a script that replaces another"
 # ${spdx#// }
 def f(): pass
 def f(): pass"
+
+# Layers. A module of its own per form of an import.
+bad src/rdma/x.rs 'rdma/x.rs imports good.rs: top is not below rdma' "an import that goes up" "$head
+use crate::{
+    compat,
+    good::{self, f},
+};"
+bad src/rdma/x.rs 'rdma/x.rs imports good.rs: top is not below rdma' "one through super::" "$head
+use super::super::good::f;"
+bad src/rdma/x.rs 'rdma/x.rs imports good.rs: top is not below rdma' "one in a macro" "$head
+macro_rules! m { () => { \$crate::good::f() } }"
+bad src/sync.rs 'sync.rs imports rdma/good.rs: rdma is not below sync' "one to the same floor" "$head
+use crate::rdma::good::f;"
+fresh
+mkdir "$repo/src/other"
+echo "$head" >"$repo/src/other/x.rs"
+sed -i 's/"\*.rs"/"[!o]*.rs"/' "$repo/scripts/layers.toml"
+expect 1 '^src/other/x.rs:1: has no room' "a file without a room" style
+fresh
+printf '%s\n' "$head" 'use super::b;' >"$repo/src/rdma/a.rs"
+printf '%s\n' "$head" 'use super::a;' >"$repo/src/rdma/b.rs"
+expect 1 '^src/rdma/a.rs:1: import each other: rdma/a.rs rdma/b.rs' "files that import each other" style
+printf '%s\n' "$head" 'mod c; use super::good;' >"$repo/src/rdma/b.rs"
+mkdir "$repo/src/rdma/b"
+printf '%s\n' "$head" 'use super::super::b;' >"$repo/src/rdma/b/c.rs"
+expect 0 'ok$' "a folder's file and what is in the folder" style
+fresh
+sed -i 's/^circles.*/up = ["rdma\/good.rs -> good.rs"]/' "$repo/scripts/layers.toml"
+expect 1 '^scripts/layers.toml:1: rdma/good.rs -> good.rs is no import any more' "a list that is too long" style
+echo 'use crate::good;' >>"$repo/src/rdma/good.rs"
+expect 0 'ok$' "what is on the list" style
 
 fresh
 git -C "$repo" init -q

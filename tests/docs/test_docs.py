@@ -148,6 +148,19 @@ def test_links():
 
 # --- what the source has --------------------------------------------------
 
+@check
+def test_layers():
+    """the picture of the layers is that of the source"""
+    done = subprocess.run([REPO / "scripts/layers.py", "--dot"], text=True,
+                          check=True, capture_output=True)
+    drawn = source("docs/layers.svg").count('class="edge"')
+    arrows = done.stdout.count("label=")
+    return ["docs/layers.dot is not of this source: make layers"] * (
+        source("docs/layers.dot") != done.stdout) + [
+        "docs/layers.svg has %d arrows, not %d: make layers" % (drawn, arrows)
+    ] * (drawn != arrows)
+
+
 def parameters(*paths):
     found = []
     for path in paths:
