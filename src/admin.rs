@@ -3,7 +3,7 @@
 //! What administrators see and set in `/sys/class/infiniband_srpt/`, whatever the storage engine.
 //!
 //! The contents of the files are here; that there are such files, with their names and modes, is the
-//! business of [`crate::sysfs`], and what they mean is written in
+//! business of `sysfs.c` and [`files`], and what they mean is written in
 //! `docs/ABI/sysfs-class-infiniband_srpt`. Nothing here waits for I/O.
 
 use core::{
@@ -20,6 +20,7 @@ use kernel::{
 };
 
 use crate::{
+    channel::list,
     engine::{
         page::{
             parse_number,
@@ -28,7 +29,10 @@ use crate::{
         Active,
         Engine, //
     },
-    hca::HcaPort,
+    hca::{
+        self,
+        HcaPort, //
+    },
     params,
     port::PortAttr,
     rdma::device::{
@@ -44,11 +48,11 @@ use crate::{
             REFUSALS, //
         }, //
     },
-    sysfs::DirKey,
-    target, //
+    sysfs::DirKey, //
 };
 
 pub(crate) mod dump;
+mod files;
 
 /// Entries of a GID table that are looked at; each can make one line.
 const MOST_GIDS: u16 = 256;
@@ -121,7 +125,7 @@ pub(crate) enum SessionFile {
 ///
 /// `ENODEV` if the HCA is going away.
 pub(crate) fn show_port(port: &HcaPort, file: PortFile, page: &mut Page<'_>) -> Result {
-    let device = || target::hca(port.device()).and_then(|hca| hca.device());
+    let device = || hca::list::get(port.device()).and_then(|hca| hca.device());
     let shown = match file {
         PortFile::LoginInfo => port.current().login_info(page),
         PortFile::LoginInfoRdmaCm => {
@@ -142,8 +146,8 @@ pub(crate) fn show_port(port: &HcaPort, file: PortFile, page: &mut Page<'_>) -> 
         PortFile::PortId => writeln!(page, "{}", port.current().controller_name()),
         PortFile::CompVMask => writeln!(page, "{}", *port.current().vectors()),
         PortFile::Attr(attr) => writeln!(page, "{}", port.current().attr(attr)),
-        PortFile::Counter(index) => return show_counter(&target::port_stats(port), index, page),
-        PortFile::Latency(index) => return show_latency(&target::port_stats(port), index, page),
+        PortFile::Counter(index) => return show_counter(&list::port_stats(port), index, page),
+        PortFile::Latency(index) => return show_latency(&list::port_stats(port), index, page),
         PortFile::Logins => writeln!(page, "{}", port.logins()),
         PortFile::LoginsRefused => {
             let all = (0..REFUSALS).filter_map(|index| port.refusals(index));
@@ -192,12 +196,12 @@ pub(crate) fn store_port(port: &HcaPort, file: PortFile, text: &str) -> Result {
 ///
 /// `ENODEV` if the channel is not there any more.
 pub(crate) fn show_session(key: DirKey, file: SessionFile, page: &mut Page<'_>) -> Result {
-    let channel = target::shown_channel(key).ok_or(ENODEV)?;
+    let channel = list::shown(key).ok_or(ENODEV)?;
     let view = channel.view();
     let shown = match file {
         SessionFile::InitiatorPortId => writeln!(page, "{}", channel.initiator_port()),
         SessionFile::Peer => writeln!(page, "{}", channel.peer()),
-        SessionFile::Channels => writeln!(page, "{}", target::nexus_size(&channel)),
+        SessionFile::Channels => writeln!(page, "{}", list::nexus_size(&channel)),
         SessionFile::State => writeln!(page, "{}", view.state),
         SessionFile::ReqLim => writeln!(page, "{}", view.req_lim),
         SessionFile::Active => writeln!(page, "{}", view.active),
@@ -219,8 +223,8 @@ pub(crate) fn disconnect(key: DirKey, text: &str) -> Result {
     if text.trim_ascii() != "1" {
         return Err(EINVAL);
     }
-    let channel = target::shown_channel(key).ok_or(ENODEV)?;
-    target::close_channels(CloseReason::Administrator, |other| {
+    let channel = list::shown(key).ok_or(ENODEV)?;
+    list::close(CloseReason::Administrator, |other| {
         other.same_nexus(&channel)
     });
     Ok(())

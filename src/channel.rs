@@ -9,7 +9,7 @@
 //!
 //! # Who holds whom
 //!
-//! The list in [`crate::target`], the connection manager's id, the queue pair, every command in use
+//! The [`list`], the connection manager's id, the queue pair, every command in use
 //! and the pending tear-down hold the channel. The channel in turn holds the id and the queue pair
 //! in [`Inner`]; tear-down takes them out, which breaks the circle. Everything that belongs to the
 //! RDMA device is freed by tear-down, not by the drop of the last reference.
@@ -55,6 +55,7 @@ use crate::{
         HcaPort, //
     },
     port::Port,
+    queues,
     rdma::{
         buf::RecvBuf,
         cm::{
@@ -103,11 +104,11 @@ use crate::{
         DirKey,
         SessionDir, //
     },
-    target,
     trace, //
 };
 
 pub(crate) mod dispatch;
+pub(crate) mod list;
 pub(crate) mod login;
 pub(crate) mod manage;
 pub(crate) mod notice;
@@ -603,7 +604,7 @@ impl Channel {
                 }
             }
             // The tear-down sends the disconnect: that may sleep.
-            match target::queue() {
+            match queues::tear_down() {
                 Some(queue) => {
                     // Enqueued once only: the machine says so once.
                     let _ = queue.as_queue().enqueue::<Arc<Self>, 0>(Arc::from(this));
@@ -625,7 +626,7 @@ impl Channel {
             }
             wanted
         };
-        match (wanted, target::retry_queue()) {
+        match (wanted, queues::retry()) {
             // Enqueued once only: the machine says so once. It holds the channel and its `Busy`.
             (true, Some(queue)) => {
                 let _ = queue

@@ -4,8 +4,7 @@
 //!
 //! The protection domain, the shared receive queue, the device's ports with their device management
 //! agents, and the listener for native InfiniBand logins live here. How logins use them is in
-//! [`crate::channel`]; the list of HCAs and the listener for RDMA/CM logins are in
-//! [`crate::target`].
+//! [`crate::channel`]; the listener for RDMA/CM logins is in [`crate::target`].
 //!
 //! # Lifetime
 //!
@@ -34,6 +33,7 @@ use kernel::{
 
 use crate::{
     channel::{
+        self,
         login::Logins,
         srq,
         Channel, //
@@ -96,9 +96,11 @@ use crate::{
     sysfs::{
         PortDir,
         SessionDir, //
-    },
-    target, //
+    }, //
 };
+
+pub(crate) mod list;
+pub(crate) mod ports;
 
 /// The port object of an [`HcaPort`].
 struct Current {
@@ -152,9 +154,9 @@ impl HcaPort {
             number,
         };
         // A port whose GID cannot be read yet is named when its GID appears.
-        let port = target::adopt_port(place, device.query_gid(number, 0).unwrap_or(NO_GID))?;
+        let port = ports::adopt(place, device.query_gid(number, 0).unwrap_or(NO_GID))?;
         port.fit_vectors(device.num_comp_vectors())
-            .inspect_err(|_| target::release_port(&port))?;
+            .inspect_err(|_| ports::release(&port))?;
         let current = Current {
             port: port.clone(),
             released: false,
@@ -173,7 +175,7 @@ impl HcaPort {
             }),
             GFP_KERNEL,
         )
-        .inspect_err(|_| target::release_port(&port))
+        .inspect_err(|_| ports::release(&port))
     }
 
     /// The HCA's device.
@@ -243,7 +245,7 @@ impl HcaPort {
         if current.released || gid == NO_GID || gid == current.port.known().gid {
             return false;
         }
-        if let Some(old) = target::rename_port(&current.port, gid) {
+        if let Some(old) = ports::rename(&current.port, gid) {
             // Without memory the mask stays as it was, which does no harm.
             let _ = old.fit_vectors(device.num_comp_vectors());
             current.port = old;
@@ -269,7 +271,7 @@ impl HcaPort {
     fn release(&self) {
         let mut current = self.current.lock();
         if !core::mem::replace(&mut current.released, true) {
-            target::release_port(&current.port);
+            ports::release(&current.port);
         }
     }
 }
@@ -302,7 +304,7 @@ pub(crate) struct Hca {
     agents: Mutex<KVec<Arc<DmAgent>>>,
     /// Directories of the ports in sysfs, with their numbers.
     #[pin]
-    dirs: Mutex<KVec<(u32, PortDir)>>,
+    dirs: Mutex<KVec<(u32, PortDir<HcaPort>)>>,
     /// For logins through the IB/CM; `None` if no port is meant for them.
     #[pin]
     listener: Mutex<Option<IbListener<Logins>>>,
@@ -327,7 +329,7 @@ impl DeviceEvents for PortWatch {
         // Which event a new GID or subnet prefix comes with differs between drivers; reading the
         // GID again costs little.
         if event.port != 0 {
-            if let Some(hca) = target::hca(self.id) {
+            if let Some(hca) = list::get(self.id) {
                 hca.refresh_port(event.port);
             }
         }
@@ -593,7 +595,7 @@ impl Client for SrpClient {
     fn add(device: &Device) -> Result<Arc<Hca>> {
         let hca = Hca::new(device)
             .inspect_err(|e| pr_err!("{}: cannot be used: {:?}\n", device.name(), e))?;
-        target::add_hca(&hca, device.node_guid())?;
+        list::add(&hca, device.node_guid())?;
         let watch = Arc::new(PortWatch { id: device.id() }, GFP_KERNEL)
             .map_err(Error::from)
             .and_then(|watch| EventHandler::new(device, watch));
@@ -627,7 +629,7 @@ impl Client for SrpClient {
             agent.end();
         }
         drop(agents);
-        target::remove_hca(&hca);
+        list::remove(&hca);
         hca.gate.close();
         // Not under the lock: this waits for a login that is being handled.
         let listener = hca.listener.lock().take();
@@ -635,7 +637,7 @@ impl Client for SrpClient {
         for entry in hca.ports.iter() {
             entry.release();
         }
-        target::close_channels(CloseReason::DeviceRemoved, |channel| {
+        channel::list::close(CloseReason::DeviceRemoved, |channel| {
             channel.device_id() == hca.id
         });
         hca.gate.wait_empty();

@@ -4,7 +4,7 @@
 //!
 //! A `Port` outlives the HCA it belongs to: configfs directories hold it, and when the same HCA
 //! comes back it is attached to the same object again, configuration included; the rules for that
-//! are in [`crate::srp::ports`], the list of ports in [`crate::target`]. Verbs objects live in
+//! are in [`crate::srp::ports`], the list of ports in [`crate::hca::ports`]. Verbs objects live in
 //! [`crate::hca`], channels in [`crate::channel`].
 
 use core::fmt;
@@ -18,7 +18,6 @@ use kernel::{
         atomic::{
             Acquire,
             Atomic,
-            Relaxed,
             Release, //
         },
         lock::mutex::MutexGuard,
@@ -49,7 +48,6 @@ use crate::{
             NO_GID, //
         }, //
     },
-    target,
     vectors::VectorMask, //
 };
 
@@ -88,14 +86,19 @@ struct Attrs {
     use_srq: u32,
 }
 
+/// Who a port is, and for how many directories.
+struct Identity {
+    /// Both names follow from the GID.
+    known: Known,
+    /// How many configfs directories there are.
+    directories: u32,
+}
+
 /// An HCA port.
 #[pin_data]
 pub(crate) struct Port {
-    /// Who the port is. Both names follow from the GID.
     #[pin]
-    known: SpinLock<Known>,
-    /// How many configfs directories there are; changed with the list of ports locked.
-    directories: Atomic<u32>,
+    identity: SpinLock<Identity>,
     /// Logins are allowed.
     enabled: Atomic<bool>,
     #[pin]
@@ -123,16 +126,18 @@ impl Port {
         let vectors = VectorMask::all(1, nr_cpu_ids())?;
         Arc::pin_init(
             try_pin_init!(Self {
-                known <- new_spinlock!(
-                    Known {
-                        gid,
-                        place,
-                        attached: false,
-                        configured_as: None,
+                identity <- new_spinlock!(
+                    Identity {
+                        known: Known {
+                            gid,
+                            place,
+                            attached: false,
+                            configured_as: None,
+                        },
+                        directories: 0,
                     },
-                    "Port::known"
+                    "Port::identity"
                 ),
-                directories: Atomic::new(0),
                 enabled: Atomic::new(false),
                 attrs <- new_spinlock!(
                     Attrs {
@@ -156,12 +161,12 @@ impl Port {
 
     /// Who the port is.
     pub(crate) fn known(&self) -> Known {
-        *self.known.lock()
+        self.identity.lock().known
     }
 
     /// Notes that the port is present, where, and under which GID.
     pub(crate) fn attach(&self, place: Place, gid: Gid) {
-        let mut known = self.known.lock();
+        let known = &mut self.identity.lock().known;
         known.attached = true;
         known.place = place;
         // One that cannot be read yet does not make the old name invalid.
@@ -172,32 +177,12 @@ impl Port {
 
     /// Notes that the HCA went away.
     pub(crate) fn detach(&self) {
-        self.known.lock().attached = false;
+        self.identity.lock().known.attached = false;
     }
 
     /// Notes another GID.
     pub(crate) fn set_gid(&self, gid: Gid) {
-        self.known.lock().gid = gid;
-    }
-
-    /// Counts a configfs directory. The list of ports must be locked.
-    #[allow(
-        dead_code,
-        reason = "only for engines with directories of their own making"
-    )]
-    pub(crate) fn add_directory(&self) {
-        let first = self.directories.fetch_add(1, Relaxed) == 0;
-        let mut known = self.known.lock();
-        if first {
-            known.configured_as = Some(known.gid);
-        }
-    }
-
-    /// Counts a configfs directory less. The list of ports must be locked.
-    pub(crate) fn drop_directory(&self) {
-        if self.directories.fetch_sub(1, Relaxed) == 1 {
-            self.known.lock().configured_as = None;
-        }
+        self.identity.lock().known.gid = gid;
     }
 
     /// GID at index 0; displayed as `0x` and 32 hex digits.
@@ -322,12 +307,19 @@ impl Port {
 pub(crate) struct ConfiguredPort(Arc<Port>);
 
 impl ConfiguredPort {
-    /// For a port whose directory has been counted; see [`Port::add_directory`].
+    /// Counts a directory. The list of ports must be locked, so that the port is not forgotten.
     #[allow(
         dead_code,
         reason = "only for engines with directories of their own making"
     )]
-    pub(crate) fn counted(port: Arc<Port>) -> Self {
+    pub(crate) fn new(port: Arc<Port>) -> Self {
+        {
+            let mut identity = port.identity.lock();
+            if identity.directories == 0 {
+                identity.known.configured_as = Some(identity.known.gid);
+            }
+            identity.directories = identity.directories.saturating_add(1);
+        }
         Self(port)
     }
 
@@ -342,7 +334,13 @@ impl ConfiguredPort {
 }
 
 impl Drop for ConfiguredPort {
+    /// Counts the directory less. A port that is absent is forgotten with the next change of the list
+    /// of ports.
     fn drop(&mut self) {
-        target::drop_directory(&self.0);
+        let mut identity = self.0.identity.lock();
+        identity.directories = identity.directories.saturating_sub(1);
+        if identity.directories == 0 {
+            identity.known.configured_as = None;
+        }
     }
 }

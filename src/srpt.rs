@@ -20,6 +20,7 @@ mod engine;
 mod hca;
 mod params;
 mod port;
+mod queues;
 mod rdma;
 mod srp;
 mod sync;

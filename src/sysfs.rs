@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Directories and files in sysfs: `/sys/class/infiniband_srpt/`, a directory per HCA port in it,
-//! and one per channel below.
+//! Directories in sysfs: `/sys/class/infiniband_srpt/`, a directory per HCA port in it, and one per
+//! channel below.
 //!
-//! Names and modes of the files are declared in `sysfs.c`, because the kernel has macros for that;
-//! what they show and take is decided in [`crate::admin`]. Here is what leads from one to the other.
+//! Not here: the files in them (`sysfs.c`, [`crate::admin`]).
 //!
 //! C headers: [`include/linux/device/class.h`](srctree/include/linux/device/class.h),
 //! [`include/linux/kobject.h`](srctree/include/linux/kobject.h)
@@ -19,9 +18,12 @@
 //! are freed by functions of the kernel's own (`device_create_release()`, `dynamic_kobj_release()`),
 //! so that it does not matter who holds them when the module goes.
 
-use core::ptr::{
-    self,
-    NonNull, //
+use core::{
+    any::TypeId,
+    ptr::{
+        self,
+        NonNull, //
+    }, //
 };
 
 use kernel::{
@@ -37,30 +39,7 @@ use kernel::{
     }, //
 };
 
-use crate::{
-    admin::{
-        self,
-        PortFile,
-        SessionFile, //
-    },
-    bindings::{
-        self,
-        assert_matches_header, //
-    },
-    engine::page::{
-        to_ssize,
-        Page, //
-    },
-    hca::HcaPort,
-    port::PortAttr,
-    srp::stats::{
-        Counter,
-        Stage,
-        COUNTERS,
-        REFUSALS,
-        STAGES, //
-    }, //
-};
+use crate::bindings;
 
 /// The class, while there is one.
 static CLASS: Atomic<*mut bindings::class> = Atomic::new(ptr::null_mut());
@@ -100,30 +79,63 @@ impl Drop for Class {
 ///
 /// # Invariants
 ///
-/// Both are valid, and we own a reference on each. The device's data points to `_port`.
-pub(crate) struct PortDir {
+/// Both are valid, and we own a reference on each. The device's data points to `_owner`.
+pub(crate) struct PortDir<T: Send + Sync + 'static> {
     device: NonNull<bindings::device>,
     sessions: NonNull<bindings::kobject>,
-    _port: Arc<HcaPort>,
+    _owner: KBox<Owner>,
+    _port: Arc<T>,
 }
 
-// SAFETY: Devices may be used and removed by any task.
-unsafe impl Send for PortDir {}
-// SAFETY: The functions on devices and kobjects are thread-safe.
-unsafe impl Sync for PortDir {}
+/// What the data of a device points to: the port, and of which type it is.
+///
+/// # Invariants
+///
+/// `port` points to one of that type.
+struct Owner {
+    kind: TypeId,
+    port: *const c_void,
+}
 
-impl PortDir {
+/// The port that a directory stands for; `None` if it is of another type.
+///
+/// # Safety
+///
+/// `dev` must be the device of a [`PortDir`], which must not be dropped for `'a`.
+pub(crate) unsafe fn port_of<'a, T: Send + Sync + 'static>(
+    dev: *mut bindings::device,
+) -> Option<&'a T> {
+    // SAFETY: By the invariant of `PortDir` its data is an `Owner`, which it keeps.
+    let owner = unsafe { &*bindings::srpt_port_dir_port(dev).cast::<Owner>() };
+    // SAFETY: By its invariant; the `PortDir` keeps the port, too.
+    (owner.kind == TypeId::of::<T>()).then(|| unsafe { &*owner.port.cast::<T>() })
+}
+
+// SAFETY: Devices may be used and removed by any task, and so may the port.
+unsafe impl<T: Send + Sync> Send for PortDir<T> {}
+// SAFETY: The functions on devices and kobjects are thread-safe.
+unsafe impl<T: Send + Sync> Sync for PortDir<T> {}
+
+impl<T: Send + Sync> PortDir<T> {
     /// Makes the directory with this name. May sleep.
     ///
     /// # Errors
     ///
     /// `ENODEV` without a [`Class`], `ENOMEM`, `EEXIST`.
-    pub(crate) fn new(name: &CStr, port: Arc<HcaPort>) -> Result<Self> {
+    pub(crate) fn new(name: &CStr, port: Arc<T>) -> Result<Self> {
         let class = CLASS.load(Acquire);
         if class.is_null() {
             return Err(ENODEV);
         }
-        let data = Arc::as_ptr(&port).cast_mut().cast::<c_void>();
+        // INVARIANT: It is of this type.
+        let owner = KBox::new(
+            Owner {
+                kind: TypeId::of::<T>(),
+                port: Arc::as_ptr(&port).cast(),
+            },
+            GFP_KERNEL,
+        )?;
+        let data = (&raw const *owner).cast_mut().cast::<c_void>();
         // SAFETY: The class is valid as long as there may be HCAs (see `SrpTarget`). The data is
         // valid until the device was unregistered.
         let device = from_err_ptr(unsafe {
@@ -141,12 +153,11 @@ impl PortDir {
         Ok(Self {
             device,
             sessions,
+            _owner: owner,
             _port: port,
         })
     }
-}
 
-impl PortDir {
     /// Gives the directory another name, with everything in it. One call at a time. May sleep.
     ///
     /// # Errors
@@ -160,7 +171,7 @@ impl PortDir {
     }
 }
 
-impl Drop for PortDir {
+impl<T: Send + Sync> Drop for PortDir<T> {
     fn drop(&mut self) {
         // SAFETY: By the type invariant both are ours. When the device was unregistered nobody
         // uses its data any more.
@@ -195,7 +206,7 @@ impl SessionDir {
     /// # Errors
     ///
     /// `ENOMEM`, also if there is one already.
-    pub(crate) fn new(parent: &PortDir, name: &CStr) -> Result<Self> {
+    pub(crate) fn new<T: Send + Sync>(parent: &PortDir<T>, name: &CStr) -> Result<Self> {
         // SAFETY: By the invariant of `PortDir` its directory is valid; the name is copied.
         let dir = unsafe {
             bindings::srpt_session_dir_create(parent.sessions.as_ptr(), name.as_char_ptr())
@@ -229,185 +240,4 @@ impl Drop for SessionDir {
             bindings::kobject_put(self.0.as_ptr());
         }
     }
-}
-
-// Rust and C number the counters and stages alike.
-const _: () = {
-    assert!(COUNTERS == bindings::srpt_counter_SRPT_COUNTERS_END as usize);
-    assert!(Counter::ReadBytes as u32 == bindings::srpt_counter_SRPT_COUNTER_read_bytes);
-    assert!(Counter::Failed as u32 == bindings::srpt_counter_SRPT_COUNTER_failed);
-    assert!(Counter::Malformed as u32 == bindings::srpt_counter_SRPT_COUNTER_malformed);
-    assert!(Counter::SqFull as u32 == bindings::srpt_counter_SRPT_COUNTER_sq_full);
-    assert!(STAGES == bindings::srpt_stage_SRPT_STAGES_END as usize);
-    assert!(Stage::Engine as u32 == bindings::srpt_stage_SRPT_STAGE_engine);
-    assert!(Stage::Fetch as u32 == bindings::srpt_stage_SRPT_STAGE_fetch);
-    assert!(REFUSALS == bindings::srpt_refusal_SRPT_REFUSALS_END as usize);
-};
-
-/// How far a number is into a range of files.
-fn offset(file: u32, first: u32, len: usize) -> Option<usize> {
-    let index = usize::try_from(file.checked_sub(first)?).ok()?;
-    (index < len).then_some(index)
-}
-
-/// The counter, stage or reason that a file is about.
-fn counter(file: u32) -> Option<usize> {
-    offset(file, bindings::SRPT_FIRST_COUNTER, COUNTERS)
-}
-
-fn stage(file: u32) -> Option<usize> {
-    offset(file, bindings::SRPT_FIRST_STAGE, STAGES)
-}
-
-/// A file of a port, by its number.
-fn port_file(file: u32) -> Option<PortFile> {
-    let refusal = offset(file, bindings::SRPT_FIRST_REFUSAL, REFUSALS);
-    Some(match file {
-        bindings::srpt_file_SRPT_FILE_login_info => PortFile::LoginInfo,
-        bindings::srpt_file_SRPT_FILE_login_info_rdma_cm => PortFile::LoginInfoRdmaCm,
-        bindings::srpt_file_SRPT_FILE_enabled => PortFile::Enabled,
-        bindings::srpt_file_SRPT_FILE_device => PortFile::Device,
-        bindings::srpt_file_SRPT_FILE_link_layer => PortFile::LinkLayer,
-        bindings::srpt_file_SRPT_FILE_rdma_cm_port => PortFile::RdmaCmPort,
-        bindings::srpt_file_SRPT_FILE_login_refused => PortFile::LoginRefused,
-        bindings::srpt_file_SRPT_FILE_port_id => PortFile::PortId,
-        bindings::srpt_file_SRPT_FILE_comp_v_mask => PortFile::CompVMask,
-        bindings::srpt_file_SRPT_FILE_srp_max_rdma_size => PortFile::Attr(PortAttr::MaxRdmaSize),
-        bindings::srpt_file_SRPT_FILE_srp_max_rsp_size => PortFile::Attr(PortAttr::MaxRspSize),
-        bindings::srpt_file_SRPT_FILE_srp_sq_size => PortFile::Attr(PortAttr::SqSize),
-        bindings::srpt_file_SRPT_FILE_use_srq => PortFile::Attr(PortAttr::UseSrq),
-        bindings::srpt_file_SRPT_FILE_logins => PortFile::Logins,
-        bindings::srpt_file_SRPT_FILE_logins_refused => PortFile::LoginsRefused,
-        _ => match (counter(file), stage(file), refusal) {
-            (Some(index), _, _) => PortFile::Counter(index),
-            (_, Some(index), _) => PortFile::Latency(index),
-            (_, _, Some(index)) => PortFile::Refusal(index),
-            _ => return None,
-        },
-    })
-}
-
-/// A file of a session, by its number.
-fn session_file(file: u32) -> Option<SessionFile> {
-    Some(match file {
-        bindings::srpt_file_SRPT_FILE_initiator_port_id => SessionFile::InitiatorPortId,
-        bindings::srpt_file_SRPT_FILE_peer => SessionFile::Peer,
-        bindings::srpt_file_SRPT_FILE_channels => SessionFile::Channels,
-        bindings::srpt_file_SRPT_FILE_state => SessionFile::State,
-        bindings::srpt_file_SRPT_FILE_req_lim => SessionFile::ReqLim,
-        bindings::srpt_file_SRPT_FILE_active => SessionFile::Active,
-        bindings::srpt_file_SRPT_FILE_sq_used => SessionFile::SqUsed,
-        bindings::srpt_file_SRPT_FILE_comp_vector => SessionFile::CompVector,
-        bindings::srpt_file_SRPT_FILE_age => SessionFile::Age,
-        _ => match (counter(file), stage(file)) {
-            (Some(index), _) => SessionFile::Counter(index),
-            (_, Some(index)) => SessionFile::Latency(index),
-            _ => return None,
-        },
-    })
-}
-
-assert_matches_header! {
-    srpt_port_show,
-    srpt_port_store,
-    srpt_session_show,
-    srpt_session_store,
-}
-
-/// Shows a file of a port. Process context, may sleep.
-///
-/// # Safety
-///
-/// Called by sysfs only, for a file of a [`PortDir`], with a zeroed page and the mutex of the open
-/// file held.
-#[no_mangle]
-unsafe extern "C" fn srpt_port_show(
-    dev: *mut bindings::device,
-    attr: *mut bindings::device_attribute,
-    buf: *mut c_char,
-) -> isize {
-    // SAFETY: The device is that of a `PortDir`, whose data is a port that is kept until nobody is
-    // in here any more; see the head of this file.
-    let port = unsafe { &*bindings::srpt_port_dir_port(dev).cast::<HcaPort>() };
-    // SAFETY: The attribute is one of those in `sysfs.c`.
-    let file = port_file(unsafe { bindings::srpt_port_file(attr) });
-    // SAFETY: By the safety requirements.
-    let mut page = unsafe { Page::from_raw(buf) };
-    let shown = file.ok_or(EINVAL);
-    to_ssize(
-        shown
-            .and_then(|file| admin::show_port(port, file, &mut page))
-            .map(|()| page.len()),
-    )
-}
-
-/// Takes a value for a file of a port. Process context, may sleep.
-///
-/// # Safety
-///
-/// Called by sysfs only, for a file of a [`PortDir`], with what was written, NUL-terminated.
-#[no_mangle]
-unsafe extern "C" fn srpt_port_store(
-    dev: *mut bindings::device,
-    attr: *mut bindings::device_attribute,
-    buf: *const c_char,
-    count: usize,
-) -> isize {
-    // SAFETY: As in `srpt_port_show()`.
-    let port = unsafe { &*bindings::srpt_port_dir_port(dev).cast::<HcaPort>() };
-    // SAFETY: The attribute is one of those in `sysfs.c`.
-    let file = port_file(unsafe { bindings::srpt_port_file(attr) });
-    // SAFETY: By the safety requirements.
-    let text = unsafe { CStr::from_char_ptr(buf) };
-    let taken = file.ok_or(EINVAL).and_then(|file| {
-        let text = text.to_str().map_err(|_| EINVAL)?;
-        admin::store_port(port, file, text)
-    });
-    to_ssize(taken.map(|()| count))
-}
-
-/// Shows a file of a session. Process context, may sleep.
-///
-/// # Safety
-///
-/// Called by sysfs only, for a file of a [`SessionDir`], with a zeroed page and the mutex of the
-/// open file held.
-#[no_mangle]
-unsafe extern "C" fn srpt_session_show(
-    kobj: *mut bindings::kobject,
-    attr: *mut bindings::kobj_attribute,
-    buf: *mut c_char,
-) -> isize {
-    // SAFETY: The attribute is one of those in `sysfs.c`.
-    let file = session_file(unsafe { bindings::srpt_session_file(attr) });
-    // SAFETY: By the safety requirements.
-    let mut page = unsafe { Page::from_raw(buf) };
-    let shown = file.ok_or(EINVAL);
-    to_ssize(
-        shown
-            .and_then(|file| admin::show_session(DirKey(kobj.addr()), file, &mut page))
-            .map(|()| page.len()),
-    )
-}
-
-/// Takes a value for the one file of a session that can be written, `disconnect`. Process context,
-/// may sleep.
-///
-/// # Safety
-///
-/// Called by sysfs only, for a file of a [`SessionDir`], with what was written, NUL-terminated.
-#[no_mangle]
-unsafe extern "C" fn srpt_session_store(
-    kobj: *mut bindings::kobject,
-    _: *mut bindings::kobj_attribute,
-    buf: *const c_char,
-    count: usize,
-) -> isize {
-    // SAFETY: By the safety requirements.
-    let text = unsafe { CStr::from_char_ptr(buf) };
-    let taken = text
-        .to_str()
-        .map_err(|_| EINVAL)
-        .and_then(|text| admin::disconnect(DirKey(kobj.addr()), text));
-    to_ssize(taken.map(|()| count))
 }

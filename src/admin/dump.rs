@@ -15,9 +15,9 @@ use kernel::{
     prelude::*, //
 };
 
-use crate::{
-    channel::Channel,
-    target, //
+use crate::channel::{
+    list,
+    Channel, //
 };
 
 /// The directory in debugfs; dropping it removes it and waits for those who read. Without debugfs
@@ -48,7 +48,7 @@ impl Debugfs {
 
 /// Writes the file. Process context, may sleep.
 fn channels(f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let Ok(channels) = target::channels() else {
+    let Ok(channels) = list::all() else {
         return writeln!(f, "out of memory");
     };
     for channel in channels.iter() {

@@ -30,6 +30,7 @@ use crate::{
         SessionRequest, //
     },
     hca::{
+        self,
         Hca,
         HcaPort,
         RefusedLogin, //
@@ -93,11 +94,11 @@ use crate::{
         },
         ratelimit, //
     },
-    target,
     trace, //
 };
 
 use super::{
+    list,
     next_serial,
     notice::{
         self,
@@ -146,7 +147,7 @@ impl ListenHandler for Logins {
 
 /// Rejects a request that no channel has taken over.
 fn refuse(req: ConnectRequest<'_>, tag: u64, refusal: &Refusal, initiator_port: PortId) {
-    let hca = target::hca(req.device_id());
+    let hca = hca::list::get(req.device_id());
     if let Some(port) = hca.as_ref().and_then(|hca| hca.hca_port(req.port_num())) {
         port.count_refusal(refusal.noted(initiator_port, req.peer()));
     }
@@ -267,7 +268,7 @@ fn prepare(req: &ConnectRequest<'_>, login: &LoginReq) -> Result<Prepared, Refus
             "the HCA is not available",
         )
     };
-    let hca_ref = target::hca(req.device_id()).ok_or_else(absent)?;
+    let hca_ref = hca::list::get(req.device_id()).ok_or_else(absent)?;
     let hca = Pass::enter(&hca_ref).ok_or_else(absent)?;
     let (Some(device), Some(pd), Some(entry), Some(service_guid)) = (
         hca.device(),
@@ -588,7 +589,7 @@ fn bring_up(
             posted.map_err(|e| Refusal::resources("posting receives", e))?;
         }
     }
-    let (outcome, replaced) = target::add_channel(channel, login.multichannel)
+    let (outcome, replaced) = list::add(channel, login.multichannel)
         .map_err(|e| Refusal::resources("registering the channel", e))?;
     for other in replaced {
         Channel::close(other.as_arc_borrow(), CloseReason::Replaced);

@@ -20,6 +20,8 @@ use kernel::{
 };
 
 use super::{
+    list,
+    Channel,
     Hold,
     Link, //
 };
@@ -43,10 +45,6 @@ use crate::{
             TmFunction,
             TskMgmt, //
         }, //
-    },
-    target::{
-        self,
-        FoundTask, //
     }, //
 };
 
@@ -133,9 +131,9 @@ pub(super) fn begin(link: &Arc<Link>, cmd: Arc<Command>, request: &TskMgmt, rx: 
         return Command::answer(cmd, LocalAnswer::Mgmt(RspCode::Failed));
     };
     let found = match request.function {
-        TmFunction::AbortTask => target::find_task(channel, mgmt.task_tag, &wait),
+        TmFunction::AbortTask => find_task(channel, mgmt.task_tag, &wait),
         function if resets(function) => {
-            target::abort_tables(channel, mgmt.lun, &wait).map(|()| FoundTask::Aborted)
+            abort_tables(channel, mgmt.lun, &wait).map(|()| FoundTask::Aborted)
         }
         _ => Ok(FoundTask::Aborted),
     };
@@ -157,6 +155,65 @@ pub(super) fn begin(link: &Arc<Link>, cmd: Arc<Command>, request: &TskMgmt, rx: 
         None => &channel.session,
     };
     hand_over(cmd, session, &mgmt);
+}
+
+/// Where the command that an ABORT TASK names was found.
+enum FoundTask {
+    /// It was aborted before the engine heard of it.
+    Aborted,
+    /// On another channel of the nexus, which is kept from being torn down.
+    Sibling(Hold),
+    /// On no other channel.
+    NoSibling,
+}
+
+/// Looks for a SCSI command with this tag on all channels of the nexus of `channel` that were let in
+/// as it was. A command of the channel itself comes first.
+///
+/// # Errors
+///
+/// `ENOMEM`.
+fn find_task(channel: &Arc<Channel>, tag: u64, wait: &TableWait) -> Result<FoundTask> {
+    if channel.abort_table(tag, wait)? {
+        return Ok(FoundTask::Aborted);
+    }
+    if channel.has_task(tag) {
+        return Ok(FoundTask::NoSibling);
+    }
+    list::look(|channels| {
+        let siblings = || {
+            channels.iter().filter(|other| {
+                !Arc::ptr_eq(other, channel)
+                    && other.same_nexus(channel)
+                    && other.same_luns(channel)
+            })
+        };
+        for other in siblings() {
+            if other.abort_table(tag, wait)? {
+                return Ok(FoundTask::Aborted);
+            }
+        }
+        Ok(siblings()
+            .find(|other| other.has_task(tag))
+            .and_then(Hold::if_live)
+            .map_or(FoundTask::NoSibling, FoundTask::Sibling))
+    })
+}
+
+/// Aborts the SCSI commands of a logical unit that the engine does not know yet, on all channels of
+/// the nexus of `channel` that were let in as it was, for `wait`. (To others the number may mean
+/// another logical unit.)
+///
+/// # Errors
+///
+/// `ENOMEM`.
+fn abort_tables(channel: &Arc<Channel>, lun: u64, wait: &TableWait) -> Result {
+    list::look(|channels| {
+        let mut of_nexus = channels
+            .iter()
+            .filter(|other| other.same_nexus(channel) && other.same_luns(channel));
+        of_nexus.try_for_each(|other| other.abort_tables(lun, wait))
+    })
 }
 
 /// Whether the function ends all commands of a logical unit, if the engine has it.

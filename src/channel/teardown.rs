@@ -34,11 +34,13 @@ use crate::{
         CloseReason,
         Event, //
     },
-    target,
     trace, //
 };
 
-use super::Channel;
+use super::{
+    list,
+    Channel, //
+};
 
 /// How long the peer may take to answer our disconnect, in milliseconds. When it is cut off the
 /// connection manager ends the connection without it.
@@ -114,7 +116,7 @@ impl WorkItem for Channel {
         drop(last);
         drop(link);
         this.hide();
-        target::remove_channel(&this);
+        list::remove(&this);
         let hca = {
             let mut inner = this.inner.lock();
             let _ = inner.machine.handle(Event::Released);

@@ -94,6 +94,7 @@ use crate::{
         TargetDriver,
         TmResult, //
     },
+    queues,
     rdma::sg::SgList,
     srp::{
         cmd::TaskAttr,
@@ -102,10 +103,7 @@ use crate::{
         tmf::TmFunction, //
     },
     sync::ratelimit,
-    target::{
-        self,
-        Srpt, //
-    }, //
+    target::Srpt, //
 };
 
 /// Service action of PERSISTENT RESERVE OUT that waits for other commands to end (SPC-4 6.16).
@@ -338,7 +336,7 @@ impl LioCmd {
     /// the module's code goes away.
     fn retry_later(cmd: Arc<Command>, phase: Phase) {
         cmd.engine.set(phase);
-        let queued = match target::retry_queue() {
+        let queued = match queues::retry() {
             Some(queue) => queue
                 .as_queue()
                 .enqueue_delayed::<_, RETRY>(cmd, RETRY_DELAY),

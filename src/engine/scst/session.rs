@@ -33,6 +33,7 @@ use crate::{
         TargetKey, //
     },
     port::Port,
+    queues,
     srp::ident::{
         address_name,
         gid_name,
@@ -42,8 +43,7 @@ use crate::{
     sync::{
         latch::Latch,
         workqueue::Queue, //
-    },
-    target, //
+    }, //
 };
 
 /// What callbacks and commands need of a session; the private pointer of the C object.
@@ -60,7 +60,7 @@ pub(super) struct Shared {
     #[pin]
     commands: Latch,
     /// For commands that are given back in atomic context. Outlives the session, see
-    /// [`target::Lifetime`].
+    /// [`crate::target::Lifetime`].
     queue: Arc<Queue>,
 }
 
@@ -140,7 +140,7 @@ impl ScstSession {
             (None, Some(addr)) => address_name(addr),
             (None, None) => gid_name(request.initiator_port),
         };
-        let queue = target::retry_queue().ok_or(OpenError::NotAllowed(None))?;
+        let queue = queues::retry().ok_or(OpenError::NotAllowed(None))?;
         let shared = Arc::pin_init(
             pin_init!(Shared {
                 initiator_port: request.initiator_port,
