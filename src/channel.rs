@@ -57,7 +57,6 @@ use crate::{
     port::Port,
     queues,
     rdma::{
-        buf::RecvBuf,
         cm::{
             CmEvent,
             CmId,
@@ -66,11 +65,12 @@ use crate::{
         },
         device::DeviceId,
         qp::{
+            srq::SharedReceiveQueue,
             QpEvent,
             QpOwner,
-            QueuePair, //
+            QueuePair,
+            RecvBuf, //
         },
-        srq::SharedReceiveQueue,
         wc::WcStatus, //
     },
     srp::{

@@ -66,7 +66,7 @@ use crate::{
             EventHandler, //
         },
         pd::ProtectionDomain,
-        srq::SharedReceiveQueue, //
+        qp::srq::SharedReceiveQueue, //
     },
     srp::{
         access::Advice,

@@ -29,13 +29,14 @@ pub(crate) mod cm;
 pub(crate) mod cq;
 pub(crate) mod cqe;
 pub(crate) mod device;
+mod entry;
 pub(crate) mod event;
+mod id;
 pub(crate) mod mad;
 pub(crate) mod pd;
 pub(crate) mod qp;
 pub(crate) mod rw;
 pub(crate) mod sg;
-pub(crate) mod srq;
 pub(crate) mod wc;
 
 /// The name under which the RDMA core lists our objects (`rdma resource show`).

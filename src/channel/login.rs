@@ -53,10 +53,10 @@ use crate::{
         device::Device,
         pd::ProtectionDomain,
         qp::{
+            srq::SharedReceiveQueue,
             QpInit,
             QueuePair, //
-        },
-        srq::SharedReceiveQueue, //
+        }, //
     },
     srp::{
         self,

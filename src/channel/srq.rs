@@ -10,10 +10,12 @@ use kernel::{
 use crate::{
     params,
     rdma::{
-        buf::RecvBuf,
         device::Device,
         pd::ProtectionDomain,
-        srq::SharedReceiveQueue, //
+        qp::{
+            srq::SharedReceiveQueue,
+            RecvBuf, //
+        }, //
     }, //
 };
 

@@ -12,26 +12,16 @@ use core::{
 
 use kernel::{
     prelude::*,
-    sync::{
-        atomic::{
-            Acquire,
-            Atomic,
-            Full,
-            Relaxed,
-            Release, //
-        },
-        Arc, //
+    sync::atomic::{
+        Acquire,
+        Atomic,
+        Full,
+        Relaxed,
+        Release, //
     }, //
 };
 
-use super::{
-    device::Device,
-    qp::{
-        QpInner,
-        QpOwner, //
-    },
-    srq::SharedReceiveQueue, //
-};
+use super::device::Device;
 use crate::bindings;
 
 /// Who moves data.
@@ -173,33 +163,19 @@ impl Drop for DmaBuf {
     }
 }
 
-/// Where a receive buffer is posted.
-pub(super) enum Posted<O: QpOwner> {
-    /// Nowhere.
-    No,
-    /// At a queue pair, which it keeps.
-    Qp(Arc<QpInner<O>>),
-    /// At a shared receive queue, at this index of its table.
-    Srq(NonNull<SharedReceiveQueue<O>>, usize),
-}
-
 /// A receive buffer. In a box it belongs to whoever has the box; posting gives the box to the
-/// hardware, and the completion gives it back.
+/// hardware, and the completion gives it back. `P` says where it is posted: at first nowhere, by
+/// default.
 #[repr(C)]
-pub(crate) struct RecvBuf<O: QpOwner> {
+pub(crate) struct RecvBuf<P> {
     /// First, so that the pointer C hands back is one to the buffer.
     pub(super) cqe: bindings::ib_cqe,
-    pub(super) posted: Posted<O>,
+    pub(super) posted: P,
     pub(super) dma: DmaBuf,
     _pin: PhantomPinned,
 }
 
-// SAFETY: The pointer in `posted` is followed by the completion only, which may run anywhere.
-unsafe impl<O: QpOwner> Send for RecvBuf<O> {}
-// SAFETY: Shared references give access to the bytes only.
-unsafe impl<O: QpOwner> Sync for RecvBuf<O> {}
-
-impl<O: QpOwner> RecvBuf<O> {
+impl<P: Default> RecvBuf<P> {
     /// Allocates a buffer for information units of up to `len` bytes. May sleep.
     ///
     /// # Errors
@@ -208,13 +184,15 @@ impl<O: QpOwner> RecvBuf<O> {
     pub(crate) fn new(device: &Device, len: usize) -> Result<Pin<KBox<Self>>> {
         let buf = Self {
             cqe: bindings::ib_cqe { done: None },
-            posted: Posted::No,
+            posted: P::default(),
             dma: DmaBuf::new(device, len, DmaDir::FromDevice)?,
             _pin: PhantomPinned,
         };
         Ok(KBox::pin(buf, GFP_KERNEL)?)
     }
+}
 
+impl<P> RecvBuf<P> {
     /// The first `len` bytes, or all if there are less. What was received last; zeroes and older
     /// data beyond its length.
     pub(crate) fn bytes(&self, len: usize) -> &[u8] {

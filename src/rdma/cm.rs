@@ -35,7 +35,6 @@ use super::{
 mod ib_cm;
 mod rdma_cm;
 
-pub(super) use self::rdma_cm::IdShared;
 pub(crate) use self::{
     ib_cm::IbListener,
     rdma_cm::{

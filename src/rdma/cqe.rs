@@ -14,8 +14,7 @@ use core::{
     marker::{
         PhantomData,
         PhantomPinned, //
-    },
-    ptr, //
+    }, //
 };
 
 use kernel::{
@@ -32,6 +31,10 @@ use kernel::{
 };
 
 use super::{
+    entry::{
+        CqeHead,
+        Done, //
+    },
     qp::core::QpCore,
     wc::WorkCompletion, //
 };
@@ -55,23 +58,21 @@ pub(crate) trait CqeHandler<const ID: u64>: Send + Sync + Sized + 'static {
 ///
 /// # Invariants
 ///
-/// Who changed `busy` from `false` to `true` owns `head`, until `busy` is `false` again. While the
+/// Who changed `busy` from `false` to `true` owns `claim`, until `busy` is `false` again. While the
 /// entry is posted, that is its completion.
 #[repr(C)]
 pub(crate) struct Cqe<T, const ID: u64> {
-    head: UnsafeCell<CqeHead>,
+    claim: UnsafeCell<Claim>,
     busy: AtomicFlag,
     _embedded_in: PhantomData<fn() -> T>,
     _pin: PhantomPinned,
 }
 
-/// The part of an entry that does not depend on what it is embedded in. Starts with the C part, so
-/// that one pointer is good for all three.
+/// What is known while the entry is posted. Starts with the head, and that with the C part, so that
+/// one pointer is good for all of them.
 #[repr(C)]
-pub(super) struct CqeHead {
-    cqe: bindings::ib_cqe,
-    /// Link of [`QpCore`]'s list of entries that C will not complete.
-    pub(super) next: *mut CqeHead,
+struct Claim {
+    head: CqeHead,
     flight: Option<Flight>,
 }
 
@@ -83,22 +84,18 @@ pub(super) struct Flight {
     pub(super) wrs: u32,
 }
 
-/// The function C calls.
-pub(super) type Done = unsafe extern "C" fn(*mut bindings::ib_cq, *mut bindings::ib_wc);
-
 // SAFETY: The entry does not contain a `T`; its own data is `Send`.
 unsafe impl<T, const ID: u64> Send for Cqe<T, ID> {}
-// SAFETY: By the type invariant `busy` gives exclusive access to `head`.
+// SAFETY: By the type invariant `busy` gives exclusive access to `claim`.
 unsafe impl<T, const ID: u64> Sync for Cqe<T, ID> {}
 
 impl<T, const ID: u64> Cqe<T, ID> {
     /// An entry that is not posted.
     pub(crate) const fn new() -> Self {
-        // INVARIANT: Nobody owns `head`, `busy` is `false`.
+        // INVARIANT: Nobody owns `claim`, `busy` is `false`.
         Self {
-            head: UnsafeCell::new(CqeHead {
-                cqe: bindings::ib_cqe { done: None },
-                next: ptr::null_mut(),
+            claim: UnsafeCell::new(Claim {
+                head: CqeHead::new(),
                 flight: None,
             }),
             busy: AtomicFlag::new(false),
@@ -116,10 +113,10 @@ impl<T, const ID: u64> Cqe<T, ID> {
         if self.busy.cmpxchg(false, true, Full).is_err() {
             return Err(EBUSY);
         }
-        // SAFETY: By the type invariant we own `head` now.
-        let head = unsafe { &mut *self.head.get() };
-        head.cqe.done = Some(done);
-        head.flight = Some(flight);
+        // SAFETY: By the type invariant we own it now.
+        let claim = unsafe { &mut *self.claim.get() };
+        claim.head.set_done(done);
+        claim.flight = Some(flight);
         Ok(())
     }
 
@@ -127,45 +124,24 @@ impl<T, const ID: u64> Cqe<T, ID> {
     ///
     /// # Safety
     ///
-    /// The caller must own `head` (see the type invariant).
+    /// The caller must own `claim` (see the type invariant).
     pub(super) unsafe fn release(&self) -> Option<Flight> {
         // SAFETY: The caller promises ownership.
-        let flight = unsafe { (*self.head.get()).flight.take() };
+        let flight = unsafe { (*self.claim.get()).flight.take() };
         self.busy.store(false, Release);
         flight
     }
 
     /// The C entry of a pointer to an entry.
     pub(super) fn raw_cqe(this: *mut Self) -> *mut bindings::ib_cqe {
-        // CAST: The entry starts with the head, and that with the C entry; all are `repr(C)`, and
-        // `UnsafeCell` is transparent.
+        // CAST: The entry starts with the claim, that with the head, and that with the C entry; all
+        // are `repr(C)`, and `UnsafeCell` is transparent.
         this.cast()
     }
 
     /// Whether the entry is posted. For log lines: it may have changed when this returns.
     pub(crate) fn is_busy(&self) -> bool {
         self.busy.load(Acquire)
-    }
-}
-
-impl CqeHead {
-    /// Calls the completion function as C would have done.
-    ///
-    /// # Safety
-    ///
-    /// `this` must be the head of an entry that is posted, and that C will never complete. `wc`
-    /// must be valid.
-    pub(super) unsafe fn complete(this: *mut Self, wc: *mut bindings::ib_wc) {
-        // SAFETY: The entry is posted, so it is valid, and its function was set by `claim`.
-        let done = unsafe { (*this).cqe.done };
-        if let Some(done) = done {
-            // SAFETY: `wr_cqe` is the member kernel users use. The completion is valid, and this
-            // is the only call for this post, as the caller promises.
-            unsafe {
-                (*wc).__bindgen_anon_1.wr_cqe = this.cast();
-                done(ptr::null_mut(), wc);
-            }
-        }
     }
 }
 

@@ -37,23 +37,48 @@ use kernel::{
 };
 
 use super::{
-    buf::RecvBuf,
-    cm::IdShared,
+    buf,
     cq::CompletionQueue,
     device::Device,
+    id::{
+        destroy_raw,
+        IdShared, //
+    },
     pd::ProtectionDomain,
-    srq::SharedReceiveQueue,
     wc::WcStatus, //
 };
 use crate::bindings;
 
 pub(super) mod core;
 mod post;
+pub(crate) mod srq;
 
 use self::core::{
     QpCore,
     Sizes, //
 };
+
+use srq::SharedReceiveQueue;
+
+/// Where a receive buffer is posted.
+#[derive(Default)]
+pub(crate) enum Posted<O: QpOwner> {
+    /// Nowhere.
+    #[default]
+    No,
+    /// At a queue pair, which it keeps.
+    Qp(Arc<QpInner<O>>),
+    /// At a shared receive queue, at this index of its table.
+    Srq(NonNull<SharedReceiveQueue<O>>, usize),
+}
+
+// SAFETY: The pointer is followed by the completion only, which may run anywhere.
+unsafe impl<O: QpOwner> Send for Posted<O> {}
+// SAFETY: Nothing is reached through a shared reference.
+unsafe impl<O: QpOwner> Sync for Posted<O> {}
+
+/// A receive buffer.
+pub(crate) type RecvBuf<O> = buf::RecvBuf<Posted<O>>;
 
 /// An asynchronous event of a queue pair.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -129,7 +154,7 @@ pub(super) struct Context<O> {
 ///   destroyed.
 /// - `context.core` is null, or points to `core`.
 #[pin_data]
-pub(super) struct QpInner<O: QpOwner> {
+pub(crate) struct QpInner<O: QpOwner> {
     pub(super) core: Arc<QpCore>,
     context: Atomic<*const Context<O>>,
     srq: Option<Arc<SharedReceiveQueue<O>>>,
@@ -313,7 +338,7 @@ impl<O: QpOwner> QueuePair<O> {
                     // SAFETY: Nothing was posted, and nobody else knows the queue pair.
                     Some(link) => unsafe { link.destroy_qp(raw.as_ptr()) },
                     // SAFETY: As above.
-                    None => unsafe { core::destroy_raw(raw.as_ptr()) },
+                    None => unsafe { destroy_raw(raw.as_ptr()) },
                 }
                 drop(keep);
                 return Err(e);

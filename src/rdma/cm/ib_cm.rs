@@ -77,11 +77,9 @@ use crate::{
             Device,
             DeviceId, //
         },
+        id::destroy_raw,
         qp::{
-            core::{
-                destroy_raw,
-                QpCore, //
-            },
+            core::QpCore,
             QpInit,
             QpOwner,
             QueuePair, //

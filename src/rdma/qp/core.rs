@@ -37,10 +37,13 @@ use kernel::{
 };
 
 use super::super::{
-    cm::IdShared,
     cq::CompletionQueue,
-    cqe::CqeHead,
     device::Device,
+    entry::CqeHead,
+    id::{
+        destroy_raw,
+        IdShared, //
+    },
     pd::ProtectionDomain, //
 };
 use crate::{
@@ -462,19 +465,6 @@ fn take(counter: &Atomic<i32>, n: u32) -> Result {
 fn give(counter: &Atomic<i32>, n: u32) {
     // CAST: `take` has seen that it fits.
     counter.fetch_add(n as i32, Full);
-}
-
-/// Frees a queue pair (`ib_destroy_qp_user`).
-///
-/// # Safety
-///
-/// It must be valid, a kernel object, and not used any more.
-pub(in crate::rdma) unsafe fn destroy_raw(raw: *mut bindings::ib_qp) {
-    // SAFETY: The caller promises it.
-    let ret = unsafe { bindings::ib_destroy_qp_user(raw, ptr::null_mut()) };
-    if ret != 0 {
-        pr_err!("cannot destroy a queue pair: {}\n", ret);
-    }
 }
 
 /// Proof of being inside: the `ib_qp` is not destroyed meanwhile.

@@ -20,29 +20,27 @@ use kernel::{
 
 use super::{
     super::{
-        buf::{
-            HasTx,
-            Posted,
-            RecvBuf, //
-        },
+        buf::HasTx,
         cqe::{
             Cqe,
             CqeHandler,
-            Done,
             Flight,
             HasCqe,
             READ,
             SEND, //
         },
+        entry::Done,
         rw::{
             HasRw,
             RwDir, //
         },
         wc::WorkCompletion, //
     },
+    Posted,
     QpInner,
     QpOwner,
-    QueuePair, //
+    QueuePair,
+    RecvBuf, //
 };
 use crate::bindings;
 

@@ -39,18 +39,16 @@ use kernel::{
 };
 
 use super::{
-    buf::{
-        Posted,
-        RecvBuf, //
+    super::{
+        cq::CompletionQueue,
+        device::Device,
+        pd::ProtectionDomain,
+        wc::WorkCompletion, //
     },
-    cq::CompletionQueue,
-    device::Device,
-    pd::ProtectionDomain,
-    qp::{
-        Context,
-        QpOwner, //
-    },
-    wc::WorkCompletion, //
+    Context,
+    Posted,
+    QpOwner,
+    RecvBuf, //
 };
 use crate::bindings;
 
@@ -79,7 +77,7 @@ struct Tables<O: QpOwner> {
 }
 
 /// What it takes to enter a queue pair into the table.
-pub(super) struct Reservation<O: QpOwner> {
+pub(in crate::rdma) struct Reservation<O: QpOwner> {
     node: RBTreeNodeReservation<usize, User<O>>,
     context: Arc<Context<O>>,
 }
@@ -166,7 +164,7 @@ impl<O: QpOwner> SharedReceiveQueue<O> {
     }
 
     /// The C queue.
-    pub(super) fn as_raw(&self) -> *mut bindings::ib_srq {
+    pub(in crate::rdma) fn as_raw(&self) -> *mut bindings::ib_srq {
         self.raw.as_ptr()
     }
 
@@ -257,7 +255,7 @@ impl<O: QpOwner> SharedReceiveQueue<O> {
     }
 
     /// Gets ready to enter a queue pair.
-    pub(super) fn prepare(&self, context: Arc<Context<O>>) -> Result<Reservation<O>> {
+    pub(in crate::rdma) fn prepare(&self, context: Arc<Context<O>>) -> Result<Reservation<O>> {
         Ok(Reservation {
             node: RBTreeNodeReservation::new(GFP_KERNEL)?,
             context,
@@ -265,7 +263,7 @@ impl<O: QpOwner> SharedReceiveQueue<O> {
     }
 
     /// Enters a queue pair and its completion queue into the table.
-    pub(super) fn register(
+    pub(in crate::rdma) fn register(
         &self,
         qp: *mut bindings::ib_qp,
         cq: &CompletionQueue,
@@ -279,7 +277,7 @@ impl<O: QpOwner> SharedReceiveQueue<O> {
     }
 
     /// Removes a queue pair that is about to be destroyed.
-    pub(super) fn unregister(&self, qp: *mut bindings::ib_qp) {
+    pub(in crate::rdma) fn unregister(&self, qp: *mut bindings::ib_qp) {
         let old = self.tables.lock().users.remove_node(&qp.addr());
         drop(old);
     }

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The part of a completion queue entry that C knows, and the link of the list of those that C will
+//! not complete ([`QpCore::orphan`](super::qp::core::QpCore::orphan)).
+//!
+//! What an entry belongs to is in [`super::cqe`].
+
+use core::ptr;
+
+use crate::bindings;
+
+/// The function C calls.
+pub(super) type Done = unsafe extern "C" fn(*mut bindings::ib_cq, *mut bindings::ib_wc);
+
+/// The head of an entry. Starts with the C part, so that one pointer is good for both.
+#[repr(C)]
+pub(super) struct CqeHead {
+    cqe: bindings::ib_cqe,
+    /// The next entry that C will not complete.
+    pub(super) next: *mut CqeHead,
+}
+
+impl CqeHead {
+    /// A head without a function.
+    pub(super) const fn new() -> Self {
+        Self {
+            cqe: bindings::ib_cqe { done: None },
+            next: ptr::null_mut(),
+        }
+    }
+
+    /// Sets the function that C calls.
+    pub(super) fn set_done(&mut self, done: Done) {
+        self.cqe.done = Some(done);
+    }
+
+    /// Calls the completion function as C would have done.
+    ///
+    /// # Safety
+    ///
+    /// `this` must be the head of an entry that is posted, and that C will never complete. `wc`
+    /// must be valid.
+    pub(super) unsafe fn complete(this: *mut Self, wc: *mut bindings::ib_wc) {
+        // SAFETY: The entry is posted, so it is valid, and its function was set before.
+        let done = unsafe { (*this).cqe.done };
+        if let Some(done) = done {
+            // SAFETY: `wr_cqe` is the member kernel users use. The completion is valid, and this
+            // is the only call for this post, as the caller promises.
+            unsafe {
+                (*wc).__bindgen_anon_1.wr_cqe = this.cast();
+                done(ptr::null_mut(), wc);
+            }
+        }
+    }
+}
