@@ -39,8 +39,12 @@ IOPS are commands that moved data; MB are 1000000 bytes; err/s are commands that
 failed or were aborted, malformed requests and refused logins. state "2/3":
 that many channels of an initiator are live. "~" stands for what was cut off.
 
+The last refused logins of each port have the names that an access control entry
+for the initiator could have, one below the other, to be copied, and an entry
+that was perhaps meant for it.
+
 Keys of the live table: q quit, s next stage, c channels one by one or added up,
-o busiest first, j and k (or arrows) scroll.
+o busiest first, r refused logins or initiators, j and k (or arrows) scroll.
 
 Exit status: 0; 1 if there is no port or something failed; 2 for wrong options.
 """
@@ -135,6 +139,9 @@ def once(options):
                                 each_channel=options.channels)
     if len(below) == 1:
         below = ["no sessions"]
+    refused = table.refused(views, width)
+    if len(refused) > 1:
+        below += ["", *refused]
     print("\n".join(ports + [""] + below))
     return 0
 

@@ -15,7 +15,7 @@ import tty
 
 from . import rates, sysfs, table
 
-KEYS = "q quit  s stage  c channels  o order  j k scroll"
+KEYS = "q quit  s stage  c channels  o order  r refused  j k scroll"
 
 ALTERNATE, NORMAL = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
 HOME, CLEAR_LINE, CLEAR_BELOW = "\x1b[H", "\x1b[2K", "\x1b[J"
@@ -128,7 +128,7 @@ class Screen:
     def __init__(self, options):
         self.options = options
         self.stage, self.each_channel = options.stage, options.channels
-        self.by_load = False
+        self.by_load = self.refused = False
         self.scrolled = 0
         self.old = self.new = None
 
@@ -143,6 +143,9 @@ class Screen:
             self.each_channel = not self.each_channel
         elif key == "o":
             self.by_load = not self.by_load
+        elif key == "r":
+            self.refused = not self.refused
+            self.scrolled = 0
         elif key == "j":
             self.scrolled += 1
         elif key == "k":
@@ -156,6 +159,13 @@ class Screen:
             time.strftime("%H:%M:%S", time.localtime(self.new.when)), passed,
             self.stage, "  busiest first" if self.by_load else "")
 
+    def between(self, views):
+        """The line between the tables, which draws attention to the other one."""
+        newest = table.newest_refused(views)
+        if newest is None or self.refused:
+            return ""
+        return "last refused login: %s ago (r)" % table.ago(newest)
+
     def lines(self, width, height):
         """The lines, and the numbers of those that are bold."""
         if not self.new.ports:
@@ -168,7 +178,11 @@ class Screen:
         most = max(2, height // 2 - 1)
         if len(ports) > most:
             ports[most - 1:] = ["... %d more ports" % (len(ports) - most + 1)]
-        head = [self.title(), *ports, "", below[0]]
+        nothing = "no sessions"
+        if self.refused:
+            below = table.refused(views, width)
+            nothing = table.no_refused(views)
+        head = [self.title(), *ports, self.between(views), below[0]]
         room = max(1, height - len(head) - 1)
         rows = below[1:]
         self.scrolled = max(0, min(self.scrolled, len(rows) - room))
@@ -176,7 +190,7 @@ class Screen:
         foot = KEYS + ("  (%d more below)" % hidden if hidden > 0 else "")
         shown = rows[self.scrolled:self.scrolled + room]
         if not rows:
-            shown = ["no sessions"]
+            shown = [nothing]
         shown += [""] * (room - len(shown))
         return head + shown + [foot], {0, 1, len(head) - 1}
 

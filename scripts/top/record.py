@@ -6,6 +6,7 @@
 # Not here: charts of what was recorded (chart.py).
 
 import json
+from dataclasses import asdict
 from datetime import datetime, timezone
 
 from .rates import QUANTILES, percentile
@@ -44,6 +45,10 @@ def line_object(line):
     }
 
 
+def refused_objects(logins):
+    return None if logins is None else [asdict(login) for login in logins]
+
+
 def record(sample, views):
     """The object for an interval that ended with `sample`."""
     moment = datetime.fromtimestamp(sample.when, timezone.utc)
@@ -57,6 +62,7 @@ def record(sample, views):
             "enabled": v.port.enabled,
             "counters": v.port.counters,
             "refusals": v.port.refusals,
+            "login_refused": refused_objects(v.port.login_refused),
             **figures_object(v.figures),
             "sessions": [line_object(line) for line in v.lines],
         } for v in views],

@@ -50,12 +50,25 @@ class Session(Counted):
 
 
 @dataclass
+class RefusedLogin:
+    """A line of login_refused."""
+    age: int                        # seconds
+    reason: str                     # as in SRP_LOGIN_REJ: "0x10006"
+    initiator: str                  # "0x" and 32 hex digits
+    peer: str
+    names: list                     # that an access control entry could have
+    hint: str                       # what else the module says
+
+
+@dataclass
 class Port(Counted):
     hca: str = ""
     number: str = ""
     link_layer: str = ""
     enabled: bool | None = None
     refusals: dict = field(default_factory=dict)    # reason -> number
+    # RefusedLogins, the newest first; None if the module keeps none.
+    login_refused: list | None = None
     sessions: dict = field(default_factory=dict)    # name -> Session
 
     @property
@@ -71,14 +84,27 @@ class Sample:
     uncounted: list = field(default_factory=list)   # ports without counters
 
 
-def text(path):
-    """A file's contents, or None. Nothing in it can control a terminal."""
-    try:
-        data = path.read_bytes()
-    except OSError:
-        return None
+def printable(data):
+    """Bytes as text without space around it, in which nothing can control a
+    terminal."""
     data = data.decode("utf-8", "replace").strip()
     return "".join(c if c.isprintable() else "?" for c in data)
+
+
+def text(path):
+    """A file's contents, or None."""
+    try:
+        return printable(path.read_bytes())
+    except OSError:
+        return None
+
+
+def lines(path):
+    """A file's lines, or None."""
+    try:
+        return [printable(line) for line in path.read_bytes().split(b"\n")]
+    except OSError:
+        return None
 
 
 def number(path):
@@ -117,6 +143,31 @@ def histograms(folder):
     return {stage: h for stage, h in found.items() if h is not None}
 
 
+REFUSED = re.compile("([0-9]{1,20}) (0x[0-9a-f]{1,8}) (0x[0-9a-f]{32}) ([^;]+)"
+                     "(?:; (.*))?")
+NAMES = "it may be named "
+
+
+def refused_login(line):
+    """What a line of login_refused says, or None if it has another form."""
+    match = REFUSED.fullmatch(line)
+    if not match:
+        return None
+    age, reason, initiator, peer, advice = match.groups()
+    names, hint = [], advice or ""
+    if hint.startswith(NAMES):
+        first, _, hint = hint.partition("; ")
+        names = first.removeprefix(NAMES).split(" or ")
+    return RefusedLogin(int(age), reason, initiator, peer, names, hint)
+
+
+def refused_logins(path):
+    found = lines(path)
+    if found is None:
+        return None
+    return [login for login in map(refused_login, found) if login]
+
+
 def still_there(folder):
     """The last thing to ask: what was read before belongs together."""
     if not (folder / "counters").exists():
@@ -145,7 +196,8 @@ def read_port(folder):
         folder.name, time.monotonic(), numbers(folder / "counters"),
         histograms(folder / "latency"), hca=text(folder / "device") or hca,
         number=number_, link_layer=text(folder / "link_layer") or "",
-        enabled=None if enabled is None else enabled != 0)
+        enabled=None if enabled is None else enabled != 0,
+        login_refused=refused_logins(folder / "login_refused"))
     try:
         port.refusals = numbers(folder / "refusals")
     except Gone:

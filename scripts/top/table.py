@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
 #
-# Views as text: a table of ports and one of initiators, for a terminal of any
-# width from 80 columns on, or without a limit.
+# Views as text: a table of ports, one of initiators and one of logins that were
+# refused, for a terminal of any width from 80 columns on, or without a limit.
 #
 # Not here: the terminal itself (live.py).
+
+import textwrap
 
 from .rates import LONGEST
 
@@ -58,6 +60,14 @@ def duration(seconds):
             return ("%.1f%s" if value < 9.95 and unit != "ns"
                     else "%.0f%s") % (value, unit)
     return "%.1fs" % seconds
+
+
+def ago(seconds):
+    """Whole seconds in at most 4 characters."""
+    for unit, size in (("s", 1), ("m", 60), ("h", 3600)):
+        if seconds < 100 * size:
+            return "%d%s" % (seconds // size, unit)
+    return "%dd" % min(seconds // 86400, 999)
 
 
 def front_cut(cell, width):
@@ -187,3 +197,67 @@ def tables(views, stage="engine", width=None, by_load=False, each_channel=False)
             below.append(headings[index][:width])
         below.append(line)
     return ports, below
+
+
+# Names are to be copied: there is room for the longest one, an IPv6 address.
+REFUSED_COLUMNS = [Column("ago", 4), Column("times", 5), Column("reason", 7),
+                   Column("peer", 15, front_cut),
+                   Column("initiator, other names for its entry", 39, back_cut)]
+
+
+def repeated(logins):
+    """(login, times): the newest of those that differ in nothing but their
+    age. Initiators try again and again."""
+    found = {}
+    for login in logins:
+        key = (login.reason, login.initiator, login.peer, tuple(login.names),
+               login.hint)
+        newest, times = found.get(key, (login, 0))
+        found[key] = newest, times + 1
+    return list(found.values())
+
+
+def refused_rows(login, times):
+    """Cells for a login and for its other names."""
+    names = [login.initiator] + [n for n in login.names if n != login.initiator]
+    first = [ago(login.age), small(times), login.reason,
+             login.peer.removeprefix("GID "), names[0]]
+    return [first] + [[""] * 4 + [name] for name in names[1:]]
+
+
+def refused(views, width=None):
+    """The lines of the table of refused logins, below a heading for each port,
+    with their title; what the module says about an entry that was perhaps
+    meant is below the login, as a whole."""
+    rows, headings, hints = [], {}, {}
+    for view in views:
+        for index, login in enumerate(repeated(view.port.login_refused or ())):
+            if index == 0:
+                headings[len(rows)] = view.port.label + ":"
+            rows += refused_rows(*login)
+            hints[len(rows) - 1] = login[0].hint
+    title, *lines = grid(REFUSED_COLUMNS, rows, width)
+    below = [title]
+    indent = " " * (sum(c.width + 1 for c in REFUSED_COLUMNS[:2]))
+    for index, line in enumerate(lines):
+        if index in headings:
+            below.append(headings[index][:width])
+        below.append(line)
+        below += [piece[:width] for piece in textwrap.wrap(
+            hints.get(index, ""), max(width or 1000, LEAST_WIDTH),
+            initial_indent=indent, subsequent_indent=indent,
+            break_long_words=False, break_on_hyphens=False)]
+    return below
+
+
+def no_refused(views):
+    """What to write where the table has no rows."""
+    if any(view.port.login_refused is not None for view in views):
+        return "no refused logins"
+    return "not known: this ib_srpt does not keep refused logins"
+
+
+def newest_refused(views):
+    """Seconds since the last login that was refused, or None if there is none."""
+    return min([login.age for view in views
+                for login in view.port.login_refused or ()], default=None)

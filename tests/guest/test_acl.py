@@ -6,6 +6,7 @@
 # Not here: which names mkdir takes (test_configfs.py), other refusals
 # (test_reject.py), removal of entries in use (test_load.py).
 
+import json
 import re
 
 import pytest
@@ -306,4 +307,11 @@ def test_refusals_say_why(bench):
                                 own, initiator.guest.ip, names, own), lines[0]),
                "the newest comes first: " + lines[0])
         expect(lines[3].endswith(names), "the oldest comes last: " + lines[3])
+        seen = target.run(["/repo/scripts/srpt-top", "--json", "--count", "1"]).out
+        seen, = json.loads(seen)["ports"]
+        for login in seen["login_refused"]:
+            equal(login["names"], [own, initiator.guest.ip], "names in srpt-top")
+        equal([login["hint"] for login in seen["login_refused"]],
+              [line.partition(names)[2].removeprefix("; ") for line in lines],
+              "hints in srpt-top")
         initiator.logout()

@@ -34,6 +34,14 @@ REFUSALS = ("unable_establish", "no_resources", "iu_too_large",
             "channel_limit")
 
 
+# Lines of login_refused, with everything and with nothing that may follow.
+INITIATOR = "0x0000000000000000505400fffe090002"
+REFUSED = ("4 0x10006 %s 10.9.0.2; it may be named %s or 5054:00ff:fe09:0002 or "
+           "10.9.0.2; ACL 10.9.0.1 is the target's own address, not the "
+           "initiator's" % (INITIATOR, INITIATOR))
+PLAINLY_REFUSED = "700 0x10003 0x%s GID fe80::5054:0:2" % ("ab" * 16)
+
+
 def put(path, value):
     """Replace a file at once, so that nobody reads half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -88,7 +96,12 @@ class Port(Folder):
         self.set("enabled", enabled)
         for reason in REFUSALS:
             put(self.path / "refusals" / reason, 0)
-        (self.path / "sessions").mkdir()
+        (self.path / "sessions").mkdir(exist_ok=True)
+        self.refuse()
+
+    def refuse(self, *lines):
+        """The last refused logins, the newest first."""
+        self.set("login_refused", "\n".join(lines))
 
     def login(self, channel, initiator="00000000000000005054000000000002",
               peer="10.0.0.2", state="live", age=100, req_lim=62, active=2):

@@ -233,6 +233,42 @@ class Live(fake.Case):
         self.press("q")
         self.ended()
 
+    def test_refused_logins(self):
+        self.open()
+        self.see(r"^10\.0\.0\.2 ")
+        self.press("r")
+        self.see("^no refused logins$")
+        self.press("r")
+        self.disk.refuse(fake.REFUSED)
+        self.see(r"^last refused login: 4s ago \(r\)$")
+        self.see(r"^10\.0\.0\.2 ")
+        self.press("r")
+        self.see(r"^ *4s +1 0x10006 10\.9\.0\.2 +%s$" % fake.INITIATOR)
+        text = self.see("^ +5054:00ff:fe09:0002$")
+        self.assertNotIn("last refused", text)
+        # A peer's text; the screen knows no sequence that is in there.
+        self.disk.refuse(fake.REFUSED.replace(" 10.9.0.2;", " \x1b[2J\x9b\r;"))
+        self.see(r"0x10006 \?\[2J\?\? ")
+        (self.disk.path / "login_refused").unlink()
+        self.see("^not known: this ib_srpt does not keep refused logins$")
+        self.press("q")
+        self.ended()
+
+    def test_refused_logins_are_scrolled(self):
+        self.disk.refuse(*("%d 0x10006 0x%032x 10.0.0.1" % (n, n)
+                           for n in range(30)))
+        self.open()
+        self.see(r"^10\.0\.0\.2 ")
+        self.press("r")
+        text = self.see(r"\(\d+ more below\)")
+        self.assertIn("%032x" % 0, text)
+        self.press("j" * 50)
+        self.see("%032x$" % 29)
+        self.press("r")
+        self.see(r"^10\.0\.0\.2 ")
+        self.press("q")
+        self.ended()
+
     def test_many_ports(self):
         for number in range(1, 30):
             self.port("srpt-mlx5_%d-1" % number, "mlx5_%d" % number)

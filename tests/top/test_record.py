@@ -63,6 +63,22 @@ class Json(fake.Case):
         self.assertAlmostEqual(line["iops"] * line["seconds"], 300, delta=60)
         self.assertEqual(objects[2]["ports"][0]["iops"], 0)
 
+    def test_refused_logins(self):
+        self.port().refuse(fake.REFUSED, fake.PLAINLY_REFUSED)
+        older = self.port("srpt-rxe0-1", "rxe0")
+        (older.path / "login_refused").unlink()
+        out = self.run_program("--json", "-n", 1, "-i", 0.1)[1]
+        ports = json.loads(out)["ports"]
+        self.assertEqual(ports[0]["login_refused"], [
+            {"age": 4, "reason": "0x10006", "initiator": fake.INITIATOR,
+             "peer": "10.9.0.2",
+             "names": [fake.INITIATOR, "5054:00ff:fe09:0002", "10.9.0.2"],
+             "hint": "ACL 10.9.0.1 is the target's own address, not the "
+                     "initiator's"},
+            {"age": 700, "reason": "0x10003", "initiator": "0x" + "ab" * 16,
+             "peer": "GID fe80::5054:0:2", "names": [], "hint": ""}])
+        self.assertIsNone(ports[1]["login_refused"])
+
     def test_each_channel(self):
         port = self.port()
         port.login(7)

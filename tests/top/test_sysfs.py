@@ -100,6 +100,66 @@ class Reading(fake.Case):
         self.assertEqual(session.initiator, "00000000000000005054000000000002")
 
 
+class RefusedLogins(fake.Case):
+    def read(self, data):
+        """What is read if the file has these bytes; None: there is none."""
+        file = self.port().path / "login_refused"
+        if data is None:
+            file.unlink()
+        else:
+            file.write_bytes(data)
+        port, = sysfs.read(self.root).ports.values()
+        return port.login_refused
+
+    def test_lines(self):
+        data = "%s\n%s\n" % (fake.REFUSED, fake.PLAINLY_REFUSED)
+        newest, oldest = self.read(data.encode())
+        self.assertEqual(
+            (newest.age, newest.reason, newest.initiator, newest.peer),
+            (4, "0x10006", fake.INITIATOR, "10.9.0.2"))
+        self.assertEqual(newest.names, [fake.INITIATOR, "5054:00ff:fe09:0002",
+                                        "10.9.0.2"])
+        self.assertEqual(newest.hint, "ACL 10.9.0.1 is the target's own address, "
+                         "not the initiator's")
+        self.assertEqual(
+            (oldest.age, oldest.reason, oldest.initiator, oldest.peer),
+            (700, "0x10003", "0x" + "ab" * 16, "GID fe80::5054:0:2"))
+        self.assertEqual((oldest.names, oldest.hint), ([], ""))
+
+    def test_names_alone_and_a_hint_alone(self):
+        start = "1 0x10006 %s an unknown address; " % fake.INITIATOR
+        for end, names, hint in (
+                ("it may be named x", ["x"], ""),
+                ("it may be named x or y; and this; and that", ["x", "y"],
+                 "and this; and that"),
+                ("something else", [], "something else")):
+            login, = self.read((start + end).encode())
+            self.assertEqual((login.peer, login.names, login.hint),
+                             ("an unknown address", names, hint))
+
+    def test_no_file(self):
+        self.assertIsNone(self.read(None))
+
+    def test_nothing_in_it(self):
+        for data in (b"", b"\n"):
+            self.assertEqual(self.read(data), [])
+
+    def test_nonsense_is_left_out(self):
+        data = b"\0\n\xff\xfe\n-1 0x10006 x y\n%s\n4 0x10006\n%s" % (
+            fake.PLAINLY_REFUSED.encode(), fake.REFUSED.encode()[:30])
+        login, = self.read(data)
+        self.assertEqual(login.age, 700)
+
+    def test_nothing_controls_a_terminal(self):
+        odd = "\x1b[2J\r\x9b\x85\u2028\u202e\x07"
+        data = ("1 0x10006 %s 10.0.0.1%s; it may be named x%s or y; %s ACL"
+                % (fake.INITIATOR, odd, odd, odd)).encode() + b"\xff\xc0\n"
+        login, = self.read(data)
+        self.assertEqual(login.peer, "10.0.0.1?[2J??????")
+        self.assertEqual(login.names, ["x?[2J??????", "y"])
+        self.assertEqual(login.hint, "?[2J?????? ACL\ufffd\ufffd")
+
+
 class Vanishing(fake.Case):
     """Every file is removed at the very moment it is about to be read, and
     everything behind it; nobody may see an exception or half of something."""
@@ -110,7 +170,7 @@ class Vanishing(fake.Case):
         that far."""
         root = self.root / "class/infiniband_srpt"
         steps = [0]
-        original = sysfs.text, sysfs.os.listdir
+        original = sysfs.text, sysfs.os.listdir, sysfs.lines
 
         def maybe(path):
             if not str(path).startswith(str(self.victim.path)):
@@ -127,11 +187,15 @@ class Vanishing(fake.Case):
             maybe(path)
             return original[1](path)
 
-        sysfs.text, sysfs.os.listdir = text, listdir
+        def lines(path):
+            maybe(path)
+            return original[2](path)
+
+        sysfs.text, sysfs.os.listdir, sysfs.lines = text, listdir, lines
         try:
             return sysfs.read(self.root), steps[0] >= step
         finally:
-            sysfs.text, sysfs.os.listdir = original
+            sysfs.text, sysfs.os.listdir, sysfs.lines = original
             self.assertTrue(root.is_dir())
 
     def test_session(self):

@@ -35,6 +35,12 @@ class Cells(unittest.TestCase):
         for value in (0, 9999, 10000, 123456, 10 ** 12):
             self.assertLessEqual(len(table.small(value)), 4)
 
+    def test_ago(self):
+        for value, wanted in ((0, "0s"), (99, "99s"), (100, "1m"), (5999, "99m"),
+                              (6000, "1h"), (359999, "99h"), (360000, "4d"),
+                              (10 ** 20, "999d")):
+            self.assertEqual(table.ago(value), wanted, value)
+
     def test_cuts(self):
         self.assertEqual(table.front_cut("fe80::1234", 6), "~:1234")
         self.assertEqual(table.back_cut("rocep129s0f0/1", 8), "rocep12~")
@@ -132,6 +138,63 @@ class Tables(fake.Case):
         self.assertIn("1" * 32, rows[2])
         rows = table.tables(views, by_load=True)[1]
         self.assertIn("2" * 32, rows[2])
+
+
+class Refused(fake.Case):
+    def table(self, *lines, width=80):
+        self.port().refuse(*lines)
+        return table.refused(rates.view(None, sysfs.read(self.root)), width)
+
+    def test_names_can_be_copied(self):
+        below = self.table(fake.REFUSED, fake.PLAINLY_REFUSED)
+        self.assertEqual(below[1:], [
+            "mlx5_0/1:",
+            "  4s     1 0x10006 10.9.0.2        " + fake.INITIATOR,
+            " " * 35 + "5054:00ff:fe09:0002",
+            " " * 35 + "10.9.0.2",
+            " " * 11 + "ACL 10.9.0.1 is the target's own address, not the "
+            "initiator's",
+            " 11m     1 0x10003 fe80::5054:0:2  0x" + "ab" * 16])
+
+    def test_the_longest_names_are_whole_at_80(self):
+        address = "fe80:1234:5678:9abc:def0:1234:5678:9abc"
+        line = "9 0x10006 %s GID %s; it may be named %s or %s; ACL %s matches, " \
+            "but its portal group is not enabled" % (
+                fake.INITIATOR, address, fake.INITIATOR, address, fake.INITIATOR)
+        for width in (80, 100, 300, None):
+            text = "\n".join(self.table(line, width=width))
+            for piece in text.splitlines():
+                self.assertLessEqual(len(piece), width or 1000)
+            words = text.split()
+            self.assertIn(address, words)
+            self.assertEqual(words.count(fake.INITIATOR), 2)
+            self.assertEqual(words[-1], "enabled")
+
+    def test_repeated_logins_are_one(self):
+        below = self.table(fake.REFUSED, fake.PLAINLY_REFUSED,
+                           fake.REFUSED.replace("4", "90", 1))
+        self.assertEqual(below[2].split()[:3], "4s 2 0x10006".split())
+        self.assertEqual(len(below), 7)
+
+    def test_narrow_is_cut_off(self):
+        for width in (1, 20, 79):
+            for line in self.table(fake.REFUSED, width=width):
+                self.assertLessEqual(len(line), width)
+
+    def test_once(self):
+        port = self.port()
+        port.login(1)
+        out = self.run_program("--once", "-i", "0.1")[1]
+        self.assertNotIn("entry", out)
+        port.refuse(fake.REFUSED)
+        out = self.run_program("--once", "-i", "0.1")[1]
+        self.assertIn(" %s\n" % fake.INITIATOR, out)
+        self.assertIn(" 5054:00ff:fe09:0002\n", out)
+        self.assertIn("own address", out)
+        (port.path / "login_refused").unlink()
+        status, out, _ = self.run_program("--once", "-i", "0.1")
+        self.assertEqual(status, 0)
+        self.assertNotIn("entry", out)
 
 
 class Once(fake.Case):
