@@ -20,12 +20,13 @@ const PLAIN: Config = Config {
     limit: 2,
     commands: 2,
     notices: false,
+    listens: true,
     events: false,
     kinds: &[],
     sendq: 3,
     rdma_slots: 1,
     faults: 0,
-    aborts: false,
+    aborts: 0,
     refusals: false,
     overrun: false,
     ends: true,
@@ -109,20 +110,28 @@ pub(crate) fn small() -> Vec<Config> {
         },
         // The engine changes its mind: credits come back without a response to carry them.
         Config {
-            aborts: true,
+            aborts: MAX,
             ends: false,
             ..with_notices("aborts", 1, &[Write, Table])
         },
         // Requests of the target, answers to them, and answers to nothing.
         Config {
-            aborts: true,
+            aborts: MAX,
             ..with_notices("credit requests", 1, &[Plain])
         },
         // Several credits come back at a time.
         Config {
-            aborts: true,
+            aborts: MAX,
             ends: false,
             ..with_notices("two credits", 2, &[Plain])
+        },
+        // The same with a peer that may not listen to credit requests: responses carry what they can.
+        Config {
+            listens: false,
+            aborts: 1,
+            ends: false,
+            in_turn: true,
+            ..with_notices("last resort", 2, &[Plain])
         },
         Config {
             logouts: true,
@@ -157,20 +166,20 @@ fn more() -> Vec<Config> {
         },
         with("three requests", 3, &[Write]),
         Config {
-            aborts: true,
+            aborts: MAX,
             ..with_notices("aborts at the end", 1, &[Write])
         },
         Config {
-            aborts: true,
+            aborts: MAX,
             faults: 1,
             ..with_notices("tables and aborts", 1, &[Write, Table])
         },
         Config {
-            aborts: true,
+            aborts: MAX,
             ..with_notices("two aborts", 2, &[Plain])
         },
         Config {
-            aborts: true,
+            aborts: MAX,
             events: true,
             commands: 3,
             sendq: 4,
@@ -178,7 +187,7 @@ fn more() -> Vec<Config> {
         },
         // The peer sends its last request while the engine is busy with the others.
         Config {
-            aborts: true,
+            aborts: MAX,
             ends: false,
             in_turn: true,
             ..with_notices("slow engine", 3, &[Plain])

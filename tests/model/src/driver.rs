@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The driver: executes what the machines decide, in the order of `src/channel.rs`,
-//! `src/channel/{dispatch,notice}.rs`, `src/command.rs` and `src/command/table.rs`. The order of
-//! `src/channel/teardown.rs` is in `teardown`.
+//! `src/channel/dispatch.rs`, `src/command.rs` and `src/command/table.rs`. The order of
+//! `src/channel/notice.rs` is in `notice`, that of `src/channel/teardown.rs` in `teardown`.
 //!
 //! This is an interpreter, not the driver itself: that one cannot run without a kernel. Each
 //! function names the one it stands for. One call is what happens between two places at which
@@ -24,10 +24,6 @@ use crate::{
     state::{CqPc, Drainer, Engine, Kind, Pc, Place, State, Teardown, What, Who, Wr},
     world::Config,
 };
-
-/// Tag of the target's requests. There is one at a time; that each has a tag of its own, so that
-/// late answers are told from new ones, is left to the host tests.
-const TAG: u64 = 1;
 
 /// What the engine says to a new command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -142,7 +138,7 @@ impl State {
     }
 
     /// The drop of a `Busy`.
-    fn idle(&mut self) {
+    pub(crate) fn idle(&mut self) {
         self.busy = self.busy.saturating_sub(1);
         self.check_quiet();
     }
@@ -285,10 +281,10 @@ impl State {
         // `count`. What is to be said is posted by a thread of its own here.
         if kind.consumes_credit()
             && !overrun
-            && self.credits.wants_credit_request(true)
+            && self.wants_credit_request(cfg)
             && cfg.mutant != Mutant::LastCreditKept
         {
-            self.send_notices();
+            self.send_notices(cfg);
         }
         match kind {
             Kind::Logout if !overrun => {
@@ -347,57 +343,8 @@ impl State {
         self.cmds[i].pc = Pc::Answer;
     }
 
-    /// `answered`: the peer's answer to a request of the target.
-    fn answered(&mut self, cfg: &Config, i: usize, notice: usize, who: Who) {
-        if self.notices[notice].answered(TAG).is_err() {
-            return self.break_off(cfg, i, CloseReason::SpuriousResponse, who);
-        }
-        if self.gate_closed {
-            self.close(cfg, CloseReason::QpError, who);
-        } else if cfg.mutant != Mutant::AnswerBufferLost {
-            self.posted += 1;
-        }
-        self.recycle(cfg, i, who);
-        self.send_notices();
-        self.idle();
-    }
-
-    /// `Channel::send_notices`, up to a post; `next_due`.
-    pub(crate) fn send_notices(&mut self) {
-        if self.chan.state() != ChannelState::Live {
-            return;
-        }
-        let credit = self.credits.wants_credit_request(true) && {
-            self.notices[0].want();
-            self.notices[0].begin(TAG)
-        };
-        let notice = match credit {
-            true => 0,
-            false if self.notices[1].begin(TAG) => 1,
-            false => return,
-        };
-        self.busy += 1;
-        self.posting[notice] = Some(self.credits.take_delta() as u8);
-    }
-
-    /// `Channel::send_notices`: the post, and what follows. The drop of its `Busy` is in here.
-    pub(crate) fn post_notice(&mut self, cfg: &Config, notice: usize, fail: bool) {
-        let Some(delta) = self.posting[notice].take() else {
-            return;
-        };
-        let what = [What::Credit, What::Event][notice];
-        if self.post(what, delta, fail) {
-            self.idle();
-            return self.send_notices();
-        }
-        self.notices[notice].post_failed();
-        let _ = self.credits.undo(i32::from(delta));
-        self.close(cfg, CloseReason::QpError, Who::Engine);
-        self.idle();
-    }
-
     /// `break_off`.
-    fn break_off(&mut self, cfg: &Config, i: usize, reason: CloseReason, who: Who) {
+    pub(crate) fn break_off(&mut self, cfg: &Config, i: usize, reason: CloseReason, who: Who) {
         self.close(cfg, reason, who);
         self.recycle(cfg, i, who);
         self.idle();
@@ -421,7 +368,7 @@ impl State {
     }
 
     /// `Channel::recycle`.
-    fn recycle(&mut self, cfg: &Config, i: usize, who: Who) {
+    pub(crate) fn recycle(&mut self, cfg: &Config, i: usize, who: Who) {
         if self.cmds[i].place == Place::Pool || self.teardown >= Teardown::PoolFreed {
             self.breaks(Rule::NothingFreedInUse);
         }
@@ -683,7 +630,7 @@ impl State {
                 let slots = core::mem::take(&mut self.cmds[i].rdma_slots);
                 self.release_sends(i, slots, 1);
                 if cfg.mutant != Mutant::UndoneKept {
-                    self.send_notices();
+                    self.send_notices(cfg);
                 }
                 self.cmds[i].pc = Pc::Idle;
                 if self.cmds[i].at_engine {
@@ -704,7 +651,7 @@ impl State {
                 if credit && cfg.mutant != Mutant::CreditLost {
                     let _ = self.credits.add_returnable(1);
                     if cfg.mutant != Mutant::CreditKept {
-                        self.send_notices();
+                        self.send_notices(cfg);
                     }
                 }
                 self.cmds[i].pc = Pc::FreedCredit;
@@ -827,7 +774,7 @@ impl State {
             self.close(cfg, CloseReason::QpError, Who::Cq);
         }
         if what.cmd().is_none() {
-            self.send_notices();
+            self.send_notices(cfg);
         }
     }
 

@@ -22,6 +22,7 @@ mod driver;
 mod graph;
 mod login;
 mod mutants;
+mod notice;
 mod rules;
 mod simple;
 mod state;

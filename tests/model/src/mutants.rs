@@ -51,6 +51,8 @@ pub(crate) enum Mutant {
     AnswerBufferLost,
     /// A credit that becomes returnable waits for the next response.
     CreditKept,
+    /// Credits are asked to be taken back by a peer that may not listen while responses are to come.
+    AskedTooEarly,
     /// Credits that can be returned are not, when the peer sends its last request.
     LastCreditKept,
     /// Credits of a response that is not wanted any more wait for the next response.
@@ -101,6 +103,7 @@ pub(crate) const MUTANTS: &[(Mutant, Rule, &str)] = &[
     (Mutant::CreditKept, Rule::NotStarved, "credit requests"),
     (Mutant::UndoneKept, Rule::NotStarved, "credit requests"),
     (Mutant::LastCreditKept, Rule::NotStarved, "slow engine"),
+    (Mutant::AskedTooEarly, Rule::LastResort, "last resort"),
     (Mutant::SlotPerCredit, Rule::OneAnswer, "events"),
     (Mutant::EarlyNotBusy, Rule::NothingLeft, "login"),
     (Mutant::NotBusy, Rule::NothingFreedInUse, "request"),

@@ -52,6 +52,9 @@ pub(crate) enum Rule {
     /// While nobody but the engine has anything to do on an open channel, no credit is kept that the
     /// peer may be waiting for.
     NotStarved,
+    /// A peer that may not listen to credit requests gets one only when nothing else is going to carry
+    /// credits: no request is outstanding.
+    LastResort,
     /// Once a channel closes, every path leads to its end, whatever the peer, the wire and the
     /// engine do.
     Ends,
@@ -229,7 +232,10 @@ fn not_starved(s: &State, cfg: &Config) -> bool {
         || s.busy > 0
         || s.cmds[..cfg.commands].iter().any(|c| c.pc != Pc::Idle);
     let asked = s.notices[0] != Notice::new();
-    !cfg.notices || !open(s) || at_work || asked || !s.credits.wants_credit_request(true)
+    // Responses that are to come carry the credits to a peer that may not listen.
+    let carried = !cfg.listens && s.credits.outstanding() > 0;
+    let wanted = s.credits.wants_credit_request(true) && !carried;
+    !cfg.notices || !open(s) || at_work || asked || !wanted
 }
 
 /// Whether an open channel is at rest: no request is anywhere in it, and everything it needs for

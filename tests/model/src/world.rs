@@ -32,6 +32,8 @@ pub(crate) struct Config {
     pub(crate) commands: usize,
     /// The target asks for credits to be taken back, and the peer answers.
     pub(crate) notices: bool,
+    /// The peer is known to listen to such requests.
+    pub(crate) listens: bool,
     /// Logical units change, and the peer is told.
     pub(crate) events: bool,
     /// What the peer sends, in any order and any number.
@@ -41,8 +43,8 @@ pub(crate) struct Config {
     pub(crate) rdma_slots: u32,
     /// Posts and work requests that fail although the connection works, at most.
     pub(crate) faults: u8,
-    /// The engine may abort commands.
-    pub(crate) aborts: bool,
+    /// How many commands at a time the engine may have aborted.
+    pub(crate) aborts: usize,
     /// The engine may refuse commands.
     pub(crate) refusals: bool,
     /// The peer may send one request without having a credit.
@@ -279,7 +281,8 @@ impl Config {
         // While the table is being fetched, a task management request aborts the command.
         let known = !matches!(cmd.engine, Engine::None | Engine::Done)
             || cmd.machine.state() == CommandState::FetchingTable;
-        if self.aborts && known && !aborted && cmd.kind != Kind::Mgmt {
+        let others = s.cmds.iter().filter(|cmd| cmd.machine.is_aborted()).count();
+        if others < self.aborts && known && !aborted && cmd.kind != Kind::Mgmt {
             out.push(Step::Abort(id));
         }
         if cmd.pc != Pc::Idle {
@@ -528,7 +531,7 @@ impl Model for Config {
             Step::Send(kind) | Step::Answer(kind) => self.send(s, kind),
             Step::LunsChanged => {
                 s.notices[1].want();
-                s.send_notices();
+                s.send_notices(self);
             }
             Step::Notice { notice, fail } => s.post_notice(self, usize::from(notice), fail),
             Step::Disconnect => {
