@@ -15,6 +15,7 @@ from lab import demo, env
 from lab.guest import quick
 
 from .checks import Failed, Wrong, expect, until
+from .kernel_log import KernelLog
 from .target import CM_PORT
 
 TOOLS = "/repo/tests/guest/tools"
@@ -102,7 +103,7 @@ SMALL_MIX = ((512, 16, "128k"), (4096, 32, "1m"), (65536, 8, "2m"),
              (1048576, 4, "8m"))
 
 
-class Initiator:
+class Initiator(KernelLog):
     """One guest in the role of the initiator, logging in to `target`."""
 
     def __init__(self, guest, target):
@@ -201,19 +202,6 @@ class Initiator:
     def impatient(self):
         """Fail I/O soon once the connection is lost."""
         self.set_port(fast_io_fail_tmo=2, dev_loss_tmo=600, reconnect_delay=1)
-
-    # --- the kernel log ---------------------------------------------------
-
-    marks = 0
-
-    def mark(self):
-        Initiator.marks += 1
-        text = "lab-mark-%d" % Initiator.marks
-        self.run("echo %s > /dev/kmsg" % text)
-        return text
-
-    def log_since(self, mark):
-        return self.run("dmesg").out.rsplit(mark, 1)[-1]
 
     def full_status(self, disk):
         """What a disk says of its registrants, as hexadecimal digits. In it the

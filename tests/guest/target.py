@@ -13,6 +13,7 @@ from lab import demo, sanitized
 from lab.guest import quick
 
 from .checks import skip, until
+from .kernel_log import KernelLog
 
 QUEUE_PAIRS = ["rdma", "resource", "show", "qp"]
 PARAMETERS = "/sys/module/ib_srpt/parameters"
@@ -37,7 +38,7 @@ true
 """
 
 
-class Target:
+class Target(KernelLog):
     """One guest in the role of the target. What is abstract here depends on
     the storage engine; names of initiators are their port identifiers."""
 

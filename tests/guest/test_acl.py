@@ -277,11 +277,9 @@ def test_refusals_say_why(bench):
     other = "0x00000000000000ab" + initiator.guid
 
     def refusal():
-        mark = "refusal-%d" % initiator.marks
-        initiator.marks += 1
-        target.run("echo %s > /dev/kmsg" % mark)
+        mark = target.mark()
         equal(initiator.refused(), NO_ACCESS, "reason")
-        return target.run("dmesg").out.rsplit(mark, 1)[-1]
+        return target.log_since(mark)
 
     with bench.configured(acls=[]):
         log = refusal()

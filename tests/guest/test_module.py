@@ -160,10 +160,11 @@ def test_bad_parameters(bench):
 def test_large_requests(bench):
     """srp_max_req_size has no upper limit, as with the C driver"""
     target = bench.target
+    mark = target.mark()
     target.load("srp_max_req_size=100000")
     equal(target.parameter("srp_max_req_size"), "100000", "srp_max_req_size")
     if target.variant == "rust":
-        contains(target.run("dmesg | tail -n 20").out, "srp_max_req_size=100000 "
+        contains(target.log_since(mark), "srp_max_req_size=100000 "
                  "is more than 65536, which is used", "the kernel log")
     target.unload()
 

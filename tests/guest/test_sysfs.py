@@ -371,13 +371,14 @@ def test_disconnect(bench):
         for value in ("0", "2", "", "yes"):
             equal(target.write(path, value), INVALID, "'%s'" % value)
         equal(sessions(bench), before, "sessions")
+        mark = target.mark()
         equal(target.write(path, "1"), "", "disconnect")
         until(lambda: not set(before) & set(sessions(bench)), 60,
               "the old channels go")
         until(lambda: len(sessions(bench)) == 2, 60, "it comes back")
         initiator.moves(disk, 90)
         initiator.stop(job, disk)
-    contains(target.run("dmesg").out, "disconnected by the administrator",
+    contains(target.log_since(mark), "disconnected by the administrator",
              "the kernel log")
 
 
