@@ -203,6 +203,12 @@ class Initiator(KernelLog):
         """Fail I/O soon once the connection is lost."""
         self.set_port(fast_io_fail_tmo=2, dev_loss_tmo=600, reconnect_delay=1)
 
+    # --- disks ------------------------------------------------------------
+
+    def megabytes(self, disk):
+        """Size of a disk."""
+        return int(self.run("cat /sys/block/%s/size" % disk[5:]).out) >> 11
+
     def full_status(self, disk):
         """What a disk says of its registrants, as hexadecimal digits. In it the
         protocol SRP (04), seven reserved bytes and a port identifier."""

@@ -194,16 +194,9 @@ acl %(tpg)s %(acl)s
             equal(initiator.refused(), NO_ACCESS, "reason while disabled")
         target.write(second + "/enable", 1)
         disk, = initiator.login()
-        size = int(initiator.run("cat /sys/block/%s/size" % disk[5:]).out)
-        expect(abs(size * 512 - (5 << 20)) <= 4096,
-               "it is the disk of the second group: %d sectors" % size)
+        equal(initiator.megabytes(disk), 5, "the disk of the second group")
         initiator.logout()
         target.wait_for_connections(0)
-
-
-def disk_megabytes(initiator, disk):
-    sectors = initiator.run("cat /sys/block/%s/size" % disk[5:]).out
-    return int(sectors) // 2048
 
 
 @pytest.mark.timeout(90)
@@ -228,7 +221,7 @@ acl %(tpg)s %(acl)s
 echo 1 > %(tpg)s/enable
 """ % {"tpg": tpg, "pages": size * 256, "acl": name})
             disk, = initiator.login()
-            equal(disk_megabytes(initiator, disk), 8,
+            equal(initiator.megabytes(disk), 8,
                   "size of the disk, entry %s made first" % first[1])
             initiator.logout()
             target.wait_for_connections(0)

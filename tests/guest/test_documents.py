@@ -253,8 +253,7 @@ def configured_by(bench, path, *headings):
     until(lambda: initiator.run("ls /sys/block").out.count("sd") == 1, 60,
           "a disk appears")
     disk = "/dev/" + re.search(r"\bsd\w+", initiator.run("ls /sys/block").out)[0]
-    until(lambda: initiator.run("cat /sys/block/%s/size" % disk[5:]).out.strip() != "0",
-          30, "its size")
+    until(lambda: initiator.megabytes(disk), 30, "its size")
     initiator.fio(disk, "1m")
     initiator.logout()
     target.wait_for_connections(0)
@@ -337,7 +336,7 @@ def test_migration_scst(bench):
     reader.obey("modprobe ib_srpt")
     reader.obey("scstadmin -config /etc/scst.conf")
     disk, = initiator.login()
-    equal(test_scstadmin.megabytes(initiator, disk), 32, "the disk of the group")
+    equal(initiator.megabytes(disk), 32, "the disk of the group")
     initiator.patient()
     said = reader.section(MIGRATION, "Before, with SCST")
     contains(said["ls -d /sys/kernel/scst_tgt/targets/ib_srpt/*/sessions/*"],
@@ -350,7 +349,7 @@ def test_migration_scst(bench):
     reader.changes.update(ours)
     reader.section(MIGRATION, "The change, with SCST")
     back(bench, disk)
-    equal(test_scstadmin.megabytes(initiator, disk), 32, "the disk of the group")
+    equal(initiator.megabytes(disk), 32, "the disk of the group")
     said = reader.section(MIGRATION, "After, with SCST")
     contains(said["scstadmin -list_sessions"], initiator.guest.ip, "the sessions")
     reader.all_of("migration_scst")

@@ -256,10 +256,6 @@ def test_groups(bench):
         else target.guest.ip
     patterns = (name, name[:-1] + "?", "10.9.*", "!192.168.1.1")
 
-    def megabytes(disk):
-        return int(initiator.run("cat /sys/block/%s/size"
-                                 % disk[5:]).out) >> 11
-
     with bench.configured(megabytes=64):
         target.shell("disk small 32\n"
                      "put 'create some' %s/ini_groups/mgmt\n"
@@ -267,19 +263,19 @@ def test_groups(bench):
                      % (here, here))
         names = here + "/ini_groups/some/initiators/mgmt"
         disk, = initiator.login()
-        equal(megabytes(disk), 64, "disk of everybody")
+        equal(initiator.megabytes(disk), 64, "disk of everybody")
         initiator.logout(unload=False)
         target.wait_for_connections(0)
         for pattern in patterns:
             target.must("add " + pattern, names)
             disk, = initiator.login()
-            equal(megabytes(disk), 32, "disk through " + pattern)
+            equal(initiator.megabytes(disk), 32, "disk through " + pattern)
             initiator.logout(unload=False)
             target.wait_for_connections(0)
             target.must("del " + pattern, names)
         target.must("add 10.9.0.77", names)
         disk, = initiator.login()
-        equal(megabytes(disk), 64, "disk when others are named")
+        equal(initiator.megabytes(disk), 64, "disk when others are named")
         initiator.logout()
         target.wait_for_connections(0)
 

@@ -92,10 +92,6 @@ def section(lines, head):
     return found
 
 
-def megabytes(initiator, disk):
-    return int(initiator.run("cat /sys/block/%s/size" % disk[5:]).out) >> 11
-
-
 @pytest.mark.timeout(240)
 def test_round_trip(bench):
     """a configuration file is applied, saved, cleared, and what was saved is
@@ -116,7 +112,7 @@ def test_round_trip(bench):
                ("enabled", "comp_v_mask", "port_id", "rel_tgt_id")],
               ["1", "1", "storage 7", "7"], "attributes")
         disk, = initiator.login()
-        equal(megabytes(initiator, disk), 32, "the disk of the group")
+        equal(initiator.megabytes(disk), 32, "the disk of the group")
         initiator.fio(disk, "1m")
         initiator.logout()
         target.wait_for_connections(0)
