@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{admin_row, Scenario};
 use crate::{
-    bench::Bench,
+    bench::{Bench, Guarded},
     iu::short_iu,
     session::{Seen, PATIENCE},
     verbs::Fallible,
@@ -56,8 +56,7 @@ pub(super) const ROWS: &[Scenario] = &[
         "SRP_AER_REQ that is answered twice",
         &["SRP_AER_REQ; disconnected"],
         |b| {
-            let mut s = b.session_as(|r| r.solicit_event = true)?;
-            s.polite = false;
+            let mut s = with_events(b, false)?;
             b.admin("add-lun")?;
             let seen = s.next(PATIENCE)?;
             if let Seen::AerReq { tag, .. } = seen {
@@ -74,8 +73,7 @@ pub(super) const ROWS: &[Scenario] = &[
         "SRP_AER_REQ that is answered with another tag",
         &["SRP_AER_REQ; disconnected"],
         |b| {
-            let mut s = b.session_as(|r| r.solicit_event = true)?;
-            s.polite = false;
+            let mut s = with_events(b, false)?;
             b.admin("add-lun")?;
             let seen = s.next(PATIENCE)?;
             if let Seen::AerReq { tag, .. } = seen {
@@ -88,10 +86,16 @@ pub(super) const ROWS: &[Scenario] = &[
     ),
 ];
 
-/// What comes when an order is carried out, and whether the session works then.
-fn told(b: &Bench, order: &str, undo: &str, polite: bool) -> Fallible<String> {
+/// A session that asked for events at login; a `polite` one answers them by itself.
+fn with_events(b: &Bench, polite: bool) -> Fallible<Guarded> {
     let mut s = b.session_as(|r| r.solicit_event = true)?;
     s.polite = polite;
+    Ok(s)
+}
+
+/// What comes when an order is carried out, and whether the session works then.
+fn told(b: &Bench, order: &str, undo: &str, polite: bool) -> Fallible<String> {
+    let mut s = with_events(b, polite)?;
     s.works()?;
     b.admin(order)?;
     let seen = s.next(PATIENCE)?;
