@@ -227,13 +227,11 @@ impl Refusal {
 /// What the reasons of [`decide`] mean for an administrator.
 fn explain(reason: RejectReason) -> &'static str {
     match reason {
-        RejectReason::UnableEstablishChannel => "the channel cannot be established",
         RejectReason::InsufficientResources => "the target port is not enabled",
         RejectReason::ReqItIuLengthTooLarge => "information unit length out of range",
         RejectReason::UnableAssociateChannel => "it names another target port",
-        RejectReason::UnsupportedDescriptorFmt => "no common data descriptor format",
-        RejectReason::MultiChannelUnsupported => "unknown multi-channel action",
-        RejectReason::ChannelLimitReached => "no access",
+        // It gives no others.
+        _ => "for another reason",
     }
 }
 
