@@ -48,7 +48,8 @@ use crate::{
     engine::{
         Active,
         Engine,
-        SessionView, //
+        SessionView,
+        TargetKey, //
     },
     hca::{
         Hca,
@@ -513,10 +514,17 @@ impl Channel {
         self.initiator_port == other.initiator_port && self.nexus().is_same(&other.nexus())
     }
 
-    /// Whether both were let in as the same, so that a number means the same logical unit to both.
+    /// Whether both belong to the same I_T nexus and were let in as the same, so that a number means
+    /// the same logical unit to both.
     pub(crate) fn same_luns(&self, other: &Self) -> bool {
-        Active::session_target(&self.session) == Active::session_target(&other.session)
-            && Active::session_name(&self.session) == Active::session_name(&other.session)
+        let target = Active::session_target(&other.session);
+        self.same_nexus(other) && self.is_let_in_by(target, Active::session_name(&other.session))
+    }
+
+    /// Whether it was let in by this access control entry of a target.
+    pub(crate) fn is_let_in_by(&self, target: TargetKey, entry: &CStr) -> bool {
+        Active::session_target(&self.session) == target
+            && Active::session_name(&self.session) == entry
     }
 
     fn nexus(&self) -> Nexus<&CStr, PeerAddr> {

@@ -203,16 +203,14 @@ pub(crate) fn close(reason: CloseReason, which: impl Fn(&Channel) -> bool) {
 pub(crate) fn of_entry(target: TargetKey, entry: &CStr) -> Result<KVec<EntryChannel>> {
     let channels = CHANNELS.lock();
     let mut found = KVec::new();
-    for channel in channels.iter().filter(|channel| channel.is_live()) {
-        let session = channel.session();
-        if Active::session_target(session) == target && Active::session_name(session) == entry {
-            let shown = EntryChannel {
-                serial: channel.serial(),
-                initiator_port: channel.initiator_port(),
-                peer: channel.peer(),
-            };
-            found.push(shown, GFP_KERNEL)?;
-        }
+    let wanted = |channel: &&Arc<Channel>| channel.is_live() && channel.is_let_in_by(target, entry);
+    for channel in channels.iter().filter(wanted) {
+        let shown = EntryChannel {
+            serial: channel.serial(),
+            initiator_port: channel.initiator_port(),
+            peer: channel.peer(),
+        };
+        found.push(shown, GFP_KERNEL)?;
     }
     Ok(found)
 }

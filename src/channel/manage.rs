@@ -182,11 +182,9 @@ fn find_task(channel: &Arc<Channel>, tag: u64, wait: &TableWait) -> Result<Found
     }
     list::look(|channels| {
         let siblings = || {
-            channels.iter().filter(|other| {
-                !Arc::ptr_eq(other, channel)
-                    && other.same_nexus(channel)
-                    && other.same_luns(channel)
-            })
+            channels
+                .iter()
+                .filter(|other| !Arc::ptr_eq(other, channel) && other.same_luns(channel))
         };
         for other in siblings() {
             if other.abort_table(tag, wait)? {
@@ -209,9 +207,7 @@ fn find_task(channel: &Arc<Channel>, tag: u64, wait: &TableWait) -> Result<Found
 /// `ENOMEM`.
 fn abort_tables(channel: &Arc<Channel>, lun: u64, wait: &TableWait) -> Result {
     list::look(|channels| {
-        let mut of_nexus = channels
-            .iter()
-            .filter(|other| other.same_nexus(channel) && other.same_luns(channel));
+        let mut of_nexus = channels.iter().filter(|other| other.same_luns(channel));
         of_nexus.try_for_each(|other| other.abort_tables(lun, wait))
     })
 }

@@ -35,7 +35,7 @@ pub(super) const ROWS: &[Scenario] = &[
         "a logical unit comes and goes that this initiator has not",
         &["no answer; works"],
         |b| {
-            let mut s = b.session_as(|r| r.solicit_event = true)?;
+            let mut s = with_events(b, true)?;
             b.admin("add-other-lun")?;
             let seen = s.next(NOTICED);
             b.admin("drop-other-lun")?;
