@@ -30,10 +30,7 @@ use crate::{
         Active,
         Engine, //
     },
-    srp::channel::{
-        CloseReason,
-        Event, //
-    },
+    srp::channel::Event,
     trace, //
 };
 
@@ -56,39 +53,24 @@ impl WorkItem for Channel {
     fn run(this: Arc<Self>) {
         this.set_up.wait();
 
-        let (link, cm, reason, accepted, told, logout) = {
+        let (link, cm, told, actions) = {
             let mut inner = this.inner.lock();
-            let _ = inner.machine.handle(Event::TeardownBegun);
-            (
-                inner.link.clone(),
-                inner.cm.take(),
-                inner.machine.close_reason(),
-                inner.accepted,
-                inner.told,
-                inner.machine.target_logout(),
-            )
+            let accepted = inner.accepted;
+            let begun = Event::TeardownBegun { accepted };
+            let actions = inner.machine.handle(begun);
+            (inner.link.clone(), inner.cm.take(), inner.told, actions)
         };
         Active::stop_session(&this.session);
         if told {
             this.settled.wait_timeout(DISCONNECT_WAIT_MS);
         }
-        if let (Some(link), Some(reason)) = (&link, logout) {
+        if let (Some(link), Some(reason)) = (&link, actions.send_logout) {
             this.send_logout(link, reason);
             this.logout_sent.wait_timeout(LOGOUT_WAIT_MS);
         }
-        // Nobody answers on a device that is being removed, or a connection that never was.
-        let await_peer = match (&cm, reason) {
-            (None, _) => false,
-            _ if !accepted => false,
-            (
-                Some(_),
-                Some(
-                    CloseReason::DeviceRemoved
-                    | CloseReason::PeerRejected
-                    | CloseReason::ConnectFailed,
-                ),
-            ) => false,
-            (Some(cm), _) => cm.disconnect().is_ok(),
+        let await_peer = match &cm {
+            Some(cm) if actions.send_disconnect => cm.disconnect().is_ok(),
+            _ => false,
         };
         if let Some(link) = &link {
             link.qp.drain();
@@ -117,11 +99,7 @@ impl WorkItem for Channel {
         drop(link);
         this.hide();
         list::remove(&this);
-        let hca = {
-            let mut inner = this.inner.lock();
-            let _ = inner.machine.handle(Event::Released);
-            inner.hca.take()
-        };
+        let hca = this.inner.lock().hca.take();
         drop(hca);
         trace::gone(this.serial);
     }

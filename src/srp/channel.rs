@@ -102,6 +102,26 @@ impl CloseReason {
         }
     }
 
+    /// Says whether somebody may hear a disconnect, or waits for an answer to one. Nobody does on a
+    /// device that is being removed, or through a connection that never was.
+    pub(crate) const fn has_peer(self) -> bool {
+        match self {
+            Self::DeviceRemoved | Self::PeerRejected | Self::ConnectFailed => false,
+            Self::Disabled
+            | Self::Administrator
+            | Self::AclRemoved
+            | Self::Replaced
+            | Self::Logout
+            | Self::ProtocolViolation
+            | Self::SpuriousResponse
+            | Self::ConnectTimeout
+            | Self::QpError
+            | Self::PeerSilent
+            | Self::Unload
+            | Self::PeerDisconnected => true,
+        }
+    }
+
     /// Returns what a target logout says.
     pub(crate) const fn logout_reason(self) -> TLogoutReason {
         match self {
@@ -148,12 +168,14 @@ pub(crate) enum Event {
     ConnectFailed,
     /// The target wants the channel closed.
     Close(CloseReason),
-    /// The driver executed `start_teardown`: the queue pair is in error state.
-    TeardownBegun,
+    /// The driver begins to execute `start_teardown`. The login was `accepted`, that is, the connection
+    /// manager has sent the answer to it.
+    TeardownBegun {
+        /// See above.
+        accepted: bool,
+    },
     /// The last work request completed.
     Drained,
-    /// The driver released the resources of the channel.
-    Released,
 }
 
 /// What the driver has to do, in the order of the fields.
@@ -163,23 +185,24 @@ pub(crate) struct Actions {
     /// Treat the held information units according to [`Channel::iu_disposition`], which is not
     /// [`Disposition::Hold`] any more. At most once.
     pub(crate) release_held_ius: bool,
-    /// Send a disconnect request, or answer that of the initiator. At most once, and only together
-    /// with `start_teardown`.
-    pub(crate) send_disconnect: bool,
-    /// Move the queue pair to error state and begin to drain it, then report
-    /// [`Event::TeardownBegun`]. Exactly once in the life of a channel that ends.
+    /// Begin the tear-down, and report [`Event::TeardownBegun`]. Exactly once in the life of a channel
+    /// that ends.
     pub(crate) start_teardown: bool,
-    /// Wake up those who wait for the channel to be gone. Exactly once.
-    pub(crate) notify_released: bool,
+    /// Send a target logout with this reason: the initiator listens, and does not know yet. At most
+    /// once, for [`Event::TeardownBegun`].
+    pub(crate) send_logout: Option<TLogoutReason>,
+    /// Send a disconnect request, or answer that of the initiator, then move the queue pair to error
+    /// state; without it, only the latter. At most once, for [`Event::TeardownBegun`].
+    pub(crate) send_disconnect: bool,
 }
 
 impl Actions {
     /// Nothing to do.
     pub(crate) const NONE: Self = Self {
         release_held_ius: false,
-        send_disconnect: false,
         start_teardown: false,
-        notify_released: false,
+        send_logout: None,
+        send_disconnect: false,
     };
 }
 
@@ -201,7 +224,6 @@ pub(crate) struct Channel {
     reason: Option<CloseReason>,
     /// The channel was live when the end was decided.
     was_live: bool,
-    released: bool,
 }
 
 impl Channel {
@@ -211,7 +233,6 @@ impl Channel {
             state: State::Connecting,
             reason: None,
             was_live: false,
-            released: false,
         }
     }
 
@@ -223,20 +244,6 @@ impl Channel {
     /// Returns why the channel was closed: the first reason given, later ones are consequences.
     pub(crate) const fn close_reason(&self) -> Option<CloseReason> {
         self.reason
-    }
-
-    /// Returns the reason of the target logout to be sent before the disconnect; [`None`] if the
-    /// initiator does not listen, or knows already.
-    pub(crate) const fn target_logout(&self) -> Option<TLogoutReason> {
-        match self.reason {
-            Some(reason) if self.was_live && reason.is_announced() => Some(reason.logout_reason()),
-            _ => None,
-        }
-    }
-
-    /// Says whether [`Event::Released`] took effect.
-    pub(crate) const fn is_released(&self) -> bool {
-        self.released
     }
 
     /// Says what to do with an information unit that arrives now.
@@ -258,24 +265,28 @@ impl Channel {
                     ..Actions::NONE
                 }
             }
-            (Event::PeerDisconnected, _) => self.close(CloseReason::PeerDisconnected, true),
-            (Event::PeerRejected, _) => self.close(CloseReason::PeerRejected, false),
-            (Event::ConnectFailed, _) => self.close(CloseReason::ConnectFailed, false),
-            (Event::Close(reason), _) => self.close(reason, true),
-            (Event::TeardownBegun, State::Disconnecting) => {
+            (Event::PeerDisconnected, _) => self.close(CloseReason::PeerDisconnected),
+            (Event::PeerRejected, _) => self.close(CloseReason::PeerRejected),
+            (Event::ConnectFailed, _) => self.close(CloseReason::ConnectFailed),
+            (Event::Close(reason), _) => self.close(reason),
+            (Event::TeardownBegun { accepted }, State::Disconnecting) => {
                 self.state = State::Draining;
-                Actions::NONE
+                let Some(reason) = self.reason else {
+                    return Actions::NONE;
+                };
+                let told = self.was_live && reason.is_announced();
+                Actions {
+                    send_logout: told.then(|| reason.logout_reason()),
+                    send_disconnect: accepted && reason.has_peer(),
+                    ..Actions::NONE
+                }
             }
             (Event::Drained, State::Draining) => {
                 self.state = State::Disconnected;
                 Actions::NONE
             }
-            (Event::Released, State::Disconnected) => Actions {
-                notify_released: !core::mem::replace(&mut self.released, true),
-                ..Actions::NONE
-            },
             (
-                Event::Established | Event::TeardownBegun | Event::Drained | Event::Released,
+                Event::Established | Event::TeardownBegun { .. } | Event::Drained,
                 State::Connecting
                 | State::Live
                 | State::Disconnecting
@@ -286,7 +297,7 @@ impl Channel {
     }
 
     /// Begins to close the channel unless that was done before.
-    fn close(&mut self, reason: CloseReason, send_disconnect: bool) -> Actions {
+    fn close(&mut self, reason: CloseReason) -> Actions {
         if self.state >= State::Disconnecting {
             return Actions::NONE;
         }
@@ -296,9 +307,8 @@ impl Channel {
         self.reason = Some(reason);
         Actions {
             release_held_ius: held,
-            send_disconnect,
             start_teardown: true,
-            notify_released: false,
+            ..Actions::NONE
         }
     }
 }

@@ -43,8 +43,8 @@ struct ChannelAccount {
     machine: Channel,
     released_ius: u32,
     teardowns: u32,
+    logouts: u32,
     disconnects: u32,
-    notifications: u32,
 }
 
 impl Default for ChannelAccount {
@@ -53,8 +53,8 @@ impl Default for ChannelAccount {
             machine: Channel::new(),
             released_ius: 0,
             teardowns: 0,
+            logouts: 0,
             disconnects: 0,
-            notifications: 0,
         }
     }
 }
@@ -68,17 +68,17 @@ impl ChannelAccount {
             3 => ChannelEvent::ConnectFailed,
             4 => ChannelEvent::Close(CloseReason::Disabled),
             5 => ChannelEvent::Close(CloseReason::ProtocolViolation),
-            6 => ChannelEvent::TeardownBegun,
-            7 => ChannelEvent::Drained,
-            _ => ChannelEvent::Released,
+            6 => ChannelEvent::TeardownBegun { accepted: true },
+            7 => ChannelEvent::TeardownBegun { accepted: false },
+            _ => ChannelEvent::Drained,
         };
         let before = self.machine;
         let actions = self.machine.handle(event);
         let now = &self.machine;
         self.released_ius += u32::from(actions.release_held_ius);
         self.teardowns += u32::from(actions.start_teardown);
+        self.logouts += u32::from(actions.send_logout.is_some());
         self.disconnects += u32::from(actions.send_disconnect);
-        self.notifications += u32::from(actions.notify_released);
         assert!(now.state() >= before.state());
         assert_eq!(
             self.released_ius,
@@ -86,8 +86,8 @@ impl ChannelAccount {
         );
         let closing = now.state() >= ChannelState::Disconnecting;
         assert_eq!(self.teardowns, u32::from(closing));
-        assert!(self.disconnects <= self.teardowns);
-        assert_eq!(self.notifications, u32::from(now.is_released()));
+        let begun = u32::from(now.state() >= ChannelState::Draining);
+        assert!(self.disconnects <= begun && self.logouts <= begun);
         assert_eq!(now.close_reason().is_some(), closing);
         assert!(before.close_reason().is_none() || now.close_reason() == before.close_reason());
         let live = now.state() == ChannelState::Live;

@@ -62,9 +62,6 @@ impl State {
             self.teardowns += 1;
             self.note_reason();
         }
-        if actions.notify_released {
-            self.notifications += 1;
-        }
         let mut first_held = false;
         if actions.release_held_ius && cfg.mutant != Mutant::HeldForgotten {
             first_held = self.release_held(cfg, who);
@@ -110,13 +107,11 @@ impl State {
         if blamed && !self.peer.rogue {
             self.breaks(Rule::HonestPeer);
         }
-        self.logout = self.chan.target_logout().is_some();
-        self.tell_peer = !matches!(
-            reason,
-            None | Some(
-                CloseReason::DeviceRemoved | CloseReason::PeerRejected | CloseReason::ConnectFailed
-            )
-        );
+        // What the machine will decide when the tear-down begins, as its reason is forgotten here.
+        let mut ahead = self.chan;
+        let actions = ahead.handle(ChannelEvent::TeardownBegun { accepted: true });
+        self.logout = actions.send_logout.is_some();
+        self.tell_peer = actions.send_disconnect;
         let mut same = Channel::new();
         let _ = same.handle(ChannelEvent::Close(CloseReason::Disabled));
         if same.state() != self.chan.state() {

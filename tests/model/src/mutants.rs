@@ -41,8 +41,8 @@ pub(crate) enum Mutant {
     AnsweredTwice,
     /// The engine is told of the end by the thread that posts the response, too.
     ToldTwice,
-    /// Those who wait for the channel are woken up when it is drained.
-    WokenEarly,
+    /// The channel counts as drained before the engine has let go of its commands.
+    DrainedEarly,
     /// The machine is not told that a command was aborted.
     AbortForgotten,
     /// Information units are processed before the connection is confirmed.
@@ -92,7 +92,7 @@ pub(crate) const MUTANTS: &[(Mutant, Rule, &str)] = &[
     (Mutant::SlotsTwice, Rule::SendQueueBalanced, "request"),
     (Mutant::AnsweredTwice, Rule::OneAnswer, "rogue"),
     (Mutant::ToldTwice, Rule::OneCompletion, "request"),
-    (Mutant::WokenEarly, Rule::OneTeardown, "login"),
+    (Mutant::DrainedEarly, Rule::OneTeardown, "login"),
     (
         Mutant::AbortForgotten,
         Rule::AbortedIsSilent,

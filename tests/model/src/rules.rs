@@ -207,8 +207,8 @@ fn one_teardown(s: &State, _: &Config) -> bool {
     let closing = s.chan.state() >= ChannelState::Disconnecting;
     s.teardowns == u8::from(closing)
         && (s.teardown != Teardown::None) == closing
-        && s.notifications == u8::from(s.chan.is_released())
-        && s.chan.is_released() == (s.teardown == Teardown::End)
+        && (s.chan.state() >= ChannelState::Draining) == (s.teardown >= Teardown::Begun)
+        && (s.chan.state() == ChannelState::Disconnected) == (s.teardown >= Teardown::SessionClosed)
 }
 
 fn nothing_left(s: &State, cfg: &Config) -> bool {

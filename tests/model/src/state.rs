@@ -407,8 +407,6 @@ pub(crate) struct State {
     pub(crate) faults: u8,
     /// Tear-down was asked for.
     pub(crate) teardowns: u8,
-    /// Waiters were woken up.
-    pub(crate) notifications: u8,
     /// A rule was broken on the way here.
     pub(crate) broken: Option<crate::rules::Rule>,
 }

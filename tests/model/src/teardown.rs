@@ -52,7 +52,9 @@ impl State {
             Teardown::None => Teardown::None,
             Teardown::Pending => Teardown::Pending,
             Teardown::Queued => {
-                let _ = self.chan.handle(ChannelEvent::TeardownBegun);
+                let accepted = self.accepted;
+                let begun = ChannelEvent::TeardownBegun { accepted };
+                let _ = self.chan.handle(begun);
                 Teardown::Begun
             }
             Teardown::Begun => {
@@ -75,13 +77,14 @@ impl State {
                 Teardown::Draining
             }
             Teardown::Draining => Teardown::Drained,
-            Teardown::Drained => Teardown::Quiet,
+            Teardown::Drained => {
+                if cfg.mutant == Mutant::DrainedEarly {
+                    let _ = self.chan.handle(ChannelEvent::Drained);
+                }
+                Teardown::Quiet
+            }
             Teardown::Quiet => {
                 let _ = self.chan.handle(ChannelEvent::Drained);
-                if cfg.mutant == Mutant::WokenEarly {
-                    let actions = self.chan.handle(ChannelEvent::Released);
-                    self.notifications += u8::from(actions.notify_released);
-                }
                 Teardown::SessionClosed
             }
             Teardown::SessionClosed => {
@@ -97,11 +100,7 @@ impl State {
                 Teardown::PoolFreed
             }
             Teardown::PoolFreed => Teardown::Unlinked,
-            Teardown::Unlinked => {
-                let actions = self.chan.handle(ChannelEvent::Released);
-                self.notifications += u8::from(actions.notify_released);
-                Teardown::End
-            }
+            Teardown::Unlinked => Teardown::End,
             Teardown::End => Teardown::End,
         };
     }

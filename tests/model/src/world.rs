@@ -218,7 +218,6 @@ impl Config {
             },
             faults: self.faults,
             teardowns: 0,
-            notifications: 0,
             broken: None,
         };
         if self.connected {

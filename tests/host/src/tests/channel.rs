@@ -11,9 +11,9 @@ pub(super) const EVENTS: [Event; 9] = [
     Event::ConnectFailed,
     Event::Close(CloseReason::Disabled),
     Event::Close(CloseReason::QpError),
-    Event::TeardownBegun,
+    Event::TeardownBegun { accepted: true },
+    Event::TeardownBegun { accepted: false },
     Event::Drained,
-    Event::Released,
 ];
 
 const RELEASE: Actions = Actions {
@@ -22,6 +22,12 @@ const RELEASE: Actions = Actions {
 };
 const TEARDOWN: Actions = Actions {
     start_teardown: true,
+    ..Actions::NONE
+};
+
+const BEGUN: Event = Event::TeardownBegun { accepted: true };
+const DISCONNECT: Actions = Actions {
+    send_disconnect: true,
     ..Actions::NONE
 };
 
@@ -34,30 +40,15 @@ fn usual_life() {
     assert_eq!(ch.iu_disposition(), Disposition::Process);
     // The connection manager may report it twice.
     assert_eq!(ch.handle(Event::Established), Actions::NONE);
-    assert_eq!(
-        ch.handle(Event::Close(CloseReason::Logout)),
-        Actions {
-            send_disconnect: true,
-            ..TEARDOWN
-        }
-    );
+    assert_eq!(ch.handle(Event::Close(CloseReason::Logout)), TEARDOWN);
     assert_eq!(ch.iu_disposition(), Disposition::Discard);
     // The initiator answers the disconnect request.
     assert_eq!(ch.handle(Event::PeerDisconnected), Actions::NONE);
-    assert_eq!(ch.handle(Event::TeardownBegun), Actions::NONE);
+    assert_eq!(ch.handle(BEGUN), DISCONNECT);
     assert_eq!(ch.state(), State::Draining);
+    assert_eq!(ch.handle(BEGUN), Actions::NONE);
     assert_eq!(ch.handle(Event::Drained), Actions::NONE);
     assert_eq!(ch.state(), State::Disconnected);
-    assert!(!ch.is_released());
-    assert_eq!(
-        ch.handle(Event::Released),
-        Actions {
-            notify_released: true,
-            ..Actions::NONE
-        }
-    );
-    assert!(ch.is_released());
-    assert_eq!(ch.handle(Event::Released), Actions::NONE);
     assert_eq!(ch.close_reason(), Some(CloseReason::Logout));
 }
 
@@ -65,13 +56,7 @@ fn usual_life() {
 fn initiator_disconnects_first() {
     let mut ch = Channel::new();
     let _ = ch.handle(Event::Established);
-    assert_eq!(
-        ch.handle(Event::PeerDisconnected),
-        Actions {
-            send_disconnect: true,
-            ..TEARDOWN
-        }
-    );
+    assert_eq!(ch.handle(Event::PeerDisconnected), TEARDOWN);
     assert_eq!(ch.close_reason(), Some(CloseReason::PeerDisconnected));
     // A reason that comes later is not the reason.
     assert_eq!(
@@ -79,6 +64,8 @@ fn initiator_disconnects_first() {
         Actions::NONE
     );
     assert_eq!(ch.close_reason(), Some(CloseReason::PeerDisconnected));
+    // Its disconnect is answered.
+    assert_eq!(ch.handle(BEGUN), DISCONNECT);
 }
 
 /// A connection that never comes up is torn down, and what was held is let go.
@@ -99,7 +86,6 @@ fn connection_fails() {
             ch.handle(event),
             Actions {
                 release_held_ius: true,
-                send_disconnect,
                 ..TEARDOWN
             }
         );
@@ -109,6 +95,15 @@ fn connection_fails() {
         // Too late.
         assert_eq!(ch.handle(Event::Established), Actions::NONE);
         assert_eq!(ch.state(), State::Disconnecting);
+        let mut refused = ch;
+        let begun = Event::TeardownBegun { accepted: false };
+        assert_eq!(refused.handle(begun), Actions::NONE);
+        let expected = if send_disconnect {
+            DISCONNECT
+        } else {
+            Actions::NONE
+        };
+        assert_eq!(ch.handle(BEGUN), expected);
     }
 }
 
@@ -142,8 +137,8 @@ fn logout_reasons() {
 struct Counts {
     release: u32,
     teardown: u32,
+    logout: u32,
     disconnect: u32,
-    notify: u32,
 }
 
 /// Checks the invariants on every continuation of a history; returns the number of steps taken.
@@ -153,10 +148,9 @@ fn explore(ch: Channel, counts: Counts, depth: u32) -> u64 {
     let closed = ch.state() >= State::Disconnecting;
     assert_eq!(counts.release, u32::from(left_connecting));
     assert_eq!(counts.teardown, u32::from(closed));
-    assert!(counts.disconnect <= counts.teardown);
-    assert_eq!(counts.notify, u32::from(ch.is_released()));
+    let begun = u32::from(ch.state() >= State::Draining);
+    assert!(counts.disconnect <= begun && counts.logout <= begun);
     assert_eq!(ch.close_reason().is_some(), closed);
-    assert!(!ch.is_released() || ch.state() == State::Disconnected);
 
     if depth == 0 {
         return 0;
@@ -170,10 +164,8 @@ fn explore(ch: Channel, counts: Counts, depth: u32) -> u64 {
         assert!(next.state() >= ch.state());
         assert!(next.state() <= State::Disconnecting || ch.state() >= State::Disconnecting);
         if next.state() == State::Draining && ch.state() != State::Draining {
-            assert_eq!(
-                (ch.state(), event),
-                (State::Disconnecting, Event::TeardownBegun)
-            );
+            assert_eq!(ch.state(), State::Disconnecting);
+            assert!(matches!(event, Event::TeardownBegun { .. }));
         }
         if next.state() == State::Disconnected && ch.state() != State::Disconnected {
             assert_eq!((ch.state(), event), (State::Draining, Event::Drained));
@@ -187,20 +179,20 @@ fn explore(ch: Channel, counts: Counts, depth: u32) -> u64 {
             next.iu_disposition() == Disposition::Process,
             next.state() == State::Live
         );
-        // A channel that stays where it is asks for nothing, except the last notification.
+        // A channel that stays where it is asks for nothing.
         if next.state() == ch.state() {
-            let allowed = Actions {
-                notify_released: actions.notify_released,
-                ..Actions::NONE
-            };
-            assert_eq!(actions, allowed);
+            assert_eq!(actions, Actions::NONE);
+        }
+        // An initiator that was never answered hears nothing.
+        if event == (Event::TeardownBegun { accepted: false }) {
+            assert!(!actions.send_disconnect);
         }
 
         let counts = Counts {
             release: counts.release + u32::from(actions.release_held_ius),
             teardown: counts.teardown + u32::from(actions.start_teardown),
+            logout: counts.logout + u32::from(actions.send_logout.is_some()),
             disconnect: counts.disconnect + u32::from(actions.send_disconnect),
-            notify: counts.notify + u32::from(actions.notify_released),
         };
         steps += 1 + explore(next, counts, depth - 1);
     }
@@ -228,18 +220,20 @@ fn target_logout() {
         ),
         (CloseReason::Unload, TLogoutReason::NoReason),
     ];
-    for (reason, logout) in announced {
+    let logout_of = |live: bool, event: Event| {
         let mut channel = Channel::new();
-        let _ = channel.handle(Event::Close(reason));
-        assert_eq!(channel.target_logout(), None, "not logged in yet");
-        let mut channel = Channel::new();
-        let _ = channel.handle(Event::Established);
-        assert_eq!(channel.target_logout(), None);
-        let _ = channel.handle(Event::Close(reason));
-        assert_eq!(channel.target_logout(), Some(logout));
+        if live {
+            assert_eq!(channel.handle(Event::Established).send_logout, None);
+        }
+        assert_eq!(channel.handle(event).send_logout, None);
         // Later reasons are consequences.
         let _ = channel.handle(Event::Close(CloseReason::QpError));
-        assert_eq!(channel.target_logout(), Some(logout));
+        channel.handle(BEGUN).send_logout
+    };
+    for (reason, logout) in announced {
+        let event = Event::Close(reason);
+        assert_eq!(logout_of(false, event), None, "not logged in yet");
+        assert_eq!(logout_of(true, event), Some(logout));
     }
     for event in [
         Event::PeerDisconnected,
@@ -249,9 +243,6 @@ fn target_logout() {
         Event::Close(CloseReason::QpError),
         Event::Close(CloseReason::ConnectTimeout),
     ] {
-        let mut channel = Channel::new();
-        let _ = channel.handle(Event::Established);
-        let _ = channel.handle(event);
-        assert_eq!(channel.target_logout(), None, "{event:?}");
+        assert_eq!(logout_of(true, event), None, "{event:?}");
     }
 }

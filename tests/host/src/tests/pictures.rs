@@ -90,9 +90,9 @@ fn channel() {
                 if after.state() != before.state() || actions != Actions::NONE {
                     let words: Vec<&str> = [
                         (actions.release_held_ius, "release_held_ius"),
-                        (actions.send_disconnect, "send_disconnect"),
                         (actions.start_teardown, "start_teardown"),
-                        (actions.notify_released, "notify_released"),
+                        (actions.send_logout.is_some(), "send_logout"),
+                        (actions.send_disconnect, "send_disconnect"),
                     ]
                     .into_iter()
                     .filter_map(|(wanted, word)| wanted.then_some(word))
