@@ -25,10 +25,11 @@ for name in ("KDIR", "OFED", "OFED_DIR", "LLVM", "INSTALL_MOD_PATH",
 ENGINE = os.environ.get("ENGINE") or "lio"
 TARGET = os.environ.get("TARGET") or "rust"
 KERNEL = os.environ.get("KERNEL") or "stock"
+TRANSPORT = os.environ.get("TRANSPORT") or "rxe"
 ENGINES, TARGETS = ("lio", "scst"), ("rust", "stock")
 
 # Folders whose tests depend on nothing that a run can be about: the engine, the
-# target, the kernel.
+# target, the kernel, the transport.
 HERE = ("build", "docs", "fuzz", "host", "kernels", "model", "source", "top")
 
 # What part of the guest tests the others are mixed into.
@@ -47,7 +48,8 @@ def pytest_configure():
     signal.signal(signal.SIGTERM, interrupted)
     for name, value, known in (("ENGINE", ENGINE, ENGINES),
                                ("TARGET", TARGET, TARGETS),
-                               ("KERNEL", KERNEL, env.PACE)):
+                               ("KERNEL", KERNEL, env.PACE),
+                               ("TRANSPORT", TRANSPORT, env.TRANSPORTS)):
         if value not in known:
             raise pytest.UsageError("%s may be %s, not '%s'" % (
                 name, " or ".join(known), value))
@@ -73,7 +75,7 @@ def folder(item):
 def pytest_collection_modifyitems(config, items):
     """Leave out what does not depend on what a run is about; choose an order."""
     about_none = ENGINE == "lio" and TARGET == "rust" and \
-        not sanitized.wanted() and not os.environ.get("LAB_KERNEL")
+        TRANSPORT == "rxe" and not sanitized.wanted() and not os.environ.get("LAB_KERNEL")
     left_out = [item for item in items if folder(item) in HERE]
     if left_out and not about_none:
         config.hook.pytest_deselected(items=left_out)

@@ -16,7 +16,7 @@ import threading
 import tty
 from pathlib import Path
 
-from . import agent, console, demo, enter, env, python, root, sanitized
+from . import agent, console, demo, enter, env, python, root, sanitized, siw
 from .channel import GuestDied
 from .guest import Guest
 from .pair import Pair
@@ -34,6 +34,7 @@ environment:
   KSERIES        kernel series, for example 7.2 (default: 7.3, else 7.2)
   KERNEL         stock (default) or sanitized: the kernel of the guests, and
                  the one that modules are built for
+  TRANSPORT      rxe (default) or siw: the HCA of the guests, RoCE or iWARP
   PEER_KERNEL    the same for the machines that guest tests use as initiators
   LAB_PACE       factor for time limits in guests (default: by KERNEL)
   LAB_ACCEL=kvm  use KVM instead of emulation
@@ -290,11 +291,12 @@ def cmd_clean(args):
     trees += [p for p in cache.glob("root-*") if p.name != keep]
     trees += [p for p in cache.glob("python-*")
               if args.all or p.name != python.folder().name]
-    current = "none"
+    current = ("none",)
     if keep and root.existing():
-        current = sanitized.folder(root.existing()).name
-    trees += [p for p in cache.glob("kernel-sanitized-*")
-              if not p.name.startswith(current)]
+        current = (sanitized.folder(root.existing()).name,
+                   siw.folder(root.existing()).name)
+    trees += [p for kind in ("kernel-sanitized-*", "siw-*")
+              for p in cache.glob(kind) if not p.name.startswith(current)]
     trees += [cache / "initramfs"]
     if args.all:
         trees += [cache / "log", cache / "cargo"]

@@ -39,6 +39,10 @@ HOST_TOOLS = {
 PACE = {"stock": 1.0, "sanitized": 5.0}
 
 
+# What HCA guests have, by TRANSPORT=: software RoCE or software iWARP.
+TRANSPORTS = ("rxe", "siw")
+
+
 class LabError(Exception):
     """Something the user can act on; printed without a traceback."""
 
@@ -50,6 +54,15 @@ def kernel_choice(variable="KERNEL"):
     if choice not in PACE:
         raise LabError("%s may be %s, not '%s'"
                        % (variable, " or ".join(PACE), choice))
+    return choice
+
+
+def transport():
+    """Which kind of HCA guests have, "rxe" or "siw"."""
+    choice = os.environ.get("TRANSPORT") or "rxe"
+    if choice not in TRANSPORTS:
+        raise LabError("TRANSPORT may be %s, not '%s'"
+                       % (" or ".join(TRANSPORTS), choice))
     return choice
 
 

@@ -17,7 +17,7 @@ import time
 import weakref
 from pathlib import Path
 
-from . import channel, console, env, kernel, qemu, root, sanitized
+from . import channel, console, env, kernel, qemu, root, sanitized, siw
 from .channel import GuestDied
 
 # Where things are in the guest.
@@ -53,13 +53,16 @@ set -e
 hostname {name}
 {hung} || :
 ip link set lo up
-cd /proc/sys/net/ipv6/conf/eth0
-echo 0 > accept_ra; echo 0 > accept_dad; echo 1 > keep_addr_on_down
+ipv6=/proc/sys/net/ipv6/conf/eth0               # not with ipv6.disable=1
+if [ -d $ipv6 ]; then
+    echo 0 > $ipv6/accept_ra; echo 0 > $ipv6/accept_dad
+    echo 1 > $ipv6/keep_addr_on_down
+fi
 modprobe sch_netem
 tc qdisc add dev eth0 root netem limit 100000
 ip link set eth0 mtu {mtu} up
 ip addr add 10.9.0.{number}/24 dev eth0
-ip addr add fd09::{number}/64 dev eth0 nodad
+[ ! -d $ipv6 ] || ip addr add fd09::{number}/64 dev eth0 nodad
 {neighbours}
 """
 HUNG = "echo %d > /proc/sys/kernel/hung_task_timeout_secs"
@@ -68,11 +71,15 @@ for a in 10.9.0.{number} fd09::{number} {linklocal}; do
     ip neigh replace $a lladdr {mac} nud permanent dev eth0
 done
 """
-RDMA = r"""
-set -e
-modprobe -a ib_uverbs ib_umad rdma_ucm rdma_rxe
-rdma link add rxe0 type rxe netdev eth0
-"""
+RDMA = "modprobe -a ib_uverbs ib_umad rdma_ucm\n"
+# An HCA of each kind of env.TRANSPORTS; siw has to be brought first, unless the
+# kernel has it.
+ADD_HCA = {
+    "rxe": "modprobe rdma_rxe\nrdma link add rxe0 type rxe netdev eth0\n",
+    "siw": "[ -d /sys/module/siw ] || modprobe siw\n"
+           "rdma link add siw0 type siw netdev eth0\n",
+}
+SIW_IN_GUEST = "/lab/modules/siw.ko"
 
 # What the shell of Guest.quick() does not take from busybox.
 PROGRAMS = "".join('%s() { %s "$@"; }\n' % (path.rsplit("/")[-1], path) for path in (
@@ -115,7 +122,8 @@ class Guest:
                 private network without any neighbour
     peers       numbers of the other guests on the wire
     mtu         of eth0
-    rdma        make rxe0 on eth0
+    rdma        make an HCA on eth0, rxe0 or siw0
+    transport   which of them; by default what TRANSPORT= says
     kernel      a kernel.Kernel; default: LAB_KERNEL=<dir>, or by KERNEL= the
                 stock one or the sanitized one
     append      more kernel parameters
@@ -131,7 +139,7 @@ class Guest:
     def __init__(self, name="guest", run_dir=None, smp=2, mem=None, number=1,
                  wire=None, peers=(), mtu=1500, rdma=True, kernel=None,
                  append="", shares=(), allow=(), fail_fast=True, limit=1800,
-                 icount=False, pcap=False):
+                 icount=False, pcap=False, transport=None):
         env.require_root()
         self.name = name
         self.root = root.get()
@@ -143,6 +151,7 @@ class Guest:
         self.mem = mem or MEMORY[self.kernel.kind]
         self.wire, self.peers, self.mtu = wire, tuple(peers), mtu
         self.rdma, self.append = rdma, append
+        self.transport = self._booted = transport or env.transport()
         self.shares = list(shares)
         self.fail_fast, self.limit = fail_fast, limit * env.pace()
         self.icount, self.pcap = icount, pcap
@@ -187,8 +196,10 @@ class Guest:
         script = NETWORK.format(name=self.name, mtu=self.mtu,
                                 hung=HUNG % round(HUNG_TASK * env.pace()),
                                 number=self.number, neighbours=neighbours)
+        self.transport = self._booted
         if self.rdma:
-            script += RDMA
+            self._bring(self.transport)
+            script += RDMA + ADD_HCA[self.transport]
         self.run(script, timeout=60)
         self.boot_seconds = time.monotonic() - self._began
         return self
@@ -345,6 +356,36 @@ class Guest:
         self.run("[ -S /run/dbus/system_bus_socket ] || { mkdir -p /run/dbus"
                  " && dbus-uuidgen --ensure && dbus-daemon --system --fork; }")
 
+    # --- the HCA ----------------------------------------------------------
+
+    @property
+    def hca(self):
+        """Its name."""
+        return self.transport + "0"
+
+    def add_hca(self):
+        self.run("set -e\n" + ADD_HCA[self.transport])
+
+    def remove_hca(self, timeout=60):
+        self.run("rdma link delete " + self.hca, timeout=timeout)
+
+    def change_hca(self, transport):
+        """Until the next boot, an HCA of another kind instead."""
+        if transport != self.transport:
+            self.remove_hca()
+            self.transport = transport
+            self._bring(transport)
+            self.add_hca()
+
+    def _bring(self, transport):
+        """Bring and load what the kernel does not have."""
+        module = siw.module(self.kernel) if transport == "siw" else None
+        if module:
+            self.run("[ -d /sys/module/siw ] || { mkdir -p %s && cat > %s && "
+                     "modprobe ib_core && insmod %s; }" % (
+                         os.path.dirname(SIW_IN_GUEST), SIW_IN_GUEST,
+                         SIW_IN_GUEST), input=module.read_bytes())
+
     # --- network ----------------------------------------------------------
 
     def set_link(self, up):
@@ -353,7 +394,7 @@ class Guest:
 
     def loss(self, percent, more=""):
         """Lose this share of the packets that this guest sends (netem in
-        the guest; it acts on eth0 below rxe). `more` adds netem
+        the guest; it acts on eth0 below the HCA). `more` adds netem
         options such as "delay 5ms"."""
         self.run("tc qdisc change dev eth0 root netem limit 100000 "
                  "loss %g%% %s" % (percent, more))

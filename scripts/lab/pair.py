@@ -18,7 +18,7 @@ class Pair:
     """A target and an initiator, each a Guest with one virtual CPU.
 
     The target is 10.9.0.1 and fd09::1, the initiator 10.9.0.2 and fd09::2;
-    both have rxe0 on eth0. Use it in a `with` statement, as a Guest. All
+    both have an HCA on eth0. Use it in a `with` statement, as a Guest. All
     keyword arguments other than these go to both guests; `target` and
     `initiator` are dicts with arguments for one of them only."""
 

@@ -16,7 +16,7 @@ import re
 
 import pytest
 
-from conftest import ENGINE, NO_SCST, TARGET
+from conftest import ENGINE, NO_SCST, TARGET, TRANSPORT
 from harness.clock import clock
 from harness.names import run_name
 from lab import ConsoleError, LabError, env, sanitized
@@ -74,6 +74,9 @@ def why_not(item):
     stock = item.get_closest_marker("stock")
     if stock and TARGET == "stock":
         return "the C driver: " + stock.args[0]
+    roce = item.get_closest_marker("roce")
+    if roce and TRANSPORT != "rxe":
+        return "TRANSPORT=%s: %s" % (TRANSPORT, roce.args[0])
     if item.get_closest_marker("sanitized") and not sanitized.wanted():
         return "the kernel must be able to let things fail: KERNEL=sanitized"
     return None

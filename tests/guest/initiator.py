@@ -31,7 +31,7 @@ UNTIL_STOPPED = 900
 # one that is off.
 TWO_CHANNELS = "max_sect=8192,ch_count=2"
 
-ADD_TARGET = "/sys/class/infiniband_srp/srp-rxe0-1/add_target"
+ADD_TARGET = "/sys/class/infiniband_srp/srp-%s-1/add_target"
 
 # Log in and wait for the disks; prints their names, one per line.
 LOGIN = r"""
@@ -88,7 +88,7 @@ done
 [ -d /sys/module/ib_srp ] && echo "ib_srp is loaded"
 [ -d /sys/module/ibcm_peer ] && echo "ibcm_peer is loaded"
 case "$(rdma resource show)" in
-    *" qp 1 "*) ;;
+    *": rxe0: "*" qp 1 "*|*": siw0: "*" qp 0 "*) ;;
     *) rdma resource show qp | grep 'type RC' ;;
 esac
 pgrep -a 'fio|srp_peer|ibcm_peer|wire_count'
@@ -113,6 +113,9 @@ class Initiator(KernelLog):
 
     @property
     def guid(self):
+        """GUID of its port, of which iWARP has none."""
+        if self.guest.transport == "siw":
+            return "0" * 16
         return demo.port_guid(self.guest)
 
     @property
@@ -134,7 +137,7 @@ class Initiator(KernelLog):
     def try_login(self, more="", params="", disks=1, timeout=60, **where):
         """Log in; returns the command's result."""
         return self.quick(LOGIN.format(
-            params=params, file=ADD_TARGET, disks=disks,
+            params=params, file=ADD_TARGET % self.guest.hca, disks=disks,
             string=shlex.quote(self.string(more, **where))),
             check=False, timeout=timeout)
 

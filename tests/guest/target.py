@@ -9,8 +9,8 @@
 
 import shlex
 
-from lab import demo, sanitized
-from lab.guest import quick
+from lab import demo, env, sanitized
+from lab.guest import mac_of, quick
 
 from .checks import skip, until
 from .kernel_log import KernelLog
@@ -21,14 +21,15 @@ CM_PORT = 5555
 
 # Prints whatever a finished test should not have left behind. It runs after
 # every test, hence with few programs. The queue pair is that of management
-# datagrams.
+# datagrams, which iWARP does not have.
 LEFT_BEHIND = r"""
 [ -d /sys/module/ib_srpt ] && echo "the module is loaded"
 case "$(rdma resource show)" in
-    *" qp 1 cm_id 0 "*) ;;
+    *": rxe0: "*" qp 1 cm_id 0 "*|*": siw0: "*" qp 0 cm_id 0 "*) ;;
     *) rdma resource show qp; rdma resource show cm_id ;;
 esac
-[ -e /sys/class/infiniband/rxe0 ] || echo "no rxe0"
+[ "$(ls /sys/class/infiniband)" = @HCA@ ] ||
+    echo "HCAs: $(echo $(ls /sys/class/infiniband)), not @HCA@"
 read carrier < /sys/class/net/eth0/carrier
 [ "$carrier" = 1 ] || echo "no carrier"
 read online < /sys/devices/system/cpu/online
@@ -63,12 +64,14 @@ class Target(KernelLog):
 
     @property
     def guid(self):
-        """GUID of rxe0: of its node and its port."""
+        """GUID of the HCA's node, and of its port with RoCE."""
         return demo.port_guid(self.guest)
 
     @property
     def gid(self):
-        """Default GID: 0x and 32 digits."""
+        """Default GID: 0x and 32 digits. With iWARP it is the MAC address."""
+        if self.guest.transport == "siw":
+            return "0x" + mac_of(self.guest.number).replace(":", "") + "0" * 20
         return "0xfe80000000000000" + self.guid
 
     @property
@@ -189,11 +192,15 @@ class Target(KernelLog):
 
     def left_behind(self):
         """A job that prints what a test left."""
-        return self.spawn(quick(self.traces + LEFT_BEHIND), 60)
+        return self.spawn(quick(self.traces + LEFT_BEHIND.replace(
+            "@HCA@", env.transport() + "0")), 60)
 
     def need_rust(self, why):
         if self.variant != "rust":
             skip("only our module: " + why)
 
-    def add_rxe(self):
-        self.run("rdma link add rxe0 type rxe netdev eth0")
+    def add_hca(self):
+        self.guest.add_hca()
+
+    def remove_hca(self, timeout=60):
+        self.guest.remove_hca(timeout)

@@ -167,12 +167,12 @@ def test_hca_removed(bench):
     disk, = initiator.login("max_sect=8192,ch_count=2")
     initiator.impatient()
     job = initiator.load(disk, 120)
-    target.run("rdma link delete rxe0", timeout=BOUND)
+    target.remove_hca(BOUND)
     equal(target.queue_pairs(), 0, "queue pairs")
     done = job.wait(90, check=False)
     expect(done.rc != 0, "the load ends with an error")
     # A login that is being tried ends soon then.
-    target.add_rxe()
+    target.add_hca()
     initiator.logout()
     if not target.keeps_configuration:
         target.unconfigure()
@@ -194,8 +194,8 @@ def test_hca_returns(bench):
     with bench.session() as disk:
         initiator.patient()
         job = initiator.load(disk, UNTIL_STOPPED)
-        target.run("rdma link delete rxe0", timeout=BOUND)
-        target.add_rxe()
+        target.remove_hca(BOUND)
+        target.add_hca()
         until(lambda: initiator.port_state() == ["running"], 150,
               "the initiator is back")
         initiator.stop(job, disk)
@@ -209,23 +209,23 @@ def test_hca_gone_for_good(bench):
     disk, = initiator.login()
     initiator.impatient()
     job = initiator.load(disk, 120)
-    target.run("rdma link delete rxe0", timeout=BOUND)
+    target.remove_hca(BOUND)
     target.unconfigure(timeout=BOUND)
     job.wait(90, check=False)
     initiator.logout()
-    target.add_rxe()
+    target.add_hca()
 
 
 @pytest.mark.timeout(150)
 def test_load_without_hca(bench):
     """the module loads without any HCA and serves one that comes later"""
     target, initiator = bench.target, bench.initiator
-    target.run("rdma link delete rxe0")
+    target.remove_hca()
     if target.variant == "rust":
         target.load("rdma_cm_port=5555")
     else:
         target.load()
-    target.add_rxe()
+    target.add_hca()
     with bench.configured():
         disk, = initiator.login()
         initiator.fio(disk, "256k")

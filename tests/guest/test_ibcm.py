@@ -403,12 +403,12 @@ def test_device_goes(bench):
         with IbPeer(bench) as one:
             target.add_acl(one.port_id)
             one.login()
-            target.run("rdma link del rxe0", timeout=60)
+            target.remove_hca()
             # Whether the logout gets out before the HCA is gone is open.
             answer = one.receive(5)
             expect(answer in ("timeout", "disconnected") or
                    answer[0] == peer.T_LOGOUT, "the end: %s" % (answer,))
-        target.add_rxe()
+        target.add_hca()
         if not target.keeps_configuration:
             until(lambda: target.run("test -d " + target.directory,
                                      check=False).rc == 0, 20,

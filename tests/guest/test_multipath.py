@@ -150,7 +150,7 @@ def test_paths_come_and_go(bench):
         first, = initiator.login(more)
         initiator.run("echo %s > %s" % (
             initiator.string(more, dest=ADDRESSES[0]),
-            ADD_TARGET.replace("rxe0", "rxe1")))
+            ADD_TARGET % "rxe1"))
         multipath.wait_for("active", "active")
         names = sorted(multipath.paths())
         equal("/dev/" + names[0], first, "the path that is first by name")

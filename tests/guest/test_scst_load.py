@@ -92,11 +92,11 @@ def test_hca_goes(bench):
     disk, = initiator.login()
     initiator.impatient()
     job = initiator.load(disk, 120)
-    target.run("rdma link delete rxe0", timeout=60)
+    target.remove_hca()
     equal(target.run("ls " + DRIVER).out.split(), [], "targets")
     job.wait(90, check=False)
     initiator.logout()
-    target.add_rxe()
+    target.add_hca()
     until(lambda: target.run("ls " + DRIVER).out.split() == [target.name],
           20, "the target is back")
     equal(target.attribute("enabled"), "0", "enabled")

@@ -16,7 +16,7 @@ from .dm import Asker
 from .initiator import UNTIL_STOPPED
 from .target import CM_PORT
 
-PORT = "/sys/class/infiniband_srpt/srpt-rxe0-1"
+PORT = "/sys/class/infiniband_srpt/srpt-%s0-1" % env.transport()
 WHY = "it has no such directory"
 INVALID = "Invalid argument"
 
@@ -432,9 +432,9 @@ def test_read_all_the_time(bench):
                 initiator.fio(disk, "128k")
         with bench.configured():
             initiator.login("max_sect=8192,ch_count=2")
-            target.run("rdma link delete rxe0", timeout=60)
+            target.remove_hca()
             equal(target.queue_pairs(), 0, "queue pairs")
-            target.add_rxe()
+            target.add_hca()
             target.run("touch /tmp/enough")
             initiator.logout()
     finally:

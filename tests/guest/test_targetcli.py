@@ -237,13 +237,13 @@ def test_reboot(bench):
     kept = {path: target.guest.get(path) for path in (SAVED, OPTIONS)}
     target.guest.restart(graceful=True)
     target.run(BRING_BACK)
-    target.run("rdma link delete rxe0")
+    target.remove_hca()
     for path, text in kept.items():
         target.guest.put(path, text)
     target.install()
     contains(service(target, "ExecStart"), "Could not create Target object",
              "the service, without an HCA,")
-    target.add_rxe()
+    target.add_hca()
     # What the package's unit runs when an HCA appears; once more does nothing.
     for said in "restoring ib.%s\n" % target.gid[2:], "":
         equal(target.run("/repo/scripts/srpt-restore", timeout=60).out, said,

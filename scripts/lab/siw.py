@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# Software iWARP, the second kind of HCA of the lab: RDMA over TCP. Debian's
+# kernel does not have it. It is built as a module from Debian's kernel source,
+# which is in the lab's root, and kept in the cache.
+#
+# Not here: making an HCA with it (guest.py), which one guests have (env.py).
+
+import hashlib
+import json
+import os
+import time
+
+from . import enter, env, root
+
+# Raise this when the way it is built changes.
+VERSION = 1
+
+# Arguments: series, tree to build against, where the module goes.
+BUILD = r"""
+set -e
+work=$(mktemp -d)
+cd "$work"
+tar --strip-components=5 -xf "/usr/src/linux-source-$1.tar.xz" \
+    "linux-source-$1/drivers/infiniband/sw/siw"
+make -C "$2" M="$work" CONFIG_RDMA_SIW=m -j"$(nproc)" modules
+strip --strip-debug -o "$3" siw.ko
+"""
+
+
+def module(kernel):
+    """siw.ko for a kernel.Kernel, built first when it is not there (10 s).
+    None if the kernel has one itself."""
+    if any(kernel.modules.glob("kernel/drivers/infiniband/sw/siw/siw.ko*")):
+        return None
+    the_root = root.get()
+    if kernel.release != the_root.release:
+        raise env.LabError("kernel %s has no siw, and its source is not here"
+                           % kernel.release)
+    place = folder(the_root)
+    if not (place / "meta.json").is_file():
+        env.require_root()
+        with env.locked(place.name):
+            if not (place / "meta.json").is_file():
+                _make(the_root, kernel, place)
+    return place / "siw.ko"
+
+
+def folder(the_root):
+    """siw-<release>-<key>/ in the cache; the key is a hash of all that decides
+    what the module is."""
+    compiler = enter.output(the_root.fs, ["gcc", "--version"])
+    inputs = json.dumps([VERSION, BUILD, the_root.meta["version"], compiler])
+    return env.cache_dir() / ("siw-%s-%s" % (
+        the_root.release, hashlib.sha256(inputs.encode()).hexdigest()[:12]))
+
+
+def _make(the_root, kernel, place):
+    # Whatever an interrupted build left is never trusted.
+    env.remove_tree(place)
+    temporary = place.with_name(place.name + ".tmp")
+    env.remove_tree(temporary)
+    temporary.mkdir()
+    logs = env.cache_dir() / "log"
+    logs.mkdir(parents=True, exist_ok=True)
+    log = logs / (place.name + ".log")
+    log.unlink(missing_ok=True)
+    began = time.time()
+    env.run_logged(
+        enter.command(the_root.fs, ["sh", "-c", BUILD, "siw", the_root.series,
+                                    kernel.kdir, temporary / "siw.ko"]),
+        log, "building siw for kernel %s" % kernel.release)
+    (temporary / "meta.json").write_text(json.dumps(
+        {"release": the_root.release, "version": the_root.meta["version"],
+         "seconds": round(time.time() - began)}, indent=1) + "\n")
+    os.rename(temporary, place)
