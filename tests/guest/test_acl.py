@@ -290,8 +290,8 @@ def test_refusals_say_why(bench):
                      % {"tpg": second, "acl": own})
         contains(refusal(), "%s; ACL %s matches, but its portal group is not "
                  "enabled" % (names, own), "the kernel log")
-        lines = target.read("/sys/class/infiniband_srpt/srpt-rxe0-1/"
-                            "login_refused").splitlines()
+        lines = target.read("/sys/class/infiniband_srpt/srpt-%s-1/"
+                            "login_refused" % target.guest.hca).splitlines()
         equal(len(lines), 4, "lines of login_refused")
         expect(re.fullmatch(r"\d+ 0x10006 %s %s; %s; ACL %s matches, but its "
                             "portal group is not enabled" % (

@@ -114,7 +114,7 @@ def test_port_names(bench):
     for name in ("port", target.gid[2:], target.gid + "0",
                  target.gid[:-1] + "f", target.guid,
                  guid.upper() if guid.upper() != guid else guid + ":",
-                 guid[:-1], "rxe0", "0x" + "0" * 32):
+                 guid[:-1], target.guest.hca, "0x" + "0" * 32):
         done = target.run("mkdir %s/%s" % (SRPT, name), check=False)
         expect(done.rc != 0, "'%s' is refused" % name)
         contains(done.out, "Invalid argument", "the error of '%s'" % name)

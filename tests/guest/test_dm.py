@@ -15,6 +15,8 @@ from .dm import (CAPABILITY, CLASS_PORT_INFO, GET_RESP, IO_UNIT_INFO,
                  daemon_scan, number)
 from .target import PARAMETERS
 
+pytestmark = pytest.mark.roce("iWARP has no device management")
+
 # "The attribute is not supported": also what the kernel itself answers to a
 # request that no agent takes.
 UNSUPPORTED = 0x000c

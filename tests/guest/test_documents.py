@@ -11,6 +11,7 @@ import re
 import pytest
 
 from docs import documents
+from lab import env
 
 from . import test_scstadmin
 from .checks import Failed, contains, equal, expect, until
@@ -18,7 +19,8 @@ from .initiator import UNTIL_STOPPED
 from .target import CM_PORT
 
 MIGRATION, MANUAL = "docs/migration.md", "scripts/deb/debian/ib_srpt.4"
-SYSFS = "/sys/class/infiniband_srpt/srpt-rxe0-1"
+HCA = env.transport() + "0"
+SYSFS = "/sys/class/infiniband_srpt/srpt-%s-1" % HCA
 DESCRIPTION = "SCSI RDMA Protocol target driver"
 
 # What prints nothing when it succeeds.
@@ -41,7 +43,7 @@ class Reader:
             "fe800000000000005054000000000001": target.gid[2:],
             "fe80…0001": target.gid[2:],
             "size=1G": "size=64M",
-            "srp-mlx5_0-1": "srp-rxe0-1",
+            "srp-mlx5_0-1": "srp-%s-1" % HCA,
             "10.0.0.1": target.guest.ip,
             "$GUID": target.guid,
             "/boot/config-$(uname -r)": "/lib/modules/$(uname -r)/config",

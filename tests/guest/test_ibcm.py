@@ -17,6 +17,8 @@ from .initiator import UNTIL_STOPPED
 from .test_reject import (ACCESS, ASSOCIATE, ESTABLISH, RESOURCES, TAG,
                           TOO_LONG)
 
+pytestmark = pytest.mark.roce("iWARP has a connection manager of its own")
+
 NATIVE = "it takes native InfiniBand logins on InfiniBand links only"
 GOOD = 0x00
 

@@ -15,6 +15,8 @@ from .initiator import TOOLS
 # Where an SRP_LOGIN_RSP says what became of older channels.
 NO_CHANNEL, TERMINATED, MAINTAINED = 0, 1, 2
 
+COUNTED = "packets of InfiniBand are counted"
+
 
 @pytest.mark.timeout(240)
 def test_ipv4(bench):
@@ -109,6 +111,7 @@ def test_channels(bench):
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.roce(COUNTED)
 def test_immediate_data(bench):
     """with immediate data, small writes need no RDMA READ; without, each
     does"""
@@ -134,6 +137,7 @@ def test_immediate_data(bench):
 
 
 @pytest.mark.timeout(180)
+@pytest.mark.roce(COUNTED)
 def test_many_descriptors(bench):
     """255 memory descriptors in one command, in both directions"""
     initiator = bench.initiator

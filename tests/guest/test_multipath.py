@@ -17,7 +17,8 @@ from .initiator import ADD_TARGET, UNTIL_STOPPED
 from .lio import SRPT
 from .test_ports import NO_SECOND_NETWORK, SECOND_NETWORK, gid_of
 
-pytestmark = pytest.mark.engine("lio")
+pytestmark = [pytest.mark.engine("lio"),
+              pytest.mark.roce("its second network has an rxe1")]
 
 # The second network: an interface of its own on both machines, with an HCA.
 # Packets are lost by a queueing discipline that is there from the start, for

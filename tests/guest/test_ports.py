@@ -23,6 +23,8 @@ from .lio import SRPT, guid_name
 from .peer import MULTI_CHANNEL
 from .test_rogue import works
 
+pytestmark = pytest.mark.roce("GIDs of RoCE, and HCAs named rxe0 and rxe1")
+
 CLASS = "/sys/class/infiniband_srpt"
 
 # Another address of the target's eth0, and the port GUID it makes.

@@ -41,6 +41,7 @@ def daemon(initiator, rules):
 
 
 @pytest.mark.timeout(60)
+@pytest.mark.roce("srp_daemon asks device management, which iWARP has not")
 def test_srp_daemon_rules(bench):
     """srp_daemon takes the rules of docs/admin.md, and then refuses RoCE; it
     does not take others"""
@@ -56,6 +57,7 @@ def test_srp_daemon_rules(bench):
 
 
 @pytest.mark.timeout(60)
+@pytest.mark.roce("it is about srp_daemon, and GUIDs of ports")
 @pytest.mark.engine("lio")
 def test_unit_line(bench):
     """what the distribution's unit makes srp_daemon write, and the entry that

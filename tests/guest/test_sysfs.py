@@ -10,13 +10,16 @@ import json
 import re
 import pytest
 
+from lab import env
+
 from . import peer
 from .checks import contains, equal, expect, sit_through, until
 from .dm import Asker
 from .initiator import UNTIL_STOPPED
 from .target import CM_PORT
 
-PORT = "/sys/class/infiniband_srpt/srpt-%s0-1" % env.transport()
+HCA = env.transport() + "0"
+PORT = "/sys/class/infiniband_srpt/srpt-%s-1" % HCA
 WHY = "it has no such directory"
 INVALID = "Invalid argument"
 
@@ -84,7 +87,7 @@ def test_files(bench):
     target = bench.target
     target.load()
     equal(modes(bench, PORT), expected_modes(FILES, True), "files and modes")
-    equal(target.read(PORT + "/device"), "rxe0", "device")
+    equal(target.read(PORT + "/device"), HCA, "device")
     equal(target.read(PORT + "/link_layer"), "Ethernet", "link layer")
     equal(target.read(PORT + "/rdma_cm_port"), "0", "port number")
     equal(target.read(PORT + "/login_info_rdma_cm"), "", "without a listener")
@@ -124,7 +127,7 @@ def test_follows(bench):
         expect(not any("[fe80" in line for line in lines),
                "no link-local address")
         initiator.run("modprobe ib_srp; echo '%s' > /sys/class/infiniband_srp/"
-                      "srp-rxe0-1/add_target" % v4[0])
+                      "srp-%s-1/add_target" % (v4[0], HCA))
         until(lambda: len(sessions(bench)) > 0, 30, "a session")
         initiator.logout()
         target.wait_for_connections(0)
@@ -160,6 +163,7 @@ def test_attributes(bench):
             equal(target.read(path), before, name)
 
 
+@pytest.mark.roce("iWARP has no device management")
 @pytest.mark.stock(WHY)
 def test_port_id(bench):
     """port_id: its limits, and that device management and the engine say the same"""
@@ -346,14 +350,14 @@ def test_srpt_top(bench):
         initiator.stop(job, disk)
     samples = [json.loads(line) for line in out.splitlines()]
     equal(len(samples), 2, "samples")
-    contains(out, '"rxe0"', "JSON")
+    contains(out, '"%s"' % HCA, "JSON")
     contains(out, initiator.port_id[2:], "JSON")
     contains(out, initiator.guest.ip, "JSON")
-    found = re.search(r"^srpt_port_commands_total\{[^}]*rxe0[^}]*\} ([0-9]+)$",
+    found = re.search(r"^srpt_port_commands_total\{[^}]*%s[^}]*\} ([0-9]+)$" % HCA,
                       metrics, re.M)
     expect(found and int(found.group(1)) > 0,
            "commands are counted:\n" + metrics[:1500])
-    contains(screen, "rxe0", "the table")
+    contains(screen, HCA, "the table")
     contains(screen, "live", "the table")
 
 

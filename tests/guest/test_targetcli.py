@@ -49,7 +49,7 @@ def names(bench):
     return {"target_gid": bench.target.gid[2:],
             "target_guid": bench.target.service_guid,
             "initiator": bench.initiator.port_id[2:],
-            "target_ip": bench.target.guest.ip, "hca": "rxe0"}
+            "target_ip": bench.target.guest.ip, "hca": bench.target.guest.hca}
 
 
 def documented(bench):
@@ -168,8 +168,8 @@ def test_quick_start(bench):
         listens(target)
         line = manual.commands("On the initiator, RoCE", **names(bench))[-1]
         equal(line.split('"')[1], initiator.string(), "what is written")
-        equal(line.split("> ")[1], "/sys/class/infiniband_srp/srp-rxe0-1/"
-              "add_target", "... and where")
+        equal(line.split("> ")[1], "/sys/class/infiniband_srp/srp-%s-1/"
+              "add_target" % initiator.guest.hca, "... and where")
         disk, = initiator.login("")
         initiator.fio(disk, "1m")
         if target.variant == "rust":
