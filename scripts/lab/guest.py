@@ -79,6 +79,16 @@ ADD_HCA = {
     "siw": "[ -d /sys/module/siw ] || modprobe siw\n"
            "rdma link add siw0 type siw netdev eth0\n",
 }
+# Unloads a module with all that use it.
+DROP = """
+drop() {
+    [ -d /sys/module/$1 ] || return 0
+    for user in /sys/module/$1/holders/*; do
+        [ ! -e $user ] || drop ${user##*/} || return
+    done
+    rmmod $1
+}
+"""
 SIW_IN_GUEST = "/lab/modules/siw.ko"
 
 # What the shell of Guest.quick() does not take from busybox.
@@ -376,6 +386,14 @@ class Guest:
             self.transport = transport
             self._bring(transport)
             self.add_hca()
+
+    def reload_rdma(self, core=""):
+        """Unload all of RDMA and load it anew, ib_core with these parameters."""
+        self.remove_hca()
+        self.quick(DROP + "drop ib_core")
+        self.run("modprobe ib_core " + core)
+        self._bring(self.transport)
+        self.run("set -e\n" + RDMA + ADD_HCA[self.transport])
 
     def _bring(self, transport):
         """Bring and load what the kernel does not have."""

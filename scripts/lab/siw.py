@@ -28,6 +28,10 @@ strip --strip-debug -o "$3" siw.ko
 """
 
 
+class Missing(env.LabError):
+    """There is no siw for a kernel."""
+
+
 def module(kernel):
     """siw.ko for a kernel.Kernel, built first when it is not there (10 s).
     None if the kernel has one itself."""
@@ -35,8 +39,8 @@ def module(kernel):
         return None
     the_root = root.get()
     if kernel.release != the_root.release:
-        raise env.LabError("kernel %s has no siw, and its source is not here"
-                           % kernel.release)
+        raise Missing("kernel %s has no siw, and its source is not here"
+                      % kernel.release)
     place = folder(the_root)
     if not (place / "meta.json").is_file():
         env.require_root()

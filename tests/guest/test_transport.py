@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# HCAs that are not rdma_rxe as it comes: software iWARP (siw), and memory
+# registration for each transfer. With TRANSPORT=siw all tests have siw; these
+# few are there in every run.
+#
+# Not here: what makes siw (scripts/lab/siw.py).
+
+import contextlib
+import time
+
+import pytest
+
+from lab import Guest, siw
+
+from .checks import contains, equal, expect, skip, until
+from .initiator import TWO_CHANNELS
+from .lio import LioTarget
+from .test_load import BOUND
+
+TRACING = "/sys/kernel/tracing"
+# A login, and what the block layer has to be told, for requests of 4 MiB, be
+# their pages neighbours or not.
+LARGE = "max_sect=8192,ch_count=2,cmd_sg_entries=255,sg_tablesize=1024,allow_ext_sg=1"
+LIMIT = "echo 4096 > /sys/block/%s/queue/max_sectors_kb"
+
+
+@pytest.fixture
+def iwarp(bench):
+    """A function that gives both machines siw instead of their HCA while its
+    context lasts. The module is built before the test's time begins."""
+    try:
+        for guest in bench.pair.guests:
+            siw.module(guest.kernel)
+    except siw.Missing as why:
+        skip(str(why))
+
+    @contextlib.contextmanager
+    def instead():
+        guests = bench.pair.guests
+        before = [guest.transport for guest in guests]
+        for guest in guests:
+            guest.change_hca("siw")
+        yield
+        for guest, transport in zip(guests, before):
+            guest.change_hca(transport)
+    return instead
+
+
+def writes(initiator, disk):
+    """Write requests so far, and sectors in them."""
+    words = initiator.run(["cat", "/sys/block/%s/stat" % disk[5:]]).out.split()
+    return int(words[4]), int(words[6])
+
+
+def verified(initiator, disk):
+    """Verified data: immediate data, some pages, and transfers of 4 MiB."""
+    initiator.fio(disk, "256k", "4k", 16)
+    initiator.run(LIMIT % disk[5:])
+    before = writes(initiator, disk)
+    initiator.fio(disk, "16m", "4m", 2)
+    requests, sectors = (x - y for x, y in zip(writes(initiator, disk), before))
+    expect(sectors // requests > 2048, "requests of more than 1 MiB: %d "
+           "requests, %d sectors" % (requests, sectors))
+
+
+@pytest.mark.timeout(120)
+def test_siw_login(bench, iwarp):
+    """over iWARP: logins over IPv4 and over IPv6, transfers up to 4 MiB"""
+    target, initiator = bench.target, bench.initiator
+    with iwarp(), bench.configured():
+        for address in (target.guest.ip, target.guest.ip6):
+            disk, = initiator.login(LARGE, dest=address)
+            ids = target.run("rdma resource show cm_id").out
+            expect(any("siw0" in line and "CONNECT" in line and address in line
+                       for line in ids.splitlines()),
+                   "a connection of siw0 with %s:\n%s" % (address, ids))
+            verified(initiator, disk)
+            initiator.logout()
+            target.wait_for_connections(0)
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.stock("in SRQ mode it warns and frees what is in use")
+def test_siw_shared_receive_queue(bench, iwarp):
+    """over iWARP, where nobody says that a queue pair takes no more from a
+    shared receive queue: data is right, and logout and disabling take a bounded
+    time"""
+    target, initiator = bench.target, bench.initiator
+    with iwarp(), bench.configured(params="srpt_srq_size=256",
+                                   attributes={"use_srq": 1}):
+        disk, = initiator.login(TWO_CHANNELS)
+        out = target.run("rdma resource show srq").out
+        expect("srqn" in out, "there is a shared receive queue: " + out)
+        initiator.fio(disk, "1m", "4k", 32)
+        initiator.fio(disk, "4m", "64k", 16)
+        initiator.logout()
+        began = time.monotonic()
+        target.wait_for_connections(0, BOUND)
+        bench.say("queue pairs were gone %.1f s after the logout"
+                  % (time.monotonic() - began))
+
+
+@pytest.mark.timeout(120)
+def test_siw_removed(bench, iwarp):
+    """over iWARP: the HCA goes under load and comes back; a login works"""
+    target, initiator = bench.target, bench.initiator
+    with iwarp():
+        target.configure([initiator.port_id])
+        disk, = initiator.login(TWO_CHANNELS)
+        initiator.impatient()
+        job = initiator.load(disk, 90)
+        began = time.monotonic()
+        target.remove_hca(BOUND)
+        bench.say("the HCA was gone after %.1f s" % (time.monotonic() - began))
+        equal(target.queue_pairs(), 0, "queue pairs")
+        expect(job.wait(60, check=False).rc != 0, "the load ends with an error")
+        target.add_hca()
+        initiator.logout()
+        if not target.keeps_configuration:
+            target.unconfigure()
+            target.configure([initiator.port_id])
+        disk, = initiator.login()
+        initiator.fio(disk, "256k", "64k")
+        initiator.logout()
+        target.wait_for_connections(0)
+        target.unconfigure()
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.engine("lio")
+@pytest.mark.stock("it has no parameter for the listener")
+def test_siw_without_ipv6(bench, iwarp):
+    """with ipv6.disable=1 siw refuses to listen for IPv6; the module loads with
+    a port number, and listens for IPv4"""
+    target = bench.target
+    with Guest("without-ipv6", bench.pair.run_dir, smp=1, transport="siw",
+               kernel=target.guest.kernel, append="ipv6.disable=1") as guest:
+        alone = LioTarget(guest, target.variant, target.module)
+        alone.load("rdma_cm_port=5555")
+        log = guest.run("dmesg").out
+        contains(log, "no RDMA/CM logins over IPv6: ", "the log")
+        contains(log, "listening for RDMA/CM logins on port 5555", "the log")
+        ids = guest.run("rdma resource show cm_id").out
+        expect("LISTEN" in ids and "0.0.0.0:5555" in ids,
+               "it listens for IPv4:\n" + ids)
+        alone.unload()
+
+
+@contextlib.contextmanager
+def registering(target):
+    """The target registers memory for each transfer: ib_core says so, which only
+    takes the parameter when it is loaded. Yields a function that says how many
+    registrations there were."""
+    run, probe = target.run, TRACING + "/kprobe_events"
+    target.guest.reload_rdma("force_mr=1")
+    run("mountpoint -q %s || mount -t tracefs tracefs %s" % (TRACING, TRACING))
+    run("echo 'p:lab/mr ib_map_mr_sg' > %s; echo 1 > %s/events/lab/mr/enable"
+        % (probe, TRACING))
+
+    def count():
+        lines = target.read(TRACING + "/kprobe_profile").splitlines()
+        return next(int(x.split()[1]) for x in lines if x.split()[0] == "mr")
+    yield count
+    run("echo 0 > %s/events/lab/mr/enable; echo '-:lab/mr' >> %s; "
+        "echo > %s/trace" % (TRACING, probe, TRACING))
+    target.guest.reload_rdma()
+
+
+@pytest.mark.timeout(180)
+def test_force_mr(bench):
+    """ib_core.force_mr=1: each transfer goes through a registered region, and
+    data is right, with immediate data and without"""
+    target, initiator = bench.target, bench.initiator
+    with registering(target) as count:
+        for use in ("Y", "N"):
+            with bench.session(LARGE, "use_imm_data=" + use) as disk:
+                regions = target.run("rdma resource show mr").out
+                expect("ib_srpt" in regions, "regions of ib_srpt:\n" + regions)
+                before = count()
+                verified(initiator, disk)
+                # Those of 4 MiB alone: written, and read again.
+                registered = count() - before
+                bench.say("use_imm_data=%s: %d registrations" % (use, registered))
+                expect(registered >= 8 + (64 if use == "Y" else 128),
+                       "each transfer was registered: %d" % registered)
