@@ -27,6 +27,9 @@ WIRE = {"send": (0x00, 0x01, 0x04), "read request": (0x0c,),
 # Seconds of a load that a test ends with stop(); more than any test may take.
 UNTIL_STOPPED = 900
 
+# What ib_srp says of each refusal over iWARP: ECONNRESET.
+REJECTED = "REJ reason 0xffffff98"
+
 # What logins ask for by default: as many channels as there are CPUs, counting the
 # one that is off.
 TWO_CHANNELS = "max_sect=8192,ch_count=2"
@@ -158,9 +161,17 @@ class Initiator(KernelLog):
         """Log in, expecting a refusal; returns the reason from SRP_LOGIN_REJ
         as a number, None if the kernel log names none."""
         mark = self.mark()
+        self.target.run("echo %s > /dev/kmsg" % mark)
         done = self.try_login(more, params, 0, **where)
         expect(done.rc == 1, "the login is refused")
         log = self.log_since(mark)
+        if self.guest.transport == "siw":
+            # ib_srp expects a reason of the InfiniBand CM before it looks into
+            # SRP_LOGIN_REJ, and iWARP has none. The target says what it was.
+            expect(REJECTED in log, "ib_srp was refused:\n" + log)
+            log = self.target.run("dmesg").out.rsplit(mark, 1)[-1]
+            found = re.findall(r"refused: .*\(reason (0x[0-9a-f]+)\)", log)
+            return int(found[-1], 16) if found else None
         # The one reason that ib_srp puts in words.
         if "requested max_it_iu_len too large" in log:
             return 0x00010002

@@ -6,6 +6,7 @@
 #
 # Not here: what the target should make of it (test_reject.py, test_rogue.py).
 
+import errno
 import struct
 
 from .checks import Failed, until
@@ -190,7 +191,10 @@ class Peer:
             return "established", 0, bytes.fromhex(words[1])
         if words[0] != "rejected":
             raise Failed("connecting: " + " ".join(words))
-        return "rejected", int(words[1]), bytes.fromhex(words[2])
+        number = int(words[1])
+        if number == -errno.ECONNRESET:
+            number = CONSUMER_DEFINED       # iWARP knows no other reason
+        return "rejected", number, bytes.fromhex(words[2])
 
     def _memory(self):
         """Take in where the memory is that the target may access."""

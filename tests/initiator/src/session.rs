@@ -26,6 +26,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// CM's "the consumer says no", which goes with an SRP_LOGIN_REJ.
 const CONSUMER_DEFINED: i32 = 28;
+/// The only reason that iWARP has (`-ECONNRESET`).
+const CONNECTION_RESET: i32 = -104;
 
 /// The task management function.
 const LUN_RESET: u8 = 0x08;
@@ -120,10 +122,12 @@ pub(crate) fn login_bytes(
             Ok(login) => Ok(Login::Accepted(Box::new(Session::new(conn, login, bytes)))),
             Err(e) => Ok(Login::Other(format!("accepted, malformed response: {e}"))),
         },
-        Outcome::Rejected(CONSUMER_DEFINED, bytes) => match LoginRej::parse(&bytes) {
-            Ok(rej) => Ok(Login::Rejected(rej)),
-            Err(_) => Ok(Login::Other("rejected without SRP_LOGIN_REJ".into())),
-        },
+        Outcome::Rejected(CONSUMER_DEFINED | CONNECTION_RESET, bytes) => {
+            match LoginRej::parse(&bytes) {
+                Ok(rej) => Ok(Login::Rejected(rej)),
+                Err(_) => Ok(Login::Other("rejected without SRP_LOGIN_REJ".into())),
+            }
+        }
         Outcome::Rejected(reason, _) => Ok(Login::Other(format!("rejected by the CM, {reason}"))),
         Outcome::Failed(event, _) => Ok(Login::Other(event)),
     }
