@@ -168,7 +168,6 @@ class Initiator(KernelLog):
         if self.guest.transport == "siw":
             # ib_srp expects a reason of the InfiniBand CM before it looks into
             # SRP_LOGIN_REJ, and iWARP has none. The target says what it was.
-            expect(REJECTED in log, "ib_srp was refused:\n" + log)
             log = self.target.run("dmesg").out.rsplit(mark, 1)[-1]
             found = re.findall(r"refused: .*\(reason (0x[0-9a-f]+)\)", log)
             return int(found[-1], 16) if found else None

@@ -193,6 +193,7 @@ def back(bench, disk):
 
 @pytest.mark.timeout(900)
 @pytest.mark.engine("lio")
+@pytest.mark.roce("the C driver takes no logins over IPv4 there")
 @pytest.mark.stock("it is where one comes from")
 def test_migration(bench):
     """docs/migration.md: a configuration of the kernel's driver, made with
