@@ -44,6 +44,7 @@ class Reader:
             "fe80…0001": target.gid[2:],
             "size=1G": "size=64M",
             "srp-mlx5_0-1": "srp-%s-1" % HCA,
+            "rxe0-1": HCA + "-1",
             "10.0.0.1": target.guest.ip,
             "$GUID": target.guid,
             "/boot/config-$(uname -r)": "/lib/modules/$(uname -r)/config",

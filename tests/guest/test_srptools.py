@@ -90,8 +90,8 @@ def test_login_script(bench):
     """the script of docs/admin.md logs in to what its file names, once, and
     says what it cannot reach"""
     target, initiator = bench.target, bench.initiator
-    lines = manual.block(LOGINS, target_guid=target.service_guid, hca="rxe0",
-                         target_ip=target.guest.ip)
+    lines = manual.block(LOGINS, target_guid=target.service_guid,
+                         hca=initiator.guest.hca, target_ip=target.guest.ip)
     initiator.guest.put(SCRIPT, manual.block(SCRIPT), 0o755)
     initiator.guest.put(LOGINS, lines)
     initiator.run("modprobe sd_mod")

@@ -108,6 +108,8 @@ def test_files(bench):
            "without the module there is no directory")
 
 
+@pytest.mark.roce("login_info_rdma_cm has the addresses of the GID table, in which "
+                  "iWARP has none")
 @pytest.mark.stock(WHY)
 def test_follows(bench):
     """enabled and the port number are followed; login_info_rdma_cm is ready to
