@@ -464,7 +464,7 @@ class Guest:
         shares += [(str(h), str(g), m) for h, g, m in self.shares]
 
         options = qemu.acceleration(self.smp, self.icount)
-        options += ["-m", str(self.mem), "-kernel", str(self.kernel.image),
+        options += ["-m", str(self.mem), "-kernel", str(kernel.bootable(self.kernel)),
                     "-initrd",
                     str(kernel.initramfs(self.kernel, self.root.fs))]
         options += qemu.share("root", self.root.fs, True)
