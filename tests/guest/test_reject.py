@@ -59,15 +59,20 @@ def test_nobody_listens(bench):
 
 
 def refused(bench, reason, tag=TAG, what="", **fields):
-    """A scripted login is refused with exactly this SRP_LOGIN_REJ."""
-    with bench.peer() as one:
-        fields.setdefault("tag", TAG)
-        word, number, data = one.connect(one.request(**fields))
-        name = what or str(fields)
-        equal((word, number), ("rejected", peer.CONSUMER_DEFINED),
-              "answer to " + name)
-        equal(data[:32].hex(), peer.login_rej(tag, reason).hex(),
-              "SRP_LOGIN_REJ for " + name)
+    """A scripted login is refused with exactly this SRP_LOGIN_REJ. A peer with siw
+    that hears of the end of the connection before it has looked at the refusal
+    does not look at it any more."""
+    fields.setdefault("tag", TAG)
+    name = what or str(fields)
+    for _ in range(3 if bench.initiator.guest.transport == "siw" else 1):
+        with bench.peer() as one:
+            word, number, data = one.connect(one.request(**fields))
+        if data:
+            break
+    equal((word, number), ("rejected", peer.CONSUMER_DEFINED),
+          "answer to " + name)
+    equal(data[:32].hex(), peer.login_rej(tag, reason).hex(),
+          "SRP_LOGIN_REJ for " + name)
 
 
 @pytest.mark.timeout(180)
