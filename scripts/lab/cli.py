@@ -297,7 +297,7 @@ def cmd_clean(args):
                    siw.folder(root.existing()).name)
     trees += [p for kind in ("kernel-sanitized-*", "siw-*")
               for p in cache.glob(kind) if not p.name.startswith(current)]
-    trees += [cache / "initramfs"]
+    trees += [cache / "initramfs", cache / "vmlinux"]
     if args.all:
         trees += [cache / "log", cache / "cargo"]
         trees += cache.glob("install-*")

@@ -139,7 +139,8 @@ impl<T, const ID: u64> Cqe<T, ID> {
         this.cast()
     }
 
-    /// Whether the entry is posted. For log lines: it may have changed when this returns.
+    /// Whether the entry is posted. It may have changed when this returns, unless the caller is what
+    /// would change it.
     pub(crate) fn is_busy(&self) -> bool {
         self.busy.load(Acquire)
     }

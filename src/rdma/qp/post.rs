@@ -42,7 +42,10 @@ use super::{
     QueuePair,
     RecvBuf, //
 };
-use crate::bindings;
+use crate::{
+    bindings,
+    sync::ratelimit, //
+};
 
 /// What can be sent: has a response buffer and an entry for its completion.
 pub(crate) trait SendItem: HasCqe<SEND> + HasTx + CqeHandler<SEND> {}
@@ -427,12 +430,20 @@ unsafe fn complete<T: HasCqe<ID> + CqeHandler<ID>, const ID: u64>(
     wc: *mut bindings::ib_wc,
     finish: impl FnOnce(&T),
 ) {
-    // SAFETY: The completion is valid; the entry is the one of an item that `launch` turned into a
-    // pointer. The completion gives it back.
-    let (cqe, item) = unsafe {
-        let cqe = (*wc).__bindgen_anon_1.wr_cqe.cast::<Cqe<T, ID>>();
-        (cqe, Arc::from_raw(T::cqe_container_of(cqe).cast_const()))
-    };
+    // SAFETY: The completion is valid.
+    let cqe = unsafe { (*wc).__bindgen_anon_1.wr_cqe.cast::<Cqe<T, ID>>() };
+    // SAFETY: The entry is part of an item; one that has completed before is usually still there.
+    if !unsafe { (*cqe).is_busy() } {
+        // A driver that completes a request twice, as siw does with RDMA READs that it flushes, must
+        // not take two references away.
+        if ratelimit::ok() {
+            pr_warn!("a request was completed twice\n");
+        }
+        return;
+    }
+    // SAFETY: `launch` turned the item into a pointer; its completion, which is this one as the entry
+    // is busy, gives it back. Completions of a queue pair are handled one after the other.
+    let item = unsafe { Arc::from_raw(T::cqe_container_of(cqe).cast_const()) };
     finish(&item);
     // SAFETY: The entry is part of the item, and its completion owns it.
     let Some(flight) = (unsafe { (*cqe).release() }) else {
