@@ -22,6 +22,9 @@ TASK_ABORTED = 0x40
 
 C_DRIVER = "the C driver knows nothing of this"
 
+# Longer than the target takes to notice that LUNs have changed, seconds.
+NOTICED = 7
+
 
 def scatter(initiator, disk, pages, requests):
     return initiator.run(["/repo/tests/guest/tools/scatter.py", disk,
@@ -167,12 +170,14 @@ def test_target_logout(bench):
 def test_events(bench):
     """SRP_AER_REQ when LUNs come and go: one at a time, on one channel"""
     target = bench.target
-    lun = "%s/lun/lun_7" % target.tpg()
+    lun = target.tpg() + "/lun/lun_7"
     with logged_in(bench, flags=peer.AESOLNT) as one, bench.peer() as two:
+        mapped = "%s/acls/%s/lun_7" % (target.tpg(), one.port_id)
         two.port_id = one.port_id
         two.login(flags=1 | peer.AESOLNT)
-        target.shell("backstore more 256; lun %s 7 more" % target.tpg())
-        event = one.receive()
+        target.shell("backstore more 256; lun %s 7 more; mkdir %s; "
+                     "ln -s %s %s/lun" % (target.tpg(), mapped, lun, mapped))
+        event = one.receive(NOTICED)
         expect(isinstance(event, bytes) and event[0] == peer.AER_REQ,
                "an event: %s" % (event,))
         sense_len = int.from_bytes(event[28:32], "big")
@@ -180,8 +185,8 @@ def test_events(bench):
         equal((event[36], event[38], event[48], event[49]),
               (0x70, 6, 0x3f, 0x0e), "REPORTED LUNS DATA HAS CHANGED")
         # The next one waits for the answer to the first.
-        target.shell("drop_lun %s" % lun)
-        equal(one.receive(2), "timeout", "before the answer")
+        target.shell("drop_lun %s; drop_lun %s" % (mapped, lun))
+        equal(one.receive(NOTICED), "timeout", "before the answer")
         one.send(peer.answer_to(event))
         event = one.receive()
         expect(isinstance(event, bytes) and event[0] == peer.AER_REQ,
