@@ -20,6 +20,7 @@ ROOT = "src/srpt.rs"
 
 USE = re.compile(r"\buse\s+([^;]+);")
 PATH = re.compile(r"(?<![\w:])(?:crate|super|self)(?:\s*::\s*\w+)+")
+SHORT = re.compile(r"(?<![\w:])(\w+)((?:\s*::\s*\w+)+)")
 NOISE = re.compile(r"//[^\n]*|/\*.*?\*/|b?\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])'", re.S)
 
 
@@ -31,11 +32,13 @@ def module_of(path):
 
 
 def expanded(tree):
-    """The paths of a `use` tree: `a::{b, c::{self, d}}` has a::b, a::c, a::c::d."""
+    """The paths of a `use` tree, each with the name it has from then on:
+    `a::{b, c::{self, d as e}}` has (a::b, b), (a::c, c), (a::c::d, e)."""
     tree = tree.strip()
     if not tree.endswith("}"):
-        path = tree.split(" as ")[0].replace(" ", "")
-        return [path.removesuffix("::self")] if path else []
+        path, _, alias = tree.partition(" as ")
+        path = path.replace(" ", "").removesuffix("::self")
+        return [(path, alias.strip() or path.split("::")[-1])] if path else []
     prefix, inner = tree[:-1].split("{", 1)
     parts, depth, part = [], 0, ""
     for char in inner:
@@ -45,16 +48,24 @@ def expanded(tree):
             part = ""
         else:
             part += char
-    return [(prefix.replace(" ", "") + path).removesuffix("::self")
-            for p in parts + [part] for path in expanded(p)]
+    prefix = prefix.replace(" ", "")
+    whole = [((prefix + path).removesuffix("::self"), name)
+             for p in parts + [part] for path, name in expanded(p)]
+    # `self` alone is called what it is the self of.
+    return [(path, path.split("::")[-1] if name == "self" else name) for path, name in whole]
 
 
 def paths_of(text):
-    """All paths of a source that may lead to another file, with `use` or without."""
+    """All paths of a source that may lead to another file, with `use` or without,
+    and those that begin with a name that a `use` has introduced."""
     text = NOISE.sub(" ", text)
-    found = [p for tree in USE.findall(text) for p in expanded(" ".join(tree.split()))]
+    used = [p for tree in USE.findall(text) for p in expanded(" ".join(tree.split()))]
     rest = USE.sub(" ", text)
-    return found + [re.sub(r"\s", "", p) for p in PATH.findall(rest)]
+    names = {name: path for path, name in used}
+    short = [names[first] + re.sub(r"\s", "", more) for first, more in SHORT.findall(rest)
+             if first in names]
+    return [path for path, _ in used] + short + [
+        re.sub(r"\s", "", p) for p in PATH.findall(rest)]
 
 
 def resolved(path, module, modules):

@@ -126,14 +126,21 @@ def bootable(kern):
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / ("%s-%s" % (kern.release, digest.hexdigest()[:12]))
     if not path.is_file():
-        data = payload(kern.image.read_bytes())
-        temporary = path.with_suffix(".tmp%d" % os.getpid())
-        temporary.write_bytes(data if has_pvh_entry(data) else b"")
-        os.rename(temporary, path)
-        old = sorted(folder.glob("*"), key=lambda p: p.stat().st_mtime)
-        for stale in old[:-6]:
-            stale.unlink(missing_ok=True)
+        with env.locked("vmlinux"):
+            if not path.is_file():
+                _unpack(kern.image, path)
     return path if path.stat().st_size else kern.image
+
+
+def _unpack(image, path):
+    # Whatever was interrupted, and what has not been made for long, goes.
+    old = sorted(path.parent.glob("*"), key=lambda p: p.stat().st_mtime)
+    for stale in old[:-20] + [p for p in old if p.suffix == ".tmp"]:
+        stale.unlink(missing_ok=True)
+    data = payload(image.read_bytes())
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_bytes(data if has_pvh_entry(data) else b"")
+    os.rename(temporary, path)
 
 
 def payload(image):

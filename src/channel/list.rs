@@ -112,7 +112,7 @@ pub(crate) fn announce_luns(which: impl Fn(&Arc<Channel>) -> bool) {
             let elder = channels
                 .iter()
                 .filter(listens)
-                .any(|other| other.same_nexus(channel) && other.serial() < channel.serial());
+                .any(|other| other.same_luns(channel) && other.serial() < channel.serial());
             // Without memory the initiator finds out by itself.
             if !elder && told.push(channel.clone(), GFP_KERNEL).is_err() {
                 break;

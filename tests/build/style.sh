@@ -121,6 +121,9 @@ bad src/rdma/x.rs 'rdma/x.rs imports good.rs: top is not below rdma' "one throug
 use super::super::good::f;"
 bad src/rdma/x.rs 'rdma/x.rs imports good.rs: top is not below rdma' "one in a macro" "$head
 macro_rules! m { () => { \$crate::good::f() } }"
+bad src/sync.rs 'sync.rs imports rdma/good.rs: rdma is not below sync' "one through an imported name" "$head
+use crate::{rdma as verbs, compat};
+fn f() { verbs::good::f() }"
 bad src/sync.rs 'sync.rs imports rdma/good.rs: rdma is not below sync' "one to the same floor" "$head
 use crate::rdma::good::f;"
 fresh

@@ -106,7 +106,10 @@ use crate::{
     target::Srpt, //
 };
 
-/// Service action of PERSISTENT RESERVE OUT that waits for other commands to end (SPC-4 6.16).
+/// Service actions of PERSISTENT RESERVE OUT (SPC-4 6.16): those by which an initiator registers itself.
+const REGISTER: u8 = 0x00;
+const REGISTER_AND_IGNORE: u8 = 0x06;
+/// The one that waits for other commands to end.
 const PREEMPT_AND_ABORT: u8 = 0x05;
 
 /// Size of a sense buffer.
@@ -360,7 +363,7 @@ impl LioCmd {
         match status {
             RxDataStatus::Success => {
                 let action = this.reservation_action();
-                if action.is_some() {
+                if matches!(action, Some(REGISTER | REGISTER_AND_IGNORE)) {
                     this.check_registrant();
                 }
                 if action == Some(PREEMPT_AND_ABORT) {

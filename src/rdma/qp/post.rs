@@ -435,14 +435,15 @@ unsafe fn complete<T: HasCqe<ID> + CqeHandler<ID>, const ID: u64>(
     // SAFETY: The entry is part of an item; one that has completed before is usually still there.
     if !unsafe { (*cqe).is_busy() } {
         // A driver that completes a request twice, as siw does with RDMA READs that it flushes, must
-        // not take two references away.
+        // not take two references away. (If both were handled at the same time, which takes a pooled
+        // queue that somebody else drains, this would not notice.)
         if ratelimit::ok() {
             pr_warn!("a request was completed twice\n");
         }
         return;
     }
     // SAFETY: `launch` turned the item into a pointer; its completion, which is this one as the entry
-    // is busy, gives it back. Completions of a queue pair are handled one after the other.
+    // is busy, gives it back.
     let item = unsafe { Arc::from_raw(T::cqe_container_of(cqe).cast_const()) };
     finish(&item);
     // SAFETY: The entry is part of the item, and its completion owns it.

@@ -151,7 +151,7 @@ impl<O: QpOwner> SharedReceiveQueue<O> {
                     },
                     "SharedReceiveQueue::tables"
                 ),
-                failed,
+                failed: failed.clone(),
                 pd: pd.clone(),
             }),
             GFP_KERNEL,
