@@ -45,9 +45,11 @@ echo {string} > {file} || exit
 for i in $(seq 300); do
     disks=
     for disk in /sys/block/sd*; do
+        # No disk yet: the pattern itself.
+        [ -e "$disk" ] || continue
         name=${{disk##*/}}
         case "$before" in *" $name "*) continue ;; esac
-        [ -b /dev/$name ] && [ "$(cat $disk/size)" != 0 ] &&
+        [ -b /dev/$name ] && [ "$(cat "$disk/size")" != 0 ] &&
             disks="$disks /dev/$name"
     done
     set -- $disks
