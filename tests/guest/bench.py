@@ -83,6 +83,18 @@ class Bench:
         """Path of a module from tests/guest/modules."""
         return self.machines.built.test_module(name)
 
+    @contextlib.contextmanager
+    def target_module(self, name):
+        """One of them in the target machine, for as long as the context lasts."""
+        target = self.target
+        if target.guest.kernel.release != self.initiator.guest.kernel.release:
+            skip("modules for tests are built for the initiators' kernel")
+        target.guest.install_module(self.test_module(name))
+        try:
+            yield
+        finally:
+            target.run("rmmod " + name)
+
     def peer(self, **options):
         """A scripted peer on the initiator machine; see peer.py."""
         return Peer(self.initiator, self.machines.built.program("srp_peer"),

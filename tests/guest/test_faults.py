@@ -180,14 +180,20 @@ def idle_initiator_dies(target, initiator):
 @pytest.mark.timeout(330)
 def test_hca_removed(bench):
     """the target's HCA goes under load and comes back; a login works"""
+    hca_removed(bench, BOUND, 90)
+
+
+def hca_removed(bench, bound, patience):
+    """The same for any HCA: it goes within `bound`, the load ends within
+    `patience`, in seconds."""
     target, initiator = bench.target, bench.initiator
     target.configure([initiator.port_id])
     disk, = initiator.login("max_sect=8192,ch_count=2")
     initiator.impatient()
     job = initiator.load(disk, 120)
-    target.remove_hca(BOUND)
+    target.remove_hca(bound)
     equal(target.queue_pairs(), 0, "queue pairs")
-    done = job.wait(90, check=False)
+    done = job.wait(patience, check=False)
     expect(done.rc != 0, "the load ends with an error")
     # A login that is being tried ends soon then.
     target.add_hca()
@@ -258,21 +264,15 @@ def test_given_up(bench, event):
     """the HCA gives up a queue pair, or a shared receive queue, without any
     request that would fail: the session ends, and the next one works"""
     target, initiator = bench.target, bench.initiator
-    if target.guest.kernel.release != initiator.guest.kernel.release:
-        bench.skip("modules for tests are built for the initiators' kernel")
-    target.guest.install_module(bench.test_module("bad_news"))
-    try:
-        with bench.configured(attributes={"use_srq": 1}):
-            with bench.peer(extension=0) as one:
-                one.login()
-                one.settle()
-                target.run("echo %s > /sys/module/bad_news/parameters/report"
-                           % event)
-                equal(one.ended(15), None, "reason of a logout")
-            target.wait_for_connections(0)
-            disk, = initiator.login()
-            initiator.fio(disk, "1m")
-            initiator.logout()
-            target.wait_for_connections(0)
-    finally:
-        target.run("rmmod bad_news")
+    with bench.target_module("bad_news"), \
+            bench.configured(attributes={"use_srq": 1}):
+        with bench.peer(extension=0) as one:
+            one.login()
+            one.settle()
+            target.run("echo %s > /sys/module/bad_news/parameters/report" % event)
+            equal(one.ended(15), None, "reason of a logout")
+        target.wait_for_connections(0)
+        disk, = initiator.login()
+        initiator.fio(disk, "1m")
+        initiator.logout()
+        target.wait_for_connections(0)

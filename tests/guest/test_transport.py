@@ -13,9 +13,10 @@ import pytest
 
 from lab import Guest, siw
 
-from .checks import contains, equal, expect, skip, until
+from .checks import contains, expect, skip, until
 from .initiator import TWO_CHANNELS
 from .lio import LioTarget
+from .test_faults import hca_removed
 from .test_load import BOUND
 
 TRACING = "/sys/kernel/tracing"
@@ -111,27 +112,8 @@ def test_siw_shared_receive_queue(bench, iwarp):
 @pytest.mark.timeout(120)
 def test_siw_removed(bench, iwarp):
     """over iWARP: the HCA goes under load and comes back; a login works"""
-    target, initiator = bench.target, bench.initiator
     with iwarp():
-        target.configure([initiator.port_id])
-        disk, = initiator.login(TWO_CHANNELS)
-        initiator.impatient()
-        job = initiator.load(disk, 90)
-        began = time.monotonic()
-        target.remove_hca(BOUND)
-        bench.say("the HCA was gone after %.1f s" % (time.monotonic() - began))
-        equal(target.queue_pairs(), 0, "queue pairs")
-        expect(job.wait(60, check=False).rc != 0, "the load ends with an error")
-        target.add_hca()
-        initiator.logout()
-        if not target.keeps_configuration:
-            target.unconfigure()
-            target.configure([initiator.port_id])
-        disk, = initiator.login()
-        initiator.fio(disk, "256k", "64k")
-        initiator.logout()
-        target.wait_for_connections(0)
-        target.unconfigure()
+        hca_removed(bench, BOUND, 60)
 
 
 @pytest.mark.timeout(120)
