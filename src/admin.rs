@@ -26,13 +26,10 @@ use crate::{
             parse_number,
             Page, //
         },
-        Active,
-        Engine, //
+        Port, //
     },
-    hca::{
-        self,
-        HcaPort, //
-    },
+    hca::port::HcaPort,
+    login::hcas,
     params,
     port::PortAttr,
     rdma::device::{
@@ -125,7 +122,7 @@ pub(crate) enum SessionFile {
 ///
 /// `ENODEV` if the HCA is going away.
 pub(crate) fn show_port(port: &HcaPort, file: PortFile, page: &mut Page<'_>) -> Result {
-    let device = || hca::list::get(port.device()).and_then(|hca| hca.device());
+    let device = || hcas::get(port.device()).and_then(|hca| hca.device());
     let shown = match file {
         PortFile::LoginInfo => port.current().login_info(page),
         PortFile::LoginInfoRdmaCm => {
@@ -167,7 +164,7 @@ pub(crate) fn show_port(port: &HcaPort, file: PortFile, page: &mut Page<'_>) -> 
 /// `EINVAL` if it is not an acceptable value, `EPERM` if the engine has one for all ports.
 pub(crate) fn store_port(port: &HcaPort, file: PortFile, text: &str) -> Result {
     match file {
-        PortFile::Attr(attr) if Active::attr(attr).is_some() => Err(EPERM),
+        PortFile::Attr(attr) if Port::is_fixed(attr) => Err(EPERM),
         PortFile::Attr(attr) => {
             let value = parse_number(text).map_err(|_| EINVAL)?;
             let value = u32::try_from(value).map_err(|_| EINVAL)?;

@@ -4,7 +4,7 @@
 //!
 //! Receiving and holding back information units is here; what is done about them is in
 //! [`dispatch`] and [`manage`], what the target has to say of its own accord in [`notice`], how it finds out that
-//! nobody listens in [`probe`]. How a channel comes to be is in [`login`], how it ends in
+//! nobody listens in [`probe`]. How a channel comes to be is in [`new`] and [`crate::login`], how it ends in
 //! [`teardown`]; what a single command does is in [`crate::command`].
 //!
 //! # Who holds whom
@@ -48,14 +48,14 @@ use crate::{
     engine::{
         Active,
         Engine,
+        Port,
         SessionView,
         TargetKey, //
     },
     hca::{
-        Hca,
-        HcaPort, //
+        port::HcaPort,
+        Hca, //
     },
-    port::Port,
     queues,
     rdma::{
         cm::{
@@ -110,12 +110,11 @@ use crate::{
 
 pub(crate) mod dispatch;
 pub(crate) mod list;
-pub(crate) mod login;
 pub(crate) mod manage;
+pub(crate) mod new;
 pub(crate) mod notice;
 pub(crate) mod probe;
-pub(crate) mod srq;
-mod teardown;
+pub(crate) mod teardown;
 
 use manage::TableWait;
 use notice::{
@@ -237,7 +236,7 @@ pub(crate) struct Inner {
     probe: Arc<Probe>,
     link: Option<Arc<Link>>,
     cm: Option<Arc<CmId<Channel>>>,
-    hca: Option<Pass<Hca>>,
+    hca: Option<Pass<Hca<Channel>>>,
 }
 
 impl Inner {
@@ -409,6 +408,36 @@ impl Channel {
         name
     }
 
+    /// Completion vector.
+    pub(crate) fn comp_vector(&self) -> u32 {
+        self.comp_vector
+    }
+
+    /// Takes over the connection manager's id. Called once, by the login.
+    pub(crate) fn take_cm(&self, cm: Arc<CmId<Self>>) {
+        self.inner.lock().cm = Some(cm);
+    }
+
+    /// Takes what posting needs, and a send queue of its real size. Called once, by the login.
+    pub(crate) fn connect(&self, link: Arc<Link>, sendq: SendQueue) {
+        let mut inner = self.inner.lock();
+        inner.sendq = sendq;
+        if inner.machine.state() > State::Live {
+            inner.sendq.close();
+        }
+        inner.link = Some(link);
+    }
+
+    /// Notes that the peer is told that the connection is accepted. Called once, by the login.
+    pub(crate) fn is_being_accepted(&self) {
+        self.inner.lock().accepted = true;
+    }
+
+    /// Lets tear-down begin: the login has let go of the connection manager's id. Called last, once.
+    pub(crate) fn login_done(&self) {
+        self.set_up.complete_all();
+    }
+
     /// What can be seen of the channel now.
     pub(crate) fn view(&self) -> SessionView {
         let inner = self.inner.lock();
@@ -455,7 +484,7 @@ impl Channel {
     }
 
     /// Makes the directory in sysfs. Called once, by the login. May sleep.
-    fn show(&self, hca: &Hca) -> Result {
+    pub(crate) fn show(&self, hca: &Hca<Channel>) -> Result {
         let dir = hca.session_dir(self.entry.number(), self.dir_name().as_c_str())?;
         self.dir_key.store(dir.key().0, Relaxed);
         dir.fill().inspect_err(|_| self.dir_key.store(0, Relaxed))?;

@@ -16,7 +16,7 @@ use kernel::{
 };
 
 use crate::{
-    hca::HcaPort,
+    hca::port::HcaPort,
     params,
     port::PortAttr,
     rdma::{

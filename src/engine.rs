@@ -34,9 +34,8 @@ use kernel::{
 use crate::{
     command::Command,
     port::{
-        ConfiguredPort,
-        Port,
-        PortAttr, //
+        self,
+        PortData, //
     },
     rdma::{
         cm::PeerAddr,
@@ -50,7 +49,6 @@ use crate::{
             Initiator, //
         },
         cmd::TaskAttr,
-        dm::ID_TEXT,
         ident::{
             Lun,
             PortId, //
@@ -70,6 +68,11 @@ pub(crate) use lio::Lio as Active;
 mod scst;
 #[cfg(srpt_engine = "scst")]
 pub(crate) use scst::Scst as Active;
+
+/// An HCA port with what the engine keeps for it.
+pub(crate) type Port = port::Port<<Active as Engine>::PortData>;
+/// A port a directory stands for.
+pub(crate) type ConfiguredPort = port::ConfiguredPort<<Active as Engine>::PortData>;
 
 /// Data direction of a command as the initiator announced it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -285,15 +288,11 @@ pub(crate) trait Engine: Sized + 'static {
     /// Keeps the target driver registered with the engine; dropping it unregisters.
     type Registration: Send + Sync;
     /// What the engine keeps per HCA port (LIO: the port's target portal groups).
-    type PortData: Send + Sync;
+    type PortData: PortData;
     /// One session, that is one RDMA channel of an I_T nexus.
     type Session: Send + Sync;
     /// What the engine keeps per command, embedded in [`Command`].
     type Cmd: Send + Sync;
-
-    /// The text by which device management identifies the I/O controller of a port unless somebody
-    /// sets another; at most 63 bytes.
-    const CONTROLLER_NAME: &'static str = ID_TEXT;
 
     /// Whether the engine carries out ABORT TASK SET and CLEAR TASK SET.
     const HAS_TASK_SETS: bool = true;
@@ -313,17 +312,11 @@ pub(crate) trait Engine: Sized + 'static {
     /// The HCA of a port is going away; its channels have ended. The engine lets go of the device.
     /// Process context, may sleep.
     fn port_removed(_port: &Port) {}
-    /// A value for an attribute of all ports that takes the place of the port's own.
-    fn attr(_attr: PortAttr) -> Option<u32> {
-        None
-    }
     /// How many commands of an initiator the engine takes at a time. Process context, may sleep.
     fn max_commands() -> u32 {
         u32::MAX
     }
 
-    /// Initial per-port data.
-    fn new_port_data() -> impl PinInit<Self::PortData, Error>;
     /// Initial per-command data.
     fn new_cmd() -> impl PinInit<Self::Cmd, Error>;
 

@@ -28,14 +28,13 @@ use kernel::{
 };
 
 use crate::{
-    engine::{
-        Active,
-        Engine, //
-    },
     params,
     srp::{
         consts::limit,
-        dm::ControllerName,
+        dm::{
+            ControllerName,
+            ID_TEXT, //
+        },
         ident::{
             Guid,
             NameBuf,
@@ -94,9 +93,24 @@ struct Identity {
     directories: u32,
 }
 
-/// An HCA port.
+/// What an engine keeps per port, and what it lays down for all of them.
+pub(crate) trait PortData: Sized + Send + Sync + 'static {
+    /// The text by which device management identifies the I/O controller of a port unless an
+    /// administrator sets another; at most 63 bytes.
+    const CONTROLLER_NAME: &'static str = ID_TEXT;
+
+    /// Initial data.
+    fn new() -> impl PinInit<Self, Error>;
+
+    /// A value for an attribute of all ports that takes the place of the port's own.
+    fn attr(_attr: PortAttr) -> Option<u32> {
+        None
+    }
+}
+
+/// An HCA port, with the data of an engine.
 #[pin_data]
-pub(crate) struct Port {
+pub(crate) struct Port<D: PortData> {
     #[pin]
     identity: SpinLock<Identity>,
     /// Logins are allowed.
@@ -111,10 +125,10 @@ pub(crate) struct Port {
     vectors: Mutex<VectorMask>,
     /// What the engine keeps per port.
     #[pin]
-    engine: <Active as Engine>::PortData,
+    engine: D,
 }
 
-impl Port {
+impl<D: PortData> Port<D> {
     /// A port with default attributes, disabled and not attached. May sleep.
     ///
     /// # Errors
@@ -122,7 +136,7 @@ impl Port {
     /// `ENOMEM`.
     pub(crate) fn new(place: Place, gid: Gid) -> Result<Arc<Self>> {
         // It is shorter than what fits.
-        let name = ControllerName::from_display(Active::CONTROLLER_NAME);
+        let name = ControllerName::from_display(D::CONTROLLER_NAME);
         let vectors = VectorMask::all(1, nr_cpu_ids())?;
         Arc::pin_init(
             try_pin_init!(Self {
@@ -153,7 +167,7 @@ impl Port {
                     "Port::controller_name"
                 ),
                 vectors <- new_mutex!(vectors, "Port::vectors"),
-                engine <- <Active as Engine>::new_port_data(),
+                engine <- D::new(),
             }),
             GFP_KERNEL,
         )
@@ -223,13 +237,18 @@ impl Port {
     }
 
     /// What the engine keeps per port.
-    pub(crate) fn engine(&self) -> &<Active as Engine>::PortData {
+    pub(crate) fn engine(&self) -> &D {
         &self.engine
+    }
+
+    /// Whether the engine has a value of an attribute for all ports, so that no port's own counts.
+    pub(crate) fn is_fixed(attr: PortAttr) -> bool {
+        D::attr(attr).is_some()
     }
 
     /// Reads an attribute. The engine may have a value for all ports.
     pub(crate) fn attr(&self, attr: PortAttr) -> u32 {
-        if let Some(value) = Active::attr(attr) {
+        if let Some(value) = D::attr(attr) {
             return value;
         }
         let attrs = self.attrs.lock();
@@ -304,15 +323,15 @@ impl Port {
 
 /// A port a configfs directory stands for. While there is one, the port keeps its configuration,
 /// whatever becomes of the HCA and of the GID.
-pub(crate) struct ConfiguredPort(Arc<Port>);
+pub(crate) struct ConfiguredPort<D: PortData>(Arc<Port<D>>);
 
-impl ConfiguredPort {
+impl<D: PortData> ConfiguredPort<D> {
     /// Counts a directory. The list of ports must be locked, so that the port is not forgotten.
     #[allow(
         dead_code,
         reason = "only for engines with directories of their own making"
     )]
-    pub(crate) fn new(port: Arc<Port>) -> Self {
+    pub(crate) fn new(port: Arc<Port<D>>) -> Self {
         {
             let mut identity = port.identity.lock();
             if identity.directories == 0 {
@@ -328,12 +347,12 @@ impl ConfiguredPort {
         dead_code,
         reason = "only for engines with directories of their own making"
     )]
-    pub(crate) fn port(&self) -> &Arc<Port> {
+    pub(crate) fn port(&self) -> &Arc<Port<D>> {
         &self.0
     }
 }
 
-impl Drop for ConfiguredPort {
+impl<D: PortData> Drop for ConfiguredPort<D> {
     /// Counts the directory less. A port that is absent is forgotten with the next change of the list
     /// of ports.
     fn drop(&mut self) {

@@ -18,6 +18,7 @@ mod display;
 mod dm_agent;
 mod engine;
 mod hca;
+mod login;
 mod params;
 mod port;
 mod queues;
@@ -45,7 +46,7 @@ use rdma::client::Registration;
 struct SrpTarget {
     _engine: <Active as Engine>::Registration,
     _listener: target::ListenerGuard,
-    _client: Registration<hca::SrpClient>,
+    _client: Registration<target::client::SrpClient>,
     _class: sysfs::Class,
     _debugfs: admin::dump::Debugfs,
     _lifetime: target::Lifetime,

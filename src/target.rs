@@ -3,7 +3,8 @@
 //! The target as a whole: its beginning and its end, the RDMA/CM listener, the periodic look at all
 //! channels, and the engine's view of it ([`Srpt`]).
 //!
-//! Not here: the lists of HCAs and ports ([`crate::hca`]) and of channels ([`crate::channel::list`]).
+//! Not here: the lists of HCAs ([`crate::login::hcas`]), of ports ([`crate::hca::ports`]) and of
+//! channels ([`crate::channel::list`]).
 
 use kernel::{
     prelude::*,
@@ -16,27 +17,28 @@ use kernel::{
 use crate::{
     channel::{
         list,
-        login::Logins,
         Channel, //
     },
     command::Command,
     engine::{
         Active,
         Aen,
+        ConfiguredPort,
         Delivery,
         Engine,
         EntryChannel,
+        Port,
         SessionKey,
         SessionView,
         TargetDriver,
         TargetKey, //
     },
     hca,
-    params,
-    port::{
-        ConfiguredPort,
-        Port, //
+    login::{
+        hcas,
+        Logins, //
     },
+    params,
     queues,
     rdma::cm::{
         Family,
@@ -52,6 +54,8 @@ use crate::{
         }, //
     }, //
 };
+
+pub(crate) mod client;
 
 /// A channel that is not connected after this time is closed, in milliseconds. The peer's RTU
 /// normally takes one round trip; the IB CM gives up on its own after about a minute.
@@ -92,7 +96,7 @@ impl Lifetime {
     pub(crate) fn new() -> Result<Self> {
         queues::init();
         list::init();
-        hca::list::init();
+        hcas::init();
         hca::ports::init();
         init_listener();
         Active::init();
@@ -111,7 +115,7 @@ impl Drop for Lifetime {
         queues::stop();
         list::clear();
         hca::ports::clear();
-        hca::list::clear();
+        hcas::clear();
     }
 }
 
@@ -206,7 +210,7 @@ impl TargetDriver for Srpt {
 
     fn port_changed(port: &Port) {
         // Without memory initiators hear of it at the next change.
-        let Ok(hcas) = hca::list::all() else {
+        let Ok(hcas) = hcas::all() else {
             return;
         };
         for hca in hcas {
@@ -235,9 +239,9 @@ impl TargetDriver for Srpt {
 
     fn offer_ports() -> Result {
         // An HCA that comes meanwhile offers its ports itself; one that goes waits for the pass.
-        for hca in hca::list::all()? {
+        for hca in hcas::all()? {
             if let Some(hca) = Pass::enter(&hca) {
-                hca.offer_ports();
+                client::offer_ports(&hca);
             }
         }
         Ok(())

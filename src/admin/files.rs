@@ -17,7 +17,7 @@ use crate::{
         to_ssize,
         Page, //
     },
-    hca::HcaPort,
+    hca::port::HcaPort,
     port::PortAttr,
     srp::stats::{
         Counter,

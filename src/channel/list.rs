@@ -20,7 +20,7 @@ use crate::{
         SessionView,
         TargetKey, //
     },
-    hca::HcaPort,
+    hca::port::HcaPort,
     srp::{
         channel::CloseReason,
         login::{

@@ -43,6 +43,7 @@ use super::{
     DoneContext,
     Engine,
     OpenError,
+    Port,
     RxCmd,
     RxDataStatus,
     RxError,
@@ -54,7 +55,6 @@ use super::{
 };
 use crate::{
     command::Command,
-    port::Port,
     rdma::sg::SgList,
     srp::{
         ident::Lun,
@@ -76,10 +76,6 @@ impl Engine for Lio {
 
     fn register() -> Result<fabric::Registration> {
         fabric::Registration::new()
-    }
-
-    fn new_port_data() -> impl PinInit<tpg::LioPortData, Error> {
-        tpg::LioPortData::new()
     }
 
     fn new_cmd() -> impl PinInit<cmd::LioCmd, Error> {

@@ -45,6 +45,7 @@ use super::{
     DoneContext,
     Engine,
     OpenError,
+    Port,
     RxCmd,
     RxDataStatus,
     RxError,
@@ -57,10 +58,6 @@ use super::{
 use crate::{
     bindings,
     command::Command,
-    port::{
-        Port,
-        PortAttr, //
-    },
     rdma::{
         device::Device,
         sg::SgList, //
@@ -84,8 +81,6 @@ impl Engine for Scst {
     type Session = session::ScstSession;
     type Cmd = cmd::ScstCmd;
 
-    const CONTROLLER_NAME: &'static str = "SCST SRP target";
-
     /// As SCST's own SRP target, which leaves the highest byte out.
     fn service_guid(node_guid: u64) -> u64 {
         node_guid & !SERVICE_ID_AGN_MASK
@@ -107,19 +102,11 @@ impl Engine for Scst {
         target::remove(port);
     }
 
-    fn attr(attr: PortAttr) -> Option<u32> {
-        Some(params::attr(attr))
-    }
-
     fn max_commands() -> u32 {
         // SAFETY: Without a session this looks at the devices, with SCST's mutex held; callers may
         // sleep.
         let most = unsafe { bindings::scst_get_max_lun_commands(core::ptr::null_mut(), 0) };
         u32::try_from(most).unwrap_or(0)
-    }
-
-    fn new_port_data() -> impl PinInit<target::ScstPortData, Error> {
-        target::ScstPortData::new()
     }
 
     fn new_cmd() -> impl PinInit<cmd::ScstCmd, Error> {

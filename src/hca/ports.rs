@@ -9,7 +9,7 @@ use kernel::{
 };
 
 use crate::{
-    port::{
+    engine::{
         ConfiguredPort,
         Port, //
     },

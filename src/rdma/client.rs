@@ -52,7 +52,7 @@ use crate::{
 /// Milliseconds between two complaints about a device that is still in use.
 const COMPLAIN_MS: u32 = 10_000;
 
-/// Somebody who uses all RDMA devices.
+/// A user of all RDMA devices.
 ///
 /// All callbacks run in process context and may sleep. For one device they are serialised.
 pub(crate) trait Client: 'static {
@@ -66,14 +66,14 @@ pub(crate) trait Client: 'static {
     /// # Errors
     ///
     /// Any; the device is skipped then, and every handle on it has to be dropped.
-    fn add(device: &Device) -> Result<Arc<Self::Data>>;
+    fn add(device: &Device) -> Result<Self::Data>;
 
     /// A device has another name. Not at the same time as [`Self::remove`].
     fn renamed(data: &Self::Data);
 
     /// A device disappears, or the registration is dropped. Everything that holds a [`Device`] has
     /// to be dropped; this may happen after the function returned, the device is kept until then.
-    fn remove(data: Arc<Self::Data>);
+    fn remove(data: Self::Data);
 }
 
 /// The registered `struct ib_client`, and what tears down objects nobody waits for.
@@ -89,7 +89,7 @@ static ACTIVE: Atomic<*mut bindings::ib_client> = Atomic::new(ptr::null_mut());
 
 /// What belongs to a device while it is in use.
 struct Attached<T: Client> {
-    data: Arc<T::Data>,
+    data: T::Data,
     gone: Arc<Completion>,
 }
 

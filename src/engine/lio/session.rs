@@ -31,11 +31,11 @@ use crate::{
     bindings,
     engine::{
         OpenError,
+        Port,
         SessionKey,
         SessionRequest,
         TargetKey, //
     },
-    port::Port,
     srp::{
         access::{
             Hint,

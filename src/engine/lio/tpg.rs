@@ -29,13 +29,12 @@ use kernel::{
 use crate::{
     bindings,
     engine::{
+        ConfiguredPort,
+        Port,
         TargetDriver,
         TargetKey, //
     },
-    port::{
-        ConfiguredPort,
-        Port, //
-    },
+    port::PortData,
     srp::{
         access::Directory,
         ident::{
@@ -59,14 +58,15 @@ pub(crate) struct LioPortData {
     tpgs: Mutex<KVec<Arc<Tpg>>>,
 }
 
-impl LioPortData {
-    /// No portal groups.
-    pub(super) fn new() -> impl PinInit<Self, Error> {
+impl PortData for LioPortData {
+    fn new() -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             tpgs <- new_mutex!(KVec::new(), "LioPortData::tpgs"),
         })
     }
+}
 
+impl LioPortData {
     /// Locks the list of portal groups, so that none can come, go, or be enabled or disabled.
     pub(super) fn lock(&self) -> MutexGuard<'_, KVec<Arc<Tpg>>> {
         self.tpgs.lock()

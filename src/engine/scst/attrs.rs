@@ -21,7 +21,10 @@ use kernel::{
     prelude::*, //
 };
 
-use super::target::Target;
+use super::target::{
+    ScstPortData,
+    Target, //
+};
 use crate::{
     bindings,
     engine::{
@@ -29,12 +32,11 @@ use crate::{
             to_ssize,
             Page, //
         },
-        Active,
-        Engine,
         SessionKey,
         SessionView,
         TargetDriver, //
     },
+    port::PortData,
     srp::dm::ControllerName,
     target::Srpt, //
 };
@@ -203,7 +205,7 @@ attributes! {
     target srpt_scst_show_port_id: |target: &Target, page: &mut Page<'_>| {
         let name = target.port().controller_name();
         writeln!(page, "{name}")?;
-        if name.as_str() != Active::CONTROLLER_NAME {
+        if name.as_str() != ScstPortData::CONTROLLER_NAME {
             writeln!(page, "{KEY_MARK}")?;
         }
         Ok(())

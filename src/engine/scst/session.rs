@@ -28,11 +28,11 @@ use crate::{
     bindings,
     engine::{
         OpenError,
+        Port,
         SessionKey,
         SessionRequest,
         TargetKey, //
     },
-    port::Port,
     queues,
     srp::ident::{
         address_name,

@@ -26,17 +26,24 @@ use kernel::{
     }, //
 };
 
-use super::template::{
-    self,
-    Template, //
+use super::{
+    params,
+    template::{
+        self,
+        Template, //
+    }, //
 };
 use crate::{
     bindings,
     engine::{
+        Port,
         TargetDriver,
         TargetKey, //
     },
-    port::Port,
+    port::{
+        PortAttr,
+        PortData, //
+    },
     rdma::device::{
         Device,
         LinkLayer, //
@@ -73,14 +80,21 @@ impl Slot {
     }
 }
 
-impl ScstPortData {
-    /// No target.
-    pub(super) fn new() -> impl PinInit<Self, Error> {
+impl PortData for ScstPortData {
+    const CONTROLLER_NAME: &'static str = "SCST SRP target";
+
+    fn new() -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             slot <- new_mutex!(None, "ScstPortData::slot"),
         })
     }
 
+    fn attr(attr: PortAttr) -> Option<u32> {
+        Some(params::attr(attr))
+    }
+}
+
+impl ScstPortData {
     /// Locks the target, so that it can neither come nor go. May sleep.
     pub(super) fn lock(&self) -> MutexGuard<'_, Option<Slot>> {
         self.slot.lock()

@@ -31,10 +31,10 @@ use crate::{
     bindings,
     engine::{
         Aen,
+        Port,
         SessionKey,
         TargetDriver, //
     },
-    port::Port,
     sync::{
         gate::{
             Gate,

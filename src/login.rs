@@ -4,72 +4,57 @@
 //!
 //! Everything that can be checked is checked before anything is allocated; a refused login leaves
 //! nothing behind. Once the channel has taken over the connection manager's id, every failure goes
-//! the way of all channels, through [`super::teardown`].
+//! the way of all channels, through [`crate::channel::teardown`].
 //!
 //! Everything here runs in the connection manager's handler: process context, may sleep, one
 //! request of a listener at a time.
 
 use kernel::{
-    new_mutex,
-    new_spinlock,
-    new_work,
     prelude::*,
-    sync::{
-        atomic::Atomic,
-        Arc, //
-    },
+    sync::Arc,
     time::Instant, //
 };
 
 use crate::{
-    command::Command,
+    channel::{
+        new::{
+            self,
+            Memory,
+            Parts, //
+        },
+        Channel, //
+    },
     engine::{
         Active,
         Engine,
         OpenError,
+        Port,
         SessionRequest, //
     },
     hca::{
-        self,
-        Hca,
-        HcaPort,
-        RefusedLogin, //
+        port::RefusedLogin,
+        Hca, //
     },
     params,
-    port::{
-        Port,
-        PortAttr, //
-    },
+    port::PortAttr,
     rdma::{
         cm::{
-            CmId,
-            ConnParams,
             ConnectRequest,
             ListenHandler,
             Manager,
             PeerAddr, //
         },
-        cq::CompletionQueue,
         device::Device,
         pd::ProtectionDomain,
-        qp::{
-            srq::SharedReceiveQueue,
-            QpInit,
-            QueuePair, //
-        }, //
+        qp::srq::SharedReceiveQueue, //
     },
     srp::{
-        self,
         access::Advice,
-        channel::{
-            CloseReason,
-            State, //
-        },
+        channel::CloseReason,
         consts::{
             limit,
             RejectReason, //
         },
-        credit::Credits,
         ident::{
             Guid,
             PortId, //
@@ -79,41 +64,20 @@ use crate::{
             LoginGrant,
             LoginPolicy,
             LoginRej,
-            LoginReq,
-            LoginRsp, //
-        },
-        sendq::SendQueue,
-        stats::Stats,
-        watch::Watch, //
+            LoginReq, //
+        }, //
     },
     sync::{
-        completion::Completion,
-        gate::{
-            HasGate,
-            Pass, //
-        },
+        gate::Pass,
         ratelimit, //
     },
     trace, //
 };
 
-use super::{
-    list,
-    next_serial,
-    notice::{
-        self,
-        Notices,
-        Solicit, //
-    },
-    probe::{
-        self,
-        Probe, //
-    },
-    srq,
-    Channel,
-    Inner,
-    Link, //
-};
+mod bring_up;
+pub(crate) mod hcas;
+
+use bring_up::bring_up;
 
 /// Handles connection requests.
 pub(crate) struct Logins;
@@ -147,7 +111,7 @@ impl ListenHandler for Logins {
 
 /// Rejects a request that no channel has taken over.
 fn refuse(req: ConnectRequest<'_>, tag: u64, refusal: &Refusal, initiator_port: PortId) {
-    let hca = hca::list::get(req.device_id());
+    let hca = hcas::get(req.device_id());
     if let Some(port) = hca.as_ref().and_then(|hca| hca.hca_port(req.port_num())) {
         port.count_refusal(refusal.noted(initiator_port, req.peer()));
     }
@@ -235,21 +199,10 @@ fn explain(reason: RejectReason) -> &'static str {
     }
 }
 
-/// A session that is closed again unless it finds a channel.
-struct OpenSession(Option<<Active as Engine>::Session>);
-
-impl Drop for OpenSession {
-    fn drop(&mut self) {
-        if let Some(session) = &self.0 {
-            Active::close_session(session);
-        }
-    }
-}
-
 /// What a channel that was prepared needs to get connected.
 struct Prepared {
     channel: Arc<Channel>,
-    hca: Arc<Hca>,
+    hca: Arc<Hca<Channel>>,
     device: Device,
     pd: Arc<ProtectionDomain>,
     srq: Option<Arc<SharedReceiveQueue<Channel>>>,
@@ -266,7 +219,7 @@ fn prepare(req: &ConnectRequest<'_>, login: &LoginReq) -> Result<Prepared, Refus
             "the HCA is not available",
         )
     };
-    let hca_ref = hca::list::get(req.device_id()).ok_or_else(absent)?;
+    let hca_ref = hcas::get(req.device_id()).ok_or_else(absent)?;
     let hca = Pass::enter(&hca_ref).ok_or_else(absent)?;
     let (Some(device), Some(pd), Some(entry), Some(service_guid)) = (
         hca.device(),
@@ -278,7 +231,7 @@ fn prepare(req: &ConnectRequest<'_>, login: &LoginReq) -> Result<Prepared, Refus
     };
     let port = entry.current();
     // One listener serves all ports of an HCA.
-    if req.manager() == Manager::Ib && !hca.takes_ib_cm(req.port_num()) {
+    if req.manager() == Manager::Ib && !entry.takes_ib_cm() {
         return Err(Refusal::new(
             RejectReason::UnableEstablishChannel,
             "no native InfiniBand logins on this port",
@@ -308,16 +261,17 @@ fn prepare(req: &ConnectRequest<'_>, login: &LoginReq) -> Result<Prepared, Refus
     let rsp_size = port.attr(PortAttr::MaxRspSize).min(grant.max_ti_iu_len);
     let memory = Memory::new(&device, rq_size, rsp_size, login.takes_credit_requests())
         .map_err(|e| Refusal::resources("allocating commands", e))?;
-    let channel = new_channel(
-        req,
+    let channel = new::channel(Parts {
         login,
-        &grant,
+        grant: &grant,
+        peer: req.peer(),
         session,
         hca,
-        (entry, port),
+        entry,
+        port,
         memory,
         rq_size,
-    )
+    })
     .map_err(|e| Refusal::resources("allocating the channel", e))?;
     Ok(Prepared {
         channel,
@@ -348,7 +302,7 @@ fn open_session(
     req: &ConnectRequest<'_>,
     login: &LoginReq,
     port: &Port,
-) -> Result<OpenSession, Refusal> {
+) -> Result<<Active as Engine>::Session, Refusal> {
     let request = SessionRequest {
         initiator_port: login.initiator_port,
         port_gid: req.peer().port_gid().map(PortId),
@@ -356,7 +310,7 @@ fn open_session(
         local: req.local_ip(),
     };
     match Active::open_session(port, &request) {
-        Ok(session) => Ok(OpenSession(Some(session))),
+        Ok(session) => Ok(session),
         Err(OpenError::NotAllowed(hint)) => Err(Refusal {
             // Without memory the line in the log is shorter.
             advice: KBox::new(
@@ -377,111 +331,6 @@ fn open_session(
     }
 }
 
-/// Information units from the initiator that may be under way at a time: requests, and answers to
-/// requests of the target.
-fn incoming(rq_size: u32) -> u32 {
-    rq_size + limit::TARGET_REQUESTS
-}
-
-/// The parts of a channel that are mapped for the device.
-struct Memory {
-    pool: KVec<Arc<Command>>,
-    all: KVec<Arc<Command>>,
-    notices: Notices,
-}
-
-impl Memory {
-    /// Allocates them.
-    fn new(device: &Device, rq_size: u32, rsp_size: u32, listens: bool) -> Result<Self> {
-        // CAST: A u32 fits in a usize on every architecture with RDMA.
-        let (count, size) = (incoming(rq_size) as usize, rsp_size as usize);
-        let mut pool = KVec::with_capacity(count, GFP_KERNEL)?;
-        let mut all = KVec::with_capacity(count, GFP_KERNEL)?;
-        for _ in 0..count {
-            let cmd = Command::new(device, size)?;
-            all.push(cmd.clone(), GFP_KERNEL)?;
-            pool.push(cmd, GFP_KERNEL)?;
-        }
-        Ok(Self {
-            pool,
-            all,
-            notices: Notices::new(device, rsp_size, listens)?,
-        })
-    }
-}
-
-/// Allocates the channel itself.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "they are the parts of one object"
-)]
-fn new_channel(
-    req: &ConnectRequest<'_>,
-    login: &LoginReq,
-    grant: &LoginGrant,
-    mut session: OpenSession,
-    hca: Pass<Hca>,
-    (entry, port): (Arc<HcaPort>, Arc<Port>),
-    memory: Memory,
-    rq_size: u32,
-) -> Result<Arc<Channel>> {
-    let comp_vector = port.vectors().next();
-    // CAST: A u32 fits in a usize on every architecture with RDMA.
-    let held = KVec::with_capacity(incoming(rq_size) as usize, GFP_KERNEL)?;
-    // Replaced when the queue pair exists and its real size is known.
-    let sendq = SendQueue::new(rq_size + 1, rq_size).map_err(|_| EINVAL)?;
-    let inner = Inner {
-        machine: srp::channel::Channel::new(),
-        credits: Credits::new(grant.req_lim),
-        sendq,
-        held,
-        early: false,
-        told: false,
-        draining: false,
-        busy: 0,
-        accepted: false,
-        pool: memory.pool,
-        all: memory.all,
-        notices: memory.notices,
-        stats: Stats::new(),
-        watch: Watch::new(),
-        probe: Probe::new()?,
-        link: None,
-        cm: None,
-        hca: Some(hca),
-    };
-    let session = session.0.take().ok_or(EINVAL)?;
-    Arc::pin_init(
-        try_pin_init!(Channel {
-            serial: next_serial(),
-            device: req.device_id(),
-            port,
-            entry,
-            initiator_port: login.initiator_port,
-            target_port: login.target_port,
-            peer: req.peer(),
-            luns: Atomic::new(Active::luns(&session)),
-            session,
-            imm_offset: grant.imm_offset,
-            solicit: Solicit::of(login),
-            born: Instant::now(),
-            dir <- new_mutex!(None, "Channel::dir"),
-            dir_key: Atomic::new(0),
-            inner <- new_spinlock!(inner, "Channel::inner"),
-            set_up <- Completion::new(),
-            cm_gone <- Completion::new(),
-            settled <- Completion::new(),
-            failed: Atomic::new(false),
-            comp_vector,
-            logout_sent <- Completion::new(),
-            quiet <- Completion::new(),
-            work <- new_work!("Channel::work"),
-            early_work <- new_work!("Channel::early_work"),
-        }),
-        GFP_KERNEL,
-    )
-}
-
 /// Takes the connection over and brings the channel up.
 fn connect(req: ConnectRequest<'_>, login: &LoginReq, prepared: Prepared) {
     let channel = prepared.channel.clone();
@@ -493,7 +342,7 @@ fn connect(req: ConnectRequest<'_>, login: &LoginReq, prepared: Prepared) {
     let reads = reads.min(u8::try_from(limit).unwrap_or(u8::MAX));
     let refused = match Arc::new(req.take_over(channel.clone()), GFP_KERNEL) {
         Ok(cm) => {
-            channel.inner.lock().cm = Some(cm.clone());
+            channel.take_cm(cm.clone());
             let refused = bring_up(&cm, &prepared, login, reads).err();
             if let Some(refusal) = &refused {
                 let _ = cm.reject(&LoginRej::new(login.tag, refusal.reason).emit());
@@ -505,7 +354,7 @@ fn connect(req: ConnectRequest<'_>, login: &LoginReq, prepared: Prepared) {
     match refused {
         Some(refusal) => {
             let noted = refusal.noted(login.initiator_port, peer);
-            channel.entry.count_refusal(noted);
+            channel.entry().count_refusal(noted);
             trace::login_refused(login.initiator_port, refusal.reason.code());
             refusal.log(login, peer);
             Channel::close(channel.as_arc_borrow(), CloseReason::ConnectFailed);
@@ -513,15 +362,15 @@ fn connect(req: ConnectRequest<'_>, login: &LoginReq, prepared: Prepared) {
         None => granted(&channel, &prepared.hca),
     }
     drop(prepared);
-    channel.set_up.complete_all();
+    channel.login_done();
 }
 
 /// Shows administrators a login that was granted.
-fn granted(channel: &Channel, hca: &Hca) {
-    channel.entry.count_login();
+fn granted(channel: &Channel, hca: &Hca<Channel>) {
+    channel.entry().count_login();
     trace::login(
-        channel.serial,
-        channel.initiator_port,
+        channel.serial(),
+        channel.initiator_port(),
         channel.view().req_lim,
     );
     let shown = channel.show(hca);
@@ -530,134 +379,16 @@ fn granted(channel: &Channel, hca: &Hca) {
     }
     pr_info!(
         "channel {}: login of {} from {} through {}\n",
-        channel.serial,
-        channel.initiator_port,
-        channel.peer,
-        Active::session_name(&channel.session),
+        channel.serial(),
+        channel.initiator_port(),
+        channel.peer(),
+        Active::session_name(channel.session()),
     );
     if let Err(e) = shown {
         pr_warn!(
             "channel {}: no directory in sysfs: {:?}\n",
-            channel.serial,
+            channel.serial(),
             e
         );
     }
-}
-
-/// Creates the queue pair, makes the channel known and accepts the connection.
-fn bring_up(
-    cm: &Arc<CmId<Channel>>,
-    prepared: &Prepared,
-    login: &LoginReq,
-    reads: u8,
-) -> Result<(), Refusal> {
-    let channel = &prepared.channel;
-    let (qp, rdma) =
-        create_qp(cm, prepared).map_err(|e| Refusal::resources("creating the queue pair", e))?;
-    let link = Link {
-        channel: channel.clone(),
-        qp,
-        srq: prepared.srq.clone(),
-    };
-    let link = Arc::new(link, GFP_KERNEL)
-        .map_err(|e| Refusal::resources("allocating the channel", e.into()))?;
-    // Devices round sizes up, and those that register memory get slots for that: more than there are
-    // completion queue entries, so they stay unused. Notices, probes and the drain have slots of their own.
-    let slots = link
-        .qp
-        .max_send_wr()
-        .saturating_sub(notice::SLOTS + probe::SLOTS + 1)
-        .min(incoming(prepared.rq_size) + rdma);
-    // A response per command, not per credit: with its response the initiator gets its credit back,
-    // and may use it before the completion of the response is handled.
-    let sendq = SendQueue::new(slots, incoming(prepared.rq_size))
-        .map_err(|_| Refusal::resources("creating the queue pair", EINVAL))?;
-    {
-        let mut inner = channel.inner.lock();
-        inner.sendq = sendq;
-        if inner.machine.state() > State::Live {
-            inner.sendq.close();
-        }
-        inner.link = Some(link.clone());
-    }
-    if link.srq.is_none() {
-        for _ in 0..incoming(prepared.rq_size) {
-            let posted = srq::buffer(&prepared.device)
-                .and_then(|buf| link.qp.post_recv(buf).map_err(|(e, _)| e));
-            posted.map_err(|e| Refusal::resources("posting receives", e))?;
-        }
-    }
-    let (outcome, replaced) = list::add(channel, login.multichannel)
-        .map_err(|e| Refusal::resources("registering the channel", e))?;
-    for other in replaced {
-        Channel::close(other.as_arc_borrow(), CloseReason::Replaced);
-    }
-    // What happened before the channel could be found by those who close channels.
-    if prepared.hca.gate().is_closed()
-        || !channel.port.is_enabled()
-        || !Active::session_valid(&channel.session)
-    {
-        return Err(Refusal::new(
-            RejectReason::InsufficientResources,
-            "HCA, target or ACL went away meanwhile",
-        ));
-    }
-    let rsp = LoginRsp::granted(login.tag, &prepared.grant, outcome).emit();
-    channel.inner.lock().accepted = true;
-    cm.accept(&ConnParams {
-        // The initiator has no access to our memory.
-        responder_resources: 0,
-        initiator_depth: reads,
-        rnr_retry: 7,
-        private_data: &rsp,
-    })
-    .map_err(|e| Refusal::resources("accepting the connection", e))
-}
-
-/// Creates the queue pair; where the device has no room for the send queue asked for, a smaller one.
-/// Returns how many work requests of RDMA transfers it has room for, too.
-fn create_qp(
-    cm: &Arc<CmId<Channel>>,
-    prepared: &Prepared,
-) -> Result<(Arc<QueuePair<Channel>>, u32)> {
-    let mut rdma = prepared.sq_size;
-    loop {
-        let created = try_create_qp(cm, prepared, rdma);
-        match created {
-            Err(_) if rdma / 2 >= limit::MIN_SQ_SIZE => rdma /= 2,
-            other => return other.map(|qp| (qp, rdma)),
-        }
-    }
-}
-
-fn try_create_qp(
-    cm: &Arc<CmId<Channel>>,
-    prepared: &Prepared,
-    rdma: u32,
-) -> Result<Arc<QueuePair<Channel>>> {
-    let attrs = prepared.device.attrs();
-    let vector = prepared.channel.comp_vector;
-    // A slot for the drain in both directions.
-    let sends = incoming(prepared.rq_size) + notice::SLOTS + probe::SLOTS + 1;
-    let recvs = incoming(prepared.rq_size) + 1;
-    let least = sends + rdma + recvs;
-    let cq = match &prepared.srq {
-        None => CompletionQueue::from_pool(&prepared.device, least, vector)?,
-        // A peer that ignores its credits may take every shared receive.
-        Some(srq) => {
-            let wanted = sends + rdma + srq.max_wr().max(recvs);
-            CompletionQueue::new(&prepared.device, least, wanted, vector)?
-        }
-    };
-    let qp = cm.create_qp(QpInit {
-        pd: prepared.pd.clone(),
-        cq,
-        srq: prepared.srq.clone(),
-        max_send_wr: sends,
-        max_recv_wr: if prepared.srq.is_some() { 0 } else { recvs },
-        max_rdma_ctxs: rdma,
-        max_send_sge: attrs.max_send_sge,
-        owner: prepared.channel.clone(),
-    })?;
-    Ok(Arc::new(qp, GFP_KERNEL)?)
 }

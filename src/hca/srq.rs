@@ -14,33 +14,32 @@ use crate::{
         pd::ProtectionDomain,
         qp::{
             srq::SharedReceiveQueue,
+            QpOwner,
             RecvBuf, //
         }, //
     }, //
 };
 
-use super::{
-    Buffer,
-    Channel, //
-};
-
-/// Bytes of a receive buffer: the largest information unit an initiator may send.
-pub(crate) fn buffer_size() -> usize {
+/// A new receive buffer, for the largest information unit an initiator may send. May sleep.
+///
+/// # Errors
+///
+/// `ENOMEM`, `EIO` if the device cannot map it.
+pub(crate) fn buffer<O: QpOwner>(device: &Device) -> Result<Pin<KBox<RecvBuf<O>>>> {
     // CAST: A u32 fits in a usize on every architecture with RDMA.
-    params::srp_max_req_size() as usize
-}
-
-/// A new receive buffer. May sleep.
-pub(crate) fn buffer(device: &Device) -> Result<Buffer> {
-    RecvBuf::new(device, buffer_size())
+    RecvBuf::new(device, params::srp_max_req_size() as usize)
 }
 
 /// Creates a shared receive queue and fills it. Process context, sleeps.
-pub(crate) fn create(
+///
+/// # Errors
+///
+/// Those of [`SharedReceiveQueue::new`] and [`buffer`].
+pub(super) fn create<O: QpOwner>(
     device: &Device,
     pd: &Arc<ProtectionDomain>,
     entries: u32,
-) -> Result<Arc<SharedReceiveQueue<Channel>>> {
+) -> Result<Arc<SharedReceiveQueue<O>>> {
     let srq = SharedReceiveQueue::new(pd, entries)?;
     for _ in 0..entries {
         srq.post_recv(buffer(device)?).map_err(|(e, _)| e)?;

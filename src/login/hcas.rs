@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The list of HCAs.
+//! The list of HCAs that logins may use.
 
 use kernel::{
     prelude::*,
@@ -8,24 +8,24 @@ use kernel::{
 };
 
 use crate::{
+    channel::Channel,
     engine::{
         Active,
         Engine, //
     },
+    hca::Hca,
     params,
     rdma::device::DeviceId,
     sync::global::global_mutex, //
 };
 
-use super::Hca;
-
 global_mutex! {
-    static HCAS: KVec<Arc<Hca>> = KVec::new();
+    static HCAS: KVec<Arc<Hca<Channel>>> = KVec::new();
     init = init;
 }
 
 /// Makes an HCA known to logins.
-pub(crate) fn add(hca: &Arc<Hca>, node_guid: u64) -> Result {
+pub(crate) fn add(hca: &Arc<Hca<Channel>>, node_guid: u64) -> Result {
     HCAS.lock().push(hca.clone(), GFP_KERNEL)?;
     if params::service_guid_or(Active::service_guid(node_guid)) == 0 {
         pr_warn!(
@@ -36,12 +36,12 @@ pub(crate) fn add(hca: &Arc<Hca>, node_guid: u64) -> Result {
 }
 
 /// Hides an HCA from logins.
-pub(crate) fn remove(hca: &Arc<Hca>) {
+pub(crate) fn remove(hca: &Arc<Hca<Channel>>) {
     HCAS.lock().retain(|known| !Arc::ptr_eq(known, hca));
 }
 
 /// The HCA of a device.
-pub(crate) fn get(id: DeviceId) -> Option<Arc<Hca>> {
+pub(crate) fn get(id: DeviceId) -> Option<Arc<Hca<Channel>>> {
     HCAS.lock().iter().find(|hca| hca.id() == id).cloned()
 }
 
@@ -50,7 +50,7 @@ pub(crate) fn get(id: DeviceId) -> Option<Arc<Hca>> {
 /// # Errors
 ///
 /// `ENOMEM`.
-pub(crate) fn all() -> Result<KVec<Arc<Hca>>> {
+pub(crate) fn all() -> Result<KVec<Arc<Hca<Channel>>>> {
     let hcas = HCAS.lock();
     let mut all = KVec::with_capacity(hcas.len(), GFP_KERNEL)?;
     for hca in hcas.iter() {

@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A new channel and its memory.
+//!
+//! Not here: who gets one ([`crate::login`]).
+
+use kernel::{
+    new_mutex,
+    new_spinlock,
+    new_work,
+    prelude::*,
+    sync::{
+        atomic::Atomic,
+        Arc, //
+    },
+    time::Instant, //
+};
+
+use super::{
+    next_serial,
+    notice::{
+        Notices,
+        Solicit, //
+    },
+    probe::Probe,
+    Channel,
+    Inner, //
+};
+use crate::{
+    command::Command,
+    engine::{
+        Active,
+        Engine,
+        Port, //
+    },
+    hca::{
+        port::HcaPort,
+        Hca, //
+    },
+    rdma::{
+        cm::PeerAddr,
+        device::Device, //
+    },
+    srp::{
+        self,
+        consts::limit,
+        credit::Credits,
+        login::{
+            LoginGrant,
+            LoginReq, //
+        },
+        sendq::SendQueue,
+        stats::Stats,
+        watch::Watch, //
+    },
+    sync::{
+        completion::Completion,
+        gate::Pass, //
+    }, //
+};
+
+/// What a new channel is made of.
+pub(crate) struct Parts<'a> {
+    pub(crate) login: &'a LoginReq,
+    pub(crate) grant: &'a LoginGrant,
+    pub(crate) peer: PeerAddr,
+    pub(crate) session: <Active as Engine>::Session,
+    pub(crate) hca: Pass<Hca<Channel>>,
+    pub(crate) entry: Arc<HcaPort>,
+    pub(crate) port: Arc<Port>,
+    pub(crate) memory: Memory,
+    /// Requests the initiator may have under way.
+    pub(crate) rq_size: u32,
+}
+
+/// Allocates a channel, which is not known to anybody yet. Dropping it, or failing, closes the session.
+/// May sleep.
+///
+/// # Errors
+///
+/// `ENOMEM`.
+pub(crate) fn channel(parts: Parts<'_>) -> Result<Arc<Channel>> {
+    let Parts {
+        login,
+        grant,
+        peer,
+        session,
+        hca,
+        entry,
+        port,
+        memory,
+        rq_size,
+    } = parts;
+    let comp_vector = port.vectors().next();
+    // CAST: A u32 fits in a usize on every architecture with RDMA.
+    let held = KVec::with_capacity(incoming(rq_size) as usize, GFP_KERNEL)?;
+    // Replaced when the queue pair exists and its real size is known.
+    let sendq = SendQueue::new(rq_size + 1, rq_size).map_err(|_| EINVAL)?;
+    let device = hca.id();
+    let inner = Inner {
+        machine: srp::channel::Channel::new(),
+        credits: Credits::new(grant.req_lim),
+        sendq,
+        held,
+        early: false,
+        told: false,
+        draining: false,
+        busy: 0,
+        accepted: false,
+        pool: memory.pool,
+        all: memory.all,
+        notices: memory.notices,
+        stats: Stats::new(),
+        watch: Watch::new(),
+        probe: Probe::new()?,
+        link: None,
+        cm: None,
+        hca: Some(hca),
+    };
+    Arc::pin_init(
+        try_pin_init!(Channel {
+            serial: next_serial(),
+            device,
+            port,
+            entry,
+            initiator_port: login.initiator_port,
+            target_port: login.target_port,
+            peer,
+            luns: Atomic::new(Active::luns(&session)),
+            session,
+            imm_offset: grant.imm_offset,
+            solicit: Solicit::of(login),
+            born: Instant::now(),
+            dir <- new_mutex!(None, "Channel::dir"),
+            dir_key: Atomic::new(0),
+            inner <- new_spinlock!(inner, "Channel::inner"),
+            set_up <- Completion::new(),
+            cm_gone <- Completion::new(),
+            settled <- Completion::new(),
+            failed: Atomic::new(false),
+            comp_vector,
+            logout_sent <- Completion::new(),
+            quiet <- Completion::new(),
+            work <- new_work!("Channel::work"),
+            early_work <- new_work!("Channel::early_work"),
+        }),
+        GFP_KERNEL,
+    )
+}
+
+/// The parts of a channel that are mapped for the device.
+pub(crate) struct Memory {
+    pool: KVec<Arc<Command>>,
+    all: KVec<Arc<Command>>,
+    notices: Notices,
+}
+
+impl Memory {
+    /// Allocates them, with room for `rsp_size` bytes of a response. With `listens` the initiator takes
+    /// credit requests. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, `EIO` if the device cannot map them.
+    pub(crate) fn new(device: &Device, rq_size: u32, rsp_size: u32, listens: bool) -> Result<Self> {
+        // CAST: A u32 fits in a usize on every architecture with RDMA.
+        let (count, size) = (incoming(rq_size) as usize, rsp_size as usize);
+        let mut pool = KVec::with_capacity(count, GFP_KERNEL)?;
+        let mut all = KVec::with_capacity(count, GFP_KERNEL)?;
+        for _ in 0..count {
+            let cmd = Command::new(device, size)?;
+            all.push(cmd.clone(), GFP_KERNEL)?;
+            pool.push(cmd, GFP_KERNEL)?;
+        }
+        Ok(Self {
+            pool,
+            all,
+            notices: Notices::new(device, rsp_size, listens)?,
+        })
+    }
+}
+
+/// Information units from the initiator that may be under way at a time: requests, and answers to
+/// requests of the target.
+pub(crate) fn incoming(rq_size: u32) -> u32 {
+    rq_size + limit::TARGET_REQUESTS
+}

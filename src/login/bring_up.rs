@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Bringing a channel up whose login was granted: queue pair, receives, the list of channels, and the
+//! acceptance of the connection.
+
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
+
+use super::{
+    Prepared,
+    Refusal, //
+};
+use crate::{
+    channel::{
+        list,
+        new::incoming,
+        notice,
+        probe,
+        Channel,
+        Link, //
+    },
+    engine::{
+        Active,
+        Engine, //
+    },
+    hca::srq,
+    rdma::{
+        cm::{
+            CmId,
+            ConnParams, //
+        },
+        cq::CompletionQueue,
+        qp::{
+            QpInit,
+            QueuePair, //
+        }, //
+    },
+    srp::{
+        channel::CloseReason,
+        consts::{
+            limit,
+            RejectReason, //
+        },
+        login::{
+            LoginReq,
+            LoginRsp, //
+        },
+        sendq::SendQueue, //
+    },
+    sync::gate::HasGate, //
+};
+
+/// Creates the queue pair, makes the channel known and accepts the connection.
+pub(super) fn bring_up(
+    cm: &Arc<CmId<Channel>>,
+    prepared: &Prepared,
+    login: &LoginReq,
+    reads: u8,
+) -> Result<(), Refusal> {
+    let channel = &prepared.channel;
+    let (qp, rdma) =
+        create_qp(cm, prepared).map_err(|e| Refusal::resources("creating the queue pair", e))?;
+    let link = Link {
+        channel: channel.clone(),
+        qp,
+        srq: prepared.srq.clone(),
+    };
+    let link = Arc::new(link, GFP_KERNEL)
+        .map_err(|e| Refusal::resources("allocating the channel", e.into()))?;
+    // Devices round sizes up, and those that register memory get slots for that: more than there are
+    // completion queue entries, so they stay unused. Notices, probes and the drain have slots of their own.
+    let slots = link
+        .qp
+        .max_send_wr()
+        .saturating_sub(notice::SLOTS + probe::SLOTS + 1)
+        .min(incoming(prepared.rq_size) + rdma);
+    // A response per command, not per credit: with its response the initiator gets its credit back,
+    // and may use it before the completion of the response is handled.
+    let sendq = SendQueue::new(slots, incoming(prepared.rq_size))
+        .map_err(|_| Refusal::resources("creating the queue pair", EINVAL))?;
+    channel.connect(link.clone(), sendq);
+    if link.srq.is_none() {
+        for _ in 0..incoming(prepared.rq_size) {
+            let posted = srq::buffer(&prepared.device)
+                .and_then(|buf| link.qp.post_recv(buf).map_err(|(e, _)| e));
+            posted.map_err(|e| Refusal::resources("posting receives", e))?;
+        }
+    }
+    let (outcome, replaced) = list::add(channel, login.multichannel)
+        .map_err(|e| Refusal::resources("registering the channel", e))?;
+    for other in replaced {
+        Channel::close(other.as_arc_borrow(), CloseReason::Replaced);
+    }
+    // What happened before the channel could be found by those who close channels.
+    if prepared.hca.gate().is_closed()
+        || !channel.port().is_enabled()
+        || !Active::session_valid(channel.session())
+    {
+        return Err(Refusal::new(
+            RejectReason::InsufficientResources,
+            "HCA, target or ACL went away meanwhile",
+        ));
+    }
+    let rsp = LoginRsp::granted(login.tag, &prepared.grant, outcome).emit();
+    channel.is_being_accepted();
+    cm.accept(&ConnParams {
+        // The initiator has no access to our memory.
+        responder_resources: 0,
+        initiator_depth: reads,
+        rnr_retry: 7,
+        private_data: &rsp,
+    })
+    .map_err(|e| Refusal::resources("accepting the connection", e))
+}
+
+/// Creates the queue pair; where the device has no room for the send queue asked for, a smaller one.
+/// Returns how many work requests of RDMA transfers it has room for, too.
+fn create_qp(
+    cm: &Arc<CmId<Channel>>,
+    prepared: &Prepared,
+) -> Result<(Arc<QueuePair<Channel>>, u32)> {
+    let mut rdma = prepared.sq_size;
+    loop {
+        let created = try_create_qp(cm, prepared, rdma);
+        match created {
+            Err(_) if rdma / 2 >= limit::MIN_SQ_SIZE => rdma /= 2,
+            other => return other.map(|qp| (qp, rdma)),
+        }
+    }
+}
+
+fn try_create_qp(
+    cm: &Arc<CmId<Channel>>,
+    prepared: &Prepared,
+    rdma: u32,
+) -> Result<Arc<QueuePair<Channel>>> {
+    let attrs = prepared.device.attrs();
+    let vector = prepared.channel.comp_vector();
+    // A slot for the drain in both directions.
+    let sends = incoming(prepared.rq_size) + notice::SLOTS + probe::SLOTS + 1;
+    let recvs = incoming(prepared.rq_size) + 1;
+    let least = sends + rdma + recvs;
+    let cq = match &prepared.srq {
+        None => CompletionQueue::from_pool(&prepared.device, least, vector)?,
+        // A peer that ignores its credits may take every shared receive.
+        Some(srq) => {
+            let wanted = sends + rdma + srq.max_wr().max(recvs);
+            CompletionQueue::new(&prepared.device, least, wanted, vector)?
+        }
+    };
+    let qp = cm.create_qp(QpInit {
+        pd: prepared.pd.clone(),
+        cq,
+        srq: prepared.srq.clone(),
+        max_send_wr: sends,
+        max_recv_wr: if prepared.srq.is_some() { 0 } else { recvs },
+        max_rdma_ctxs: rdma,
+        max_send_sge: attrs.max_send_sge,
+        owner: prepared.channel.clone(),
+    })?;
+    Ok(Arc::new(qp, GFP_KERNEL)?)
+}

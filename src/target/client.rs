@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The IB client: how HCAs come, change and go.
+//!
+//! Not here: what an HCA consists of ([`crate::hca`]).
+
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
+
+use crate::{
+    channel::{
+        self,
+        Channel, //
+    },
+    engine::{
+        Active,
+        Engine, //
+    },
+    hca::{
+        port::HcaPort,
+        Hca, //
+    },
+    login::{
+        hcas,
+        Logins, //
+    },
+    params,
+    rdma::{
+        client::Client,
+        cm::IbListener,
+        device::{
+            Device,
+            DeviceId, //
+        },
+        event::{
+            DeviceEvent,
+            DeviceEvents,
+            EventHandler, //
+        }, //
+    },
+    srp::{
+        channel::CloseReason,
+        ports::NO_GID, //
+    },
+    sync::gate::HasGate, //
+};
+
+/// What exists while an HCA is in use. Removal takes it apart in the order of the fields, with steps
+/// of the HCA's own in between.
+pub(crate) struct Attached {
+    /// Port changes are followed; `None` if the device does not report any.
+    events: Option<EventHandler<PortWatch>>,
+    /// For logins through the IB/CM; `None` if no port is meant for them.
+    listener: Option<IbListener<Logins>>,
+    hca: Arc<Hca<Channel>>,
+}
+
+/// Follows changes of port names. Finds the HCA by its device, so that it does not hold it.
+pub(crate) struct PortWatch {
+    id: DeviceId,
+}
+
+impl DeviceEvents for PortWatch {
+    fn event(&self, event: DeviceEvent) {
+        // Which event a new GID or subnet prefix comes with differs between drivers; reading the
+        // GID again costs little.
+        if event.port != 0 {
+            if let Some(hca) = hcas::get(self.id) {
+                refresh_port(&hca, event.port);
+            }
+        }
+    }
+}
+
+/// The IB client of this module.
+pub(crate) struct SrpClient;
+
+impl Client for SrpClient {
+    type Data = Attached;
+    const NAME: &'static CStr = c"ib_srpt";
+
+    fn add(device: &Device) -> Result<Attached> {
+        let hca = Hca::new(device)
+            .inspect_err(|e| pr_err!("{}: cannot be used: {:?}\n", device.name(), e))?;
+        hcas::add(&hca, device.node_guid())?;
+        let events = Arc::new(PortWatch { id: device.id() }, GFP_KERNEL)
+            .map_err(Error::from)
+            .and_then(|watch| EventHandler::new(device, watch))
+            .inspect_err(|e| pr_warn!("{}: no port events: {:?}\n", device.name(), e))
+            .ok();
+        for entry in hca.ports() {
+            // The GID may have changed before events were reported.
+            entry.refresh(device);
+            entry.log(device);
+        }
+        hca.make_dirs(device);
+        hca.start_agents(device);
+        offer_ports(&hca);
+        let listener = listen(&hca, device);
+        // Now that it can be logged in to.
+        hca.follow_ports(|_| true);
+        Ok(Attached {
+            events,
+            listener,
+            hca,
+        })
+    }
+
+    fn renamed(attached: &Attached) {
+        attached.hca.rename_dirs();
+    }
+
+    fn remove(attached: Attached) {
+        let Attached {
+            events,
+            listener,
+            hca,
+        } = attached;
+        drop(events);
+        hca.end_agents();
+        hcas::remove(&hca);
+        hca.gate().close();
+        // Waits for a login that is being handled.
+        drop(listener);
+        for entry in hca.ports() {
+            entry.release();
+        }
+        channel::list::close(CloseReason::DeviceRemoved, |channel| {
+            channel.device_id() == hca.id()
+        });
+        hca.gate().wait_empty();
+        hca.remove_dirs();
+        for entry in hca.ports() {
+            Active::port_removed(&entry.current());
+        }
+        hca.free();
+    }
+}
+
+/// Offers a port to the engine if it has a name. May sleep.
+fn offer(entry: &HcaPort, device: &Device) {
+    let port = entry.current();
+    if port.known().gid != NO_GID {
+        Active::port_added(&port, device, entry.number());
+    }
+}
+
+/// Offers the ports of an HCA to the engine. The caller keeps the HCA from being removed. May sleep.
+pub(super) fn offer_ports(hca: &Hca<Channel>) {
+    if let Some(device) = hca.device() {
+        for entry in hca.ports() {
+            offer(entry, &device);
+        }
+    }
+}
+
+/// Reads the GID of a port again. May sleep.
+fn refresh_port(hca: &Hca<Channel>, number: u32) {
+    let (Some(device), Some(entry)) = (hca.device(), hca.hca_port(number)) else {
+        return;
+    };
+    if entry.refresh(&device) {
+        entry.log(&device);
+        // It may be another port by now.
+        hca.follow_ports(|port| port.number() == number);
+    }
+    offer(entry, &device);
+}
+
+/// Starts to listen for native InfiniBand logins if there is a port for them. The service id is the
+/// service GUID, as with the C driver. Without a listener the HCA serves RDMA/CM logins all the same.
+/// May sleep.
+fn listen(hca: &Hca<Channel>, device: &Device) -> Option<IbListener<Logins>> {
+    if !hca.ports().iter().any(|entry| entry.takes_ib_cm()) {
+        return None;
+    }
+    let service = params::service_guid()?;
+    match IbListener::new(device, service.0) {
+        Ok(listener) => {
+            pr_info!(
+                "{}: listening for IB/CM logins on service 0x{:016x}\n",
+                device.name(),
+                service.0
+            );
+            Some(listener)
+        }
+        // An id that is in use, or of the range that the IB/CM assigns itself.
+        Err(e) => {
+            pr_warn!(
+                "{}: cannot listen for IB/CM logins on service 0x{:016x}: {:?}\n",
+                device.name(),
+                service.0,
+                e
+            );
+            None
+        }
+    }
+}
