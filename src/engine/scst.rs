@@ -6,6 +6,7 @@
 //! wrapped:
 //!
 //! - [`template`]: `struct scst_tgt_template`, the callbacks SCST makes, and the registration;
+//! - [`registry`]: the template and the ports that are registered;
 //! - [`target`]: `struct scst_tgt`, one per HCA port, the directories below
 //!   `/sys/kernel/scst_tgt/targets/ib_srpt`, and who is enabled;
 //! - [`attrs`]: the files in these directories that are not SCST's own;
@@ -29,6 +30,7 @@
 mod attrs;
 mod cmd;
 mod params;
+mod registry;
 mod session;
 mod target;
 mod template;
@@ -87,7 +89,7 @@ impl Engine for Scst {
     }
 
     fn init() {
-        template::init();
+        registry::init();
     }
 
     fn register() -> Result<template::Registration> {

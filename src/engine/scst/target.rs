@@ -28,7 +28,7 @@ use kernel::{
 
 use super::{
     params,
-    template::{
+    registry::{
         self,
         Template, //
     }, //
@@ -109,7 +109,7 @@ pub(super) fn add(port: &Arc<Port>, device: &Device, number: u32) {
     if slot.is_some() {
         return;
     }
-    let Some(pass) = template::enter(port) else {
+    let Some(pass) = registry::enter(port) else {
         return;
     };
     match Target::register(port, &pass, device, number) {
@@ -120,7 +120,7 @@ pub(super) fn add(port: &Arc<Port>, device: &Device, number: u32) {
             });
         }
         Err(e) => {
-            template::leave(port);
+            registry::leave(port);
             pr_err!("{} port {}: no target: {:?}\n", device.name(), number, e);
         }
     }
@@ -130,7 +130,7 @@ pub(super) fn add(port: &Arc<Port>, device: &Device, number: u32) {
 /// brings about. Wraps `scst_unregister_target()`. Process context, sleeps.
 pub(super) fn remove(port: &Port) {
     let slot = port.engine().lock().take();
-    template::leave(port);
+    registry::leave(port);
     if let Some(slot) = slot {
         // SAFETY: Registered in `Target::register()`; it was taken out of the only place from which
         // it is unregistered. No session is registered any more, because that is done with the slot

@@ -3,7 +3,8 @@
 //! The table of callbacks SCST makes (`struct scst_tgt_template`) and its registration.
 //!
 //! The callbacks convert pointers and results and do nothing else; what happens is in
-//! [`super::target`], [`super::session`] and [`super::cmd`]. SCST takes no reference on the module
+//! [`super::target`], [`super::session`] and [`super::cmd`]; what is registered is noted in
+//! [`super::registry`]. SCST takes no reference on the module
 //! for its callbacks, so unregistering waits until none is left.
 //!
 //! C source: `scst/src/scst_main.c`.
@@ -11,8 +12,7 @@
 use kernel::{
     error::to_result,
     prelude::*,
-    sync::Arc,
-    types::Opaque, //
+    sync::Arc, //
 };
 
 use super::{
@@ -21,6 +21,10 @@ use super::{
         ScstCmd, //
     },
     params,
+    registry::{
+        self,
+        Template, //
+    },
     session,
     target::{
         self,
@@ -31,18 +35,10 @@ use crate::{
     bindings,
     engine::{
         Aen,
-        Port,
         SessionKey,
         TargetDriver, //
     },
-    sync::{
-        gate::{
-            Gate,
-            HasGate,
-            Pass, //
-        },
-        global::global_mutex, //
-    },
+    sync::gate::HasGate,
     target::Srpt, //
 };
 
@@ -64,71 +60,6 @@ const PROTOCOL_SRP: u8 = 4;
 
 /// A TransportID of SRP: its protocol, seven reserved bytes, the initiator port identifier (SPC).
 const TRANSPORT_ID_SIZE: usize = 24;
-
-/// What exists as long as the template is registered.
-///
-/// # Invariants
-///
-/// `raw` stays where it is, and is registered from [`Registration::new`] until the drop of the
-/// [`Registration`], which waits for everybody inside the gate.
-#[pin_data]
-pub(super) struct Template {
-    #[pin]
-    raw: Opaque<bindings::scst_tgt_template>,
-    /// Inside are targets that are registered.
-    #[pin]
-    gate: Gate,
-}
-
-// SAFETY: The C object belongs to no thread; SCST changes it with its own locks.
-unsafe impl Send for Template {}
-// SAFETY: Of the C object, only its address is used here once it is registered.
-unsafe impl Sync for Template {}
-
-impl HasGate for Template {
-    fn gate(&self) -> &Gate {
-        &self.gate
-    }
-}
-
-impl Template {
-    /// The C object.
-    pub(super) fn as_raw(&self) -> *mut bindings::scst_tgt_template {
-        self.raw.get()
-    }
-}
-
-/// What is registered with SCST.
-struct Registered {
-    template: Option<Arc<Template>>,
-    /// Ports that have a target, or are about to.
-    ports: KVec<Arc<Port>>,
-}
-
-global_mutex! {
-    static REGISTERED: Registered = Registered {
-        template: None,
-        ports: KVec::new(),
-    };
-    init = init;
-}
-
-/// Lets a target of the port be registered; `None` if the template is not registered, or there is
-/// no memory. May sleep.
-pub(super) fn enter(port: &Arc<Port>) -> Option<Pass<Template>> {
-    let mut registered = REGISTERED.lock();
-    let pass = Pass::enter(registered.template.as_ref()?)?;
-    registered.ports.push(port.clone(), GFP_KERNEL).ok()?;
-    Some(pass)
-}
-
-/// Notes that a port has no target any more. May sleep.
-pub(super) fn leave(port: &Port) {
-    let mut registered = REGISTERED.lock();
-    registered
-        .ports
-        .retain(|known| !core::ptr::eq(&**known, port));
-}
 
 /// The template is registered with SCST; dropping this ends all targets, which waits for their
 /// sessions, and unregisters it.
@@ -160,16 +91,7 @@ impl Registration {
             );
             return Err(EINVAL);
         }
-        let template = Arc::pin_init(
-            try_pin_init!(Template {
-                raw <- Opaque::ffi_init(|slot: *mut bindings::scst_tgt_template| {
-                    // SAFETY: `slot` is valid for a write.
-                    unsafe { slot.write(template()) }
-                }),
-                gate <- Gate::new(),
-            }),
-            GFP_KERNEL,
-        )?;
+        let template = Template::new(table())?;
         // SAFETY: The table is complete; its callbacks fulfil the contracts of the members, and its
         // lists are static. It is zeroed otherwise, and stays where it is until it is unregistered.
         // The version that the shim passes on is that of the headers which the table was made with.
@@ -181,8 +103,7 @@ impl Registration {
                     e
                 );
             })?;
-        // INVARIANT: It was registered just above.
-        REGISTERED.lock().template = Some(template.clone());
+        registry::open(&template);
         // From here on a failure drops this.
         let this = Self { template };
         Srpt::offer_ports()?;
@@ -192,34 +113,26 @@ impl Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        let old = REGISTERED.lock().template.take();
-        drop(old);
-        self.template.gate.close();
-        loop {
-            let port = REGISTERED.lock().ports.pop();
-            match port {
-                Some(port) => target::remove(&port),
-                None => break,
-            }
+        registry::close();
+        while let Some(port) = registry::next() {
+            target::remove(&port);
         }
         // Those that are being removed by others: with their HCA.
-        self.template.gate.wait_empty();
-        // Statics are not dropped with the module.
-        let list = core::mem::take(&mut REGISTERED.lock().ports);
-        drop(list);
+        self.template.gate().wait_empty();
+        registry::clear();
         // SAFETY: Registered in `new()`. Its targets are gone: each was inside the gate.
         unsafe { bindings::scst_unregister_target_template(self.template.as_raw()) };
     }
 }
 
 /// The table of callbacks.
-fn template() -> bindings::scst_tgt_template {
+fn table() -> bindings::scst_tgt_template {
     let mut name = [0; bindings::SCST_MAX_NAME as usize];
     for (to, from) in name.iter_mut().zip(NAME) {
         // CAST: The same bits.
         *to = *from as c_char;
     }
-    let mut template = bindings::scst_tgt_template {
+    let mut table = bindings::scst_tgt_template {
         name,
         sg_tablesize: SG_TABLESIZE,
         max_hw_pending_time: MAX_HW_PENDING_TIME,
@@ -239,8 +152,8 @@ fn template() -> bindings::scst_tgt_template {
         get_scsi_transport_version: Some(get_scsi_transport_version_callback),
         ..pin_init::zeroed()
     };
-    template.set_use_clustering(1);
-    template
+    table.set_use_clustering(1);
+    table
 }
 
 /// `xmit_response()`: send data and response. A thread of SCST, or what called SCST. Returns one of
