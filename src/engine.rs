@@ -59,6 +59,7 @@ use crate::{
 };
 
 pub(crate) mod page;
+mod phase;
 
 #[cfg(srpt_engine = "lio")]
 mod lio;

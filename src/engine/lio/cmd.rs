@@ -55,12 +55,7 @@ use kernel::{
     new_delayed_work,
     prelude::*,
     sync::{
-        atomic::{
-            Acquire,
-            Atomic,
-            Full,
-            Release, //
-        },
+        atomic::AtomicType,
         Arc,
         ArcBorrow, //
     },
@@ -84,6 +79,7 @@ use crate::{
     bindings,
     command::Command,
     engine::{
+        phase::Phases,
         Delivery,
         Direction,
         DoneContext,
@@ -151,6 +147,12 @@ enum Phase {
     Deferred = 8,
 }
 
+// SAFETY: A phase has the size and alignment of a `u32`, and so of an `i32`; its bits are always those
+// of an `i32`, and there and back they make the same phase.
+unsafe impl AtomicType for Phase {
+    type Repr = i32;
+}
+
 /// The part of a [`Command`] that belongs to target core.
 ///
 /// # Who writes what
@@ -170,7 +172,7 @@ pub(crate) struct LioCmd {
     #[pin]
     se: Opaque<bindings::se_cmd>,
     sense: UnsafeCell<[u8; SENSE_SIZE]>,
-    phase: Atomic<u32>,
+    phase: Phases<Phase>,
     kept: Kept,
     #[pin]
     retry: DelayedWork<Command, RETRY>,
@@ -201,35 +203,21 @@ impl LioCmd {
                 unsafe { slot.write_bytes(0, 1) }
             }),
             sense: UnsafeCell::new([0; SENSE_SIZE]),
-            phase: Atomic::new(Phase::Idle as u32),
+            phase: Phases::new(Phase::Idle),
             kept: Kept::new(),
             retry <- new_delayed_work!("LioCmd::retry"),
         })
     }
 
-    /// Changes the phase, if it is `from`. Says whether it was.
-    fn change(&self, from: Phase, to: Phase) -> bool {
-        self.phase.cmpxchg(from as u32, to as u32, Full).is_ok()
-    }
-
-    /// Sets the phase; for whoever handles the command.
-    fn set(&self, phase: Phase) {
-        self.phase.store(phase as u32, Release);
-    }
-
-    /// Whether the command is in this phase.
-    fn is(&self, phase: Phase) -> bool {
-        self.phase.load(Acquire) == phase as u32
-    }
-
     /// The phase as a number for target core's log messages.
     pub(super) fn state_number(&self) -> c_int {
-        c_int::try_from(self.phase.load(Acquire)).unwrap_or(-1)
+        // CAST: A small number.
+        self.phase.get() as c_int
     }
 
     /// Clears what is left of the previous use. `false` if the command is in use.
     fn prepare(&self, tag: u64) -> bool {
-        if !self.change(Phase::Idle, Phase::Core) {
+        if !self.phase.change(Phase::Idle, Phase::Core) {
             pr_err!("command submitted twice\n");
             return false;
         }
@@ -254,7 +242,7 @@ impl LioCmd {
     fn withdraw(&self) {
         // Target core may have left a pointer to a freed `struct se_tmr_req` behind.
         self.clear();
-        self.set(Phase::Idle);
+        self.phase.set(Phase::Idle);
     }
 
     /// `write_pending()`: asks the target to fetch data.
@@ -266,12 +254,12 @@ impl LioCmd {
         // SAFETY: Target core has passed the command to `write_pending()`; if this is a retry, it
         // was not given back.
         unsafe { this.kept.take(this.se.get(), execute_kept_callback) };
-        this.set(Phase::Fetching);
+        this.phase.set(Phase::Fetching);
         match Srpt::rdy_to_xfer(cmd.as_arc_borrow()) {
             Delivery::Success => {}
             Delivery::QueueFull => Self::retry_later(cmd, Phase::FetchBlocked),
             Delivery::FatalError => {
-                this.set(Phase::Core);
+                this.phase.set(Phase::Core);
                 this.fail(bindings::tcm_sense_reason_table_TCM_LOGICAL_UNIT_COMMUNICATION_FAILURE);
             }
         }
@@ -280,15 +268,15 @@ impl LioCmd {
     /// `queue_data_in()`: has data and response sent. Returns what the callback is to return.
     pub(super) fn answer_with_data(cmd: ArcBorrow<'_, Command>) -> c_int {
         let this = &cmd.engine;
-        this.set(Phase::Sending);
+        this.phase.set(Phase::Sending);
         match Srpt::xmit_response(cmd) {
             Delivery::Success => 0,
             Delivery::QueueFull => {
-                this.set(Phase::Core);
+                this.phase.set(Phase::Core);
                 EAGAIN.to_errno()
             }
             Delivery::FatalError => {
-                this.set(Phase::Core);
+                this.phase.set(Phase::Core);
                 EIO.to_errno()
             }
         }
@@ -301,12 +289,12 @@ impl LioCmd {
         // SAFETY: Target core has just passed the command to `queue_status()`, or its answer waits
         // for a retry of ours and was not handed on.
         unsafe { order::count_off(this.se.get()) };
-        this.set(Phase::Answering);
+        this.phase.set(Phase::Answering);
         match Srpt::xmit_response(cmd) {
             Delivery::Success => 0,
             // Commands wait for a retry in a list of their device.
             Delivery::QueueFull if !read_se!(this, se_dev).is_null() => {
-                this.set(Phase::Core);
+                this.phase.set(Phase::Core);
                 EAGAIN.to_errno()
             }
             Delivery::QueueFull => {
@@ -323,7 +311,7 @@ impl LioCmd {
 
     /// `queue_tm_rsp()`: has the response of a task management function sent.
     pub(super) fn answer_tmf(cmd: ArcBorrow<'_, Command>) {
-        cmd.engine.set(Phase::Answering);
+        cmd.engine.phase.set(Phase::Answering);
         Srpt::task_mgmt_fn_done(cmd);
     }
 
@@ -331,14 +319,14 @@ impl LioCmd {
     pub(super) fn aborted(cmd: ArcBorrow<'_, Command>) {
         // SAFETY: Target core has just passed the command to `aborted_task()`.
         unsafe { order::count_off(cmd.engine.se.get()) };
-        cmd.engine.set(Phase::Done);
+        cmd.engine.phase.set(Phase::Done);
         Srpt::on_abort_cmd(cmd);
     }
 
     /// Queues the command for another attempt, on the module's own queue, which is drained before
     /// the module's code goes away.
     fn retry_later(cmd: Arc<Command>, phase: Phase) {
-        cmd.engine.set(phase);
+        cmd.engine.phase.set(phase);
         let queued = match queues::retry() {
             Some(queue) => queue
                 .as_queue()
@@ -356,7 +344,7 @@ impl LioCmd {
     /// may sleep. The caller must hold a reference of its own if it uses the command afterwards.
     pub(super) fn data_arrived(cmd: ArcBorrow<'_, Command>, status: RxDataStatus) {
         let this = &cmd.engine;
-        if !this.change(Phase::Fetching, Phase::Core) {
+        if !this.phase.change(Phase::Fetching, Phase::Core) {
             pr_err!("data nobody asked for\n");
             return;
         }
@@ -429,7 +417,8 @@ impl LioCmd {
     /// The target is done with the response: puts the acknowledgement reference. Process context.
     /// The caller must hold a reference of its own if it uses the command afterwards.
     pub(super) fn done(&self, context: DoneContext) {
-        if !self.change(Phase::Answering, Phase::Done) && !self.change(Phase::Sending, Phase::Done)
+        if !self.phase.change(Phase::Answering, Phase::Done)
+            && !self.phase.change(Phase::Sending, Phase::Done)
         {
             pr_err!("completion of a response that was not asked for\n");
             return;
@@ -457,7 +446,7 @@ impl LioCmd {
     /// returned less, is shorter. A write is as announced, if it is executed at all; for commands
     /// other than plain writes the surplus is fetched and ignored (`target_cmd_size_check()`).
     pub(super) fn data(&self) -> SgList<'_> {
-        if !self.is(Phase::Fetching) && !self.is(Phase::Sending) {
+        if !self.phase.is(Phase::Fetching) && !self.phase.is(Phase::Sending) {
             return SgList::empty();
         }
         let sg = read_se!(self, t_data_sg);
@@ -571,7 +560,7 @@ pub(super) unsafe fn reclaim(se: *mut bindings::se_cmd) -> Arc<Command> {
             engine.se
         ))
     };
-    cmd.engine.set(Phase::Idle);
+    cmd.engine.phase.set(Phase::Idle);
     cmd
 }
 
@@ -777,16 +766,16 @@ impl WorkItem<RETRY> for Command {
     /// Process context; the latter sleeps until those have ended.
     fn run(this: Arc<Command>) {
         let engine = &this.engine;
-        if engine.change(Phase::FetchBlocked, Phase::Core) {
+        if engine.phase.change(Phase::FetchBlocked, Phase::Core) {
             if read_se!(engine, transport_state) & bindings::CMD_T_ABORTED != 0 {
                 // Not executed: target core sees the same and ends the command.
                 engine.execute();
             } else {
                 LioCmd::fetch(this);
             }
-        } else if engine.change(Phase::AnswerBlocked, Phase::Core) {
+        } else if engine.phase.change(Phase::AnswerBlocked, Phase::Core) {
             LioCmd::answer(this.as_arc_borrow());
-        } else if engine.change(Phase::Deferred, Phase::Core) {
+        } else if engine.phase.change(Phase::Deferred, Phase::Core) {
             engine.execute();
         }
     }

@@ -35,11 +35,9 @@ use kernel::{
     prelude::*,
     sync::{
         atomic::{
-            Acquire,
             Atomic,
-            Full,
-            Relaxed,
-            Release, //
+            AtomicType,
+            Relaxed, //
         },
         Arc,
         ArcBorrow, //
@@ -60,6 +58,7 @@ use crate::{
     bindings,
     command::Command,
     engine::{
+        phase::Phases,
         Delivery,
         Direction,
         DoneContext,
@@ -125,6 +124,12 @@ enum Phase {
     MgmtAnswering = 7,
 }
 
+// SAFETY: A phase has the size and alignment of a `u32`, and so of an `i32`; its bits are always those
+// of an `i32`, and there and back they make the same phase.
+unsafe impl AtomicType for Phase {
+    type Repr = i32;
+}
+
 /// The part of a [`Command`] that belongs to SCST.
 ///
 /// # Who writes what
@@ -138,7 +143,7 @@ enum Phase {
 pub(crate) struct ScstCmd {
     #[pin]
     raw: Opaque<bindings::scst_cmd>,
-    phase: Atomic<u32>,
+    phase: Phases<Phase>,
     /// What a task management function has come to.
     tm_status: Atomic<i32>,
     /// The session the command was submitted in, which it keeps from ending completely.
@@ -162,31 +167,16 @@ impl ScstCmd {
                 // SAFETY: `slot` is valid for a write, and an `Opaque` may hold any bytes.
                 unsafe { slot.write_bytes(0, 1) }
             }),
-            phase: Atomic::new(Phase::Idle as u32),
+            phase: Phases::new(Phase::Idle),
             tm_status: Atomic::new(0),
             session: UnsafeCell::new(None),
             give_back <- new_work!("ScstCmd::give_back"),
         })
     }
 
-    /// Changes the phase, if it is `from`. Says whether it was.
-    fn change(&self, from: Phase, to: Phase) -> bool {
-        self.phase.cmpxchg(from as u32, to as u32, Full).is_ok()
-    }
-
-    /// Sets the phase; for whoever handles the command.
-    fn set(&self, phase: Phase) {
-        self.phase.store(phase as u32, Release);
-    }
-
-    /// Whether the command is in this phase.
-    fn is(&self, phase: Phase) -> bool {
-        self.phase.load(Acquire) == phase as u32
-    }
-
     /// Makes a free command ready to be submitted. `false` if it is in use.
     fn prepare(&self, phase: Phase, session: Arc<Shared>) -> bool {
-        if !self.change(Phase::Idle, phase) {
+        if !self.phase.change(Phase::Idle, phase) {
             pr_err!("command submitted twice\n");
             session.given_back();
             return false;
@@ -204,7 +194,7 @@ impl ScstCmd {
     fn retire(&self) -> Option<Arc<Shared>> {
         // SAFETY: The caller owns the command.
         let session = unsafe { (*self.session.get()).take() };
-        self.set(Phase::Idle);
+        self.phase.set(Phase::Idle);
         session
     }
 
@@ -221,7 +211,7 @@ impl ScstCmd {
     /// answered and given back on another CPU before the target returns from its function.
     pub(super) fn fetch(cmd: Arc<Command>) -> c_int {
         let this = &cmd.engine;
-        this.set(Phase::Fetching);
+        this.phase.set(Phase::Fetching);
         this.outcome(Srpt::rdy_to_xfer(cmd.as_arc_borrow()))
     }
 
@@ -233,7 +223,7 @@ impl ScstCmd {
         // SAFETY: SCST has handed the command to `xmit_response()`.
         if unsafe { bindings::srpt_scst_aborted_on_xmit(raw) } {
             Srpt::on_abort_cmd(cmd.as_arc_borrow());
-            this.set(Phase::Done);
+            this.phase.set(Phase::Done);
             // SAFETY: As above. The one completion that is owed; the phase says that it is.
             unsafe {
                 // CAST: A small negative number.
@@ -265,7 +255,7 @@ impl ScstCmd {
     /// One attempt to send a response.
     fn transmit(cmd: &Arc<Command>, phase: Phase) -> c_int {
         let this = &cmd.engine;
-        this.set(phase);
+        this.phase.set(phase);
         this.outcome(Srpt::xmit_response(cmd.as_arc_borrow()))
     }
 
@@ -277,7 +267,7 @@ impl ScstCmd {
             Delivery::QueueFull => QUEUE_FULL,
             Delivery::FatalError => FATAL_ERROR,
         };
-        self.set(Phase::Core);
+        self.phase.set(Phase::Core);
         result
     }
 
@@ -285,7 +275,10 @@ impl ScstCmd {
     /// the HCA, so nothing is completed here: its completion is brought about. May sleep.
     pub(super) fn timed_out(cmd: ArcBorrow<'_, Command>) {
         let this = &cmd.engine;
-        if this.is(Phase::Fetching) || this.is(Phase::Answering) || this.is(Phase::Sending) {
+        if this.phase.is(Phase::Fetching)
+            || this.phase.is(Phase::Answering)
+            || this.phase.is(Phase::Sending)
+        {
             Srpt::on_hw_timeout(cmd);
         }
     }
@@ -314,7 +307,7 @@ impl ScstCmd {
 
     /// The data asked for by [`TargetDriver::rdy_to_xfer`] arrived, or did not. Process context.
     pub(super) fn data_arrived(&self, status: RxDataStatus) {
-        if !self.change(Phase::Fetching, Phase::Core) {
+        if !self.phase.change(Phase::Fetching, Phase::Core) {
             pr_err!("data nobody asked for\n");
             return;
         }
@@ -333,12 +326,12 @@ impl ScstCmd {
     /// Its length is what SCST made of the announced length and the CDB.
     pub(super) fn data(&self) -> SgList<'_> {
         let raw = self.raw.get();
-        let (sg, nents, len) = if self.is(Phase::Fetching) {
+        let (sg, nents, len) = if self.phase.is(Phase::Fetching) {
             let (mut sg, mut nents) = (ptr::null_mut(), 0);
             // SAFETY: SCST has handed the command to `rdy_to_xfer()`; the pointers are to locals.
             let len = unsafe { bindings::srpt_scst_write_fields(raw, &mut sg, &mut nents) };
             (sg, nents, len)
-        } else if self.is(Phase::Sending) {
+        } else if self.phase.is(Phase::Sending) {
             // SAFETY: SCST has handed the command to `xmit_response()`, and it was not completed.
             unsafe {
                 (
@@ -460,13 +453,15 @@ fn give_back(cmd: Arc<Command>) {
 /// The target is done with the response. Process context.
 pub(super) fn done(cmd: ArcBorrow<'_, Command>, context: DoneContext) {
     let this = &cmd.engine;
-    if this.change(Phase::MgmtAnswering, Phase::Done) {
+    if this.phase.change(Phase::MgmtAnswering, Phase::Done) {
         // SAFETY: `submit_tmf()` gave this reference up; `tmf_done()` was called, so SCST does not
         // use it any more, and the change of phase says that this is the first completion since.
         give_back(unsafe { Arc::from_raw(ptr::from_ref::<Command>(&cmd)) });
         return;
     }
-    if !this.change(Phase::Answering, Phase::Done) && !this.change(Phase::Sending, Phase::Done) {
+    if !this.phase.change(Phase::Answering, Phase::Done)
+        && !this.phase.change(Phase::Sending, Phase::Done)
+    {
         pr_err!("completion of a response that was not asked for\n");
         return;
     }
@@ -631,7 +626,7 @@ pub(super) unsafe fn tmf_done(private: *mut c_void, status: c_int) {
     // given back, before the target returns from its function.
     let cmd: Arc<Command> = unsafe { ArcBorrow::from_raw(private.cast::<Command>()) }.into();
     cmd.engine.tm_status.store(status, Relaxed);
-    cmd.engine.set(Phase::MgmtAnswering);
+    cmd.engine.phase.set(Phase::MgmtAnswering);
     Srpt::task_mgmt_fn_done(cmd.as_arc_borrow());
 }
 
