@@ -49,6 +49,7 @@ use crate::{
         Active,
         Engine,
         Port,
+        Session,
         SessionView,
         TargetKey, //
     },
@@ -310,7 +311,7 @@ pub(crate) struct Channel {
     imm_offset: Option<u16>,
     /// Which of the target's requests are to raise a solicited event.
     solicit: Solicit,
-    /// The logical units of the session, see [`Engine::luns`].
+    /// The logical units of the session, see [`Session::luns`].
     luns: Atomic<u64>,
     born: Instant<Monotonic>,
     /// The directory in sysfs, from the login to the end of tear-down.
@@ -546,21 +547,20 @@ impl Channel {
     /// Whether both belong to the same I_T nexus and were let in as the same, so that a number means
     /// the same logical unit to both.
     pub(crate) fn same_luns(&self, other: &Self) -> bool {
-        let target = Active::session_target(&other.session);
-        self.same_nexus(other) && self.is_let_in_by(target, Active::session_name(&other.session))
+        let target = other.session.target();
+        self.same_nexus(other) && self.is_let_in_by(target, other.session.name())
     }
 
     /// Whether it was let in by this access control entry of a target.
     pub(crate) fn is_let_in_by(&self, target: TargetKey, entry: &CStr) -> bool {
-        Active::session_target(&self.session) == target
-            && Active::session_name(&self.session) == entry
+        self.session.target() == target && self.session.name() == entry
     }
 
     fn nexus(&self) -> Nexus<&CStr, PeerAddr> {
         Nexus {
             initiator_port: self.initiator_port,
             target_port: self.target_port,
-            entry: Active::session_entry(&self.session),
+            entry: self.session.entry(),
             peer: self.peer,
         }
     }
@@ -587,7 +587,7 @@ impl Channel {
         let Some(_hold) = Hold::if_live(this) else {
             return false;
         };
-        let now = Active::luns(&this.session);
+        let now = this.session.luns();
         this.luns.xchg(now, Relaxed) != now
     }
 

@@ -41,6 +41,7 @@ use crate::{
         Delivery,
         DoneContext,
         Engine,
+        EngineCmd,
         RxDataStatus,
         TmResult, //
     },
@@ -340,7 +341,7 @@ impl Command {
 
     /// Copies immediate data, or prepares to fetch data by RDMA.
     fn fetch(&self, link: &Link, rx: &Request) -> Fetch {
-        let sg = Active::data(self);
+        let sg = self.engine.data();
         let Some(request) = rx.parse(link.channel.imm_offset()) else {
             return Fetch::Refused(Delivery::FatalError);
         };
@@ -449,21 +450,21 @@ impl Command {
         let (Some(link), rx) = this.take_rx() else {
             return Delivery::FatalError;
         };
-        let sg = Active::data(&this);
+        let sg = this.engine.data();
         let mut slots = 0;
         let mut residual = (Residual::None, Residual::None);
         if let Some(rx) = rx {
             let request = rx.parse(link.channel.imm_offset());
             let filled = match request.as_ref().map(|request| &request.data) {
                 Some(DataDesc::In(list)) => {
-                    residual.1 = Active::residual(&this);
+                    residual.1 = this.engine.residual();
                     match sg.len() {
                         0 => Ok(0),
                         _ => this.fill(&link, &sg, list, RwDir::Write),
                     }
                 }
                 _ => {
-                    residual.0 = Active::residual(&this);
+                    residual.0 = this.engine.residual();
                     Ok(0)
                 }
             };
@@ -475,8 +476,8 @@ impl Command {
             };
         }
         let outcome = Outcome {
-            status: Active::status(&this),
-            sense: Active::sense(&this),
+            status: this.engine.status(),
+            sense: this.engine.sense(),
             rsp_code: None,
             residual_out: residual.0,
             residual_in: residual.1,
@@ -494,7 +495,7 @@ impl Command {
 
     /// The engine has carried out, or refused, a task management function.
     pub(crate) fn task_mgmt_fn_done(this: ArcBorrow<'_, Self>) {
-        let code = match Active::tm_result(&this) {
+        let code = match this.engine.tm_result() {
             TmResult::Complete => RspCode::Complete,
             // The C driver says so of functions nobody knows only, not of those its engine lacks.
             TmResult::Rejected | TmResult::NotSupported => RspCode::NotSupported,
@@ -612,7 +613,7 @@ impl Command {
         })?;
         let read = match rdma {
             0 => 0,
-            _ => Active::data(&this).len(),
+            _ => this.engine.data().len(),
         };
         let (action, head, rx) = {
             let mut inner = this.inner.lock();

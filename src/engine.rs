@@ -19,7 +19,7 @@
 //!   [`Engine::tgt_cmd_done`]. The engine keeps the data buffer until then.
 //! - All callbacks run in process context. They do not sleep on I/O.
 //! - Whoever submits a command keeps a reference of its own on it until the session is closed
-//!   ([`Engine::close_session`] has returned). [`TargetDriver::on_hw_timeout`] leans on that.
+//!   ([`Session::close`] has returned). [`TargetDriver::on_hw_timeout`] leans on that.
 
 use core::net::IpAddr;
 
@@ -290,10 +290,10 @@ pub(crate) trait Engine: Sized + 'static {
     type Registration: Send + Sync;
     /// What the engine keeps per HCA port (LIO: the port's target portal groups).
     type PortData: PortData;
-    /// One session, that is one RDMA channel of an I_T nexus.
-    type Session: Send + Sync;
+    /// What the engine keeps per session.
+    type Session: Session;
     /// What the engine keeps per command, embedded in [`Command`].
-    type Cmd: Send + Sync;
+    type Cmd: EngineCmd;
 
     /// Whether the engine carries out ABORT TASK SET and CLEAR TASK SET.
     const HAS_TASK_SETS: bool = true;
@@ -324,33 +324,6 @@ pub(crate) trait Engine: Sized + 'static {
     /// Opens a session on `port` for the first access control entry that matches.
     /// Process context, may sleep.
     fn open_session(port: &Port, request: &SessionRequest) -> Result<Self::Session, OpenError>;
-    /// Identity of a session, as used in [`TargetDriver::close_session`].
-    fn session_key(session: &Self::Session) -> SessionKey;
-    /// The target object the session was opened on.
-    fn session_target(session: &Self::Session) -> TargetKey;
-    /// Name of the access control entry that let the session in.
-    fn session_name(session: &Self::Session) -> &CStr;
-    /// Name of the access control entry that let the session in, as part of the nexus; empty with
-    /// engines whose sessions are named after addresses.
-    fn session_entry(session: &Self::Session) -> &CStr {
-        Self::session_name(session)
-    }
-    /// A number that stands for the logical units of the session: another one when some have come or
-    /// gone. An engine that says so itself ([`TargetDriver::report_session_aen`]) has no need of it.
-    /// Process context; does not wait.
-    fn luns(_session: &Self::Session) -> u64 {
-        0
-    }
-    /// From here on new commands are refused with [`RxError::ShuttingDown`]. Idempotent.
-    fn stop_session(session: &Self::Session);
-    /// Whether the access control entry and the target object that let the session in are still
-    /// there and enabled. Asked once the channel can be found by [`TargetDriver::close_session`],
-    /// so that a removal between `open_session` and then is not missed.
-    fn session_valid(session: &Self::Session) -> bool;
-    /// Stops the session, waits until every command of it was freed, then ends it. Called exactly
-    /// once per session; afterwards only `session_key`, `session_target` and `session_name` may
-    /// be asked. Process context, sleeps.
-    fn close_session(session: &Self::Session);
 
     /// The number of the logical unit that an address names: the same for all of its addresses, so
     /// that commands and task management functions find each other.
@@ -375,18 +348,52 @@ pub(crate) trait Engine: Sized + 'static {
         session: &Self::Session,
         rx: &RxMgmt,
     ) -> Result<(), (RxError, Arc<Command>)>;
+}
 
-    /// The engine's data buffer of a command; meaningful inside `rdy_to_xfer` and, for reads,
-    /// from `xmit_response` until `tgt_cmd_done`. Empty when no data is to be moved.
-    fn data(cmd: &Command) -> SgList<'_>;
+/// A session with the engine, that is one RDMA channel of an I_T nexus.
+pub(crate) trait Session: Send + Sync {
+    /// Identity of the session, as used in [`TargetDriver::close_session`].
+    fn key(&self) -> SessionKey;
+    /// The target object the session was opened on.
+    fn target(&self) -> TargetKey;
+    /// Name of the access control entry that let the session in.
+    fn name(&self) -> &CStr;
+    /// Name of the access control entry that let the session in, as part of the nexus; empty with
+    /// engines whose sessions are named after addresses.
+    fn entry(&self) -> &CStr {
+        self.name()
+    }
+    /// A number that stands for the logical units of the session: another one when some have come or
+    /// gone. An engine that says so itself ([`TargetDriver::report_session_aen`]) has no need of it.
+    /// Process context; does not wait.
+    fn luns(&self) -> u64 {
+        0
+    }
+    /// From here on new commands are refused with [`RxError::ShuttingDown`]. Idempotent.
+    fn stop(&self);
+    /// Whether the access control entry and the target object that let the session in are still
+    /// there and enabled. Asked once the channel can be found by [`TargetDriver::close_session`],
+    /// so that a removal between [`Engine::open_session`] and then is not missed.
+    fn is_valid(&self) -> bool;
+    /// Stops the session, waits until every command of it was freed, then ends it. Called exactly
+    /// once per session; afterwards only `key`, `target`, `name` and `entry` may be asked. Process
+    /// context, sleeps.
+    fn close(&self);
+}
+
+/// What the engine keeps of a command, as the target sees it.
+pub(crate) trait EngineCmd: Send + Sync {
+    /// The engine's data buffer; meaningful inside `rdy_to_xfer` and, for reads, from
+    /// `xmit_response` until `tgt_cmd_done`. Empty when no data is to be moved.
+    fn data(&self) -> SgList<'_>;
     /// SCSI status to report (inside `xmit_response`).
-    fn status(cmd: &Command) -> u8;
+    fn status(&self) -> u8;
     /// Sense data to report, empty if none (inside `xmit_response`).
-    fn sense(cmd: &Command) -> &[u8];
+    fn sense(&self) -> &[u8];
     /// Residual count to report (inside `xmit_response`), in the command's own direction.
-    fn residual(cmd: &Command) -> Residual;
+    fn residual(&self) -> Residual;
     /// Result to report (inside `task_mgmt_fn_done`).
-    fn tm_result(cmd: &Command) -> TmResult;
+    fn tm_result(&self) -> TmResult;
 }
 
 /// What a storage engine asks of the SRP target. Implemented once, by `target::Srpt`.

@@ -29,6 +29,7 @@ use crate::{
         Engine,
         OpenError,
         Port,
+        Session,
         SessionRequest, //
     },
     hca::{
@@ -382,7 +383,7 @@ fn granted(channel: &Channel, hca: &Hca<Channel>) {
         channel.serial(),
         channel.initiator_port(),
         channel.peer(),
-        Active::session_name(channel.session()),
+        channel.session().name(),
     );
     if let Err(e) = shown {
         pr_warn!(

@@ -28,6 +28,7 @@ use crate::{
         Engine,
         EntryChannel,
         Port,
+        Session,
         SessionKey,
         SessionView,
         TargetDriver,
@@ -197,14 +198,13 @@ impl TargetDriver for Srpt {
 
     fn close_session(key: SessionKey) {
         list::close(CloseReason::AclRemoved, |channel| {
-            Active::session_key(channel.session()) == key
+            channel.session().key() == key
         });
     }
 
     fn close_target_sessions(port: &Port, target: TargetKey) {
         list::close(CloseReason::Disabled, |channel| {
-            core::ptr::eq(channel.port(), port)
-                && Active::session_target(channel.session()) == target
+            core::ptr::eq(channel.port(), port) && channel.session().target() == target
         });
     }
 
@@ -224,7 +224,7 @@ impl TargetDriver for Srpt {
     fn report_session_aen(key: SessionKey, event: Aen) {
         match event {
             Aen::LunsChanged => {
-                list::announce_luns(|channel| Active::session_key(channel.session()) == key);
+                list::announce_luns(|channel| channel.session().key() == key);
             }
         }
     }

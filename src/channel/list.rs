@@ -13,9 +13,8 @@ use kernel::{
 
 use crate::{
     engine::{
-        Active,
-        Engine,
         EntryChannel,
+        Session,
         SessionKey,
         SessionView,
         TargetKey, //
@@ -222,7 +221,7 @@ pub(crate) fn session_view(key: SessionKey) -> Option<SessionView> {
     // The newest: where the session of a channel that is closing was, another may be by now.
     let mut newest_first = channels.iter().rev();
     newest_first
-        .find(|channel| Active::session_key(channel.session()) == key)
+        .find(|channel| channel.session().key() == key)
         .map(|channel| channel.view())
 }
 

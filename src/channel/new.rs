@@ -31,7 +31,8 @@ use crate::{
     engine::{
         Active,
         Engine,
-        Port, //
+        Port,
+        Session, //
     },
     hca::{
         port::HcaPort,
@@ -126,7 +127,7 @@ pub(crate) fn channel(parts: Parts<'_>) -> Result<Arc<Channel>> {
             initiator_port: login.initiator_port,
             target_port: login.target_port,
             peer,
-            luns: Atomic::new(Active::luns(&session)),
+            luns: Atomic::new(session.luns()),
             session,
             imm_offset: grant.imm_offset,
             solicit: Solicit::of(login),

@@ -26,10 +26,7 @@ use kernel::{
 };
 
 use crate::{
-    engine::{
-        Active,
-        Engine, //
-    },
+    engine::Session,
     srp::channel::Event,
     trace, //
 };
@@ -60,7 +57,7 @@ impl WorkItem for Channel {
             let actions = inner.machine.handle(begun);
             (inner.link.clone(), inner.cm.take(), inner.told, actions)
         };
-        Active::stop_session(&this.session);
+        this.session.stop();
         if told {
             this.settled.wait_timeout(DISCONNECT_WAIT_MS);
         }
@@ -76,7 +73,7 @@ impl WorkItem for Channel {
             link.qp.drain();
         }
         this.quiet.wait();
-        Active::close_session(&this.session);
+        this.session.close();
         let _ = this.inner.lock().machine.handle(Event::Drained);
 
         if await_peer {

@@ -48,18 +48,11 @@ use super::{
     RxDataStatus,
     RxError,
     RxMgmt,
-    SessionKey,
-    SessionRequest,
-    TargetKey,
-    TmResult, //
+    SessionRequest, //
 };
 use crate::{
     command::Command,
-    rdma::sg::SgList,
-    srp::{
-        ident::Lun,
-        rsp::Residual, //
-    }, //
+    srp::ident::Lun, //
 };
 
 /// The storage engine LIO.
@@ -87,34 +80,6 @@ impl Engine for Lio {
         request: &SessionRequest,
     ) -> Result<session::LioSession, OpenError> {
         session::LioSession::open(port, request)
-    }
-
-    fn session_key(session: &session::LioSession) -> SessionKey {
-        session.key()
-    }
-
-    fn session_target(session: &session::LioSession) -> TargetKey {
-        session.target()
-    }
-
-    fn session_name(session: &session::LioSession) -> &CStr {
-        session.name()
-    }
-
-    fn luns(session: &session::LioSession) -> u64 {
-        session.luns()
-    }
-
-    fn stop_session(session: &session::LioSession) {
-        session.stop();
-    }
-
-    fn session_valid(session: &session::LioSession) -> bool {
-        session.is_valid()
-    }
-
-    fn close_session(session: &session::LioSession) {
-        session.close();
     }
 
     /// The addressing method is part of the number, as in the C driver: LIO has logical units up to
@@ -146,25 +111,5 @@ impl Engine for Lio {
         rx: &RxMgmt,
     ) -> Result<(), (RxError, Arc<Command>)> {
         cmd::submit_tmf(cmd, session, rx)
-    }
-
-    fn data(cmd: &Command) -> SgList<'_> {
-        cmd.engine.data()
-    }
-
-    fn status(cmd: &Command) -> u8 {
-        cmd.engine.status()
-    }
-
-    fn sense(cmd: &Command) -> &[u8] {
-        cmd.engine.sense()
-    }
-
-    fn residual(cmd: &Command) -> Residual {
-        cmd.engine.residual()
-    }
-
-    fn tm_result(cmd: &Command) -> TmResult {
-        cmd.engine.tm_result()
     }
 }

@@ -52,22 +52,13 @@ use super::{
     RxDataStatus,
     RxError,
     RxMgmt,
-    SessionKey,
-    SessionRequest,
-    TargetKey,
-    TmResult, //
+    SessionRequest, //
 };
 use crate::{
     bindings,
     command::Command,
-    rdma::{
-        device::Device,
-        sg::SgList, //
-    },
-    srp::{
-        ident::Lun,
-        rsp::Residual, //
-    }, //
+    rdma::device::Device,
+    srp::ident::Lun, //
 };
 
 /// The storage engine SCST.
@@ -122,34 +113,6 @@ impl Engine for Scst {
         session::ScstSession::open(port, request)
     }
 
-    fn session_key(session: &session::ScstSession) -> SessionKey {
-        session.key()
-    }
-
-    fn session_target(session: &session::ScstSession) -> TargetKey {
-        session.target()
-    }
-
-    fn session_name(session: &session::ScstSession) -> &CStr {
-        session.name()
-    }
-
-    fn session_entry(_session: &session::ScstSession) -> &CStr {
-        c""
-    }
-
-    fn stop_session(session: &session::ScstSession) {
-        session.stop();
-    }
-
-    fn session_valid(session: &session::ScstSession) -> bool {
-        session.is_valid()
-    }
-
-    fn close_session(session: &session::ScstSession) {
-        session.close();
-    }
-
     /// SCST has numbers up to 16383, behind each of the simple addressing methods
     /// (`scst_unpack_lun()`).
     fn lun_number(lun: Lun) -> u64 {
@@ -178,25 +141,5 @@ impl Engine for Scst {
         rx: &RxMgmt,
     ) -> Result<(), (RxError, Arc<Command>)> {
         cmd::submit_tmf(cmd, session, rx)
-    }
-
-    fn data(cmd: &Command) -> SgList<'_> {
-        cmd.engine.data()
-    }
-
-    fn status(cmd: &Command) -> u8 {
-        cmd.engine.status()
-    }
-
-    fn sense(cmd: &Command) -> &[u8] {
-        cmd.engine.sense()
-    }
-
-    fn residual(cmd: &Command) -> Residual {
-        cmd.engine.residual()
-    }
-
-    fn tm_result(cmd: &Command) -> TmResult {
-        cmd.engine.tm_result()
     }
 }

@@ -21,10 +21,7 @@ use crate::{
         Channel,
         Link, //
     },
-    engine::{
-        Active,
-        Engine, //
-    },
+    engine::Session,
     hca::srq,
     rdma::{
         cm::{
@@ -96,7 +93,7 @@ pub(super) fn bring_up(
     // What happened before the channel could be found by those who close channels.
     if prepared.hca.gate().is_closed()
         || !channel.port().is_enabled()
-        || !Active::session_valid(channel.session())
+        || !channel.session().is_valid()
     {
         return Err(Refusal::new(
             RejectReason::InsufficientResources,

@@ -83,6 +83,7 @@ use crate::{
         Delivery,
         Direction,
         DoneContext,
+        EngineCmd,
         RxCmd,
         RxDataStatus,
         RxError,
@@ -438,14 +439,16 @@ impl LioCmd {
             },
         }
     }
+}
 
+impl EngineCmd for LioCmd {
     /// The data buffer: where to put the data of a write while it is being fetched, where to find
     /// the data of a read until the response is acknowledged, otherwise empty.
     ///
     /// Its length is what target core made of the announced length: a read that needs less, or
     /// returned less, is shorter. A write is as announced, if it is executed at all; for commands
     /// other than plain writes the surplus is fetched and ignored (`target_cmd_size_check()`).
-    pub(super) fn data(&self) -> SgList<'_> {
+    fn data(&self) -> SgList<'_> {
         if !self.phase.is(Phase::Fetching) && !self.phase.is(Phase::Sending) {
             return SgList::empty();
         }
@@ -462,12 +465,12 @@ impl LioCmd {
     }
 
     /// SCSI status, inside `queue_data_in()` and `queue_status()`.
-    pub(super) fn status(&self) -> u8 {
+    fn status(&self) -> u8 {
         read_se!(self, scsi_status)
     }
 
     /// Sense data, inside `queue_data_in()` and `queue_status()`; empty if there is none.
-    pub(super) fn sense(&self) -> &[u8] {
+    fn sense(&self) -> &[u8] {
         const SENSE: u32 = bindings::se_cmd_flags_table_SCF_TRANSPORT_TASK_SENSE
             | bindings::se_cmd_flags_table_SCF_EMULATED_TASK_SENSE;
         if read_se!(self, se_cmd_flags) & SENSE == 0 {
@@ -481,7 +484,7 @@ impl LioCmd {
     }
 
     /// Residual, inside `queue_data_in()` and `queue_status()`.
-    pub(super) fn residual(&self) -> Residual {
+    fn residual(&self) -> Residual {
         let flags = read_se!(self, se_cmd_flags);
         let count = read_se!(self, residual_count);
         if flags & bindings::se_cmd_flags_table_SCF_UNDERFLOW_BIT != 0 {
@@ -494,7 +497,7 @@ impl LioCmd {
     }
 
     /// Result of a task management function, inside `queue_tm_rsp()`.
-    pub(super) fn tm_result(&self) -> TmResult {
+    fn tm_result(&self) -> TmResult {
         let tmr = read_se!(self, se_tmr_req);
         if tmr.is_null() {
             return TmResult::Failed;

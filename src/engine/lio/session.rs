@@ -32,6 +32,7 @@ use crate::{
     engine::{
         OpenError,
         Port,
+        Session,
         SessionKey,
         SessionRequest,
         TargetKey, //
@@ -74,7 +75,7 @@ unsafe impl Send for LioSession {}
 // SAFETY: The functions called on a shared session synchronise among each other:
 // `target_stop_session()` by `atomic_cmpxchg()`, `target_get_sess_cmd()` by a `percpu_ref`. That the
 // session is not removed meanwhile follows from `closed` and the contract of
-// `Engine::close_session`, see `LioSession::live`.
+// `Session::close`, see `LioSession::live`.
 unsafe impl Sync for LioSession {}
 
 impl LioSession {
@@ -149,31 +150,33 @@ impl LioSession {
     /// The C session, unless it was closed.
     ///
     /// The pointer is valid as long as no [`Self::close`] runs. Users are the other functions of
-    /// this type and command submission; the contract of `Engine::close_session` (called when
+    /// this type and command submission; the contract of `Session::close` (called when
     /// nothing else is done with the session any more) keeps them apart.
     pub(super) fn live(&self) -> Option<*mut bindings::se_session> {
         (!self.closed.load(Acquire)).then_some(self.sess.as_ptr())
     }
+}
 
+impl Session for LioSession {
     /// Identity of the session: the address of the C session, as `close_session()` gets it.
-    pub(super) fn key(&self) -> SessionKey {
+    fn key(&self) -> SessionKey {
         SessionKey(self.sess.as_ptr().addr())
     }
 
     /// Identity of the portal group.
-    pub(super) fn target(&self) -> TargetKey {
+    fn target(&self) -> TargetKey {
         self.tpg.key()
     }
 
     /// Name of the access control entry that let the session in.
-    pub(super) fn name(&self) -> &CStr {
+    fn name(&self) -> &CStr {
         self.name.as_c_str()
     }
 
     /// A number for the logical units of the entry that let the session in: another one when some have
     /// come or gone. Target core tells nobody of that. The caller keeps the session from being closed;
     /// does not sleep.
-    pub(super) fn luns(&self) -> u64 {
+    fn luns(&self) -> u64 {
         let Some(sess) = self.live() else {
             return 0;
         };
@@ -201,7 +204,7 @@ impl LioSession {
 
     /// Refuses further commands: `target_init_cmd()` and `target_submit_tmr()` return `-ESHUTDOWN`.
     /// Wraps `target_stop_session()`. Idempotent. Process context; does not wait for commands.
-    pub(super) fn stop(&self) {
+    fn stop(&self) {
         if let Some(sess) = self.live() {
             // SAFETY: The session is valid, see `live()`.
             unsafe { bindings::target_stop_session(sess) };
@@ -216,7 +219,7 @@ impl LioSession {
     /// `close_session()` of the fabric operations sees the removal, provided the session could be
     /// found by its key before this function is called. For the portal group the same holds, see
     /// [`Tpg::set_enabled`].
-    pub(super) fn is_valid(&self) -> bool {
+    fn is_valid(&self) -> bool {
         let Some(sess) = self.live() else {
             return false;
         };
@@ -230,7 +233,7 @@ impl LioSession {
     /// Stops the session, waits until all its commands were freed and ends it. Wraps
     /// `target_stop_session()`, `target_wait_for_sess_cmds()` and `target_remove_session()`. Only
     /// the first call has an effect. Process context, sleeps without limit.
-    pub(super) fn close(&self) {
+    fn close(&self) {
         if self.closed.xchg(true, Full) {
             return;
         }

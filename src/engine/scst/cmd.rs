@@ -62,6 +62,7 @@ use crate::{
         Delivery,
         Direction,
         DoneContext,
+        EngineCmd,
         RxCmd,
         RxDataStatus,
         RxError,
@@ -319,12 +320,14 @@ impl ScstCmd {
         // SAFETY: `rdy_to_xfer()` asked for it, and the phase says that this is the first answer.
         unsafe { bindings::scst_rx_data(self.raw.get(), status, THREAD) };
     }
+}
 
+impl EngineCmd for ScstCmd {
     /// The data buffer: where to put the data of a write while it is being fetched, where to find
     /// the data of a read until the response is acknowledged, otherwise empty.
     ///
     /// Its length is what SCST made of the announced length and the CDB.
-    pub(super) fn data(&self) -> SgList<'_> {
+    fn data(&self) -> SgList<'_> {
         let raw = self.raw.get();
         let (sg, nents, len) = if self.phase.is(Phase::Fetching) {
             let (mut sg, mut nents) = (ptr::null_mut(), 0);
@@ -355,13 +358,13 @@ impl ScstCmd {
     }
 
     /// SCSI status, inside `xmit_response()`.
-    pub(super) fn status(&self) -> u8 {
+    fn status(&self) -> u8 {
         // SAFETY: SCST has handed the command to `xmit_response()`.
         unsafe { bindings::srpt_scst_status(self.raw.get()) }
     }
 
     /// Sense data, inside `xmit_response()`; empty if there is none.
-    pub(super) fn sense(&self) -> &[u8] {
+    fn sense(&self) -> &[u8] {
         // SAFETY: SCST has handed the command to `xmit_response()`.
         let (sense, len) = unsafe {
             (
@@ -378,7 +381,7 @@ impl ScstCmd {
     }
 
     /// Residual, inside `xmit_response()`.
-    pub(super) fn residual(&self) -> Residual {
+    fn residual(&self) -> Residual {
         let mut count = 0;
         // SAFETY: SCST has handed the command to `xmit_response()`; the pointer is to a local.
         let some = unsafe { bindings::srpt_scst_resid(self.raw.get(), &mut count) };
@@ -391,7 +394,7 @@ impl ScstCmd {
     }
 
     /// Result of a task management function, inside `task_mgmt_fn_done()`.
-    pub(super) fn tm_result(&self) -> TmResult {
+    fn tm_result(&self) -> TmResult {
         const COMPLETE: c_int = bindings::SCST_MGMT_STATUS_SUCCESS as c_int;
         match self.tm_status.load(Relaxed) {
             COMPLETE => TmResult::Complete,

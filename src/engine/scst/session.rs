@@ -29,6 +29,7 @@ use crate::{
     engine::{
         OpenError,
         Port,
+        Session,
         SessionKey,
         SessionRequest,
         TargetKey, //
@@ -188,36 +189,43 @@ impl ScstSession {
     pub(super) fn begin(&self) -> Option<Submission<'_>> {
         self.shared.submitters.enter().then(|| Submission(self))
     }
+}
 
+impl Session for ScstSession {
     /// Identity of the session: the address of the C session.
-    pub(super) fn key(&self) -> SessionKey {
+    fn key(&self) -> SessionKey {
         SessionKey(self.sess.as_ptr().addr())
     }
 
     /// Identity of the target.
-    pub(super) fn target(&self) -> TargetKey {
+    fn target(&self) -> TargetKey {
         self.target.key()
     }
 
     /// Name of the session, by which SCST decides what it sees.
-    pub(super) fn name(&self) -> &CStr {
+    fn name(&self) -> &CStr {
         self.name.as_c_str()
     }
 
+    /// Two sessions of an initiator are of one nexus, whatever their names.
+    fn entry(&self) -> &CStr {
+        c""
+    }
+
     /// Refuses further commands. Idempotent. Any context.
-    pub(super) fn stop(&self) {
+    fn stop(&self) {
         self.shared.submitters.close();
     }
 
     /// Whether nobody has asked to close the session, and the target was not disabled meanwhile.
     /// Both are noted before channels are looked for, so this or the search finds out.
-    pub(super) fn is_valid(&self) -> bool {
+    fn is_valid(&self) -> bool {
         !self.shared.forced.load(Acquire) && self.target.epoch() == self.epoch
     }
 
     /// Stops the session, ends it, and waits until all its commands were given back. Wraps
     /// `scst_unregister_session()`. Only the first call has an effect. Process context, sleeps.
-    pub(super) fn close(&self) {
+    fn close(&self) {
         if self.closed.xchg(true, Full) {
             return;
         }
