@@ -38,6 +38,7 @@ use crate::{
     },
     engine::{
         Active,
+        ActiveCmd,
         Delivery,
         DoneContext,
         Engine,
@@ -96,6 +97,7 @@ use crate::{
 };
 
 pub(crate) mod answer;
+mod callbacks;
 pub(crate) mod life;
 mod table;
 
@@ -191,7 +193,7 @@ pub(crate) struct View {
 pub(crate) struct Command {
     /// What the engine keeps per command.
     #[pin]
-    pub(crate) engine: <Active as Engine>::Cmd,
+    pub(crate) engine: ActiveCmd<Self>,
     #[pin]
     send: Cqe<Command, SEND>,
     #[pin]
@@ -236,7 +238,7 @@ impl Command {
         let tx = TxBuf::new(device, rsp_size)?;
         Arc::pin_init(
             try_pin_init!(Self {
-                engine <- <Active as Engine>::new_cmd(),
+                engine <- Active::new_cmd::<Self>(),
                 send: Cqe::new(),
                 read: Cqe::new(),
                 rw <- RwSlot::new(),
@@ -322,7 +324,7 @@ impl Command {
         self.inner.lock().link.clone()
     }
 
-    /// The engine wants the data of a write. See [`crate::engine::TargetDriver::rdy_to_xfer`].
+    /// The engine wants the data of a write. See [`crate::engine::TargetCmd::rdy_to_xfer`].
     pub(crate) fn rdy_to_xfer(this: ArcBorrow<'_, Self>) -> Delivery {
         let (Some(link), Some(rx)) = this.take_rx() else {
             return Delivery::FatalError;
@@ -445,7 +447,7 @@ impl Command {
     }
 
     /// The engine wants the response sent, with data if it has any. See
-    /// [`crate::engine::TargetDriver::xmit_response`].
+    /// [`crate::engine::TargetCmd::xmit_response`].
     pub(crate) fn xmit_response(this: ArcBorrow<'_, Self>) -> Delivery {
         let (Some(link), rx) = this.take_rx() else {
             return Delivery::FatalError;

@@ -2,24 +2,26 @@
 
 //! The boundary between the SRP target and the storage engine behind it.
 //!
-//! Two traits in the vocabulary of SCST's target driver interface: [`Engine`] is what the target
-//! asks of the engine (`scst_rx_cmd`, `scst_rx_data`, `scst_tgt_cmd_done`, ...), [`TargetDriver`]
-//! is what the engine asks of the target (`rdy_to_xfer`, `xmit_response`, `on_free_cmd`, ...).
-//! Which engine is compiled in is decided here and nowhere else; every call is static.
+//! Traits in the vocabulary of SCST's target driver interface. What the target asks of the engine
+//! is [`Engine`] (`scst_rx_cmd`, `scst_rx_data`, `scst_tgt_cmd_done`, ...), with [`Session`] and
+//! [`EngineCmd`]; what the engine asks of the target is [`TargetCmd`] for one command
+//! (`rdy_to_xfer`, `xmit_response`, `on_free_cmd`, ...) and [`Target`] for everything else. An
+//! engine does not know what is above it: it is generic over these two. Which engine is compiled
+//! in is decided here and nowhere else; every call is static.
 //!
-//! No bindings and no `unsafe` live here; the adapters in `engine/` have both.
+//! No bindings live here; the adapters in `engine/` have them, and carry out what is `unsafe`.
 //!
 //! # Contract
 //!
 //! - A command that [`Engine::rx_cmd`] or [`Engine::rx_mgmt_fn`] accepted is owned by the engine:
-//!   it holds the `Arc<Command>` until it hands it back in [`TargetDriver::on_free_cmd`].
-//! - [`TargetDriver::rdy_to_xfer`] that returned [`Delivery::Success`] owes exactly one
-//!   [`Engine::rx_data`]; [`TargetDriver::xmit_response`] and
-//!   [`TargetDriver::task_mgmt_fn_done`] that returned `Success` owe exactly one
+//!   it holds the `Arc` of it until it hands it back in [`TargetCmd::on_free_cmd`].
+//! - [`TargetCmd::rdy_to_xfer`] that returned [`Delivery::Success`] owes exactly one
+//!   [`Engine::rx_data`]; [`TargetCmd::xmit_response`] and
+//!   [`TargetCmd::task_mgmt_fn_done`] that returned `Success` owe exactly one
 //!   [`Engine::tgt_cmd_done`]. The engine keeps the data buffer until then.
 //! - All callbacks run in process context. They do not sleep on I/O.
 //! - Whoever submits a command keeps a reference of its own on it until the session is closed
-//!   ([`Session::close`] has returned). [`TargetDriver::on_hw_timeout`] leans on that.
+//!   ([`Session::close`] has returned). [`TargetCmd::on_hw_timeout`] leans on that.
 
 use core::net::IpAddr;
 
@@ -32,7 +34,6 @@ use kernel::{
 };
 
 use crate::{
-    command::Command,
     port::{
         self,
         PortData, //
@@ -58,18 +59,38 @@ use crate::{
     }, //
 };
 
+mod embed;
 pub(crate) mod page;
 mod phase;
 
 #[cfg(srpt_engine = "lio")]
 mod lio;
 #[cfg(srpt_engine = "lio")]
-pub(crate) use lio::Lio as Active;
+pub(crate) use lio::{
+    cmd::{
+        impl_cmd_work,
+        CmdWork, //
+    },
+    Lio as Active, //
+};
 #[cfg(srpt_engine = "scst")]
 mod scst;
 #[cfg(srpt_engine = "scst")]
-pub(crate) use scst::Scst as Active;
+pub(crate) use scst::{
+    cmd::{
+        impl_cmd_work,
+        CmdWork, //
+    },
+    Scst as Active, //
+};
 
+pub(crate) use embed::{
+    impl_has_engine_cmd,
+    HasEngineCmd, //
+};
+
+/// What the engine keeps of a command of the target.
+pub(crate) type ActiveCmd<C> = <Active as Engine>::Cmd<C>;
 /// An HCA port with what the engine keeps for it.
 pub(crate) type Port = port::Port<<Active as Engine>::PortData>;
 /// A port a directory stands for.
@@ -292,8 +313,8 @@ pub(crate) trait Engine: Sized + 'static {
     type PortData: PortData;
     /// What the engine keeps per session.
     type Session: Session;
-    /// What the engine keeps per command, embedded in [`Command`].
-    type Cmd: EngineCmd;
+    /// What the engine keeps per command, embedded in a command `C` of the target.
+    type Cmd<C>: EngineCmd;
 
     /// Whether the engine carries out ABORT TASK SET and CLEAR TASK SET.
     const HAS_TASK_SETS: bool = true;
@@ -305,11 +326,11 @@ pub(crate) trait Engine: Sized + 'static {
     /// Prepares what is module-wide; called once, first thing in the module's init.
     fn init() {}
     /// Registers with the engine. Process context, may sleep.
-    fn register() -> Result<Self::Registration>;
+    fn register<T: Target>() -> Result<Self::Registration>;
 
     /// A port is there and has a name, that is a GID; also called if that was so before. Engines
     /// that want a target for every port make it now. Process context, may sleep.
-    fn port_added(_port: &Arc<Port>, _device: &Device, _number: u32) {}
+    fn port_added<T: Target>(_port: &Arc<Port>, _device: &Device, _number: u32) {}
     /// The HCA of a port is going away; its channels have ended. The engine lets go of the device.
     /// Process context, may sleep.
     fn port_removed(_port: &Port) {}
@@ -319,7 +340,7 @@ pub(crate) trait Engine: Sized + 'static {
     }
 
     /// Initial per-command data.
-    fn new_cmd() -> impl PinInit<Self::Cmd, Error>;
+    fn new_cmd<C: TargetCmd>() -> impl PinInit<Self::Cmd<C>, Error>;
 
     /// Opens a session on `port` for the first access control entry that matches.
     /// Process context, may sleep.
@@ -331,28 +352,28 @@ pub(crate) trait Engine: Sized + 'static {
 
     /// Hands a new command to the engine (`scst_rx_cmd` and `scst_cmd_init_done`).
     /// Process context. Callbacks for the command may run before this returns.
-    fn rx_cmd(
-        cmd: Arc<Command>,
+    fn rx_cmd<C: TargetCmd>(
+        cmd: Arc<C>,
         session: &Self::Session,
         rx: &RxCmd<'_>,
-    ) -> Result<(), (RxError, Arc<Command>)>;
+    ) -> Result<(), (RxError, Arc<C>)>;
     /// The data asked for by `rdy_to_xfer` arrived, or did not. Process context; the engine may
     /// execute the command before this returns.
-    fn rx_data(cmd: ArcBorrow<'_, Command>, status: RxDataStatus);
+    fn rx_data<C: TargetCmd>(cmd: ArcBorrow<'_, C>, status: RxDataStatus);
     /// The target is done with the command: the response was sent or never will be.
-    fn tgt_cmd_done(cmd: ArcBorrow<'_, Command>, context: DoneContext);
+    fn tgt_cmd_done<C: TargetCmd>(cmd: ArcBorrow<'_, C>, context: DoneContext);
     /// Hands a task management function to the engine; the answer comes through
-    /// [`TargetDriver::task_mgmt_fn_done`].
-    fn rx_mgmt_fn(
-        cmd: Arc<Command>,
+    /// [`TargetCmd::task_mgmt_fn_done`].
+    fn rx_mgmt_fn<C: TargetCmd>(
+        cmd: Arc<C>,
         session: &Self::Session,
         rx: &RxMgmt,
-    ) -> Result<(), (RxError, Arc<Command>)>;
+    ) -> Result<(), (RxError, Arc<C>)>;
 }
 
 /// A session with the engine, that is one RDMA channel of an I_T nexus.
 pub(crate) trait Session: Send + Sync {
-    /// Identity of the session, as used in [`TargetDriver::close_session`].
+    /// Identity of the session, as used in [`Target::close_session`].
     fn key(&self) -> SessionKey;
     /// The target object the session was opened on.
     fn target(&self) -> TargetKey;
@@ -364,7 +385,7 @@ pub(crate) trait Session: Send + Sync {
         self.name()
     }
     /// A number that stands for the logical units of the session: another one when some have come or
-    /// gone. An engine that says so itself ([`TargetDriver::report_session_aen`]) has no need of it.
+    /// gone. An engine that says so itself ([`Target::report_session_aen`]) has no need of it.
     /// Process context; does not wait.
     fn luns(&self) -> u64 {
         0
@@ -372,7 +393,7 @@ pub(crate) trait Session: Send + Sync {
     /// From here on new commands are refused with [`RxError::ShuttingDown`]. Idempotent.
     fn stop(&self);
     /// Whether the access control entry and the target object that let the session in are still
-    /// there and enabled. Asked once the channel can be found by [`TargetDriver::close_session`],
+    /// there and enabled. Asked once the channel can be found by [`Target::close_session`],
     /// so that a removal between [`Engine::open_session`] and then is not missed.
     fn is_valid(&self) -> bool;
     /// Stops the session, waits until every command of it was freed, then ends it. Called exactly
@@ -396,23 +417,31 @@ pub(crate) trait EngineCmd: Send + Sync {
     fn tm_result(&self) -> TmResult;
 }
 
-/// What a storage engine asks of the SRP target. Implemented once, by `target::Srpt`.
-#[allow(dead_code, reason = "no engine asks everything")]
-pub(crate) trait TargetDriver {
+/// What a storage engine asks of a command of the SRP target.
+pub(crate) trait TargetCmd: HasEngineCmd + Send + Sync + 'static {
     /// The engine has a buffer: fetch the initiator's data into it.
-    fn rdy_to_xfer(cmd: ArcBorrow<'_, Command>) -> Delivery;
+    fn rdy_to_xfer(this: ArcBorrow<'_, Self>) -> Delivery;
     /// Send the data of a read, if any, and the response.
-    fn xmit_response(cmd: ArcBorrow<'_, Command>) -> Delivery;
+    fn xmit_response(this: ArcBorrow<'_, Self>) -> Delivery;
     /// Send the response of a task management function.
-    fn task_mgmt_fn_done(cmd: ArcBorrow<'_, Command>);
+    fn task_mgmt_fn_done(this: ArcBorrow<'_, Self>);
     /// The command was aborted: no response will be asked for, and none may be sent.
-    fn on_abort_cmd(cmd: ArcBorrow<'_, Command>);
+    fn on_abort_cmd(this: ArcBorrow<'_, Self>);
     /// The engine's last reference is gone.
-    fn on_free_cmd(cmd: Arc<Command>);
+    fn on_free_cmd(this: Arc<Self>);
     /// The transfers of this command take longer than the engine is ready to wait: brings about
     /// their completion, by ending the channel, and does not wait for it. The buffer stays in use
     /// until then.
-    fn on_hw_timeout(cmd: ArcBorrow<'_, Command>);
+    #[allow(dead_code, reason = "not every engine watches transfers")]
+    fn on_hw_timeout(this: ArcBorrow<'_, Self>);
+}
+
+/// What a storage engine asks of the SRP target but for single commands.
+#[allow(dead_code, reason = "no engine asks everything")]
+pub(crate) trait Target: 'static {
+    /// Its commands.
+    type Cmd: TargetCmd;
+
     /// Close the session with this key if it still exists. Does not wait.
     fn close_session(key: SessionKey);
     /// Close every session of this target object of the port. Does not wait.
@@ -431,8 +460,4 @@ pub(crate) trait TargetDriver {
     /// Finds an HCA port by the name an administrator uses for it: its GUID or its GID. It counts
     /// as configured until the result is dropped.
     fn find_port(name: &str) -> Option<ConfiguredPort>;
-    /// Port of the RDMA/CM listener, 0 if there is none.
-    fn rdma_cm_port() -> u16;
-    /// Starts, moves or (0) stops the RDMA/CM listener. Process context, sleeps.
-    fn set_rdma_cm_port(port: u16) -> Result;
 }

@@ -60,7 +60,7 @@ impl kernel::Module for SrpTarget {
         let class = sysfs::Class::new()?;
         let client = Registration::new()?;
         let listener = target::ListenerGuard::new()?;
-        let engine = Active::register()?;
+        let engine = Active::register::<target::Srpt>()?;
         Ok(Self {
             _engine: engine,
             _listener: listener,

@@ -6,13 +6,7 @@
 //! Not here: the lists of HCAs ([`crate::login::hcas`]), of ports ([`crate::hca::ports`]) and of
 //! channels ([`crate::channel::list`]).
 
-use kernel::{
-    prelude::*,
-    sync::{
-        Arc,
-        ArcBorrow, //
-    }, //
-};
+use kernel::prelude::*;
 
 use crate::{
     channel::{
@@ -24,14 +18,13 @@ use crate::{
         Active,
         Aen,
         ConfiguredPort,
-        Delivery,
         Engine,
         EntryChannel,
         Port,
         Session,
         SessionKey,
         SessionView,
-        TargetDriver,
+        Target,
         TargetKey, //
     },
     hca,
@@ -171,30 +164,8 @@ fn listen(port: u16) -> Result {
 /// The engine's view of the SRP target.
 pub(crate) struct Srpt;
 
-impl TargetDriver for Srpt {
-    fn rdy_to_xfer(cmd: ArcBorrow<'_, Command>) -> Delivery {
-        Command::rdy_to_xfer(cmd)
-    }
-
-    fn xmit_response(cmd: ArcBorrow<'_, Command>) -> Delivery {
-        Command::xmit_response(cmd)
-    }
-
-    fn task_mgmt_fn_done(cmd: ArcBorrow<'_, Command>) {
-        Command::task_mgmt_fn_done(cmd);
-    }
-
-    fn on_abort_cmd(cmd: ArcBorrow<'_, Command>) {
-        cmd.on_abort();
-    }
-
-    fn on_free_cmd(cmd: Arc<Command>) {
-        Command::on_free(cmd);
-    }
-
-    fn on_hw_timeout(cmd: ArcBorrow<'_, Command>) {
-        cmd.on_hw_timeout();
-    }
+impl Target for Srpt {
+    type Cmd = Command;
 
     fn close_session(key: SessionKey) {
         list::close(CloseReason::AclRemoved, |channel| {
@@ -249,13 +220,5 @@ impl TargetDriver for Srpt {
 
     fn find_port(name: &str) -> Option<ConfiguredPort> {
         hca::ports::configured(name)
-    }
-
-    fn rdma_cm_port() -> u16 {
-        params::rdma_cm_port()
-    }
-
-    fn set_rdma_cm_port(port: u16) -> Result {
-        params::set_rdma_cm_port(port)
     }
 }

@@ -25,7 +25,7 @@
 
 mod attrs;
 mod caw;
-mod cmd;
+pub(super) mod cmd;
 mod fabric;
 mod order;
 mod session;
@@ -48,12 +48,11 @@ use super::{
     RxDataStatus,
     RxError,
     RxMgmt,
-    SessionRequest, //
+    SessionRequest,
+    Target,
+    TargetCmd, //
 };
-use crate::{
-    command::Command,
-    srp::ident::Lun, //
-};
+use crate::srp::ident::Lun;
 
 /// The storage engine LIO.
 pub(crate) struct Lio;
@@ -62,16 +61,16 @@ impl Engine for Lio {
     type Registration = fabric::Registration;
     type PortData = tpg::LioPortData;
     type Session = session::LioSession;
-    type Cmd = cmd::LioCmd;
+    type Cmd<C> = cmd::LioCmd<C>;
 
     /// Target core knows neither.
     const HAS_TASK_SETS: bool = false;
 
-    fn register() -> Result<fabric::Registration> {
-        fabric::Registration::new()
+    fn register<T: Target>() -> Result<fabric::Registration> {
+        fabric::Registration::new::<T>()
     }
 
-    fn new_cmd() -> impl PinInit<cmd::LioCmd, Error> {
+    fn new_cmd<C: TargetCmd>() -> impl PinInit<cmd::LioCmd<C>, Error> {
         cmd::LioCmd::new()
     }
 
@@ -89,27 +88,27 @@ impl Engine for Lio {
         lun.to_u64()
     }
 
-    fn rx_cmd(
-        cmd: Arc<Command>,
+    fn rx_cmd<C: TargetCmd>(
+        cmd: Arc<C>,
         session: &session::LioSession,
         rx: &RxCmd<'_>,
-    ) -> Result<(), (RxError, Arc<Command>)> {
+    ) -> Result<(), (RxError, Arc<C>)> {
         cmd::submit(cmd, session, rx)
     }
 
-    fn rx_data(cmd: ArcBorrow<'_, Command>, status: RxDataStatus) {
+    fn rx_data<C: TargetCmd>(cmd: ArcBorrow<'_, C>, status: RxDataStatus) {
         cmd::LioCmd::data_arrived(cmd, status);
     }
 
-    fn tgt_cmd_done(cmd: ArcBorrow<'_, Command>, context: DoneContext) {
-        cmd.engine.done(context);
+    fn tgt_cmd_done<C: TargetCmd>(cmd: ArcBorrow<'_, C>, context: DoneContext) {
+        cmd.engine_cmd().done(context);
     }
 
-    fn rx_mgmt_fn(
-        cmd: Arc<Command>,
+    fn rx_mgmt_fn<C: TargetCmd>(
+        cmd: Arc<C>,
         session: &session::LioSession,
         rx: &RxMgmt,
-    ) -> Result<(), (RxError, Arc<Command>)> {
+    ) -> Result<(), (RxError, Arc<C>)> {
         cmd::submit_tmf(cmd, session, rx)
     }
 }

@@ -28,7 +28,7 @@
 //! `on_free_cmd`, which [`cmd`] moves to a work queue then.
 
 mod attrs;
-mod cmd;
+pub(super) mod cmd;
 mod params;
 mod registry;
 mod session;
@@ -52,11 +52,12 @@ use super::{
     RxDataStatus,
     RxError,
     RxMgmt,
-    SessionRequest, //
+    SessionRequest,
+    Target,
+    TargetCmd, //
 };
 use crate::{
     bindings,
-    command::Command,
     rdma::device::Device,
     srp::ident::Lun, //
 };
@@ -72,7 +73,7 @@ impl Engine for Scst {
     type Registration = template::Registration;
     type PortData = target::ScstPortData;
     type Session = session::ScstSession;
-    type Cmd = cmd::ScstCmd;
+    type Cmd<C> = cmd::ScstCmd<C>;
 
     /// As SCST's own SRP target, which leaves the highest byte out.
     fn service_guid(node_guid: u64) -> u64 {
@@ -83,12 +84,12 @@ impl Engine for Scst {
         registry::init();
     }
 
-    fn register() -> Result<template::Registration> {
-        template::Registration::new()
+    fn register<T: Target>() -> Result<template::Registration> {
+        template::Registration::new::<T>()
     }
 
-    fn port_added(port: &Arc<Port>, device: &Device, number: u32) {
-        target::add(port, device, number);
+    fn port_added<T: Target>(port: &Arc<Port>, device: &Device, number: u32) {
+        target::add::<T>(port, device, number);
     }
 
     fn port_removed(port: &Port) {
@@ -102,7 +103,7 @@ impl Engine for Scst {
         u32::try_from(most).unwrap_or(0)
     }
 
-    fn new_cmd() -> impl PinInit<cmd::ScstCmd, Error> {
+    fn new_cmd<C: TargetCmd>() -> impl PinInit<cmd::ScstCmd<C>, Error> {
         cmd::ScstCmd::new()
     }
 
@@ -119,27 +120,27 @@ impl Engine for Scst {
         lun.flat().unwrap_or(lun.to_u64())
     }
 
-    fn rx_cmd(
-        cmd: Arc<Command>,
+    fn rx_cmd<C: TargetCmd>(
+        cmd: Arc<C>,
         session: &session::ScstSession,
         rx: &RxCmd<'_>,
-    ) -> Result<(), (RxError, Arc<Command>)> {
+    ) -> Result<(), (RxError, Arc<C>)> {
         cmd::submit(cmd, session, rx)
     }
 
-    fn rx_data(cmd: ArcBorrow<'_, Command>, status: RxDataStatus) {
-        cmd.engine.data_arrived(status);
+    fn rx_data<C: TargetCmd>(cmd: ArcBorrow<'_, C>, status: RxDataStatus) {
+        cmd.engine_cmd().data_arrived(status);
     }
 
-    fn tgt_cmd_done(cmd: ArcBorrow<'_, Command>, context: DoneContext) {
+    fn tgt_cmd_done<C: TargetCmd>(cmd: ArcBorrow<'_, C>, context: DoneContext) {
         cmd::done(cmd, context);
     }
 
-    fn rx_mgmt_fn(
-        cmd: Arc<Command>,
+    fn rx_mgmt_fn<C: TargetCmd>(
+        cmd: Arc<C>,
         session: &session::ScstSession,
         rx: &RxMgmt,
-    ) -> Result<(), (RxError, Arc<Command>)> {
+    ) -> Result<(), (RxError, Arc<C>)> {
         cmd::submit_tmf(cmd, session, rx)
     }
 }

@@ -9,6 +9,7 @@ use kernel::{
     sync::Arc, //
 };
 
+use super::Srpt;
 use crate::{
     channel::{
         self,
@@ -143,7 +144,7 @@ impl Client for SrpClient {
 fn offer(entry: &HcaPort, device: &Device) {
     let port = entry.current();
     if port.known().gid != NO_GID {
-        Active::port_added(&port, device, entry.number());
+        Active::port_added::<Srpt>(&port, device, entry.number());
     }
 }
 

@@ -29,17 +29,14 @@ use super::tpg::{
 use crate::{
     bindings,
     compat::this_module,
-    engine::{
-        page::{
-            parse_number,
-            to_ssize,
-            Page, //
-        },
-        TargetDriver, //
+    engine::page::{
+        parse_number,
+        to_ssize,
+        Page, //
     },
+    params,
     port::PortAttr,
-    rdma::cm::PeerAddr,
-    target::Srpt, //
+    rdma::cm::PeerAddr, //
 };
 
 /// Mode of a file that cannot be written; `CONFIGFS_ATTR_RO`.
@@ -246,8 +243,7 @@ impl Show for Info {
 
     fn show(entry: &Entry, page: &mut Page<'_>) -> fmt::Result {
         let name = entry.name().to_str().unwrap_or("?");
-        let channels =
-            Srpt::entry_channels(entry.target(), entry.name()).map_err(|_| fmt::Error)?;
+        let channels = entry.channels().map_err(|_| fmt::Error)?;
         let Some(first) = channels.first() else {
             return writeln!(page, "No active SRP session for initiator port {name}");
         };
@@ -279,14 +275,14 @@ impl Show for RdmaCmPort {
     type Object = Whole;
 
     fn show(_: &Whole, page: &mut Page<'_>) -> fmt::Result {
-        writeln!(page, "{}", Srpt::rdma_cm_port())
+        writeln!(page, "{}", params::rdma_cm_port())
     }
 }
 
 impl Store for RdmaCmPort {
     fn store(_: &Whole, text: &str) -> Result {
         let port = parse_number(text)?;
-        Srpt::set_rdma_cm_port(u16::try_from(port).map_err(|_| ERANGE)?)
+        params::set_rdma_cm_port(u16::try_from(port).map_err(|_| ERANGE)?)
     }
 }
 

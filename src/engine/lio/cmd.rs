@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Commands and task management functions (`struct se_cmd`): submission, the callbacks target core
-//! makes for them, and who holds which reference. What a command does on the wire is in
-//! [`crate::command`].
+//! makes for them, and who holds which reference. What a command does on the wire is the
+//! target's business ([`TargetCmd`]).
 //!
 //! C source: `drivers/target/target_core_transport.c`.
 //!
 //! # References
 //!
-//! A submitted command is owned by target core: [`submit`] gives up an `Arc<Command>`, and
+//! A submitted command is owned by target core: [`submit`] gives up an `Arc` of the command, and
 //! [`reclaim`], the last thing that happens, takes it back. In between target core counts with
 //! `cmd_kref`, and because of `TARGET_SCF_ACK_KREF` two references exist from the start:
 //!
@@ -63,7 +63,6 @@ use kernel::{
     workqueue::{
         DelayedWork,
         HasDelayedWork,
-        HasWork,
         Work,
         WorkItem, //
     }, //
@@ -77,7 +76,6 @@ use super::{
 };
 use crate::{
     bindings,
-    command::Command,
     engine::{
         phase::Phases,
         Delivery,
@@ -88,7 +86,7 @@ use crate::{
         RxDataStatus,
         RxError,
         RxMgmt,
-        TargetDriver,
+        TargetCmd,
         TmResult, //
     },
     queues,
@@ -99,8 +97,7 @@ use crate::{
         rsp::Residual,
         tmf::TmFunction, //
     },
-    sync::ratelimit,
-    target::Srpt, //
+    sync::ratelimit, //
 };
 
 /// Service actions of PERSISTENT RESERVE OUT (SPC-4 6.16): those by which an initiator registers itself.
@@ -112,9 +109,6 @@ const PREEMPT_AND_ABORT: u8 = 0x05;
 /// Size of a sense buffer.
 // CAST: 96.
 const SENSE_SIZE: usize = bindings::TRANSPORT_SENSE_BUFFER as usize;
-
-/// Identifies the retry work item among those of a [`Command`].
-const RETRY: u64 = 0x4c49_4f00;
 
 /// Time between two retries, in jiffies.
 const RETRY_DELAY: usize = 1;
@@ -154,7 +148,7 @@ unsafe impl AtomicType for Phase {
     type Repr = i32;
 }
 
-/// The part of a [`Command`] that belongs to target core.
+/// The part of a command `C` that belongs to target core.
 ///
 /// # Who writes what
 ///
@@ -169,21 +163,21 @@ unsafe impl AtomicType for Phase {
 /// In [`Phase::Fetching`], [`Phase::FetchBlocked`], [`Phase::Deferred`], [`Phase::Answering`],
 /// [`Phase::Sending`] and [`Phase::AnswerBlocked`] the acknowledgement reference has not been put.
 #[pin_data]
-pub(crate) struct LioCmd {
+pub(crate) struct LioCmd<C> {
     #[pin]
     se: Opaque<bindings::se_cmd>,
     sense: UnsafeCell<[u8; SENSE_SIZE]>,
     phase: Phases<Phase>,
     kept: Kept,
     #[pin]
-    retry: DelayedWork<Command, RETRY>,
+    retry: DelayedWork<C>,
 }
 
 // SAFETY: A `struct se_cmd` belongs to no thread: target core passes it between work queues.
-unsafe impl Send for LioCmd {}
+unsafe impl<C> Send for LioCmd<C> {}
 // SAFETY: `phase` is atomic. `se`, `sense` and `kept` are written by their owner only, see the type's
 // documentation; ownership is handed over with `phase` (release and acquire) or by target core.
-unsafe impl Sync for LioCmd {}
+unsafe impl<C> Sync for LioCmd<C> {}
 
 /// Reads a field of the C command.
 macro_rules! read_se {
@@ -195,7 +189,7 @@ macro_rules! read_se {
     }};
 }
 
-impl LioCmd {
+impl<C: TargetCmd> LioCmd<C> {
     /// A command that was not submitted.
     pub(super) fn new() -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
@@ -250,13 +244,13 @@ impl LioCmd {
     ///
     /// Takes a reference of its own, because with the data's arrival the command may be executed,
     /// answered and released on another CPU before the target returns from its function.
-    pub(super) fn fetch(cmd: Arc<Command>) {
-        let this = &cmd.engine;
+    pub(super) fn fetch(cmd: Arc<C>) {
+        let this = &cmd.engine_cmd();
         // SAFETY: Target core has passed the command to `write_pending()`; if this is a retry, it
         // was not given back.
-        unsafe { this.kept.take(this.se.get(), execute_kept_callback) };
+        unsafe { this.kept.take(this.se.get(), execute_kept_callback::<C>) };
         this.phase.set(Phase::Fetching);
-        match Srpt::rdy_to_xfer(cmd.as_arc_borrow()) {
+        match C::rdy_to_xfer(cmd.as_arc_borrow()) {
             Delivery::Success => {}
             Delivery::QueueFull => Self::retry_later(cmd, Phase::FetchBlocked),
             Delivery::FatalError => {
@@ -267,10 +261,10 @@ impl LioCmd {
     }
 
     /// `queue_data_in()`: has data and response sent. Returns what the callback is to return.
-    pub(super) fn answer_with_data(cmd: ArcBorrow<'_, Command>) -> c_int {
-        let this = &cmd.engine;
+    pub(super) fn answer_with_data(cmd: ArcBorrow<'_, C>) -> c_int {
+        let this = &cmd.engine_cmd();
         this.phase.set(Phase::Sending);
-        match Srpt::xmit_response(cmd) {
+        match C::xmit_response(cmd) {
             Delivery::Success => 0,
             Delivery::QueueFull => {
                 this.phase.set(Phase::Core);
@@ -284,14 +278,14 @@ impl LioCmd {
     }
 
     /// `queue_status()`: has a response sent. Returns what the callback is to return.
-    pub(super) fn answer(cmd: ArcBorrow<'_, Command>) -> c_int {
-        let this = &cmd.engine;
+    pub(super) fn answer(cmd: ArcBorrow<'_, C>) -> c_int {
+        let this = &cmd.engine_cmd();
         // With TASK ABORTED this is the callback that ends an aborted command.
         // SAFETY: Target core has just passed the command to `queue_status()`, or its answer waits
         // for a retry of ours and was not handed on.
         unsafe { order::count_off(this.se.get()) };
         this.phase.set(Phase::Answering);
-        match Srpt::xmit_response(cmd) {
+        match C::xmit_response(cmd) {
             Delivery::Success => 0,
             // Commands wait for a retry in a list of their device.
             Delivery::QueueFull if !read_se!(this, se_dev).is_null() => {
@@ -311,27 +305,25 @@ impl LioCmd {
     }
 
     /// `queue_tm_rsp()`: has the response of a task management function sent.
-    pub(super) fn answer_tmf(cmd: ArcBorrow<'_, Command>) {
-        cmd.engine.phase.set(Phase::Answering);
-        Srpt::task_mgmt_fn_done(cmd);
+    pub(super) fn answer_tmf(cmd: ArcBorrow<'_, C>) {
+        cmd.engine_cmd().phase.set(Phase::Answering);
+        C::task_mgmt_fn_done(cmd);
     }
 
     /// `aborted_task()`: tells the target that the command was aborted.
-    pub(super) fn aborted(cmd: ArcBorrow<'_, Command>) {
+    pub(super) fn aborted(cmd: ArcBorrow<'_, C>) {
         // SAFETY: Target core has just passed the command to `aborted_task()`.
-        unsafe { order::count_off(cmd.engine.se.get()) };
-        cmd.engine.phase.set(Phase::Done);
-        Srpt::on_abort_cmd(cmd);
+        unsafe { order::count_off(cmd.engine_cmd().se.get()) };
+        cmd.engine_cmd().phase.set(Phase::Done);
+        C::on_abort_cmd(cmd);
     }
 
     /// Queues the command for another attempt, on the module's own queue, which is drained before
     /// the module's code goes away.
-    fn retry_later(cmd: Arc<Command>, phase: Phase) {
-        cmd.engine.phase.set(phase);
+    fn retry_later(cmd: Arc<C>, phase: Phase) {
+        cmd.engine_cmd().phase.set(phase);
         let queued = match queues::retry() {
-            Some(queue) => queue
-                .as_queue()
-                .enqueue_delayed::<_, RETRY>(cmd, RETRY_DELAY),
+            Some(queue) => queue.as_queue().enqueue_delayed::<_, 0>(cmd, RETRY_DELAY),
             None => Err(cmd),
         };
         if queued.is_err() {
@@ -341,10 +333,10 @@ impl LioCmd {
         }
     }
 
-    /// The data asked for by [`TargetDriver::rdy_to_xfer`] arrived, or did not. Process context,
+    /// The data asked for by [`TargetCmd::rdy_to_xfer`] arrived, or did not. Process context,
     /// may sleep. The caller must hold a reference of its own if it uses the command afterwards.
-    pub(super) fn data_arrived(cmd: ArcBorrow<'_, Command>, status: RxDataStatus) {
-        let this = &cmd.engine;
+    pub(super) fn data_arrived(cmd: ArcBorrow<'_, C>, status: RxDataStatus) {
+        let this = &cmd.engine_cmd();
         if !this.phase.change(Phase::Fetching, Phase::Core) {
             pr_err!("data nobody asked for\n");
             return;
@@ -441,7 +433,7 @@ impl LioCmd {
     }
 }
 
-impl EngineCmd for LioCmd {
+impl<C> EngineCmd for LioCmd<C> {
     /// The data buffer: where to put the data of a write while it is being fetched, where to find
     /// the data of a read until the response is acknowledged, otherwise empty.
     ///
@@ -523,11 +515,13 @@ impl EngineCmd for LioCmd {
 /// # Safety
 ///
 /// Called by target core with a command that this was set for.
-unsafe extern "C" fn execute_kept_callback(se: *mut bindings::se_cmd) -> bindings::sense_reason_t {
+unsafe extern "C" fn execute_kept_callback<C: TargetCmd>(
+    se: *mut bindings::se_cmd,
+) -> bindings::sense_reason_t {
     // SAFETY: By the safety requirements; target core holds a reference while it executes a command.
-    let cmd = unsafe { borrow(se) };
+    let cmd = unsafe { borrow::<C>(se) };
     // SAFETY: It is this command, and target core executes it.
-    unsafe { cmd.engine.kept.execute(se) }
+    unsafe { cmd.engine_cmd().kept.execute(se) }
 }
 
 /// The command around a `struct se_cmd`.
@@ -535,16 +529,10 @@ unsafe extern "C" fn execute_kept_callback(se: *mut bindings::se_cmd) -> binding
 /// # Safety
 ///
 /// `se` must be part of a command that was submitted and not reclaimed, nor be reclaimed for `'a`.
-pub(super) unsafe fn borrow<'a>(se: *mut bindings::se_cmd) -> ArcBorrow<'a, Command> {
-    // SAFETY: By the safety requirements, `se` is that field of a `Command` whose `Arc` was turned
+pub(super) unsafe fn borrow<'a, C: TargetCmd>(se: *mut bindings::se_cmd) -> ArcBorrow<'a, C> {
+    // SAFETY: By the safety requirements, `se` is that field of a command whose `Arc` was turned
     // into a pointer by `submit()` or `submit_tmf()`, and exists.
-    unsafe {
-        ArcBorrow::from_raw(container_of!(
-            se.cast::<Opaque<bindings::se_cmd>>(),
-            Command,
-            engine.se
-        ))
-    }
+    unsafe { ArcBorrow::from_raw(container_of(se)) }
 }
 
 /// Takes back a submitted command; `release_cmd()`.
@@ -553,18 +541,29 @@ pub(super) unsafe fn borrow<'a>(se: *mut bindings::se_cmd) -> ArcBorrow<'a, Comm
 ///
 /// `se` must be part of a submitted command that target core does not use any more. To be called
 /// once per submission.
-pub(super) unsafe fn reclaim(se: *mut bindings::se_cmd) -> Arc<Command> {
+pub(super) unsafe fn reclaim<C: TargetCmd>(se: *mut bindings::se_cmd) -> Arc<C> {
     // SAFETY: By the safety requirements, this is the reference that `submit()` or `submit_tmf()`
     // gave up.
-    let cmd = unsafe {
-        Arc::from_raw(container_of!(
-            se.cast::<Opaque<bindings::se_cmd>>(),
-            Command,
-            engine.se
-        ))
-    };
-    cmd.engine.phase.set(Phase::Idle);
+    let cmd: Arc<C> = unsafe { Arc::from_raw(container_of(se)) };
+    cmd.engine_cmd().phase.set(Phase::Idle);
     cmd
+}
+
+/// Where the command around a `struct se_cmd` is.
+///
+/// # Safety
+///
+/// `se` must be part of a command `C` that exists.
+unsafe fn container_of<C: TargetCmd>(se: *mut bindings::se_cmd) -> *const C {
+    // SAFETY: By the safety requirements, `se` is that field of a `LioCmd`, and this the one of a
+    // command.
+    unsafe {
+        C::container_of(container_of!(
+            se.cast::<Opaque<bindings::se_cmd>>(),
+            LioCmd<C>,
+            se
+        ))
+    }
 }
 
 /// Whether target core writes when it executes this, whatever the direction of the data is
@@ -593,18 +592,18 @@ fn writes(cdb: &[u8]) -> bool {
 /// With the command, of which target core then knows nothing: `InvalidCdb` if it is cut off or too
 /// long, `ShuttingDown` if the session was stopped, `NoMemory` if the command is in use (an error
 /// of the caller). All other failures are answered by target core.
-pub(super) fn submit(
-    cmd: Arc<Command>,
+pub(super) fn submit<C: TargetCmd>(
+    cmd: Arc<C>,
     session: &LioSession,
     rx: &RxCmd<'_>,
-) -> Result<(), (RxError, Arc<Command>)> {
+) -> Result<(), (RxError, Arc<C>)> {
     let Some(cdb) = rx.complete_cdb(MAX_CDB) else {
         return Err((RxError::InvalidCdb, cmd));
     };
     let Some(sess) = session.live() else {
         return Err((RxError::ShuttingDown, cmd));
     };
-    if !cmd.engine.prepare(rx.tag) {
+    if !cmd.engine_cmd().prepare(rx.tag) {
         return Err((RxError::NoMemory, cmd));
     }
     let (direction, len) = match rx.dir {
@@ -621,7 +620,7 @@ pub(super) fn submit(
         TaskAttr::Ordered => bindings::TCM_ORDERED_TAG,
         TaskAttr::Aca => bindings::TCM_ACA_TAG,
     };
-    let se = cmd.engine.se.get();
+    let se = cmd.engine_cmd().se.get();
     // SAFETY:
     // - `se` is zeroed apart from the tag, which is kept, and target core does not know it.
     // - The session is valid, see `LioSession::live()`; if it is stopped, this fails.
@@ -631,7 +630,7 @@ pub(super) fn submit(
         bindings::target_init_cmd(
             se,
             sess,
-            cmd.engine.sense.get().cast(),
+            cmd.engine_cmd().sense.get().cast(),
             rx.lun,
             len,
             attr as c_int,
@@ -642,7 +641,7 @@ pub(super) fn submit(
     if ret != 0 {
         // `-ESHUTDOWN`. Nothing was allocated and nothing refers to the command: the one reference
         // left in `cmd_kref` need not be put, and doing so would only call `release_cmd()`.
-        cmd.engine.withdraw();
+        cmd.engine_cmd().withdraw();
         return Err((RxError::ShuttingDown, cmd));
     }
     // Callbacks are possible from here on.
@@ -679,11 +678,11 @@ pub(super) fn submit(
 /// With the command, of which target core then knows nothing: `UnknownFunction`, `ShuttingDown` if
 /// the session was stopped, `NoMemory`. Functions that target core does not support and logical
 /// units that do not exist are answered by target core.
-pub(super) fn submit_tmf(
-    cmd: Arc<Command>,
+pub(super) fn submit_tmf<C: TargetCmd>(
+    cmd: Arc<C>,
     session: &LioSession,
     rx: &RxMgmt,
-) -> Result<(), (RxError, Arc<Command>)> {
+) -> Result<(), (RxError, Arc<C>)> {
     let function = match rx.function {
         TmFunction::AbortTask => bindings::tcm_tmreq_table_TMR_ABORT_TASK,
         TmFunction::AbortTaskSet => bindings::tcm_tmreq_table_TMR_ABORT_TASK_SET,
@@ -695,10 +694,10 @@ pub(super) fn submit_tmf(
     let Some(sess) = session.live() else {
         return Err((RxError::ShuttingDown, cmd));
     };
-    if !cmd.engine.prepare(rx.tag) {
+    if !cmd.engine_cmd().prepare(rx.tag) {
         return Err((RxError::NoMemory, cmd));
     }
-    let se = cmd.engine.se.get();
+    let se = cmd.engine_cmd().se.get();
     // Callbacks are possible as soon as this succeeds, even before it returns.
     let cmd = Arc::into_raw(cmd);
     // SAFETY:
@@ -726,7 +725,7 @@ pub(super) fn submit_tmf(
     // `-ESHUTDOWN` it was freed again (and `se_tmr_req` still points to it); there is no reference
     // on anything else, and nobody was told about the command. So the pointer is still ours.
     let cmd = unsafe { Arc::from_raw(cmd) };
-    cmd.engine.withdraw();
+    cmd.engine_cmd().withdraw();
     let error = if ret == ENOMEM.to_errno() {
         RxError::NoMemory
     } else {
@@ -735,51 +734,69 @@ pub(super) fn submit_tmf(
     Err((error, cmd))
 }
 
-// SAFETY: `raw_get_work()` of the `HasWork` implementation below returns the `work` field of a
-// `DelayedWork`.
-unsafe impl HasDelayedWork<Command, RETRY> for Command {}
+/// What the work item of a [`LioCmd`] needs of the command around it: implemented by
+/// [`impl_has_engine_cmd!`](crate::engine::impl_has_engine_cmd).
+pub(crate) trait CmdWork:
+    HasDelayedWork<Self> + WorkItem<Pointer = Arc<Self>> + Sized
+{
+}
 
-// SAFETY: Both functions are those of `impl_has_delayed_work!`, for a field of a field: they add
-// and subtract the same offset.
-unsafe impl HasWork<Command, RETRY> for Command {
-    unsafe fn raw_get_work(ptr: *mut Self) -> *mut Work<Command, RETRY> {
-        // SAFETY: The caller promises that the pointer is not dangling.
-        unsafe { DelayedWork::raw_as_work(&raw const (*ptr).engine.retry) }
+impl<C> CmdWork for C where C: HasDelayedWork<C> + WorkItem<Pointer = Arc<C>> {}
+
+impl<C> LioCmd<C> {
+    /// The work item in it; for [`impl_has_engine_cmd!`](crate::engine::impl_has_engine_cmd).
+    ///
+    /// # Safety
+    ///
+    /// `this` must not be dangling.
+    pub(crate) unsafe fn raw_get_work(this: *mut Self) -> *mut Work<C> {
+        // SAFETY: By the safety requirements.
+        unsafe { DelayedWork::raw_as_work(&raw const (*this).retry) }
     }
 
-    unsafe fn work_container_of(ptr: *mut Work<Command, RETRY>) -> *mut Self {
-        // SAFETY: The caller promises that the pointer is that of a field of the right type in the
-        // right kind of struct.
+    /// What the work item is in; for [`impl_has_engine_cmd!`](crate::engine::impl_has_engine_cmd).
+    ///
+    /// # Safety
+    ///
+    /// `work` must be what [`Self::raw_get_work`] has returned, and not be dangling.
+    pub(crate) unsafe fn work_container_of(work: *mut Work<C>) -> *mut Self {
+        // SAFETY: By the safety requirements, this is the member of a `struct delayed_work`, and that
+        // the one of a `LioCmd`.
         unsafe {
-            let work = Work::raw_get(ptr);
+            let work = Work::raw_get(work);
             let delayed = container_of!(work, kernel::bindings::delayed_work, work);
-            container_of!(
-                delayed.cast::<DelayedWork<Command, RETRY>>(),
-                Command,
-                engine.retry
-            )
+            container_of!(delayed.cast::<DelayedWork<C>>(), Self, retry)
         }
     }
 }
 
-impl WorkItem<RETRY> for Command {
-    type Pointer = Arc<Command>;
-
+impl<C: TargetCmd> LioCmd<C> {
     /// Another attempt of what found no room in the send queue, or what waits for other commands.
     /// Process context; the latter sleeps until those have ended.
-    fn run(this: Arc<Command>) {
-        let engine = &this.engine;
-        if engine.phase.change(Phase::FetchBlocked, Phase::Core) {
-            if read_se!(engine, transport_state) & bindings::CMD_T_ABORTED != 0 {
+    pub(crate) fn run_work(cmd: Arc<C>) {
+        let this = cmd.engine_cmd();
+        if this.phase.change(Phase::FetchBlocked, Phase::Core) {
+            if read_se!(this, transport_state) & bindings::CMD_T_ABORTED != 0 {
                 // Not executed: target core sees the same and ends the command.
-                engine.execute();
+                this.execute();
             } else {
-                LioCmd::fetch(this);
+                Self::fetch(cmd);
             }
-        } else if engine.phase.change(Phase::AnswerBlocked, Phase::Core) {
-            LioCmd::answer(this.as_arc_borrow());
-        } else if engine.phase.change(Phase::Deferred, Phase::Core) {
-            engine.execute();
+        } else if this.phase.change(Phase::AnswerBlocked, Phase::Core) {
+            Self::answer(cmd.as_arc_borrow());
+        } else if this.phase.change(Phase::Deferred, Phase::Core) {
+            this.execute();
         }
     }
 }
+
+/// Implements what [`CmdWork`] asks for beyond [`HasWork`](kernel::workqueue::HasWork); only for
+/// [`impl_has_engine_cmd!`](crate::engine::impl_has_engine_cmd).
+macro_rules! impl_cmd_work {
+    (impl$({$($generics:tt)*})? CmdWork for $self:ty) => {
+        // SAFETY: `raw_get_work()` is that of `LioCmd`, which returns the `work` member of a `struct
+        // delayed_work`.
+        unsafe impl$(<$($generics)*>)? ::kernel::workqueue::HasDelayedWork<Self> for $self {}
+    };
+}
+pub(crate) use impl_cmd_work;

@@ -32,11 +32,12 @@ use crate::{
     bindings,
     compat::this_module,
     engine::{
+        HasEngineCmd,
         SessionKey,
-        TargetDriver, //
+        Target,
+        TargetCmd, //
     },
-    srp::consts::limit,
-    target::Srpt, //
+    srp::consts::limit, //
 };
 
 /// Name of the fabric, and of its directory in `/sys/kernel/config/target`.
@@ -67,8 +68,8 @@ impl Registration {
     /// # Errors
     ///
     /// `ENOMEM`.
-    pub(super) fn new() -> Result<Self> {
-        let ops = KBox::new(fabric_ops(), GFP_KERNEL)?;
+    pub(super) fn new<T: Target>() -> Result<Self> {
+        let ops = KBox::new(fabric_ops::<T>(), GFP_KERNEL)?;
         // SAFETY: The table is complete, see `target_fabric_tf_ops_check()`; its callbacks fulfil
         // the contracts of the members, and its strings and lists are static. Target core copies
         // the table. There is no second module with this fabric name: `ib_srpt` is the name of the
@@ -95,7 +96,7 @@ impl Drop for Registration {
 const MAX_PAGES: u32 = limit::MAX_MAX_RDMA_SIZE / PAGE_SIZE as u32;
 
 /// The table of callbacks.
-fn fabric_ops() -> bindings::target_core_fabric_ops {
+fn fabric_ops<T: Target>() -> bindings::target_core_fabric_ops {
     let mut ops = bindings::target_core_fabric_ops {
         module: this_module().cast(),
         fabric_name: as_char_ptr_in_const_context(FABRIC_NAME),
@@ -108,19 +109,19 @@ fn fabric_ops() -> bindings::target_core_fabric_ops {
         tpg_check_demo_mode_cache: Some(true_callback),
         tpg_check_demo_mode_write_protect: Some(true_callback),
         check_stop_free: Some(check_stop_free_callback),
-        release_cmd: Some(release_cmd_callback),
-        close_session: Some(close_session_callback),
-        write_pending: Some(write_pending_callback),
-        queue_data_in: Some(queue_data_in_callback),
-        queue_status: Some(queue_status_callback),
-        queue_tm_rsp: Some(queue_tm_rsp_callback),
-        aborted_task: Some(aborted_task_callback),
-        get_cmd_state: Some(get_cmd_state_callback),
-        fabric_make_wwn: Some(fabric_make_wwn_callback),
+        release_cmd: Some(release_cmd_callback::<T>),
+        close_session: Some(close_session_callback::<T>),
+        write_pending: Some(write_pending_callback::<T>),
+        queue_data_in: Some(queue_data_in_callback::<T>),
+        queue_status: Some(queue_status_callback::<T>),
+        queue_tm_rsp: Some(queue_tm_rsp_callback::<T>),
+        aborted_task: Some(aborted_task_callback::<T>),
+        get_cmd_state: Some(get_cmd_state_callback::<T>),
+        fabric_make_wwn: Some(fabric_make_wwn_callback::<T>),
         fabric_drop_wwn: Some(fabric_drop_wwn_callback),
-        fabric_make_tpg: Some(fabric_make_tpg_callback),
-        fabric_enable_tpg: Some(fabric_enable_tpg_callback),
-        fabric_drop_tpg: Some(fabric_drop_tpg_callback),
+        fabric_make_tpg: Some(fabric_make_tpg_callback::<T>),
+        fabric_enable_tpg: Some(fabric_enable_tpg_callback::<T>),
+        fabric_drop_tpg: Some(fabric_drop_tpg_callback::<T>),
         fabric_init_nodeacl: Some(fabric_init_nodeacl_callback),
         tfc_discovery_attrs: attrs::DISCOVERY.as_raw(),
         tfc_wwn_attrs: attrs::WWN.as_raw(),
@@ -181,9 +182,9 @@ unsafe extern "C" fn check_stop_free_callback(se: *mut bindings::se_cmd) -> c_in
 /// # Safety
 ///
 /// Called by target core, once, with a command submitted to it, which it does not use afterwards.
-unsafe extern "C" fn release_cmd_callback(se: *mut bindings::se_cmd) {
+unsafe extern "C" fn release_cmd_callback<T: Target>(se: *mut bindings::se_cmd) {
     // SAFETY: By the safety requirements.
-    Srpt::on_free_cmd(unsafe { cmd::reclaim(se) });
+    T::Cmd::on_free_cmd(unsafe { cmd::reclaim(se) });
 }
 
 /// `close_session()`: the access control entry of a session is being removed. Process context.
@@ -192,8 +193,8 @@ unsafe extern "C" fn release_cmd_callback(se: *mut bindings::se_cmd) {
 ///
 /// None. The session may be gone: `target_shutdown_sessions()` calls this without a reference,
 /// after it has dropped the lock that kept the session. So only the address is used.
-unsafe extern "C" fn close_session_callback(sess: *mut bindings::se_session) {
-    Srpt::close_session(SessionKey(sess.addr()));
+unsafe extern "C" fn close_session_callback<T: Target>(sess: *mut bindings::se_session) {
+    T::close_session(SessionKey(sess.addr()));
 }
 
 /// `write_pending()`: fetch the data of a write. Process context. Always returns 0, because target
@@ -202,9 +203,9 @@ unsafe extern "C" fn close_session_callback(sess: *mut bindings::se_session) {
 /// # Safety
 ///
 /// Called by target core with a command submitted to it.
-unsafe extern "C" fn write_pending_callback(se: *mut bindings::se_cmd) -> c_int {
+unsafe extern "C" fn write_pending_callback<T: Target>(se: *mut bindings::se_cmd) -> c_int {
     // SAFETY: By the safety requirements; target core's reference is held until data was fetched.
-    LioCmd::fetch(unsafe { cmd::borrow(se) }.into());
+    LioCmd::fetch(unsafe { cmd::borrow::<T::Cmd>(se) }.into());
     0
 }
 
@@ -214,9 +215,9 @@ unsafe extern "C" fn write_pending_callback(se: *mut bindings::se_cmd) -> c_int 
 /// # Safety
 ///
 /// Called by target core with a command submitted to it.
-unsafe extern "C" fn queue_data_in_callback(se: *mut bindings::se_cmd) -> c_int {
+unsafe extern "C" fn queue_data_in_callback<T: Target>(se: *mut bindings::se_cmd) -> c_int {
     // SAFETY: By the safety requirements; target core holds its reference until this returns.
-    LioCmd::answer_with_data(unsafe { cmd::borrow(se) })
+    LioCmd::answer_with_data(unsafe { cmd::borrow::<T::Cmd>(se) })
 }
 
 /// `queue_status()`: send a response without data. Process context. Returns 0 or `-EAGAIN`.
@@ -224,9 +225,9 @@ unsafe extern "C" fn queue_data_in_callback(se: *mut bindings::se_cmd) -> c_int 
 /// # Safety
 ///
 /// Called by target core with a command submitted to it.
-unsafe extern "C" fn queue_status_callback(se: *mut bindings::se_cmd) -> c_int {
+unsafe extern "C" fn queue_status_callback<T: Target>(se: *mut bindings::se_cmd) -> c_int {
     // SAFETY: By the safety requirements; target core holds its reference until this returns.
-    LioCmd::answer(unsafe { cmd::borrow(se) })
+    LioCmd::answer(unsafe { cmd::borrow::<T::Cmd>(se) })
 }
 
 /// `queue_tm_rsp()`: send the response of a task management function. Process context.
@@ -234,9 +235,9 @@ unsafe extern "C" fn queue_status_callback(se: *mut bindings::se_cmd) -> c_int {
 /// # Safety
 ///
 /// Called by target core with a command submitted to it.
-unsafe extern "C" fn queue_tm_rsp_callback(se: *mut bindings::se_cmd) {
+unsafe extern "C" fn queue_tm_rsp_callback<T: Target>(se: *mut bindings::se_cmd) {
     // SAFETY: By the safety requirements; target core holds its reference until this returns.
-    LioCmd::answer_tmf(unsafe { cmd::borrow(se) });
+    LioCmd::answer_tmf(unsafe { cmd::borrow::<T::Cmd>(se) });
 }
 
 /// `aborted_task()`: the command, or task management function, was aborted and gets no response.
@@ -245,9 +246,9 @@ unsafe extern "C" fn queue_tm_rsp_callback(se: *mut bindings::se_cmd) {
 /// # Safety
 ///
 /// Called by target core with a command submitted to it.
-unsafe extern "C" fn aborted_task_callback(se: *mut bindings::se_cmd) {
+unsafe extern "C" fn aborted_task_callback<T: Target>(se: *mut bindings::se_cmd) {
     // SAFETY: By the safety requirements; target core holds its reference until this returns.
-    LioCmd::aborted(unsafe { cmd::borrow(se) });
+    LioCmd::aborted(unsafe { cmd::borrow::<T::Cmd>(se) });
 }
 
 /// `get_cmd_state()`: a number for log messages. Any context.
@@ -255,9 +256,11 @@ unsafe extern "C" fn aborted_task_callback(se: *mut bindings::se_cmd) {
 /// # Safety
 ///
 /// Called by target core with a command submitted to it.
-unsafe extern "C" fn get_cmd_state_callback(se: *mut bindings::se_cmd) -> c_int {
+unsafe extern "C" fn get_cmd_state_callback<T: Target>(se: *mut bindings::se_cmd) -> c_int {
     // SAFETY: By the safety requirements.
-    unsafe { cmd::borrow(se) }.engine.state_number()
+    unsafe { cmd::borrow::<T::Cmd>(se) }
+        .engine_cmd()
+        .state_number()
 }
 
 /// `fabric_make_wwn()`: `mkdir srpt/<name>`. Process context, sleeps. NULL on failure.
@@ -265,14 +268,14 @@ unsafe extern "C" fn get_cmd_state_callback(se: *mut bindings::se_cmd) -> c_int 
 /// # Safety
 ///
 /// Called by target core; `name` is NUL-terminated.
-unsafe extern "C" fn fabric_make_wwn_callback(
+unsafe extern "C" fn fabric_make_wwn_callback<T: Target>(
     _: *mut bindings::target_fabric_configfs,
     _: *mut bindings::config_group,
     name: *const c_char,
 ) -> *mut bindings::se_wwn {
     // SAFETY: By the safety requirements.
     let name = unsafe { CStr::from_char_ptr(name) };
-    Wwn::make(name)
+    Wwn::make::<T>(name)
         .inspect_err(|e| pr_err!("no HCA port {}: {:?}\n", name.to_str().unwrap_or("?"), e))
         .unwrap_or(core::ptr::null_mut())
 }
@@ -292,12 +295,12 @@ unsafe extern "C" fn fabric_drop_wwn_callback(wwn: *mut bindings::se_wwn) {
 /// # Safety
 ///
 /// Called by target core with what `fabric_make_wwn()` returned.
-unsafe extern "C" fn fabric_make_tpg_callback(
+unsafe extern "C" fn fabric_make_tpg_callback<T: Target>(
     wwn: *mut bindings::se_wwn,
     _: *const c_char,
 ) -> *mut bindings::se_portal_group {
     // SAFETY: By the safety requirements; the directory of `wwn` exists.
-    Tpg::make(unsafe { Wwn::from_raw(wwn) })
+    Tpg::make::<T>(unsafe { Wwn::from_raw(wwn) })
         .inspect_err(|e| pr_err!("no target portal group: {:?}\n", e))
         .unwrap_or(core::ptr::null_mut())
 }
@@ -307,12 +310,12 @@ unsafe extern "C" fn fabric_make_tpg_callback(
 /// # Safety
 ///
 /// Called by target core with what `fabric_make_tpg()` returned.
-unsafe extern "C" fn fabric_enable_tpg_callback(
+unsafe extern "C" fn fabric_enable_tpg_callback<T: Target>(
     tpg: *mut bindings::se_portal_group,
     enable: bool,
 ) -> c_int {
     // SAFETY: By the safety requirements; the directory of `tpg` exists.
-    unsafe { Tpg::from_raw(tpg) }.set_enabled(enable);
+    unsafe { Tpg::from_raw(tpg) }.set_enabled::<T>(enable);
     0
 }
 
@@ -321,9 +324,9 @@ unsafe extern "C" fn fabric_enable_tpg_callback(
 /// # Safety
 ///
 /// Called by target core, once, with what `fabric_make_tpg()` returned.
-unsafe extern "C" fn fabric_drop_tpg_callback(tpg: *mut bindings::se_portal_group) {
+unsafe extern "C" fn fabric_drop_tpg_callback<T: Target>(tpg: *mut bindings::se_portal_group) {
     // SAFETY: By the safety requirements.
-    unsafe { Tpg::drop_raw(tpg) };
+    unsafe { Tpg::drop_raw::<T>(tpg) };
 }
 
 /// `fabric_init_nodeacl()`: `mkdir srpt/<port>/<tpg>/acls/<name>`. Process context.

@@ -30,8 +30,9 @@ use crate::{
     bindings,
     engine::{
         ConfiguredPort,
+        EntryChannel,
         Port,
-        TargetDriver,
+        Target,
         TargetKey, //
     },
     port::PortData,
@@ -41,8 +42,7 @@ use crate::{
             AclId,
             NameBuf, //
         }, //
-    },
-    target::Srpt, //
+    }, //
 };
 
 /// The tag of every portal group, as in the C driver.
@@ -93,9 +93,9 @@ impl Wwn {
     /// # Errors
     ///
     /// `EINVAL` if no HCA port has this name, `ENOMEM`. (Target core reports `EINVAL` for both.)
-    pub(super) fn make(name: &CStr) -> Result<*mut bindings::se_wwn> {
+    pub(super) fn make<T: Target>(name: &CStr) -> Result<*mut bindings::se_wwn> {
         let name = name.to_str().map_err(|_| EINVAL)?;
-        let port = Srpt::find_port(name).ok_or(EINVAL)?;
+        let port = T::find_port(name).ok_or(EINVAL)?;
         let name = PortName::from_display(name).map_err(|_| EINVAL)?;
         let wwn = KBox::pin_init(
             try_pin_init!(Self {
@@ -155,6 +155,9 @@ impl Epoch {
     }
 }
 
+/// [`Target::entry_channels`] of the target that has registered.
+type EntryChannels = fn(TargetKey, &CStr) -> Result<KVec<EntryChannel>>;
+
 /// A target portal group, `struct se_portal_group`.
 ///
 /// # Lifetime
@@ -180,6 +183,8 @@ pub(super) struct Tpg {
     /// Name of the port directory, not of this directory.
     wwn_name: PortName,
     epoch: Atomic<u32>,
+    /// [`Target::entry_channels`], for the files: their tables are not made per target.
+    entry_channels: EntryChannels,
 }
 
 // SAFETY: A `struct se_portal_group` belongs to no thread; target core's functions on it take its
@@ -197,13 +202,14 @@ impl Tpg {
     /// # Errors
     ///
     /// `ENOMEM`, or what target core reports.
-    pub(super) fn make(wwn: &Wwn) -> Result<*mut bindings::se_portal_group> {
+    pub(super) fn make<T: Target>(wwn: &Wwn) -> Result<*mut bindings::se_portal_group> {
         let tpg = Arc::pin_init(
             try_pin_init!(Self {
                 tpg <- zeroed(),
                 port: wwn.port.port().clone(),
                 wwn_name: wwn.name,
                 epoch: Atomic::new(0),
+                entry_channels: T::entry_channels,
             }),
             GFP_KERNEL,
         )?;
@@ -243,7 +249,7 @@ impl Tpg {
     /// # Safety
     ///
     /// `tpg` must come from [`Self::make`], and must not be used afterwards.
-    pub(super) unsafe fn drop_raw(tpg: *mut bindings::se_portal_group) {
+    pub(super) unsafe fn drop_raw<T: Target>(tpg: *mut bindings::se_portal_group) {
         // SAFETY: By the safety requirements, this is the reference `make()` gave to target core.
         let this = unsafe {
             Arc::from_raw(container_of!(
@@ -257,7 +263,7 @@ impl Tpg {
             tpgs.retain(|other| !Arc::ptr_eq(other, &this));
             this.publish(&tpgs);
         }
-        Srpt::port_changed(&this.port);
+        T::port_changed(&this.port);
         // SAFETY: Registered in `make()`. No login is inside, see the type's documentation, and
         // configfs has dropped the access control entries before, which implies that there is no
         // session.
@@ -322,7 +328,7 @@ impl Tpg {
     /// sessions of this portal group and no others, without waiting for it. Every session that
     /// was let in before is either found by `close_target_sessions()` or sees the new epoch in
     /// `LioSession::is_valid`, because the epoch is changed first. Process context, sleeps.
-    pub(super) fn set_enabled(&self, on: bool) {
+    pub(super) fn set_enabled<T: Target>(&self, on: bool) {
         {
             let tpgs = self.port.engine().lock();
             let epoch = self.epoch();
@@ -332,9 +338,9 @@ impl Tpg {
             }
             self.publish(&tpgs);
         }
-        Srpt::port_changed(&self.port);
+        T::port_changed(&self.port);
         if !on {
-            Srpt::close_target_sessions(&self.port, self.key());
+            T::close_target_sessions(&self.port, self.key());
         }
     }
 
@@ -367,10 +373,17 @@ impl Entry {
         unsafe { CStr::from_char_ptr((&raw const (*self.0.get()).initiatorname).cast()) }
     }
 
-    /// Identity of its portal group.
-    pub(super) fn target(&self) -> TargetKey {
-        // SAFETY: Set when the entry was made, and not changed.
-        TargetKey(unsafe { (*self.0.get()).se_tpg }.addr())
+    /// The live channels whose sessions it has let in, oldest first. Process context; may sleep.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(super) fn channels(&self) -> Result<KVec<EntryChannel>> {
+        // SAFETY: The member was set when the entry was made, and is not changed. The portal group is
+        // one of `Tpg::make()`. It exists: configfs does not drop it before the directory of the entry
+        // is gone, and sessions have references of their own.
+        let tpg = unsafe { Tpg::from_raw((*self.0.get()).se_tpg) };
+        (tpg.entry_channels)(tpg.key(), self.name())
     }
 }
 

@@ -21,9 +21,12 @@ use kernel::{
     prelude::*, //
 };
 
-use super::target::{
-    ScstPortData,
-    Target, //
+use super::{
+    session,
+    target::{
+        ScstPortData,
+        Target, //
+    }, //
 };
 use crate::{
     bindings,
@@ -32,13 +35,10 @@ use crate::{
             to_ssize,
             Page, //
         },
-        SessionKey,
-        SessionView,
-        TargetDriver, //
+        SessionView, //
     },
     port::PortData,
-    srp::dm::ControllerName,
-    target::Srpt, //
+    srp::dm::ControllerName, //
 };
 
 /// The line that makes `scstadmin` save a value.
@@ -104,9 +104,9 @@ unsafe fn show_session(
     buf: *mut c_char,
     show: impl FnOnce(&SessionView, &mut Page<'_>) -> fmt::Result,
 ) -> isize {
-    // SAFETY: By the safety requirements. The address is all that is used.
-    let sess = unsafe { bindings::srpt_scst_kobj_to_sess(kobj) };
-    let Some(view) = Srpt::session_view(SessionKey(sess.addr())) else {
+    // SAFETY: By the safety requirements; see the head of this file.
+    let view = unsafe { session::view(bindings::srpt_scst_kobj_to_sess(kobj)) };
+    let Some(view) = view else {
         return to_ssize(Err(ENOENT));
     };
     // SAFETY: By the safety requirements.

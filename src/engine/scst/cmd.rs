@@ -2,14 +2,14 @@
 
 //! Commands (`struct scst_cmd`) and task management functions (`struct scst_mgmt_cmd`): submission,
 //! the callbacks SCST makes for them, and which completion is owed. What a command does on the wire
-//! is in [`crate::command`].
+//! is the target's business ([`TargetCmd`]).
 //!
 //! C source: `scst/src/scst_targ.c`, `scst_lib.c`.
 //!
 //! # Ownership
 //!
-//! A submitted command is owned by SCST: [`submit`] gives up an `Arc<Command>`, and [`reclaim`], the
-//! last thing that happens, takes it back. In between:
+//! A submitted command is owned by SCST: [`submit`] gives up an `Arc` of the command, and
+//! [`reclaim`], the last thing that happens, takes it back. In between:
 //!
 //! | callback | returned | owed |
 //! |---|---|---|
@@ -56,7 +56,6 @@ use super::session::{
 };
 use crate::{
     bindings,
-    command::Command,
     engine::{
         phase::Phases,
         Delivery,
@@ -67,7 +66,7 @@ use crate::{
         RxDataStatus,
         RxError,
         RxMgmt,
-        TargetDriver,
+        TargetCmd,
         TmResult, //
     },
     rdma::sg::SgList,
@@ -76,12 +75,8 @@ use crate::{
         ident::Lun,
         rsp::Residual,
         tmf::TmFunction, //
-    },
-    target::Srpt, //
+    }, //
 };
-
-/// Identifies the work item of a [`Command`] that gives it back.
-const GIVE_BACK: u64 = 0x5343_5354;
 
 /// Length of a CDB, at most: 16 bytes and those of variable length.
 const MAX_CDB: usize = 260;
@@ -131,7 +126,7 @@ unsafe impl AtomicType for Phase {
     type Repr = i32;
 }
 
-/// The part of a [`Command`] that belongs to SCST.
+/// The part of a command `C` that belongs to SCST.
 ///
 /// # Who writes what
 ///
@@ -141,7 +136,7 @@ unsafe impl AtomicType for Phase {
 /// - `session`: whoever submits the command, and whoever gives it back; SCST has it in between.
 /// - `phase`: whoever handles the command; changes of owner are atomic.
 #[pin_data]
-pub(crate) struct ScstCmd {
+pub(crate) struct ScstCmd<C> {
     #[pin]
     raw: Opaque<bindings::scst_cmd>,
     phase: Phases<Phase>,
@@ -150,17 +145,17 @@ pub(crate) struct ScstCmd {
     /// The session the command was submitted in, which it keeps from ending completely.
     session: UnsafeCell<Option<Arc<Shared>>>,
     #[pin]
-    give_back: Work<Command, GIVE_BACK>,
+    give_back: Work<C>,
 }
 
 // SAFETY: A `struct scst_cmd` belongs to no thread: SCST passes it between threads.
-unsafe impl Send for ScstCmd {}
+unsafe impl<C> Send for ScstCmd<C> {}
 // SAFETY: `phase` and `tm_status` are atomic. `raw` and `session` are written by their owner only,
 // see the type's documentation; ownership is handed over with `phase` (release and acquire) or by
 // SCST.
-unsafe impl Sync for ScstCmd {}
+unsafe impl<C> Sync for ScstCmd<C> {}
 
-impl ScstCmd {
+impl<C: TargetCmd> ScstCmd<C> {
     /// A command that was not submitted.
     pub(super) fn new() -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
@@ -210,20 +205,20 @@ impl ScstCmd {
     ///
     /// Takes a reference of its own, because with the data's arrival the command may be executed,
     /// answered and given back on another CPU before the target returns from its function.
-    pub(super) fn fetch(cmd: Arc<Command>) -> c_int {
-        let this = &cmd.engine;
+    pub(super) fn fetch(cmd: Arc<C>) -> c_int {
+        let this = &cmd.engine_cmd();
         this.phase.set(Phase::Fetching);
-        this.outcome(Srpt::rdy_to_xfer(cmd.as_arc_borrow()))
+        this.outcome(C::rdy_to_xfer(cmd.as_arc_borrow()))
     }
 
     /// `xmit_response()`: has data and response sent. Returns what the callback is to return. Takes
     /// a reference of its own for the same reason.
-    pub(super) fn answer(cmd: Arc<Command>) -> c_int {
-        let this = &cmd.engine;
+    pub(super) fn answer(cmd: Arc<C>) -> c_int {
+        let this = &cmd.engine_cmd();
         let raw = this.raw.get();
         // SAFETY: SCST has handed the command to `xmit_response()`.
         if unsafe { bindings::srpt_scst_aborted_on_xmit(raw) } {
-            Srpt::on_abort_cmd(cmd.as_arc_borrow());
+            C::on_abort_cmd(cmd.as_arc_borrow());
             this.phase.set(Phase::Done);
             // SAFETY: As above. The one completion that is owed; the phase says that it is.
             unsafe {
@@ -254,10 +249,10 @@ impl ScstCmd {
     }
 
     /// One attempt to send a response.
-    fn transmit(cmd: &Arc<Command>, phase: Phase) -> c_int {
-        let this = &cmd.engine;
+    fn transmit(cmd: &Arc<C>, phase: Phase) -> c_int {
+        let this = &cmd.engine_cmd();
         this.phase.set(phase);
-        this.outcome(Srpt::xmit_response(cmd.as_arc_borrow()))
+        this.outcome(C::xmit_response(cmd.as_arc_borrow()))
     }
 
     /// What a callback is to return. Unless the target accepted, SCST has the command again; if it
@@ -274,30 +269,26 @@ impl ScstCmd {
 
     /// `on_hw_pending_cmd_timeout()`: a transfer takes too long. The buffer may still be in use by
     /// the HCA, so nothing is completed here: its completion is brought about. May sleep.
-    pub(super) fn timed_out(cmd: ArcBorrow<'_, Command>) {
-        let this = &cmd.engine;
+    pub(super) fn timed_out(cmd: ArcBorrow<'_, C>) {
+        let this = &cmd.engine_cmd();
         if this.phase.is(Phase::Fetching)
             || this.phase.is(Phase::Answering)
             || this.phase.is(Phase::Sending)
         {
-            Srpt::on_hw_timeout(cmd);
+            C::on_hw_timeout(cmd);
         }
     }
 
     /// `on_free_cmd()`: SCST has let go of the command. Any context.
-    pub(super) fn freed(cmd: Arc<Command>) {
+    pub(super) fn freed(cmd: Arc<C>) {
         // SAFETY: The shim asks for the context of the caller.
         if unsafe { bindings::srpt_scst_may_sleep() } {
             return give_back(cmd);
         }
         // SAFETY: SCST has handed the command back, so it is ours.
-        let session = unsafe { (*cmd.engine.session.get()).clone() };
+        let session = unsafe { (*cmd.engine_cmd().session.get()).clone() };
         let queued = match session {
-            Some(session) => session
-                .queue()
-                .as_queue()
-                .enqueue::<_, GIVE_BACK>(cmd)
-                .is_ok(),
+            Some(session) => session.queue().as_queue().enqueue::<_, 0>(cmd).is_ok(),
             None => false,
         };
         if !queued {
@@ -306,7 +297,7 @@ impl ScstCmd {
         }
     }
 
-    /// The data asked for by [`TargetDriver::rdy_to_xfer`] arrived, or did not. Process context.
+    /// The data asked for by [`TargetCmd::rdy_to_xfer`] arrived, or did not. Process context.
     pub(super) fn data_arrived(&self, status: RxDataStatus) {
         if !self.phase.change(Phase::Fetching, Phase::Core) {
             pr_err!("data nobody asked for\n");
@@ -322,7 +313,7 @@ impl ScstCmd {
     }
 }
 
-impl EngineCmd for ScstCmd {
+impl<C> EngineCmd for ScstCmd<C> {
     /// The data buffer: where to put the data of a write while it is being fetched, where to find
     /// the data of a read until the response is acknowledged, otherwise empty.
     ///
@@ -414,16 +405,10 @@ impl EngineCmd for ScstCmd {
 ///
 /// `raw` must be part of a command that exists for `'a`: that was submitted and not reclaimed, or
 /// that somebody else keeps.
-pub(super) unsafe fn borrow<'a>(raw: *mut bindings::scst_cmd) -> ArcBorrow<'a, Command> {
-    // SAFETY: By the safety requirements, `raw` is that field of a `Command` whose `Arc` was turned
+pub(super) unsafe fn borrow<'a, C: TargetCmd>(raw: *mut bindings::scst_cmd) -> ArcBorrow<'a, C> {
+    // SAFETY: By the safety requirements, `raw` is that field of a command whose `Arc` was turned
     // into a pointer by `submit()`, and exists.
-    unsafe {
-        ArcBorrow::from_raw(container_of!(
-            raw.cast::<Opaque<bindings::scst_cmd>>(),
-            Command,
-            engine.raw
-        ))
-    }
+    unsafe { ArcBorrow::from_raw(container_of(raw)) }
 }
 
 /// Takes back a submitted command; `on_free_cmd()`.
@@ -432,21 +417,32 @@ pub(super) unsafe fn borrow<'a>(raw: *mut bindings::scst_cmd) -> ArcBorrow<'a, C
 ///
 /// `raw` must be part of a submitted command that SCST does not use any more. To be called once per
 /// submission.
-pub(super) unsafe fn reclaim(raw: *mut bindings::scst_cmd) -> Arc<Command> {
+pub(super) unsafe fn reclaim<C: TargetCmd>(raw: *mut bindings::scst_cmd) -> Arc<C> {
     // SAFETY: By the safety requirements, this is the reference that `submit()` gave up.
+    unsafe { Arc::from_raw(container_of(raw)) }
+}
+
+/// Where the command around a `struct scst_cmd` is.
+///
+/// # Safety
+///
+/// `raw` must be part of a command `C` that exists.
+unsafe fn container_of<C: TargetCmd>(raw: *mut bindings::scst_cmd) -> *const C {
+    // SAFETY: By the safety requirements, `raw` is that field of a `ScstCmd`, and this the one of a
+    // command.
     unsafe {
-        Arc::from_raw(container_of!(
+        C::container_of(container_of!(
             raw.cast::<Opaque<bindings::scst_cmd>>(),
-            Command,
-            engine.raw
+            ScstCmd<C>,
+            raw
         ))
     }
 }
 
 /// Gives a command back to the target. Process context, may sleep.
-fn give_back(cmd: Arc<Command>) {
-    let session = cmd.engine.retire();
-    Srpt::on_free_cmd(cmd);
+fn give_back<C: TargetCmd>(cmd: Arc<C>) {
+    let session = cmd.engine_cmd().retire();
+    C::on_free_cmd(cmd);
     if let Some(session) = session {
         // Last: now the session may end, and with it what the command used.
         session.given_back();
@@ -454,12 +450,12 @@ fn give_back(cmd: Arc<Command>) {
 }
 
 /// The target is done with the response. Process context.
-pub(super) fn done(cmd: ArcBorrow<'_, Command>, context: DoneContext) {
-    let this = &cmd.engine;
+pub(super) fn done<C: TargetCmd>(cmd: ArcBorrow<'_, C>, context: DoneContext) {
+    let this = &cmd.engine_cmd();
     if this.phase.change(Phase::MgmtAnswering, Phase::Done) {
         // SAFETY: `submit_tmf()` gave this reference up; `tmf_done()` was called, so SCST does not
         // use it any more, and the change of phase says that this is the first completion since.
-        give_back(unsafe { Arc::from_raw(ptr::from_ref::<Command>(&cmd)) });
+        give_back(unsafe { Arc::from_raw(ptr::from_ref::<C>(&cmd)) });
         return;
     }
     if !this.phase.change(Phase::Answering, Phase::Done)
@@ -493,11 +489,11 @@ pub(super) fn done(cmd: ArcBorrow<'_, Command>, context: DoneContext) {
 ///
 /// With the command, of which SCST then knows nothing: `InvalidCdb` if it is cut off or too long,
 /// `ShuttingDown` if the session was stopped, `NoMemory`. All other failures are answered by SCST.
-pub(super) fn submit(
-    cmd: Arc<Command>,
+pub(super) fn submit<C: TargetCmd>(
+    cmd: Arc<C>,
     session: &ScstSession,
     rx: &RxCmd<'_>,
-) -> Result<(), (RxError, Arc<Command>)> {
+) -> Result<(), (RxError, Arc<C>)> {
     let Some(cdb) = rx.complete_cdb(MAX_CDB) else {
         return Err((RxError::InvalidCdb, cmd));
     };
@@ -510,7 +506,7 @@ pub(super) fn submit(
     let Some(shared) = submission.submitted() else {
         return Err((RxError::ShuttingDown, cmd));
     };
-    if !cmd.engine.prepare(Phase::Core, shared) {
+    if !cmd.engine_cmd().prepare(Phase::Core, shared) {
         return Err((RxError::NoMemory, cmd));
     }
     // CAST: Small numbers.
@@ -525,7 +521,7 @@ pub(super) fn submit(
         TaskAttr::Ordered => bindings::scst_cmd_queue_type_SCST_CMD_QUEUE_ORDERED,
         TaskAttr::Aca => bindings::scst_cmd_queue_type_SCST_CMD_QUEUE_ACA,
     };
-    let raw = cmd.engine.raw.get();
+    let raw = cmd.engine_cmd().raw.get();
     let lun = wire_lun(rx.lun);
     // SAFETY:
     // - `raw` is zeroed, and SCST does not know it.
@@ -545,7 +541,7 @@ pub(super) fn submit(
         )
     };
     if ret != 0 {
-        cmd.engine.withdraw();
+        cmd.engine_cmd().withdraw();
         return Err((RxError::NoMemory, cmd));
     }
     // Callbacks are possible from here on.
@@ -567,11 +563,11 @@ pub(super) fn submit(
 ///
 /// With the command, of which SCST then knows nothing: `UnknownFunction`, `ShuttingDown` if the
 /// session was stopped, `NoMemory`; the latter also for logical units that cannot exist.
-pub(super) fn submit_tmf(
-    cmd: Arc<Command>,
+pub(super) fn submit_tmf<C: TargetCmd>(
+    cmd: Arc<C>,
     session: &ScstSession,
     rx: &RxMgmt,
-) -> Result<(), (RxError, Arc<Command>)> {
+) -> Result<(), (RxError, Arc<C>)> {
     let function = match rx.function {
         TmFunction::AbortTask => bindings::SCST_ABORT_TASK,
         TmFunction::AbortTaskSet => bindings::SCST_ABORT_TASK_SET,
@@ -586,7 +582,7 @@ pub(super) fn submit_tmf(
     let Some(shared) = submission.submitted() else {
         return Err((RxError::ShuttingDown, cmd));
     };
-    if !cmd.engine.prepare(Phase::Mgmt, shared) {
+    if !cmd.engine_cmd().prepare(Phase::Mgmt, shared) {
         return Err((RxError::NoMemory, cmd));
     }
     let lun = wire_lun(rx.lun);
@@ -614,7 +610,7 @@ pub(super) fn submit_tmf(
     }
     // SAFETY: SCST did not take the function and has told nobody. So the pointer is still ours.
     let cmd = unsafe { Arc::from_raw(cmd) };
-    cmd.engine.withdraw();
+    cmd.engine_cmd().withdraw();
     Err((RxError::NoMemory, cmd))
 }
 
@@ -622,15 +618,15 @@ pub(super) fn submit_tmf(
 ///
 /// # Safety
 ///
-/// `private` must be what [`submit_tmf`] gave to SCST. To be called once per submission.
-pub(super) unsafe fn tmf_done(private: *mut c_void, status: c_int) {
+/// `private` must be what [`submit_tmf`] gave to SCST, with a command of this type. To be called once per submission.
+pub(super) unsafe fn tmf_done<C: TargetCmd>(private: *mut c_void, status: c_int) {
     // SAFETY: By the safety requirements, a reference exists that nobody gives up before the phase
     // is changed below. This takes one of its own, because the response may be sent, and the command
     // given back, before the target returns from its function.
-    let cmd: Arc<Command> = unsafe { ArcBorrow::from_raw(private.cast::<Command>()) }.into();
-    cmd.engine.tm_status.store(status, Relaxed);
-    cmd.engine.phase.set(Phase::MgmtAnswering);
-    Srpt::task_mgmt_fn_done(cmd.as_arc_borrow());
+    let cmd: Arc<C> = unsafe { ArcBorrow::from_raw(private.cast::<C>()) }.into();
+    cmd.engine_cmd().tm_status.store(status, Relaxed);
+    cmd.engine_cmd().phase.set(Phase::MgmtAnswering);
+    C::task_mgmt_fn_done(cmd.as_arc_borrow());
 }
 
 /// A LUN as SCST wants it: eight bytes, aligned.
@@ -638,26 +634,44 @@ fn wire_lun(lun: u64) -> u64 {
     u64::from_ne_bytes(Lun::from_u64(lun).0)
 }
 
-// SAFETY: Both functions are those of `impl_has_work!`, for a field of a field: they add and
-// subtract the same offset.
-unsafe impl HasWork<Command, GIVE_BACK> for Command {
-    unsafe fn raw_get_work(ptr: *mut Self) -> *mut Work<Command, GIVE_BACK> {
-        // SAFETY: The caller promises that the pointer is not dangling.
-        unsafe { &raw mut (*ptr).engine.give_back }
+/// What the work item of a [`ScstCmd`] needs of the command around it: implemented by
+/// [`impl_has_engine_cmd!`](crate::engine::impl_has_engine_cmd).
+pub(crate) trait CmdWork: HasWork<Self> + WorkItem<Pointer = Arc<Self>> + Sized {}
+
+impl<C> CmdWork for C where C: HasWork<C> + WorkItem<Pointer = Arc<C>> {}
+
+impl<C> ScstCmd<C> {
+    /// The work item in it; for [`impl_has_engine_cmd!`](crate::engine::impl_has_engine_cmd).
+    ///
+    /// # Safety
+    ///
+    /// `this` must not be dangling.
+    pub(crate) unsafe fn raw_get_work(this: *mut Self) -> *mut Work<C> {
+        // SAFETY: By the safety requirements.
+        unsafe { &raw mut (*this).give_back }
     }
 
-    unsafe fn work_container_of(ptr: *mut Work<Command, GIVE_BACK>) -> *mut Self {
-        // SAFETY: The caller promises that the pointer is that of a field of the right type in the
-        // right kind of struct.
-        unsafe { container_of!(ptr, Command, engine.give_back) }
+    /// What the work item is in; for [`impl_has_engine_cmd!`](crate::engine::impl_has_engine_cmd).
+    ///
+    /// # Safety
+    ///
+    /// `work` must be what [`Self::raw_get_work`] has returned, and not be dangling.
+    pub(crate) unsafe fn work_container_of(work: *mut Work<C>) -> *mut Self {
+        // SAFETY: By the safety requirements, this is that field of a `ScstCmd`.
+        unsafe { container_of!(work, Self, give_back) }
     }
 }
 
-impl WorkItem<GIVE_BACK> for Command {
-    type Pointer = Arc<Command>;
-
-    /// The rest of `on_free_cmd()`, if that was called in atomic context.
-    fn run(this: Arc<Command>) {
-        give_back(this);
+impl<C: TargetCmd> ScstCmd<C> {
+    /// The rest of `on_free_cmd()`, if that was called in atomic context. Process context, may sleep.
+    pub(crate) fn run_work(cmd: Arc<C>) {
+        give_back(cmd);
     }
 }
+
+/// There is nothing that [`CmdWork`] asks for beyond [`HasWork`]; only for
+/// [`impl_has_engine_cmd!`](crate::engine::impl_has_engine_cmd).
+macro_rules! impl_cmd_work {
+    ($($any:tt)*) => {};
+}
+pub(crate) use impl_cmd_work;

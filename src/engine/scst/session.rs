@@ -22,7 +22,8 @@ use kernel::{
 
 use super::target::{
     Epoch,
-    Target, //
+    Target,
+    ViewFn, //
 };
 use crate::{
     bindings,
@@ -32,6 +33,7 @@ use crate::{
         Session,
         SessionKey,
         SessionRequest,
+        SessionView,
         TargetKey, //
     },
     queues,
@@ -51,6 +53,8 @@ use crate::{
 #[pin_data]
 pub(super) struct Shared {
     initiator_port: PortId,
+    /// For the session's files; see [`Target::view_fn`].
+    view_fn: ViewFn,
     /// Somebody wants the session closed. That may be before its channel can be found.
     forced: Atomic<bool>,
     /// Inside is whoever is submitting something; SCST must not be told to end the session then.
@@ -142,9 +146,16 @@ impl ScstSession {
             (None, None) => gid_name(request.initiator_port),
         };
         let queue = queues::retry().ok_or(OpenError::NotAllowed(None))?;
+        let slot = port.engine().lock();
+        let target = slot.as_ref().ok_or(OpenError::NotAllowed(None))?.target();
+        let epoch = target.epoch();
+        if !epoch.is_enabled() {
+            return Err(OpenError::NotAllowed(None));
+        }
         let shared = Arc::pin_init(
             pin_init!(Shared {
                 initiator_port: request.initiator_port,
+                view_fn: target.view_fn(),
                 forced: Atomic::new(false),
                 submitters <- Latch::new(),
                 commands <- Latch::new(),
@@ -153,13 +164,6 @@ impl ScstSession {
             GFP_KERNEL,
         )
         .map_err(|_| OpenError::NoMemory)?;
-
-        let slot = port.engine().lock();
-        let target = slot.as_ref().ok_or(OpenError::NotAllowed(None))?.target();
-        let epoch = target.epoch();
-        if !epoch.is_enabled() {
-            return Err(OpenError::NotAllowed(None));
-        }
         // SAFETY: The target is registered: it is in the slot of its port, which is locked. The
         // name is NUL-terminated and copied. The private pointer is valid until the session was
         // ended: it is kept together with the result. This may sleep.
@@ -267,6 +271,18 @@ pub(super) unsafe fn forced(sess: *mut bindings::scst_session) {
 pub(super) unsafe fn initiator_port(sess: *mut bindings::scst_session) -> PortId {
     // SAFETY: By the safety requirements; see [`shared`].
     unsafe { shared(sess) }.initiator_port
+}
+
+/// What the channel of a session does; `None` if it has none (yet or any more). Process context, may
+/// sleep.
+///
+/// # Safety
+///
+/// As for [`forced`].
+pub(super) unsafe fn view(sess: *mut bindings::scst_session) -> Option<SessionView> {
+    // SAFETY: By the safety requirements; see [`shared`].
+    let view_fn = unsafe { shared(sess) }.view_fn;
+    view_fn(SessionKey(sess.addr()))
 }
 
 /// The private pointer of a session.

@@ -36,8 +36,10 @@ use super::{
 use crate::{
     bindings,
     engine::{
+        self,
         Port,
-        TargetDriver,
+        SessionKey,
+        SessionView,
         TargetKey, //
     },
     port::{
@@ -52,8 +54,7 @@ use crate::{
         gid_name,
         NameBuf, //
     },
-    sync::gate::Pass,
-    target::Srpt, //
+    sync::gate::Pass, //
 };
 
 /// Name of an RDMA device.
@@ -104,7 +105,7 @@ impl ScstPortData {
 /// Registers a target for a port, disabled, unless it has one or the template is not registered.
 /// Its name is the GID that the port has now, and stays that. Wraps `scst_register_target()`.
 /// Process context, sleeps.
-pub(super) fn add(port: &Arc<Port>, device: &Device, number: u32) {
+pub(super) fn add<T: engine::Target>(port: &Arc<Port>, device: &Device, number: u32) {
     let mut slot = port.engine().lock();
     if slot.is_some() {
         return;
@@ -112,7 +113,7 @@ pub(super) fn add(port: &Arc<Port>, device: &Device, number: u32) {
     let Some(pass) = registry::enter(port) else {
         return;
     };
-    match Target::register(port, &pass, device, number) {
+    match Target::register::<T>(port, &pass, device, number) {
         Ok(target) => {
             *slot = Some(Slot {
                 target,
@@ -150,6 +151,9 @@ impl Epoch {
     }
 }
 
+/// [`engine::Target::session_view`] of whoever has registered.
+pub(super) type ViewFn = fn(SessionKey) -> Option<SessionView>;
+
 /// A target.
 ///
 /// # Invariants
@@ -163,6 +167,7 @@ pub(super) struct Target {
     port: Arc<Port>,
     device: DeviceName,
     link_layer: LinkLayer,
+    view_fn: ViewFn,
     epoch: Atomic<u32>,
     /// It is being unregistered.
     #[pin]
@@ -177,7 +182,7 @@ unsafe impl Sync for Target {}
 
 impl Target {
     /// Registers a target; see [`add`].
-    fn register(
+    fn register<T: engine::Target>(
         port: &Arc<Port>,
         template: &Template,
         device: &Device,
@@ -200,6 +205,7 @@ impl Target {
                 port: port.clone(),
                 device: device_name,
                 link_layer,
+                view_fn: T::session_view,
                 epoch: Atomic::new(0),
                 retired <- new_mutex!(false, "Target::retired"),
             }),
@@ -256,6 +262,11 @@ impl Target {
         self.link_layer
     }
 
+    /// What the channel of a session does: for files, whose tables are not made per [`engine::Target`].
+    pub(super) fn view_fn(&self) -> ViewFn {
+        self.view_fn
+    }
+
     /// How often the target was enabled and disabled, and so whether it is enabled.
     pub(super) fn epoch(&self) -> Epoch {
         Epoch(self.epoch.load(Acquire))
@@ -273,7 +284,7 @@ impl Target {
     /// # Errors
     ///
     /// `ENODEV` if it is being unregistered.
-    pub(super) fn set_enabled(&self, on: bool) -> Result {
+    pub(super) fn set_enabled<T: engine::Target>(&self, on: bool) -> Result {
         {
             let retired = self.retired.lock();
             if *retired {
@@ -281,22 +292,22 @@ impl Target {
             }
             self.change(on);
         }
-        Srpt::port_changed(&self.port);
+        T::port_changed(&self.port);
         if !on {
-            Srpt::close_target_sessions(&self.port, self.key());
+            T::close_target_sessions(&self.port, self.key());
         }
         Ok(())
     }
 
     /// Disables the target for good; `release()`. Does not wait for its sessions. May sleep.
-    pub(super) fn retire(&self) {
+    pub(super) fn retire<T: engine::Target>(&self) {
         {
             let mut retired = self.retired.lock();
             *retired = true;
             self.change(false);
         }
-        Srpt::port_changed(&self.port);
-        Srpt::close_target_sessions(&self.port, self.key());
+        T::port_changed(&self.port);
+        T::close_target_sessions(&self.port, self.key());
     }
 
     /// Changes the epoch if need be; `retired` must be locked.

@@ -34,12 +34,11 @@ use super::{
 use crate::{
     bindings,
     engine::{
+        self,
         Aen,
-        SessionKey,
-        TargetDriver, //
+        SessionKey, //
     },
-    sync::gate::HasGate,
-    target::Srpt, //
+    sync::gate::HasGate, //
 };
 
 /// Name of the template, and of the directory in `/sys/kernel/scst_tgt/targets`.
@@ -75,7 +74,7 @@ impl Registration {
     ///
     /// `EINVAL` if a parameter is out of range, or if SCST is not the one that this module was
     /// built for; `ENOMEM`, `EINTR`.
-    pub(super) fn new() -> Result<Self> {
+    pub(super) fn new<T: engine::Target>() -> Result<Self> {
         params::validate()?;
         // SAFETY: The shims only look at an address and a constant.
         let (core, headers) = unsafe {
@@ -91,7 +90,7 @@ impl Registration {
             );
             return Err(EINVAL);
         }
-        let template = Template::new(table())?;
+        let template = Template::new(table::<T>())?;
         // SAFETY: The table is complete; its callbacks fulfil the contracts of the members, and its
         // lists are static. It is zeroed otherwise, and stays where it is until it is unregistered.
         // The version that the shim passes on is that of the headers which the table was made with.
@@ -106,7 +105,7 @@ impl Registration {
         registry::open(&template);
         // From here on a failure drops this.
         let this = Self { template };
-        Srpt::offer_ports()?;
+        T::offer_ports()?;
         Ok(this)
     }
 }
@@ -126,7 +125,7 @@ impl Drop for Registration {
 }
 
 /// The table of callbacks.
-fn table() -> bindings::scst_tgt_template {
+fn table<T: engine::Target>() -> bindings::scst_tgt_template {
     let mut name = [0; bindings::SCST_MAX_NAME as usize];
     for (to, from) in name.iter_mut().zip(NAME) {
         // CAST: The same bits.
@@ -138,17 +137,17 @@ fn table() -> bindings::scst_tgt_template {
         max_hw_pending_time: MAX_HW_PENDING_TIME,
         tgt_attrs: (&raw mut bindings::srpt_scst_tgt_attrs).cast(),
         sess_attrs: (&raw mut bindings::srpt_scst_sess_attrs).cast(),
-        xmit_response: Some(xmit_response_callback),
-        rdy_to_xfer: Some(rdy_to_xfer_callback),
-        on_hw_pending_cmd_timeout: Some(on_hw_pending_cmd_timeout_callback),
-        on_free_cmd: Some(on_free_cmd_callback),
-        task_mgmt_fn_done: Some(task_mgmt_fn_done_callback),
-        release: Some(release_callback),
-        report_aen: Some(report_aen_callback),
+        xmit_response: Some(xmit_response_callback::<T>),
+        rdy_to_xfer: Some(rdy_to_xfer_callback::<T>),
+        on_hw_pending_cmd_timeout: Some(on_hw_pending_cmd_timeout_callback::<T>),
+        on_free_cmd: Some(on_free_cmd_callback::<T>),
+        task_mgmt_fn_done: Some(task_mgmt_fn_done_callback::<T>),
+        release: Some(release_callback::<T>),
+        report_aen: Some(report_aen_callback::<T>),
         get_initiator_port_transport_id: Some(get_initiator_port_transport_id_callback),
-        enable_target: Some(enable_target_callback),
+        enable_target: Some(enable_target_callback::<T>),
         is_target_enabled: Some(is_target_enabled_callback),
-        close_session: Some(close_session_callback),
+        close_session: Some(close_session_callback::<T>),
         get_scsi_transport_version: Some(get_scsi_transport_version_callback),
         ..pin_init::zeroed()
     };
@@ -162,10 +161,12 @@ fn table() -> bindings::scst_tgt_template {
 /// # Safety
 ///
 /// Called by SCST with a command submitted to it.
-unsafe extern "C" fn xmit_response_callback(raw: *mut bindings::scst_cmd) -> c_int {
+unsafe extern "C" fn xmit_response_callback<T: engine::Target>(
+    raw: *mut bindings::scst_cmd,
+) -> c_int {
     // SAFETY: By the safety requirements; SCST does not let go of the command before it is
     // completed, which is what this brings about.
-    ScstCmd::answer(unsafe { cmd::borrow(raw) }.into())
+    ScstCmd::answer(unsafe { cmd::borrow::<T::Cmd>(raw) }.into())
 }
 
 /// `rdy_to_xfer()`: fetch the data of a write. A thread of SCST, or what called SCST. Returns one of
@@ -174,9 +175,11 @@ unsafe extern "C" fn xmit_response_callback(raw: *mut bindings::scst_cmd) -> c_i
 /// # Safety
 ///
 /// Called by SCST with a command submitted to it.
-unsafe extern "C" fn rdy_to_xfer_callback(raw: *mut bindings::scst_cmd) -> c_int {
+unsafe extern "C" fn rdy_to_xfer_callback<T: engine::Target>(
+    raw: *mut bindings::scst_cmd,
+) -> c_int {
     // SAFETY: As in `xmit_response_callback()`.
-    ScstCmd::fetch(unsafe { cmd::borrow(raw) }.into())
+    ScstCmd::fetch(unsafe { cmd::borrow::<T::Cmd>(raw) }.into())
 }
 
 /// `on_hw_pending_cmd_timeout()`: a transfer takes more than [`MAX_HW_PENDING_TIME`]. A work queue.
@@ -184,12 +187,14 @@ unsafe extern "C" fn rdy_to_xfer_callback(raw: *mut bindings::scst_cmd) -> c_int
 /// # Safety
 ///
 /// Called by SCST with a command that was submitted in a session that is not closed yet.
-unsafe extern "C" fn on_hw_pending_cmd_timeout_callback(raw: *mut bindings::scst_cmd) {
+unsafe extern "C" fn on_hw_pending_cmd_timeout_callback<T: engine::Target>(
+    raw: *mut bindings::scst_cmd,
+) {
     // SAFETY: SCST does not hold the command, so it may be completed meanwhile, and submitted
     // again. But it exists: SCST waits for this work before it ends the session
     // (`scst_free_session_callback()`), and whoever submits a command keeps it until the session is
     // closed, see the contract in `crate::engine`.
-    ScstCmd::timed_out(unsafe { cmd::borrow(raw) });
+    ScstCmd::timed_out(unsafe { cmd::borrow::<T::Cmd>(raw) });
 }
 
 /// `on_free_cmd()`: SCST lets go of a command. Any context.
@@ -197,9 +202,9 @@ unsafe extern "C" fn on_hw_pending_cmd_timeout_callback(raw: *mut bindings::scst
 /// # Safety
 ///
 /// Called by SCST, once per submission, with a command it does not use afterwards.
-unsafe extern "C" fn on_free_cmd_callback(raw: *mut bindings::scst_cmd) {
+unsafe extern "C" fn on_free_cmd_callback<T: engine::Target>(raw: *mut bindings::scst_cmd) {
     // SAFETY: By the safety requirements.
-    ScstCmd::freed(unsafe { cmd::reclaim(raw) });
+    ScstCmd::freed(unsafe { cmd::reclaim::<T::Cmd>(raw) });
 }
 
 /// `task_mgmt_fn_done()`: send the response of a task management function. SCST's management
@@ -208,11 +213,13 @@ unsafe extern "C" fn on_free_cmd_callback(raw: *mut bindings::scst_cmd) {
 /// # Safety
 ///
 /// Called by SCST, once, with a function submitted to it, which it frees afterwards.
-unsafe extern "C" fn task_mgmt_fn_done_callback(mcmd: *mut bindings::scst_mgmt_cmd) {
+unsafe extern "C" fn task_mgmt_fn_done_callback<T: engine::Target>(
+    mcmd: *mut bindings::scst_mgmt_cmd,
+) {
     // SAFETY: By the safety requirements; the private pointer is what was passed with it.
     unsafe {
         let status = bindings::srpt_scst_mgmt_status(mcmd);
-        cmd::tmf_done(bindings::srpt_scst_mgmt_priv(mcmd), status);
+        cmd::tmf_done::<T::Cmd>(bindings::srpt_scst_mgmt_priv(mcmd), status);
     }
 }
 
@@ -222,10 +229,10 @@ unsafe extern "C" fn task_mgmt_fn_done_callback(mcmd: *mut bindings::scst_mgmt_c
 /// # Safety
 ///
 /// Called by SCST with a registered target, inside `scst_unregister_target()`.
-unsafe extern "C" fn release_callback(tgt: *mut bindings::scst_tgt) -> c_int {
+unsafe extern "C" fn release_callback<T: engine::Target>(tgt: *mut bindings::scst_tgt) -> c_int {
     // SAFETY: By the safety requirements, `remove()` is still inside and keeps the target.
     if let Some(target) = unsafe { Target::from_raw(tgt) } {
-        target.retire();
+        target.retire::<T>();
     }
     0
 }
@@ -235,11 +242,14 @@ unsafe extern "C" fn release_callback(tgt: *mut bindings::scst_tgt) -> c_int {
 /// # Safety
 ///
 /// Called by SCST with a target whose `kobject` is held.
-unsafe extern "C" fn enable_target_callback(tgt: *mut bindings::scst_tgt, enable: bool) -> c_int {
+unsafe extern "C" fn enable_target_callback<T: engine::Target>(
+    tgt: *mut bindings::scst_tgt,
+    enable: bool,
+) -> c_int {
     // SAFETY: `scst_unregister_target()` waits for the `kobject`, and `remove()` keeps the target
     // until that has returned.
     match unsafe { Target::from_raw(tgt) } {
-        Some(target) => match target.set_enabled(enable) {
+        Some(target) => match target.set_enabled::<T>(enable) {
             Ok(()) => 0,
             Err(e) => e.to_errno(),
         },
@@ -264,10 +274,12 @@ unsafe extern "C" fn is_target_enabled_callback(tgt: *mut bindings::scst_tgt) ->
 /// # Safety
 ///
 /// Called by SCST with a session that is not closed.
-unsafe extern "C" fn close_session_callback(sess: *mut bindings::scst_session) -> c_int {
+unsafe extern "C" fn close_session_callback<T: engine::Target>(
+    sess: *mut bindings::scst_session,
+) -> c_int {
     // SAFETY: By the safety requirements.
     unsafe { session::forced(sess) };
-    Srpt::close_session(SessionKey(sess.addr()));
+    T::close_session(SessionKey(sess.addr()));
     0
 }
 
@@ -320,7 +332,7 @@ unsafe extern "C" fn get_scsi_transport_version_callback(_: *mut bindings::scst_
 /// # Safety
 ///
 /// Called by SCST with an event that it owns.
-unsafe extern "C" fn report_aen_callback(aen: *mut bindings::scst_aen) -> c_int {
+unsafe extern "C" fn report_aen_callback<T: engine::Target>(aen: *mut bindings::scst_aen) -> c_int {
     // SAFETY: By the safety requirements. The sense data is part of the event.
     let (event, sense, sess) = unsafe {
         let len = usize::try_from(bindings::srpt_scst_aen_sense_len(aen)).unwrap_or(0);
@@ -332,7 +344,7 @@ unsafe extern "C" fn report_aen_callback(aen: *mut bindings::scst_aen) -> c_int 
     };
     // CAST: 0.
     if event == bindings::SCST_AEN_SCSI as c_int && is_luns_changed(sense) {
-        Srpt::report_session_aen(SessionKey(sess.addr()), Aen::LunsChanged);
+        T::report_session_aen(SessionKey(sess.addr()), Aen::LunsChanged);
     }
     bindings::SCST_AEN_RES_NOT_SUPPORTED
 }

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A command as the storage engine sees it: where the engine's part of it is, and what the engine
+//! may ask of it. What is then done, functions of the same names do in [`super`]; a type's own
+//! functions are found before those of a trait.
+
+use kernel::sync::{
+    Arc,
+    ArcBorrow, //
+};
+
+use super::Command;
+use crate::engine::{
+    impl_has_engine_cmd,
+    Delivery,
+    TargetCmd, //
+};
+
+impl_has_engine_cmd! {
+    impl HasEngineCmd for Command { self.engine }
+}
+
+impl TargetCmd for Command {
+    fn rdy_to_xfer(this: ArcBorrow<'_, Self>) -> Delivery {
+        Self::rdy_to_xfer(this)
+    }
+
+    fn xmit_response(this: ArcBorrow<'_, Self>) -> Delivery {
+        Self::xmit_response(this)
+    }
+
+    fn task_mgmt_fn_done(this: ArcBorrow<'_, Self>) {
+        Self::task_mgmt_fn_done(this);
+    }
+
+    fn on_abort_cmd(this: ArcBorrow<'_, Self>) {
+        this.on_abort();
+    }
+
+    fn on_free_cmd(this: Arc<Self>) {
+        Self::on_free(this);
+    }
+
+    fn on_hw_timeout(this: ArcBorrow<'_, Self>) {
+        Self::on_hw_timeout(&this);
+    }
+}
