@@ -10,7 +10,7 @@
 //!   `/sys/kernel/config/target/srpt`, and who is enabled;
 //! - [`attrs`]: the files in these directories;
 //! - [`session`]: `struct se_session` and access control;
-//! - [`cmd`]: `struct se_cmd`, its life cycle and its references.
+//! - [`cmd`]: `struct se_cmd`, its life cycle and its references; [`submit`] begins it.
 //!
 //! Directory names, attributes, limits and modes are those of the C driver, because saved
 //! configurations and `targetcli` depend on them. Nothing here knows the SRP protocol or verbs.
@@ -29,6 +29,7 @@ pub(super) mod cmd;
 mod fabric;
 mod order;
 mod session;
+mod submit;
 mod tpg;
 
 use kernel::{
@@ -93,7 +94,7 @@ impl Engine for Lio {
         session: &session::LioSession,
         rx: &RxCmd<'_>,
     ) -> Result<(), (RxError, Arc<C>)> {
-        cmd::submit(cmd, session, rx)
+        submit::submit(cmd, session, rx)
     }
 
     fn rx_data<C: TargetCmd>(cmd: ArcBorrow<'_, C>, status: RxDataStatus) {
@@ -109,6 +110,6 @@ impl Engine for Lio {
         session: &session::LioSession,
         rx: &RxMgmt,
     ) -> Result<(), (RxError, Arc<C>)> {
-        cmd::submit_tmf(cmd, session, rx)
+        submit::submit_tmf(cmd, session, rx)
     }
 }
