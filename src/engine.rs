@@ -7,9 +7,10 @@
 //! [`EngineCmd`]; what the engine asks of the target is [`TargetCmd`] for one command
 //! (`rdy_to_xfer`, `xmit_response`, `on_free_cmd`, ...) and [`Target`] for everything else. An
 //! engine does not know what is above it: it is generic over these two. Which engine is compiled
-//! in is decided here and nowhere else; every call is static.
+//! in is decided here and nowhere else; every call is static, but for one in each engine that a
+//! file makes through a function pointer ([`Target::entry_channels`], [`Target::session_view`]).
 //!
-//! No bindings live here; the adapters in `engine/` have them, and carry out what is `unsafe`.
+//! No bindings and no `unsafe` live here; the adapters in `engine/` have both.
 //!
 //! # Contract
 //!

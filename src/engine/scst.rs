@@ -11,7 +11,8 @@
 //!   `/sys/kernel/scst_tgt/targets/ib_srpt`, and who is enabled;
 //! - [`attrs`]: the files in these directories that are not SCST's own;
 //! - [`session`]: `struct scst_session`;
-//! - [`cmd`]: `struct scst_cmd` and `struct scst_mgmt_cmd`, their life cycles;
+//! - [`cmd`]: `struct scst_cmd` and `struct scst_mgmt_cmd`, their life cycles; [`submit`] begins
+//!   them;
 //! - [`params`]: the module parameters that come with this engine.
 //!
 //! Names, attributes, parameters and defaults are those of SCST's own SRP target, because
@@ -32,6 +33,7 @@ pub(super) mod cmd;
 mod params;
 mod registry;
 mod session;
+mod submit;
 mod target;
 mod template;
 
@@ -125,7 +127,7 @@ impl Engine for Scst {
         session: &session::ScstSession,
         rx: &RxCmd<'_>,
     ) -> Result<(), (RxError, Arc<C>)> {
-        cmd::submit(cmd, session, rx)
+        submit::submit(cmd, session, rx)
     }
 
     fn rx_data<C: TargetCmd>(cmd: ArcBorrow<'_, C>, status: RxDataStatus) {
@@ -141,6 +143,6 @@ impl Engine for Scst {
         session: &session::ScstSession,
         rx: &RxMgmt,
     ) -> Result<(), (RxError, Arc<C>)> {
-        cmd::submit_tmf(cmd, session, rx)
+        submit::submit_tmf(cmd, session, rx)
     }
 }

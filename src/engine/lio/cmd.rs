@@ -134,8 +134,8 @@ unsafe impl AtomicType for Phase {
 ///
 /// # Who writes what
 ///
-/// - `se`, `sense`: [`super::submit`] while the command is in [`Phase::Core`] and target
-///   core does not know it yet; from then on target core. Fields are read through raw pointers,
+/// - `se`, `sense`: [`super::submit`] while the command is in [`Phase::Core`] and target core does
+///   not know it yet; from then on target core. Fields are read through raw pointers,
 ///   inside the callbacks and, for the data buffer, until the acknowledgement; target core does
 ///   not change them then. No Rust reference to them is ever made, except for the sense data.
 /// - `phase`, `kept`: whoever handles the command; changes of owner are atomic.

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Commands (`struct scst_cmd`) and task management functions (`struct scst_mgmt_cmd`): submission,
-//! the callbacks SCST makes for them, and which completion is owed. What a command does on the wire
-//! is the target's business ([`TargetCmd`]).
+//! Commands (`struct scst_cmd`) and task management functions (`struct scst_mgmt_cmd`): the callbacks
+//! SCST makes for them, and which completion is owed. How they are submitted is in
+//! [`super::submit`]; what a command does on the wire is the target's business ([`TargetCmd`]).
 //!
 //! C source: `scst/src/scst_targ.c`, `scst_lib.c`.
 //!
 //! # Ownership
 //!
-//! A submitted command is owned by SCST: [`submit`] gives up an `Arc` of the command, and
+//! A submitted command is owned by SCST: [`super::submit`] gives up an `Arc` of the command, and
 //! [`reclaim`], the last thing that happens, takes it back. In between:
 //!
 //! | callback | returned | owed |
@@ -50,39 +50,21 @@ use kernel::{
     }, //
 };
 
-use super::session::{
-    ScstSession,
-    Shared, //
-};
+use super::session::Shared;
 use crate::{
     bindings,
     engine::{
         phase::Phases,
         Delivery,
-        Direction,
         DoneContext,
         EngineCmd,
-        RxCmd,
         RxDataStatus,
-        RxError,
-        RxMgmt,
         TargetCmd,
         TmResult, //
     },
     rdma::sg::SgList,
-    srp::{
-        cmd::TaskAttr,
-        ident::Lun,
-        rsp::Residual,
-        tmf::TmFunction, //
-    }, //
+    srp::rsp::Residual, //
 };
-
-/// Length of a CDB, at most: 16 bytes and those of variable length.
-const MAX_CDB: usize = 260;
-
-/// Bytes of a LUN.
-const LUN_SIZE: c_int = 8;
 
 /// Results of the callbacks.
 // CAST: 0.
@@ -91,7 +73,8 @@ const QUEUE_FULL: c_int = bindings::SCST_TGT_RES_QUEUE_FULL;
 const FATAL_ERROR: c_int = bindings::SCST_TGT_RES_FATAL_ERROR;
 
 /// Where SCST goes on: in a thread of its own, ...
-const THREAD: bindings::scst_exec_context = bindings::scst_exec_context_SCST_CONTEXT_THREAD;
+pub(super) const THREAD: bindings::scst_exec_context =
+    bindings::scst_exec_context_SCST_CONTEXT_THREAD;
 /// ... here, where one may sleep, ...
 const DIRECT: bindings::scst_exec_context = bindings::scst_exec_context_SCST_CONTEXT_DIRECT;
 /// ... or where it was when it called `xmit_response()`.
@@ -101,7 +84,7 @@ const SAME: bindings::scst_exec_context = bindings::scst_exec_context_SCST_CONTE
 /// refused.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
-enum Phase {
+pub(super) enum Phase {
     /// Not submitted.
     Idle = 0,
     /// SCST has it.
@@ -130,15 +113,15 @@ unsafe impl AtomicType for Phase {
 ///
 /// # Who writes what
 ///
-/// - `raw`: [`submit`] while SCST does not know the command; from then on SCST. Shims read it inside
-///   the callbacks and, for the data buffer, until the completion; SCST does not change what they
-///   read then.
+/// - `raw`: [`super::submit`] while SCST does not know the command; from then on SCST. Shims read it
+///   inside the callbacks and, for the data buffer, until the completion; SCST does not change what
+///   they read then.
 /// - `session`: whoever submits the command, and whoever gives it back; SCST has it in between.
 /// - `phase`: whoever handles the command; changes of owner are atomic.
 #[pin_data]
 pub(crate) struct ScstCmd<C> {
     #[pin]
-    raw: Opaque<bindings::scst_cmd>,
+    pub(super) raw: Opaque<bindings::scst_cmd>,
     phase: Phases<Phase>,
     /// What a task management function has come to.
     tm_status: Atomic<i32>,
@@ -171,7 +154,7 @@ impl<C: TargetCmd> ScstCmd<C> {
     }
 
     /// Makes a free command ready to be submitted. `false` if it is in use.
-    fn prepare(&self, phase: Phase, session: Arc<Shared>) -> bool {
+    pub(super) fn prepare(&self, phase: Phase, session: Arc<Shared>) -> bool {
         if !self.phase.change(Phase::Idle, phase) {
             pr_err!("command submitted twice\n");
             session.given_back();
@@ -195,7 +178,7 @@ impl<C: TargetCmd> ScstCmd<C> {
     }
 
     /// Takes back a command that SCST did not accept and does not know.
-    fn withdraw(&self) {
+    pub(super) fn withdraw(&self) {
         if let Some(session) = self.retire() {
             session.given_back();
         }
@@ -482,143 +465,12 @@ pub(super) fn done<C: TargetCmd>(cmd: ArcBorrow<'_, C>, context: DoneContext) {
     }
 }
 
-/// Submits a command. Wraps `scst_rx_cmd_prealloced()` and `scst_cmd_init_done()`. Process context,
-/// may sleep; the command may be executed, answered and given back before this returns.
-///
-/// # Errors
-///
-/// With the command, of which SCST then knows nothing: `InvalidCdb` if it is cut off or too long,
-/// `ShuttingDown` if the session was stopped, `NoMemory`. All other failures are answered by SCST.
-pub(super) fn submit<C: TargetCmd>(
-    cmd: Arc<C>,
-    session: &ScstSession,
-    rx: &RxCmd<'_>,
-) -> Result<(), (RxError, Arc<C>)> {
-    let Some(cdb) = rx.complete_cdb(MAX_CDB) else {
-        return Err((RxError::InvalidCdb, cmd));
-    };
-    let Some(submission) = session.begin() else {
-        return Err((RxError::ShuttingDown, cmd));
-    };
-    let (Ok(cdb_len), Ok(len)) = (c_uint::try_from(cdb.len()), c_int::try_from(rx.data_len)) else {
-        return Err((RxError::InvalidCdb, cmd));
-    };
-    let Some(shared) = submission.submitted() else {
-        return Err((RxError::ShuttingDown, cmd));
-    };
-    if !cmd.engine_cmd().prepare(Phase::Core, shared) {
-        return Err((RxError::NoMemory, cmd));
-    }
-    // CAST: Small numbers.
-    let (direction, len) = match rx.dir {
-        Direction::None => (bindings::scst_data_direction_SCST_DATA_NONE as c_int, 0),
-        Direction::ToTarget => (bindings::scst_data_direction_SCST_DATA_WRITE as c_int, len),
-        Direction::FromTarget => (bindings::scst_data_direction_SCST_DATA_READ as c_int, len),
-    };
-    let queue_type = match rx.attr {
-        TaskAttr::Simple => bindings::scst_cmd_queue_type_SCST_CMD_QUEUE_SIMPLE,
-        TaskAttr::HeadOfQueue => bindings::scst_cmd_queue_type_SCST_CMD_QUEUE_HEAD_OF_QUEUE,
-        TaskAttr::Ordered => bindings::scst_cmd_queue_type_SCST_CMD_QUEUE_ORDERED,
-        TaskAttr::Aca => bindings::scst_cmd_queue_type_SCST_CMD_QUEUE_ACA,
-    };
-    let raw = cmd.engine_cmd().raw.get();
-    let lun = wire_lun(rx.lun);
-    // SAFETY:
-    // - `raw` is zeroed, and SCST does not know it.
-    // - The session is not being ended, which `submission` proves.
-    // - LUN and CDB are as long as said; SCST copies them.
-    let ret = unsafe {
-        bindings::scst_rx_cmd_prealloced(
-            raw,
-            submission.as_raw(),
-            (&raw const lun).cast(),
-            LUN_SIZE,
-            cdb.as_ptr(),
-            cdb_len,
-            // Otherwise memory for a long CDB is asked for with flags of the command, which has
-            // none yet.
-            true,
-        )
-    };
-    if ret != 0 {
-        cmd.engine_cmd().withdraw();
-        return Err((RxError::NoMemory, cmd));
-    }
-    // Callbacks are possible from here on.
-    let _ = Arc::into_raw(cmd);
-    // SAFETY: SCST has taken the command, but does nothing with it before the last call. Then it
-    // owns it: nothing of the command is used afterwards.
-    unsafe {
-        bindings::srpt_scst_set_tag(raw, rx.tag);
-        bindings::srpt_scst_set_queue_type(raw, queue_type);
-        bindings::srpt_scst_set_expected(raw, direction, len);
-        bindings::scst_cmd_init_done(raw, THREAD);
-    }
-    Ok(())
-}
-
-/// Submits a task management function. Wraps `scst_rx_mgmt_fn()`. Process context, may sleep.
-///
-/// # Errors
-///
-/// With the command, of which SCST then knows nothing: `UnknownFunction`, `ShuttingDown` if the
-/// session was stopped, `NoMemory`; the latter also for logical units that cannot exist.
-pub(super) fn submit_tmf<C: TargetCmd>(
-    cmd: Arc<C>,
-    session: &ScstSession,
-    rx: &RxMgmt,
-) -> Result<(), (RxError, Arc<C>)> {
-    let function = match rx.function {
-        TmFunction::AbortTask => bindings::SCST_ABORT_TASK,
-        TmFunction::AbortTaskSet => bindings::SCST_ABORT_TASK_SET,
-        TmFunction::ClearTaskSet => bindings::SCST_CLEAR_TASK_SET,
-        TmFunction::LunReset => bindings::SCST_LUN_RESET,
-        TmFunction::ClearAca => bindings::SCST_CLEAR_ACA,
-        TmFunction::Unknown(_) => return Err((RxError::UnknownFunction, cmd)),
-    };
-    let Some(submission) = session.begin() else {
-        return Err((RxError::ShuttingDown, cmd));
-    };
-    let Some(shared) = submission.submitted() else {
-        return Err((RxError::ShuttingDown, cmd));
-    };
-    if !cmd.engine_cmd().prepare(Phase::Mgmt, shared) {
-        return Err((RxError::NoMemory, cmd));
-    }
-    let lun = wire_lun(rx.lun);
-    let sess = submission.as_raw();
-    // The callback is possible as soon as this succeeds, even before it returns.
-    let cmd = Arc::into_raw(cmd);
-    let private = cmd.cast_mut().cast::<c_void>();
-    // SAFETY: The session is not being ended, which `submission` proves. The LUN has 8 bytes, and
-    // is only looked at. The function is ABORT TASK where there is a tag and another one where
-    // there is a LUN.
-    let ret = unsafe {
-        match rx.function {
-            TmFunction::AbortTask => bindings::srpt_scst_abort_task(sess, rx.task_tag, private),
-            _ => bindings::srpt_scst_mgmt_lun(
-                sess,
-                // CAST: Small numbers.
-                function as c_int,
-                (&raw const lun).cast(),
-                private,
-            ),
-        }
-    };
-    if ret == 0 {
-        return Ok(());
-    }
-    // SAFETY: SCST did not take the function and has told nobody. So the pointer is still ours.
-    let cmd = unsafe { Arc::from_raw(cmd) };
-    cmd.engine_cmd().withdraw();
-    Err((RxError::NoMemory, cmd))
-}
-
 /// `task_mgmt_fn_done()`: has the response of a task management function sent. May sleep.
 ///
 /// # Safety
 ///
-/// `private` must be what [`submit_tmf`] gave to SCST, with a command of this type. To be called once per submission.
+/// `private` must be what [`super::submit`] gave to SCST, with a command of this type. To be called
+/// once per submission.
 pub(super) unsafe fn tmf_done<C: TargetCmd>(private: *mut c_void, status: c_int) {
     // SAFETY: By the safety requirements, a reference exists that nobody gives up before the phase
     // is changed below. This takes one of its own, because the response may be sent, and the command
@@ -627,11 +479,6 @@ pub(super) unsafe fn tmf_done<C: TargetCmd>(private: *mut c_void, status: c_int)
     cmd.engine_cmd().tm_status.store(status, Relaxed);
     cmd.engine_cmd().phase.set(Phase::MgmtAnswering);
     C::task_mgmt_fn_done(cmd.as_arc_borrow());
-}
-
-/// A LUN as SCST wants it: eight bytes, aligned.
-fn wire_lun(lun: u64) -> u64 {
-    u64::from_ne_bytes(Lun::from_u64(lun).0)
 }
 
 /// What the work item of a [`ScstCmd`] needs of the command around it: implemented by

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Submission of commands and task management functions to SCST. What happens to them then, and
+//! which completion is owed, is in [`super::cmd`].
+//!
+//! C source: `scst/src/scst_targ.c`.
+
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
+
+use super::{
+    cmd::{
+        Phase,
+        THREAD, //
+    },
+    session::ScstSession, //
+};
+use crate::{
+    bindings,
+    engine::{
+        Direction,
+        RxCmd,
+        RxError,
+        RxMgmt,
+        TargetCmd, //
+    },
+    srp::{
+        cmd::TaskAttr,
+        ident::Lun,
+        tmf::TmFunction, //
+    }, //
+};
+
+/// Length of a CDB, at most: 16 bytes and those of variable length.
+const MAX_CDB: usize = 260;
+
+/// Bytes of a LUN.
+const LUN_SIZE: c_int = 8;
+
+/// Submits a command. Wraps `scst_rx_cmd_prealloced()` and `scst_cmd_init_done()`. Process context,
+/// may sleep; the command may be executed, answered and given back before this returns.
+///
+/// # Errors
+///
+/// With the command, of which SCST then knows nothing: `InvalidCdb` if it is cut off or too long,
+/// `ShuttingDown` if the session was stopped, `NoMemory`. All other failures are answered by SCST.
+pub(super) fn submit<C: TargetCmd>(
+    cmd: Arc<C>,
+    session: &ScstSession,
+    rx: &RxCmd<'_>,
+) -> Result<(), (RxError, Arc<C>)> {
+    let Some(cdb) = rx.complete_cdb(MAX_CDB) else {
+        return Err((RxError::InvalidCdb, cmd));
+    };
+    let Some(submission) = session.begin() else {
+        return Err((RxError::ShuttingDown, cmd));
+    };
+    let (Ok(cdb_len), Ok(len)) = (c_uint::try_from(cdb.len()), c_int::try_from(rx.data_len)) else {
+        return Err((RxError::InvalidCdb, cmd));
+    };
+    let Some(shared) = submission.submitted() else {
+        return Err((RxError::ShuttingDown, cmd));
+    };
+    if !cmd.engine_cmd().prepare(Phase::Core, shared) {
+        return Err((RxError::NoMemory, cmd));
+    }
+    // CAST: Small numbers.
+    let (direction, len) = match rx.dir {
+        Direction::None => (bindings::scst_data_direction_SCST_DATA_NONE as c_int, 0),
+        Direction::ToTarget => (bindings::scst_data_direction_SCST_DATA_WRITE as c_int, len),
+        Direction::FromTarget => (bindings::scst_data_direction_SCST_DATA_READ as c_int, len),
+    };
+    let queue_type = match rx.attr {
+        TaskAttr::Simple => bindings::scst_cmd_queue_type_SCST_CMD_QUEUE_SIMPLE,
+        TaskAttr::HeadOfQueue => bindings::scst_cmd_queue_type_SCST_CMD_QUEUE_HEAD_OF_QUEUE,
+        TaskAttr::Ordered => bindings::scst_cmd_queue_type_SCST_CMD_QUEUE_ORDERED,
+        TaskAttr::Aca => bindings::scst_cmd_queue_type_SCST_CMD_QUEUE_ACA,
+    };
+    let raw = cmd.engine_cmd().raw.get();
+    let lun = wire_lun(rx.lun);
+    // SAFETY:
+    // - `raw` is zeroed, and SCST does not know it.
+    // - The session is not being ended, which `submission` proves.
+    // - LUN and CDB are as long as said; SCST copies them.
+    let ret = unsafe {
+        bindings::scst_rx_cmd_prealloced(
+            raw,
+            submission.as_raw(),
+            (&raw const lun).cast(),
+            LUN_SIZE,
+            cdb.as_ptr(),
+            cdb_len,
+            // Otherwise memory for a long CDB is asked for with flags of the command, which has
+            // none yet.
+            true,
+        )
+    };
+    if ret != 0 {
+        cmd.engine_cmd().withdraw();
+        return Err((RxError::NoMemory, cmd));
+    }
+    // Callbacks are possible from here on.
+    let _ = Arc::into_raw(cmd);
+    // SAFETY: SCST has taken the command, but does nothing with it before the last call. Then it
+    // owns it: nothing of the command is used afterwards.
+    unsafe {
+        bindings::srpt_scst_set_tag(raw, rx.tag);
+        bindings::srpt_scst_set_queue_type(raw, queue_type);
+        bindings::srpt_scst_set_expected(raw, direction, len);
+        bindings::scst_cmd_init_done(raw, THREAD);
+    }
+    Ok(())
+}
+
+/// Submits a task management function. Wraps `scst_rx_mgmt_fn()`. Process context, may sleep.
+///
+/// # Errors
+///
+/// With the command, of which SCST then knows nothing: `UnknownFunction`, `ShuttingDown` if the
+/// session was stopped, `NoMemory`; the latter also for logical units that cannot exist.
+pub(super) fn submit_tmf<C: TargetCmd>(
+    cmd: Arc<C>,
+    session: &ScstSession,
+    rx: &RxMgmt,
+) -> Result<(), (RxError, Arc<C>)> {
+    let function = match rx.function {
+        TmFunction::AbortTask => bindings::SCST_ABORT_TASK,
+        TmFunction::AbortTaskSet => bindings::SCST_ABORT_TASK_SET,
+        TmFunction::ClearTaskSet => bindings::SCST_CLEAR_TASK_SET,
+        TmFunction::LunReset => bindings::SCST_LUN_RESET,
+        TmFunction::ClearAca => bindings::SCST_CLEAR_ACA,
+        TmFunction::Unknown(_) => return Err((RxError::UnknownFunction, cmd)),
+    };
+    let Some(submission) = session.begin() else {
+        return Err((RxError::ShuttingDown, cmd));
+    };
+    let Some(shared) = submission.submitted() else {
+        return Err((RxError::ShuttingDown, cmd));
+    };
+    if !cmd.engine_cmd().prepare(Phase::Mgmt, shared) {
+        return Err((RxError::NoMemory, cmd));
+    }
+    let lun = wire_lun(rx.lun);
+    let sess = submission.as_raw();
+    // The callback is possible as soon as this succeeds, even before it returns.
+    let cmd = Arc::into_raw(cmd);
+    let private = cmd.cast_mut().cast::<c_void>();
+    // SAFETY: The session is not being ended, which `submission` proves. The LUN has 8 bytes, and
+    // is only looked at. The function is ABORT TASK where there is a tag and another one where
+    // there is a LUN.
+    let ret = unsafe {
+        match rx.function {
+            TmFunction::AbortTask => bindings::srpt_scst_abort_task(sess, rx.task_tag, private),
+            _ => bindings::srpt_scst_mgmt_lun(
+                sess,
+                // CAST: Small numbers.
+                function as c_int,
+                (&raw const lun).cast(),
+                private,
+            ),
+        }
+    };
+    if ret == 0 {
+        return Ok(());
+    }
+    // SAFETY: SCST did not take the function and has told nobody. So the pointer is still ours.
+    let cmd = unsafe { Arc::from_raw(cmd) };
+    cmd.engine_cmd().withdraw();
+    Err((RxError::NoMemory, cmd))
+}
+
+/// A LUN as SCST wants it: eight bytes, aligned.
+fn wire_lun(lun: u64) -> u64 {
+    u64::from_ne_bytes(Lun::from_u64(lun).0)
+}
