@@ -134,9 +134,7 @@ class Layers:
     """The table: floors of rooms, from the bottom up."""
 
     def __init__(self, text):
-        table = tomllib.loads(text)
-        self.floors = table["floors"]
-        self.known = table.get("known", {})
+        self.floors = tomllib.loads(text)["floors"]
 
     def place(self, path):
         """Floor and room of a file; None if it has no room."""
@@ -153,27 +151,18 @@ class Layers:
         for path, place in places.items():
             if place is None:
                 yield path, "has no room in " + TABLE
-        known = {tuple(pair.split(" -> ")) for pair in self.known.get("up", ())}
         up = {(one, other) for one, targets in imports.items() for other in targets
               if places[one] and places[other] and places[one] != places[other]
               and places[other][0] >= places[one][0]}
-        short = {pair: tuple(p.removeprefix("src/") for p in pair) for pair in up}
-        for pair in sorted(up):
-            if short[pair] not in known:
-                yield pair[0], "%s imports %s: %s is not below %s" % (
-                    *short[pair], places[pair[1]][1], places[pair[0]][1])
-        for pair in sorted(known - set(short.values())):
-            yield TABLE, "%s -> %s is no import any more: take it off the list" % pair
+        for one, other in sorted(up):
+            yield one, "%s imports %s: %s is not below %s" % (
+                one.removeprefix("src/"), other.removeprefix("src/"),
+                places[other][1], places[one][1])
         down = {one: [t for t in targets if (one, t) not in up and not family(one, t)]
                 for one, targets in imports.items()}
-        found = [" ".join(p.removeprefix("src/") for p in group) for group in circles(down)]
-        listed = self.known.get("circles", [])
-        for group in found:
-            if group not in listed:
-                yield "src/" + group.split()[0], "import each other: " + group
-        for group in listed:
-            if group not in found:
-                yield TABLE, "no circle any more, take it off the list: " + group
+        for group in circles(down):
+            yield group[0], "import each other: " + " ".join(
+                p.removeprefix("src/") for p in group)
 
     def dot(self, imports):
         """Rooms and imports between them for graphviz; what goes up is red."""

@@ -205,8 +205,8 @@ pub(crate) fn show_session(key: DirKey, file: SessionFile, page: &mut Page<'_>) 
         SessionFile::SqUsed => writeln!(page, "{}", view.sq_used),
         SessionFile::CompVector => writeln!(page, "{}", view.comp_vector),
         SessionFile::Age => writeln!(page, "{}", channel.age_ms() / 1000),
-        SessionFile::Counter(index) => return show_counter(&channel.counted(), index, page),
-        SessionFile::Latency(index) => return show_latency(&channel.counted(), index, page),
+        SessionFile::Counter(index) => return show_counter(&channel.flow().stats(), index, page),
+        SessionFile::Latency(index) => return show_latency(&channel.flow().stats(), index, page),
     };
     shown.map_err(|_| EINVAL)
 }

@@ -2,8 +2,8 @@
 
 //! A channel: one RDMA connection of an I_T nexus, with its queue pair, session and commands.
 //!
-//! Receiving and holding back information units is here; what is done about them is in
-//! [`dispatch`] and [`manage`], what the target has to say of its own accord in [`notice`], how it finds out that
+//! How information units are received is in [`receive`], what is done about them in [`dispatch`] and
+//! [`manage`], what the target has to say of its own accord in [`notice`], how it finds out that
 //! nobody listens in [`probe`]. How a channel comes to be is in [`new`] and [`crate::login`], how it ends in
 //! [`teardown`]; what a single command does is in [`crate::command`].
 //!
@@ -17,7 +17,6 @@
 use core::fmt::Write as _;
 
 use kernel::{
-    alloc::kvec::PushError,
     prelude::*,
     sync::{
         atomic::{
@@ -27,8 +26,7 @@ use kernel::{
         Arc,
         ArcBorrow,
         Mutex,
-        SpinLock,
-        SpinLockGuard, //
+        SpinLock, //
     },
     time::{
         Instant,
@@ -42,8 +40,9 @@ use kernel::{
 
 use crate::{
     command::{
-        life::Time,
-        Command, //
+        self,
+        wait::TableWait,
+        Pool, //
     },
     engine::{
         Active,
@@ -57,6 +56,11 @@ use crate::{
         port::HcaPort,
         Hca, //
     },
+    link::{
+        self,
+        flow::Flow,
+        Owner, //
+    },
     queues,
     rdma::{
         cm::{
@@ -67,11 +71,8 @@ use crate::{
         },
         device::DeviceId,
         qp::{
-            srq::SharedReceiveQueue,
             QpEvent,
-            QpOwner,
-            QueuePair,
-            RecvBuf, //
+            QpOwner, //
         },
         wc::WcStatus, //
     },
@@ -80,21 +81,15 @@ use crate::{
         channel::{
             Actions,
             CloseReason,
-            Disposition,
             Event,
             State, //
         },
-        credit::Credits,
         ident::{
             NameBuf,
             PortId, //
         },
         nexus::Nexus,
         sendq::SendQueue,
-        stats::{
-            Finished,
-            Stats, //
-        },
         watch::Watch, //
     },
     sync::{
@@ -115,116 +110,38 @@ pub(crate) mod manage;
 pub(crate) mod new;
 pub(crate) mod notice;
 pub(crate) mod probe;
+mod receive;
 pub(crate) mod teardown;
 
-use manage::TableWait;
 use notice::{
     Notices,
     Solicit, //
 };
 use probe::Probe;
+use receive::Received;
 
+/// A command of a channel.
+pub(crate) type Command = command::Command<Channel>;
+/// What its commands need for posting.
+pub(crate) type Link = link::Link<Channel>;
 /// Owned receive buffer.
-pub(crate) type Buffer = Pin<KBox<RecvBuf<Channel>>>;
-
-/// A received information unit: its buffer, its length, and when it arrived.
-struct Received {
-    buf: Buffer,
-    len: usize,
-    at: Time,
-}
-
-/// What posting needs. Commands in use hold it, and with it the channel and the queue pair.
-pub(crate) struct Link {
-    pub(crate) channel: Arc<Channel>,
-    pub(crate) qp: Arc<QueuePair<Channel>>,
-    pub(crate) srq: Option<Arc<SharedReceiveQueue<Channel>>>,
-}
-
-impl Link {
-    /// Gives a receive buffer back to the queue it came from.
-    pub(crate) fn repost(&self, buf: Buffer) {
-        let posted = match &self.srq {
-            Some(srq) => srq.post_recv(buf),
-            None => self.qp.post_recv(buf),
-        };
-        if posted.is_err() {
-            // The buffer is freed with the error; the channel cannot keep its promise of credits.
-            Channel::close(self.channel.as_arc_borrow(), CloseReason::QpError);
-        }
-    }
-}
-
-/// What to do with an information unit, decided with the lock held.
-enum Arrival {
-    /// Process it with this command; a [`Busy`] was counted.
-    Process(Arc<Link>, Arc<Command>, Received),
-    /// It is held.
-    Held,
-    /// The channel is closing.
-    Discard(Received),
-    /// More arrived than the peer has credits for.
-    Overflow(Received),
-}
-
-/// Being in the middle of something that needs the session or the connection, without a command
-/// of the engine that would keep tear-down waiting. Counted in [`Inner`] when it begins.
-struct Busy<'a>(ArcBorrow<'a, Channel>);
-
-impl Drop for Busy<'_> {
-    fn drop(&mut self) {
-        self.0.end_busy();
-    }
-}
-
-/// The same for longer than one call.
-pub(crate) struct Hold(Arc<Channel>);
-
-impl Hold {
-    /// Keeps tear-down waiting. To be called only by who does so already, or within a lock of the
-    /// channel under which its state allows it.
-    pub(crate) fn new(channel: &Arc<Channel>) -> Self {
-        channel.inner.lock().begin_busy();
-        Self(channel.clone())
-    }
-
-    /// Keeps the tear-down of a channel waiting that is live; `None` if it is not.
-    pub(crate) fn if_live(channel: &Arc<Channel>) -> Option<Self> {
-        let mut inner = channel.inner.lock();
-        let live = inner.machine.state() == State::Live;
-        live.then(|| {
-            inner.begin_busy();
-            Self(channel.clone())
-        })
-    }
-
-    /// The channel.
-    pub(crate) fn channel(&self) -> &Arc<Channel> {
-        &self.0
-    }
-}
-
-impl Drop for Hold {
-    fn drop(&mut self) {
-        self.0.end_busy();
-    }
-}
+pub(crate) type Buffer = link::Buffer<Channel>;
+/// Guard: keeps a channel's session and connection for one call, ...
+pub(crate) type Busy<'a> = link::Busy<'a, Channel>;
+/// ... or longer.
+pub(crate) type Hold = link::Hold<Channel>;
 
 /// What the channel's lock protects.
 pub(crate) struct Inner {
     machine: srp::channel::Channel,
-    pub(crate) credits: Credits,
-    pub(crate) sendq: SendQueue,
     /// Received, but not processed yet: the connection is not confirmed or no command is free.
     held: KVec<Received>,
     /// At the last look, something was held because the connection was not confirmed.
     early: bool,
     /// The connection manager was told that the peer's message stands for the confirmation.
     told: bool,
-    /// Somebody is processing what is held; others leave it to them.
+    /// One task is processing what is held; others leave it to that.
     draining: bool,
-    /// Tasks that use the session or the connection outside a command; see [`Busy`].
-    busy: u32,
     /// The connection was accepted.
     accepted: bool,
     /// Commands not in use.
@@ -232,59 +149,11 @@ pub(crate) struct Inner {
     /// All commands, until tear-down.
     all: KVec<Arc<Command>>,
     notices: Notices,
-    pub(crate) stats: Stats,
     watch: Watch,
     probe: Arc<Probe>,
     link: Option<Arc<Link>>,
     cm: Option<Arc<CmId<Channel>>>,
     hca: Option<Pass<Hca<Channel>>>,
-}
-
-impl Inner {
-    /// Counts a task that uses the session or the connection outside a command.
-    fn begin_busy(&mut self) {
-        self.busy = self.busy.saturating_add(1);
-    }
-
-    /// Whether nothing that came earlier is held, or taken and not with the engine yet.
-    fn in_order(&self) -> bool {
-        self.held.is_empty() && !self.draining
-    }
-
-    /// Takes a free command to process something with, and counts the caller as busy.
-    fn next_command(&mut self) -> Option<(Arc<Link>, Arc<Command>)> {
-        let link = self.link.clone()?;
-        let cmd = self.pool.pop()?;
-        self.begin_busy();
-        Some((link, cmd))
-    }
-
-    /// Takes the next held information unit for which there is something to do now.
-    fn next_held(&mut self) -> Option<Arrival> {
-        if self.held.is_empty() {
-            return None;
-        }
-        match self.machine.iu_disposition() {
-            Disposition::Hold => None,
-            Disposition::Discard => self.held.remove(0).ok().map(Arrival::Discard),
-            Disposition::Process => {
-                let (link, cmd) = self.next_command()?;
-                match self.held.remove(0) {
-                    Ok(received) => Some(Arrival::Process(link, cmd, received)),
-                    // It is not empty.
-                    Err(_) => None,
-                }
-            }
-        }
-    }
-
-    /// Keeps an information unit for later. There is room for as many as the peer has credits.
-    fn hold(&mut self, received: Received) -> Arrival {
-        match self.held.push_within_capacity(received) {
-            Ok(()) => Arrival::Held,
-            Err(PushError(received)) => Arrival::Overflow(received),
-        }
-    }
 }
 
 /// The serial number of the next channel, for log lines.
@@ -337,9 +206,8 @@ pub(crate) struct Channel {
     /// The target's logout was sent, or cannot be.
     #[pin]
     logout_sent: Completion,
-    /// The send queue is closed and empty, and nobody uses the session.
     #[pin]
-    quiet: Completion,
+    flow: Flow,
     #[pin]
     work: Work<Channel>,
     /// Processes what came before the connection was confirmed.
@@ -360,7 +228,8 @@ impl WorkItem<EARLY> for Channel {
 
     fn run(this: Arc<Self>) {
         let this = this.as_arc_borrow();
-        let _busy = Busy(this);
+        // Left by `release_held()`.
+        let _busy = Busy::taken_over(this);
         Self::run_held(this);
     }
 }
@@ -381,19 +250,14 @@ impl Channel {
         self.device
     }
 
-    /// Offset of immediate data, if granted.
-    pub(crate) fn imm_offset(&self) -> Option<u16> {
-        self.imm_offset
-    }
-
-    /// The lock-protected part.
-    pub(crate) fn inner(&self) -> &SpinLock<Inner> {
-        &self.inner
-    }
-
     /// Serial number, in the order of logins.
     pub(crate) fn serial(&self) -> u64 {
         self.serial
+    }
+
+    /// The accounts.
+    pub(crate) fn flow(&self) -> &Flow {
+        &self.flow
     }
 
     /// Name of the channel's directory in sysfs: the initiator, and the channel's number in the log.
@@ -421,12 +285,8 @@ impl Channel {
 
     /// Takes what posting needs, and a send queue of its real size. Called once, by the login.
     pub(crate) fn connect(&self, link: Arc<Link>, sendq: SendQueue) {
-        let mut inner = self.inner.lock();
-        inner.sendq = sendq;
-        if inner.machine.state() > State::Live {
-            inner.sendq.close();
-        }
-        inner.link = Some(link);
+        self.flow.open(sendq);
+        self.inner.lock().link = Some(link);
     }
 
     /// Notes that the peer is told that the connection is accepted. Called once, by the login.
@@ -441,15 +301,16 @@ impl Channel {
 
     /// What can be seen of the channel now.
     pub(crate) fn view(&self) -> SessionView {
+        let (req_lim, delta) = self.flow.credits();
         let inner = self.inner.lock();
         SessionView {
             state: inner.machine.state(),
-            req_lim: inner.credits.at_peer(),
-            delta: inner.credits.returnable(),
+            req_lim,
+            delta,
             active: inner.all.len().saturating_sub(inner.pool.len()),
-            sq_used: inner.sendq.outstanding(),
+            sq_used: self.flow.sends(),
             held: inner.held.len(),
-            busy: inner.busy,
+            busy: self.flow.tasks(),
             comp_vector: self.comp_vector,
         }
     }
@@ -457,11 +318,6 @@ impl Channel {
     /// The command with this number, from 0; [`None`] if there are not that many.
     pub(crate) fn command(&self, index: usize) -> Option<Arc<Command>> {
         self.inner.lock().all.get(index).cloned()
-    }
-
-    /// What was counted about the channel so far.
-    pub(crate) fn counted(&self) -> Stats {
-        self.inner.lock().stats
     }
 
     /// Where what is counted about the channel goes when it ends.
@@ -501,6 +357,13 @@ impl Channel {
         drop(dir);
     }
 
+    /// Keeps the tear-down of a channel waiting that is live; `None` if it is not.
+    pub(crate) fn hold_if_live(this: &Arc<Self>) -> Option<Hold> {
+        let inner = this.inner.lock();
+        let live = inner.machine.state() == State::Live;
+        live.then(|| Hold::new(this))
+    }
+
     /// Whether requests are processed.
     pub(crate) fn is_live(&self) -> bool {
         self.inner.lock().machine.state() == State::Live
@@ -517,7 +380,7 @@ impl Channel {
     /// # Errors
     ///
     /// `ENOMEM`.
-    pub(crate) fn abort_table(&self, tag: u64, wait: &TableWait) -> Result<bool> {
+    pub(crate) fn abort_table(&self, tag: u64, wait: &TableWait<Self>) -> Result<bool> {
         for cmd in &self.inner.lock().all {
             if cmd.abort_table(tag, wait)? {
                 return Ok(true);
@@ -531,7 +394,7 @@ impl Channel {
     /// # Errors
     ///
     /// `ENOMEM`.
-    pub(crate) fn abort_tables(&self, lun: u64, wait: &TableWait) -> Result {
+    pub(crate) fn abort_tables(&self, lun: u64, wait: &TableWait<Self>) -> Result {
         for cmd in &self.inner.lock().all {
             cmd.abort_table_of(lun, wait)?;
         }
@@ -584,7 +447,7 @@ impl Channel {
     /// asked last. Process context.
     pub(crate) fn sees_other_luns(this: &Arc<Self>) -> bool {
         // The session stays open meanwhile.
-        let Some(_hold) = Hold::if_live(this) else {
+        let Some(_hold) = Self::hold_if_live(this) else {
             return false;
         };
         let now = this.session.luns();
@@ -613,8 +476,7 @@ impl Channel {
             let mut inner = this.inner.lock();
             let actions = inner.machine.handle(event);
             if actions.start_teardown {
-                inner.sendq.close();
-                this.check_quiet(&inner);
+                this.flow.close();
             }
             (actions, inner.machine.close_reason())
         };
@@ -651,168 +513,6 @@ impl Channel {
         }
     }
 
-    /// Lets go of what was held until the connection was confirmed or given up. The connection
-    /// manager, whose worker this is, has other connections to look after: what has to go to the
-    /// engine is left to a worker of ours, which may have to wait for a disk.
-    fn release_held(this: ArcBorrow<'_, Self>) {
-        let wanted = {
-            let mut inner = this.inner.lock();
-            let wanted = inner.machine.state() == State::Live && !inner.held.is_empty();
-            if wanted {
-                inner.begin_busy();
-            }
-            wanted
-        };
-        match (wanted, queues::retry()) {
-            // Enqueued once only: the machine says so once. It holds the channel and its `Busy`.
-            (true, Some(queue)) => {
-                let _ = queue
-                    .as_queue()
-                    .enqueue::<Arc<Self>, EARLY>(Arc::from(this));
-            }
-            (true, None) => {
-                let _busy = Busy(this);
-                Self::run_held(this);
-            }
-            (false, _) => Self::run_held(this),
-        }
-    }
-
-    fn end_busy(&self) {
-        let mut inner = self.inner.lock();
-        inner.busy = inner.busy.saturating_sub(1);
-        self.check_quiet(&inner);
-    }
-
-    /// Lets tear-down go on if nothing is left that it has to wait for.
-    fn check_quiet(&self, inner: &Inner) {
-        if inner.sendq.is_closed() && inner.sendq.is_idle() && inner.busy == 0 {
-            self.quiet.complete_all();
-        }
-    }
-
-    /// An information unit arrived.
-    fn incoming(this: ArcBorrow<'_, Self>, buf: Buffer, len: usize) {
-        let received = Received {
-            buf,
-            len,
-            at: Time::now(),
-        };
-        let arrival = {
-            let mut inner = this.inner.lock();
-            inner.watch.heard();
-            match inner.machine.iu_disposition() {
-                Disposition::Discard => Arrival::Discard(received),
-                Disposition::Process if inner.in_order() => match inner.next_command() {
-                    Some((link, cmd)) => Arrival::Process(link, cmd, received),
-                    None => inner.hold(received),
-                },
-                Disposition::Hold | Disposition::Process => inner.hold(received),
-            }
-        };
-        match arrival {
-            Arrival::Process(link, cmd, received) => {
-                let _busy = Busy(this);
-                dispatch::process(&link, cmd, received);
-            }
-            // A command may have come free between the look at the pool and now.
-            Arrival::Held => Self::run_held(this),
-            Arrival::Discard(received) => this.discard(received.buf),
-            Arrival::Overflow(received) => {
-                this.discard(received.buf);
-                Self::close(this, CloseReason::ProtocolViolation);
-            }
-        }
-    }
-
-    /// Processes what was held back, as far as commands are free. On a channel that is closing
-    /// the held buffers go back instead.
-    ///
-    /// One task at a time does this, in the order of arrival; a call from within, when a command
-    /// that was just started is free again already, returns at once, so the stack does not grow.
-    pub(crate) fn run_held(this: ArcBorrow<'_, Self>) {
-        {
-            let mut inner = this.inner.lock();
-            if inner.draining || inner.held.is_empty() {
-                return;
-            }
-            inner.draining = true;
-        }
-        loop {
-            let next = {
-                let mut inner = this.inner.lock();
-                let next = inner.next_held();
-                if next.is_none() {
-                    inner.draining = false;
-                }
-                next
-            };
-            match next {
-                Some(Arrival::Process(link, cmd, received)) => {
-                    let _busy = Busy(this);
-                    dispatch::process(&link, cmd, received);
-                }
-                Some(Arrival::Discard(received)) => this.discard(received.buf),
-                _ => return,
-            }
-        }
-    }
-
-    /// A buffer of a channel that is closing: a shared one goes back to its queue, others are freed.
-    fn discard(&self, buf: Buffer) {
-        let srq = self
-            .inner
-            .lock()
-            .link
-            .as_ref()
-            .and_then(|link| link.srq.clone());
-        if let Some(srq) = srq {
-            if srq.post_recv(buf).is_err() && ratelimit::ok() {
-                pr_warn!("channel {}: a shared receive buffer is lost\n", self.serial);
-            }
-        }
-    }
-
-    /// Slots of the send queue are free again.
-    pub(crate) fn release_sends(&self, rdma: u32, responses: u32) {
-        self.release(self.inner.lock(), rdma, responses, None);
-    }
-
-    /// A response was sent, or flushed: its slots are free again; with `cmd`, that command is, too.
-    pub(crate) fn response_sent(
-        &self,
-        rdma: u32,
-        cmd: Option<Arc<Command>>,
-        finished: Option<&Finished>,
-    ) {
-        let mut inner = self.inner.lock();
-        if let Some(finished) = finished {
-            inner.stats.finished(finished);
-        }
-        self.release(inner, rdma, 1, cmd);
-    }
-
-    fn release(
-        &self,
-        mut inner: SpinLockGuard<'_, Inner>,
-        rdma: u32,
-        responses: u32,
-        cmd: Option<Arc<Command>>,
-    ) {
-        // What has completed was acknowledged, or the channel closes.
-        inner.watch.heard();
-        let mut balanced = inner.sendq.release_rdma(rdma).is_ok();
-        for _ in 0..responses {
-            balanced &= inner.sendq.release_response().is_ok();
-        }
-        let lost = cmd.and_then(|cmd| inner.pool.push_within_capacity(cmd).err());
-        self.check_quiet(&inner);
-        drop(inner);
-        if !balanced || lost.is_some() {
-            pr_err!("channel {}: send queue accounting is off\n", self.serial);
-        }
-    }
-
     /// A command is free again.
     pub(crate) fn recycle(this: ArcBorrow<'_, Self>, cmd: Arc<Command>) {
         let mut inner = this.inner.lock();
@@ -826,6 +526,38 @@ impl Channel {
         if waiting {
             Self::run_held(this);
         }
+    }
+}
+
+impl Owner for Channel {
+    fn flow(&self) -> &Flow {
+        &self.flow
+    }
+
+    fn session(&self) -> &<Active as Engine>::Session {
+        &self.session
+    }
+
+    fn serial(&self) -> u64 {
+        self.serial
+    }
+
+    fn imm_offset(&self) -> Option<u16> {
+        self.imm_offset
+    }
+
+    fn close(this: ArcBorrow<'_, Self>, reason: CloseReason) {
+        Self::close(this, reason);
+    }
+
+    fn credits_due(this: ArcBorrow<'_, Self>) {
+        Self::send_notices(this);
+    }
+}
+
+impl Pool for Channel {
+    fn command_free(this: ArcBorrow<'_, Self>, cmd: Arc<Command>) {
+        Self::recycle(this, cmd);
     }
 }
 

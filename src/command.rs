@@ -29,22 +29,16 @@ use kernel::{
 };
 
 use crate::{
-    channel::{
-        manage::TableWait,
-        Buffer,
-        Channel,
-        Hold,
-        Link, //
-    },
     engine::{
         Active,
         ActiveCmd,
-        Delivery,
-        DoneContext,
-        Engine,
-        EngineCmd,
-        RxDataStatus,
-        TmResult, //
+        Engine, //
+    },
+    link::{
+        Buffer,
+        Hold,
+        Link,
+        Owner, //
     },
     rdma::{
         buf::{
@@ -54,18 +48,14 @@ use crate::{
         cqe::{
             impl_has_cqe,
             Cqe,
-            CqeHandler,
             READ,
             SEND, //
         },
         device::Device,
         rw::{
             impl_has_rw,
-            RemoteSeg,
-            RwDir,
             RwSlot, //
         },
-        sg::SgList,
         wc::WorkCompletion, //
     },
     srp::{
@@ -81,35 +71,31 @@ use crate::{
             RspCode,
             SolNot, //
         },
-        desc::{
-            DataDesc,
-            DescList, //
-        },
-        rsp::{
-            Residual,
-            Rsp, //
-        },
-        sendq::NoSlot,
-        stats::Counter, //
+        desc::DataDesc, //
     },
-    sync::ratelimit,
-    trace, //
+    sync::ratelimit, //
 };
 
 pub(crate) mod answer;
 mod callbacks;
 pub(crate) mod life;
+mod respond;
+pub(crate) mod scsi;
 mod table;
+mod transfer;
+pub(crate) mod wait;
 
 use answer::LocalAnswer;
 use life::{
     Life,
     Time, //
 };
+use respond::Outcome;
+use wait::TableWait;
 
 /// A request as it was received.
-pub(crate) struct Request {
-    pub(crate) buf: Buffer,
+pub(crate) struct Request<O: Pool> {
+    pub(crate) buf: Buffer<O>,
     pub(crate) len: usize,
     /// When it arrived.
     pub(crate) arrived: Time,
@@ -117,9 +103,9 @@ pub(crate) struct Request {
     pub(crate) table: KVec<u8>,
 }
 
-impl Request {
+impl<O: Pool> Request<O> {
     /// A request without a descriptor table of its own.
-    pub(crate) fn new(buf: Buffer, len: usize, arrived: Time) -> Self {
+    pub(crate) fn new(buf: Buffer<O>, len: usize, arrived: Time) -> Self {
         Self {
             buf,
             len,
@@ -149,19 +135,19 @@ pub(crate) struct Head {
 }
 
 /// What a command's lock protects. Empty, but for the machine, while the command is free.
-struct Inner {
+struct Inner<O: Pool> {
     machine: Machine,
     head: Head,
     /// Holds the channel and the queue pair while the command is in use.
-    link: Option<Arc<Link>>,
+    link: Option<Arc<Link<O>>>,
     /// The request, until its response is about to be sent.
-    rx: Option<Request>,
+    rx: Option<Request<O>>,
     /// Keeps the tear-down of the channel waiting while the engine's session of another channel has
     /// the command.
-    hold: Option<Hold>,
+    hold: Option<Hold<O>>,
     /// Functions that have aborted the command while its descriptor table is being fetched, and wait
     /// for its end.
-    waits: KVec<TableWait>,
+    waits: KVec<TableWait<O>>,
     /// When the request arrived.
     arrived: Time,
     /// Of a SCSI command, until it is answered.
@@ -188,51 +174,38 @@ pub(crate) struct View {
     pub(crate) age_ms: i64,
 }
 
+/// What commands ask of the owner of their connection, besides: where they go when they are free.
+pub(crate) trait Pool: Owner {
+    /// A command is free again. Process context.
+    fn command_free(this: ArcBorrow<'_, Self>, cmd: Arc<Command<Self>>);
+}
+
 /// A command.
 #[pin_data]
-pub(crate) struct Command {
+pub(crate) struct Command<O: Pool> {
     /// What the engine keeps per command.
     #[pin]
     pub(crate) engine: ActiveCmd<Self>,
     #[pin]
-    send: Cqe<Command, SEND>,
+    send: Cqe<Command<O>, SEND>,
     #[pin]
-    read: Cqe<Command, READ>,
+    read: Cqe<Command<O>, READ>,
     #[pin]
     rw: RwSlot,
     tx: TxBuf,
     #[pin]
-    inner: SpinLock<Inner>,
+    inner: SpinLock<Inner<O>>,
 }
 
 impl_has_cqe! {
-    impl HasCqe<0> for Command { self.send }
-    impl HasCqe<1> for Command { self.read }
+    impl{O: Pool} HasCqe<0> for Command<O> { self.send }
+    impl{O: Pool} HasCqe<1> for Command<O> { self.read }
 }
 
-impl_has_rw! { impl HasRw for Command { self.rw } }
-impl_has_tx! { impl HasTx for Command { self.tx } }
+impl_has_rw! { impl{O: Pool} HasRw for Command<O> { self.rw } }
+impl_has_tx! { impl{O: Pool} HasTx for Command<O> { self.tx } }
 
-/// Why a response was not posted.
-enum NotSent {
-    /// No room for RDMA now.
-    QueueFull,
-    /// The command needs more RDMA work requests than the send queue has.
-    NeverFits,
-    /// Nothing can be sent on this channel any more, or the command was aborted.
-    Dead,
-}
-
-/// What a response says, apart from tag and credits.
-struct Outcome<'a> {
-    status: u8,
-    sense: &'a [u8],
-    rsp_code: Option<u8>,
-    residual_out: Residual,
-    residual_in: Residual,
-}
-
-impl Command {
+impl<O: Pool> Command<O> {
     /// A free command with a response buffer of `rsp_size` bytes. May sleep.
     pub(crate) fn new(device: &Device, rsp_size: usize) -> Result<Arc<Self>> {
         let tx = TxBuf::new(device, rsp_size)?;
@@ -268,7 +241,7 @@ impl Command {
     }
 
     /// A SCSI command arrived.
-    pub(crate) fn start(&self, link: &Arc<Link>, head: Head, rx: Request) {
+    pub(crate) fn start(&self, link: &Arc<Link<O>>, head: Head, rx: Request<O>) {
         let life = Life::new(rx.arrived);
         let mut inner = self.begin(link, head, rx);
         inner.life = Some(life);
@@ -277,18 +250,29 @@ impl Command {
 
     /// A request arrived that will be answered with an error because of its form. It does not count
     /// as a command that failed.
-    pub(crate) fn start_invalid(&self, link: &Arc<Link>, head: Head, rx: Request) {
+    pub(crate) fn start_invalid(&self, link: &Arc<Link<O>>, head: Head, rx: Request<O>) {
         note(&mut self.begin(link, head, rx).machine, Event::Start);
     }
 
     /// A task management request arrived. With `hold`, it is about a command of another channel.
-    pub(crate) fn start_mgmt(&self, link: &Arc<Link>, head: Head, rx: Request, hold: Option<Hold>) {
+    pub(crate) fn start_mgmt(
+        &self,
+        link: &Arc<Link<O>>,
+        head: Head,
+        rx: Request<O>,
+        hold: Option<Hold<O>>,
+    ) {
         let mut inner = self.begin(link, head, rx);
         note(&mut inner.machine, Event::StartMgmt);
         inner.hold = hold;
     }
 
-    fn begin(&self, link: &Arc<Link>, head: Head, rx: Request) -> SpinLockGuard<'_, Inner> {
+    fn begin(
+        &self,
+        link: &Arc<Link<O>>,
+        head: Head,
+        rx: Request<O>,
+    ) -> SpinLockGuard<'_, Inner<O>> {
         let mut inner = self.inner.lock();
         inner.head = head;
         inner.arrived = rx.arrived;
@@ -320,199 +304,8 @@ impl Command {
         inner.head.tag == tag && inner.machine.state().is_task()
     }
 
-    fn link(&self) -> Option<Arc<Link>> {
+    fn link(&self) -> Option<Arc<Link<O>>> {
         self.inner.lock().link.clone()
-    }
-
-    /// The engine wants the data of a write. See [`crate::engine::TargetCmd::rdy_to_xfer`].
-    pub(crate) fn rdy_to_xfer(this: ArcBorrow<'_, Self>) -> Delivery {
-        let (Some(link), Some(rx)) = this.take_rx() else {
-            return Delivery::FatalError;
-        };
-        let delivery = this.fetch(&link, &rx);
-        this.put_rx(rx);
-        match delivery {
-            Fetch::Here => {
-                Active::rx_data(this, RxDataStatus::Success);
-                Delivery::Success
-            }
-            Fetch::Posting => Self::post_read(this, &link),
-            Fetch::Refused(delivery) => delivery,
-        }
-    }
-
-    /// Copies immediate data, or prepares to fetch data by RDMA.
-    fn fetch(&self, link: &Link, rx: &Request) -> Fetch {
-        let sg = self.engine.data();
-        let Some(request) = rx.parse(link.channel.imm_offset()) else {
-            return Fetch::Refused(Delivery::FatalError);
-        };
-        match request.data {
-            DataDesc::Immediate(bytes) => {
-                // The engine's buffer is as long as the CDB and what was announced allow.
-                if sg.copy_from_slice(bytes) < sg.len() {
-                    return Fetch::Refused(Delivery::FatalError);
-                }
-                let mut inner = self.inner.lock();
-                trace::data(link.channel.serial(), inner.head.tag, true);
-                if let Some(life) = &mut inner.life {
-                    life.wants_data(bytes.len());
-                    life.has_data();
-                }
-                let ready = step(&mut inner.machine, Event::RdyToXfer) == Action::Fetch
-                    && step(&mut inner.machine, Event::DataArrived { ok: true }) == Action::Execute;
-                match ready {
-                    true => Fetch::Here,
-                    false => Fetch::Refused(Delivery::FatalError),
-                }
-            }
-            DataDesc::Out(list) => match self.reserve_rdma(link, &sg, &list, RwDir::Read) {
-                Ok(slots) => {
-                    let mut inner = self.inner.lock();
-                    inner.rdma_slots = slots;
-                    // CAST: What one command moves is less than 4 GiB.
-                    let len = sg.len() as u32;
-                    trace::rdma_read(link.channel.serial(), inner.head.tag, len);
-                    if let Some(life) = &mut inner.life {
-                        life.wants_data(sg.len());
-                    }
-                    note(&mut inner.machine, Event::RdyToXfer);
-                    Fetch::Posting
-                }
-                Err(delivery) => Fetch::Refused(delivery),
-            },
-            DataDesc::None | DataDesc::In(_) | DataDesc::External(_) | DataDesc::Bidi { .. } => {
-                Fetch::Refused(Delivery::FatalError)
-            }
-        }
-    }
-
-    /// Fills the RDMA slot and takes room in the send queue for it, both or none.
-    fn reserve_rdma(
-        &self,
-        link: &Link,
-        sg: &SgList<'_>,
-        list: &DescList<'_>,
-        dir: RwDir,
-    ) -> Result<u32, Delivery> {
-        let slots = self.fill(link, sg, list, dir).map_err(|e| {
-            if is_transient(e) {
-                Delivery::QueueFull
-            } else {
-                Delivery::FatalError
-            }
-        })?;
-        let reserved = {
-            let mut channel = link.channel.inner().lock();
-            let reserved = channel.sendq.reserve_rdma(slots);
-            if reserved == Err(NoSlot::Full) {
-                channel.stats.count(Counter::SqFull);
-            }
-            reserved
-        };
-        reserved.map(|()| slots).map_err(|e| {
-            self.rw.cancel();
-            match e {
-                NoSlot::Full => Delivery::QueueFull,
-                NoSlot::NeverFits | NoSlot::Closed => Delivery::FatalError,
-            }
-        })
-    }
-
-    fn fill(&self, link: &Link, sg: &SgList<'_>, list: &DescList<'_>, dir: RwDir) -> Result<u32> {
-        let segments = list.segments().map(|desc| RemoteSeg {
-            addr: desc.va,
-            key: desc.key,
-            len: desc.len,
-        });
-        let total = u32::try_from(sg.len()).map_err(|_| EINVAL)?;
-        self.rw.fill(&link.qp, sg, segments, total, dir)
-    }
-
-    fn post_read(this: ArcBorrow<'_, Self>, link: &Link) -> Delivery {
-        match link.qp.post_read(Arc::from(this)) {
-            Ok(()) => Delivery::Success,
-            Err((_, _)) => {
-                this.rw.cancel();
-                let slots = {
-                    let mut inner = this.inner.lock();
-                    note(&mut inner.machine, Event::PostFailed);
-                    core::mem::take(&mut inner.rdma_slots)
-                };
-                link.channel.release_sends(slots, 0);
-                Channel::close(link.channel.as_arc_borrow(), CloseReason::QpError);
-                Delivery::FatalError
-            }
-        }
-    }
-
-    /// The engine wants the response sent, with data if it has any. See
-    /// [`crate::engine::TargetCmd::xmit_response`].
-    pub(crate) fn xmit_response(this: ArcBorrow<'_, Self>) -> Delivery {
-        let (Some(link), rx) = this.take_rx() else {
-            return Delivery::FatalError;
-        };
-        let sg = this.engine.data();
-        let mut slots = 0;
-        let mut residual = (Residual::None, Residual::None);
-        if let Some(rx) = rx {
-            let request = rx.parse(link.channel.imm_offset());
-            let filled = match request.as_ref().map(|request| &request.data) {
-                Some(DataDesc::In(list)) => {
-                    residual.1 = this.engine.residual();
-                    match sg.len() {
-                        0 => Ok(0),
-                        _ => this.fill(&link, &sg, list, RwDir::Write),
-                    }
-                }
-                _ => {
-                    residual.0 = this.engine.residual();
-                    Ok(0)
-                }
-            };
-            this.put_rx(rx);
-            slots = match filled {
-                Ok(slots) => slots,
-                Err(e) if is_transient(e) => return Delivery::QueueFull,
-                Err(_) => return Delivery::FatalError,
-            };
-        }
-        let outcome = Outcome {
-            status: this.engine.status(),
-            sense: this.engine.sense(),
-            rsp_code: None,
-            residual_out: residual.0,
-            residual_in: residual.1,
-        };
-        match Self::send(this, &link, slots, &outcome) {
-            Ok(()) => Delivery::Success,
-            Err(NotSent::QueueFull) => Delivery::QueueFull,
-            Err(NotSent::NeverFits) => Delivery::FatalError,
-            Err(NotSent::Dead) => {
-                Active::tgt_cmd_done(this, DoneContext::Same);
-                Delivery::Success
-            }
-        }
-    }
-
-    /// The engine has carried out, or refused, a task management function.
-    pub(crate) fn task_mgmt_fn_done(this: ArcBorrow<'_, Self>) {
-        let code = match this.engine.tm_result() {
-            TmResult::Complete => RspCode::Complete,
-            // The C driver says so of functions nobody knows only, not of those its engine lacks.
-            TmResult::Rejected | TmResult::NotSupported => RspCode::NotSupported,
-            TmResult::TaskDoesNotExist | TmResult::LunDoesNotExist | TmResult::Failed => {
-                RspCode::Failed
-            }
-        };
-        let outcome = Outcome::of(&LocalAnswer::Mgmt(code));
-        let sent = match this.link() {
-            Some(link) => Self::send(this, &link, 0, &outcome).is_ok(),
-            None => false,
-        };
-        if !sent {
-            Active::tgt_cmd_done(this, DoneContext::Same);
-        }
     }
 
     /// The engine aborted the command.
@@ -530,7 +323,7 @@ impl Command {
         // If nothing is on the wire, it has completed meanwhile.
         if let (Some(link), true) = (link, on_wire) {
             pr_warn!("a transfer did not complete in time\n");
-            Channel::close(link.channel.as_arc_borrow(), CloseReason::QpError);
+            link.close(CloseReason::QpError);
         }
     }
 
@@ -551,7 +344,7 @@ impl Command {
         };
         // Until the command is back, its hold may be all that keeps tear-down waiting.
         let (link, rest) = end.give_back();
-        Channel::recycle(link.channel.as_arc_borrow(), this);
+        O::command_free(link.owner.as_arc_borrow(), this);
         drop(rest);
     }
 
@@ -573,7 +366,7 @@ impl Command {
     }
 
     /// Ends the life of a request: what it held is handed to the caller.
-    fn end(&self) -> Option<End> {
+    fn end(&self) -> Option<End<O>> {
         let mut inner = self.inner.lock();
         let action = step(&mut inner.machine, Event::Freed);
         inner.at_engine = false;
@@ -592,253 +385,56 @@ impl Command {
         })
     }
 
-    fn take_rx(&self) -> (Option<Arc<Link>>, Option<Request>) {
+    fn take_rx(&self) -> (Option<Arc<Link<O>>>, Option<Request<O>>) {
         let mut inner = self.inner.lock();
         (inner.link.clone(), inner.rx.take())
     }
 
-    fn put_rx(&self, rx: Request) {
+    fn put_rx(&self, rx: Request<O>) {
         self.inner.lock().rx = Some(rx);
-    }
-
-    /// Posts the response, after the RDMA WRITEs in the filled slot if `rdma` is not 0.
-    fn send(
-        this: ArcBorrow<'_, Self>,
-        link: &Arc<Link>,
-        rdma: u32,
-        outcome: &Outcome<'_>,
-    ) -> Result<(), NotSent> {
-        let delta = this.reserve_response(link, rdma).inspect_err(|_| {
-            if rdma != 0 {
-                this.rw.cancel();
-            }
-        })?;
-        let read = match rdma {
-            0 => 0,
-            _ => this.engine.data().len(),
-        };
-        let (action, head, rx) = {
-            let mut inner = this.inner.lock();
-            inner.rdma_slots = rdma;
-            if let Some(life) = &mut inner.life {
-                life.answered(read, outcome.status != answer::sam::GOOD);
-            }
-            let action = step(&mut inner.machine, Event::XmitResponse);
-            (action, inner.head, inner.rx.take())
-        };
-        let serial = link.channel.serial();
-        if rdma != 0 {
-            // CAST: What one command moves is less than 4 GiB.
-            trace::rdma_write(serial, head.tag, read as u32);
-        }
-        trace::response(serial, head.tag, outcome.status, delta);
-        // Before the credit goes out, there is a buffer for what the peer will send.
-        if let Some(rx) = rx {
-            link.repost(rx.buf);
-        }
-        let sol_not = head.sol_not.wants(outcome.is_success());
-        let rsp = Rsp {
-            tag: head.tag,
-            sol_not,
-            req_lim_delta: delta,
-            status: outcome.status,
-            residual_out: outcome.residual_out,
-            residual_in: outcome.residual_in,
-            sense: outcome.sense,
-            rsp_code: outcome.rsp_code,
-        };
-        let posted = if action == Action::SendResponse {
-            this.tx
-                .fill(|buf| rsp.emit(buf).unwrap_or(0))
-                .and_then(|()| {
-                    link.qp
-                        .post_write_send(Arc::from(this), this.tx.len(), sol_not)
-                        .map_err(|(e, _)| e)
-                })
-        } else {
-            Err(EPIPE)
-        };
-        if posted.is_ok() {
-            return Ok(());
-        }
-        if rdma != 0 {
-            this.rw.cancel();
-        }
-        if action == Action::SendResponse {
-            note(&mut this.inner.lock().machine, Event::PostFailed);
-            Channel::close(link.channel.as_arc_borrow(), CloseReason::QpError);
-        }
-        {
-            let mut channel = link.channel.inner().lock();
-            // An error here means that the peer uses credits it was never given.
-            let _ = channel.credits.undo(delta);
-        }
-        this.inner.lock().rdma_slots = 0;
-        link.channel.release_sends(rdma, 1);
-        // The credits wait for another carrier, and there may be none.
-        Channel::send_notices(link.channel.as_arc_borrow());
-        Err(NotSent::Dead)
-    }
-
-    /// Takes room for a response and `rdma` work requests in the send queue, and the credits the
-    /// response is to carry.
-    fn reserve_response(&self, link: &Link, rdma: u32) -> Result<i32, NotSent> {
-        let mut channel = link.channel.inner().lock();
-        if channel.sendq.reserve_response().is_err() {
-            return Err(NotSent::Dead);
-        }
-        if let Err(e) = channel.sendq.reserve_rdma(rdma) {
-            let _ = channel.sendq.release_response();
-            return Err(match e {
-                NoSlot::Full => {
-                    channel.stats.count(Counter::SqFull);
-                    NotSent::QueueFull
-                }
-                NoSlot::NeverFits => NotSent::NeverFits,
-                NoSlot::Closed => NotSent::Dead,
-            });
-        }
-        // An error means that the peer had no credit for the request: it is being disconnected.
-        let _ = channel.credits.add_returnable(1);
-        Ok(channel.credits.take_delta())
     }
 
     /// After a completion with an error nothing works any more: closes the channel. The error is
     /// logged, unless it is the flush of a channel that closes already.
-    fn check(&self, link: &Link, what: &str, wc: &WorkCompletion) {
+    fn check(&self, link: &Link<O>, what: &str, wc: &WorkCompletion) {
         if let Err(status) = wc.result() {
             if !wc.is_flush() && ratelimit::ok() {
                 pr_warn!("{} failed: {}\n", what, status);
             }
-            Channel::close(link.channel.as_arc_borrow(), CloseReason::QpError);
+            link.close(CloseReason::QpError);
         }
     }
 }
 
-/// What became of a request for data.
-enum Fetch {
-    /// It was in the information unit, and is in the engine's buffer now.
-    Here,
-    /// RDMA READs are ready to be posted.
-    Posting,
-    /// Neither.
-    Refused(Delivery),
-}
-
-/// Whether an error of [`RwSlot::fill`] may not come again.
-fn is_transient(e: Error) -> bool {
-    e == ENOMEM || e == EAGAIN
-}
-
 /// What a request held.
-struct End {
-    link: Arc<Link>,
-    rx: Option<Request>,
+struct End<O: Pool> {
+    link: Arc<Link<O>>,
+    rx: Option<Request<O>>,
     return_credit: bool,
-    rest: Rest,
+    rest: Rest<O>,
 }
 
 /// What a request keeps until its command is free: tear-down waiting, and functions that wait for
 /// its end. To be dropped without a lock.
-struct Rest {
+struct Rest<O: Pool> {
     #[allow(dead_code, reason = "its drop carries the functions out")]
-    waits: KVec<TableWait>,
+    waits: KVec<TableWait<O>>,
     #[allow(dead_code, reason = "its drop lets tear-down go on")]
-    hold: Option<Hold>,
+    hold: Option<Hold<O>>,
 }
 
-impl End {
+impl<O: Pool> End<O> {
     /// Posts the receive buffer of a request without response, and notes its credit. Returns what
     /// is to stay until the command is free.
-    fn give_back(self) -> (Arc<Link>, Rest) {
+    fn give_back(self) -> (Arc<Link<O>>, Rest<O>) {
         if let Some(rx) = self.rx {
             self.link.repost(rx.buf);
         }
         if self.return_credit {
-            Channel::return_credit(self.link.channel.as_arc_borrow());
+            self.link.flow().forgo_response();
+            O::credits_due(self.link.owner.as_arc_borrow());
         }
         (self.link, self.rest)
-    }
-}
-
-impl Outcome<'_> {
-    /// Whether the request was carried out, as far as the initiator is concerned.
-    fn is_success(&self) -> bool {
-        let complete = RspCode::Complete.code();
-        self.status == answer::sam::GOOD && self.rsp_code.is_none_or(|code| code == complete)
-    }
-
-    fn of(answer: &LocalAnswer) -> Outcome<'static> {
-        Outcome {
-            status: answer.status(),
-            sense: answer.sense(),
-            rsp_code: answer.rsp_code(),
-            residual_out: Residual::None,
-            residual_in: Residual::None,
-        }
-    }
-}
-
-impl CqeHandler<SEND> for Command {
-    fn done(self: Arc<Self>, wc: &WorkCompletion) {
-        let (link, slots, at_engine, finished, tag) = {
-            let mut inner = self.inner.lock();
-            let ok = wc.result().is_ok();
-            note(&mut inner.machine, Event::SendDone { ok });
-            let slots = core::mem::take(&mut inner.rdma_slots);
-            let at_engine = inner.at_engine;
-            let life = inner.life.take().filter(|_| ok);
-            let finished = life.map(|life| life.finished(at_engine));
-            let tag = inner.head.tag;
-            (inner.link.clone(), slots, at_engine, finished, tag)
-        };
-        let Some(link) = link else {
-            return;
-        };
-        trace::sent(link.channel.serial(), tag, wc.result().is_ok());
-        self.check(&link, "response", wc);
-        if at_engine {
-            link.channel.response_sent(slots, None, finished.as_ref());
-            let context = match wc.result() {
-                Ok(()) => DoneContext::Completion,
-                Err(_) => DoneContext::Lost,
-            };
-            Active::tgt_cmd_done(self.as_arc_borrow(), context);
-        } else {
-            let end = self.end().map(End::give_back);
-            link.channel
-                .response_sent(slots, Some(self), finished.as_ref());
-            drop(end);
-            Channel::run_held(link.channel.as_arc_borrow());
-        }
-    }
-}
-
-impl CqeHandler<READ> for Command {
-    fn done(self: Arc<Self>, wc: &WorkCompletion) {
-        let (action, link, slots, tag) = {
-            let mut inner = self.inner.lock();
-            let ok = wc.result().is_ok();
-            let action = step(&mut inner.machine, Event::DataArrived { ok });
-            let slots = core::mem::take(&mut inner.rdma_slots);
-            if let (true, Some(life)) = (ok, &mut inner.life) {
-                life.has_data();
-            }
-            (action, inner.link.clone(), slots, inner.head.tag)
-        };
-        let Some(link) = link else {
-            return;
-        };
-        trace::data(link.channel.serial(), tag, wc.result().is_ok());
-        self.check(&link, "RDMA READ", wc);
-        let status = match action {
-            Action::Submit => return Self::table_here(self, &link, slots),
-            Action::Abandon => return Self::table_lost(self, &link, slots),
-            Action::Execute => RxDataStatus::Success,
-            _ => RxDataStatus::Error,
-        };
-        link.channel.release_sends(slots, 0);
-        Active::rx_data(self.as_arc_borrow(), status);
     }
 }
 

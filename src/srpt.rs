@@ -18,6 +18,7 @@ mod display;
 mod dm_agent;
 mod engine;
 mod hca;
+mod link;
 mod login;
 mod params;
 mod port;

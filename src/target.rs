@@ -9,11 +9,11 @@
 use kernel::prelude::*;
 
 use crate::{
+    channel::Command,
     channel::{
         list,
         Channel, //
     },
-    command::Command,
     engine::{
         Active,
         Aen,

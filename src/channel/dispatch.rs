@@ -18,6 +18,7 @@ use super::{
     manage,
     Buffer,
     Channel,
+    Command,
     Link,
     Received, //
 };
@@ -25,28 +26,19 @@ use super::{
 use crate::{
     command::{
         answer::{
-            sam,
             sense,
             LocalAnswer, //
         },
-        Command,
+        scsi::{
+            self,
+            ScsiRequest, //
+        },
         Head,
         Request, //
     },
-    engine::{
-        Active,
-        Direction,
-        Engine,
-        RxCmd,
-        RxError, //
-    },
     srp::{
-        self,
         channel::CloseReason,
-        cmd::{
-            Cmd,
-            TaskAttr, //
-        },
+        cmd::Cmd,
         consts::limit,
         desc::DataDesc,
         iu::{
@@ -68,7 +60,7 @@ const TAG: usize = 8;
 
 /// Parses an information unit and acts on it. `cmd` is a free command of the pool.
 pub(super) fn process(link: &Arc<Link>, cmd: Arc<Command>, received: Received) {
-    let channel = &link.channel;
+    let channel = &link.owner;
     let Received { buf, len, at } = received;
     {
         let bytes = buf.bytes(len);
@@ -100,10 +92,10 @@ pub(super) fn process(link: &Arc<Link>, cmd: Arc<Command>, received: Received) {
             };
             let rx = Request::new(buf, len, at);
             match (fault, table) {
-                (None, Some(table)) => Command::start_table(cmd, link, head, rx, scsi.lun, table),
+                (None, Some(table)) => Command::start_table(cmd, link, head, rx, scsi.lun(), table),
                 (None, None) => {
                     cmd.start(link, head, rx);
-                    submit(link, cmd, &scsi);
+                    scsi::submit(link, cmd, &scsi);
                 }
                 (Some(answer), _) => {
                     cmd.start(link, head, rx);
@@ -159,48 +151,23 @@ fn count(
     parsed: &Result<Iu<'_>, IuError>,
     consumes: bool,
 ) -> bool {
-    let mut inner = channel.inner.lock();
-    match parsed {
-        Ok(Iu::Cmd(_)) => inner.stats.count(Counter::Commands),
-        Ok(Iu::TskMgmt(_)) => inner.stats.count(Counter::TaskManagement),
-        Ok(_) => {}
-        Err(_) => inner.stats.count(Counter::Malformed),
-    }
-    if !consumes {
-        return true;
-    }
-    let had = inner.credits.on_request().is_ok();
-    if had && inner.credits.at_peer() == 0 {
-        inner.stats.count(Counter::CreditsStarved);
-    }
-    let ask = had && inner.wants_credit_request();
-    drop(inner);
-    if ask {
+    let arrived = match parsed {
+        Ok(Iu::Cmd(_)) => Some(Counter::Commands),
+        Ok(Iu::TskMgmt(_)) => Some(Counter::TaskManagement),
+        Ok(_) => None,
+        Err(_) => Some(Counter::Malformed),
+    };
+    let charged = channel.flow.charge(arrived, consumes);
+    if charged.return_now {
         Channel::send_notices(channel);
     }
-    had
-}
-
-/// Hands a command to the engine.
-pub(crate) fn submit(link: &Link, cmd: Arc<Command>, rx: &ScsiRequest) {
-    let op = rx.cdb.first().copied().unwrap_or(0);
-    trace::submit(link.channel.serial, rx.tag, rx.lun, op, rx.data_len);
-    let Err((error, cmd)) = Active::rx_cmd(cmd, &link.channel.session, &rx.as_rx_cmd()) else {
-        return;
-    };
-    match error {
-        RxError::ShuttingDown => Command::abandon(cmd),
-        RxError::InvalidCdb => Command::answer(cmd, LocalAnswer::Sense(&sense::INVALID_CDB)),
-        RxError::NoMemory | RxError::UnknownFunction => {
-            Command::answer(cmd, LocalAnswer::Status(sam::BUSY));
-        }
-    }
+    charged.had
 }
 
 /// The initiator has answered a request of the target, or says so. The answer has cost no credit, so
 /// its buffer goes back at once.
 fn answered(link: &Link, cmd: Arc<Command>, buf: Buffer, known: Result<(), Spurious>) {
-    let channel = link.channel.as_arc_borrow();
+    let channel = link.owner.as_arc_borrow();
     if known.is_err() {
         let reason = CloseReason::SpuriousResponse;
         return break_off(link, cmd, buf, reason, "a response to nothing");
@@ -222,7 +189,7 @@ fn fault(request: &Cmd<'_>) -> Option<LocalAnswer> {
 
 /// The peer does not speak the protocol: close the channel. `cmd` was not started.
 fn break_off(link: &Link, cmd: Arc<Command>, buf: Buffer, reason: CloseReason, what: &str) {
-    let channel = link.channel.as_arc_borrow();
+    let channel = link.owner.as_arc_borrow();
     if ratelimit::ok() {
         pr_warn!(
             "channel {} of {}: protocol violation: {}\n",
@@ -234,53 +201,4 @@ fn break_off(link: &Link, cmd: Arc<Command>, buf: Buffer, reason: CloseReason, w
     Channel::close(channel, reason);
     channel.discard(buf);
     Channel::recycle(channel, cmd);
-}
-
-/// A SCSI command copied out of its receive buffer.
-pub(crate) struct ScsiRequest {
-    tag: u64,
-    lun: u64,
-    attr: TaskAttr,
-    dir: Direction,
-    data_len: u32,
-    cdb: [u8; MAX_CDB],
-    cdb_len: usize,
-}
-
-/// Longest CDB an SRP_CMD can carry: 16 bytes and 63 words.
-const MAX_CDB: usize = 16 + 63 * 4;
-
-impl ScsiRequest {
-    pub(crate) fn new(request: &Cmd<'_>) -> Self {
-        let mut cdb = [0; MAX_CDB];
-        let mut cdb_len = 0;
-        for (to, from) in cdb.iter_mut().zip(request.cdb) {
-            *to = *from;
-            cdb_len += 1;
-        }
-        Self {
-            tag: request.tag,
-            lun: Active::lun_number(request.lun),
-            attr: request.attr,
-            dir: match request.direction() {
-                srp::cmd::Direction::None | srp::cmd::Direction::Bidi => Direction::None,
-                srp::cmd::Direction::Out => Direction::ToTarget,
-                srp::cmd::Direction::In => Direction::FromTarget,
-            },
-            data_len: request.data_len(),
-            cdb,
-            cdb_len,
-        }
-    }
-
-    fn as_rx_cmd(&self) -> RxCmd<'_> {
-        RxCmd {
-            tag: self.tag,
-            lun: self.lun,
-            cdb: self.cdb.get(..self.cdb_len).unwrap_or(&[]),
-            attr: self.attr,
-            dir: self.dir,
-            data_len: self.data_len,
-        }
-    }
 }

@@ -153,7 +153,7 @@ pub(crate) fn port_stats(port: &HcaPort) -> Stats {
     let mut stats = port.past();
     for channel in channels.iter() {
         if core::ptr::eq(channel.entry(), port) {
-            stats.merge(&channel.counted());
+            stats.merge(&channel.flow().stats());
         }
     }
     stats
@@ -169,7 +169,7 @@ pub(crate) fn remove(channel: &Channel) {
             .position(|known| core::ptr::eq(&**known, channel));
         if let Some(index) = found {
             // In one step for those who add up, see `port_stats()`.
-            channel.entry().keep(&channel.counted());
+            channel.entry().keep(&channel.flow().stats());
             gone = channels.remove(index).ok();
         }
     }

@@ -6,22 +6,17 @@
 //! With the answer the initiator may take the memory of the aborted commands away. The engine
 //! answers when those that it has have come to their end. Of commands whose descriptor table is
 //! being fetched it does not know: they are aborted here, and the function waits for them
-//! ([`TableWait`]).
+//! ([`crate::command::wait`]).
 
 use kernel::{
     prelude::*,
-    sync::{
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
-        Arc, //
-    }, //
+    sync::Arc, //
 };
 
 use super::{
     list,
     Channel,
+    Command,
     Hold,
     Link, //
 };
@@ -29,14 +24,16 @@ use super::{
 use crate::{
     command::{
         answer::LocalAnswer,
-        Command,
+        wait::{
+            hand_over,
+            TableWait, //
+        },
         Head,
         Request, //
     },
     engine::{
         Active,
         Engine,
-        RxError,
         RxMgmt, //
     },
     srp::{
@@ -48,74 +45,11 @@ use crate::{
     }, //
 };
 
-/// A function that waits for the tables of commands that it has aborted.
-struct Pending {
-    link: Arc<Link>,
-    cmd: Arc<Command>,
-    mgmt: RxMgmt,
-    /// Nobody is to carry it out.
-    failed: Atomic<bool>,
-    /// Tear-down does not know of the command meanwhile.
-    _hold: Hold,
-}
-
-/// A share in a function that is to be carried out when no command it has aborted fetches a table
-/// any more: whoever drops the last one does it. To be dropped in process context, without a lock.
-pub(crate) struct TableWait(Option<Arc<Pending>>);
-
-impl TableWait {
-    fn new(link: &Arc<Link>, cmd: &Arc<Command>, mgmt: RxMgmt) -> Result<Self> {
-        let pending = Pending {
-            link: link.clone(),
-            cmd: cmd.clone(),
-            mgmt,
-            failed: Atomic::new(false),
-            _hold: Hold::new(&link.channel),
-        };
-        Ok(Self(Some(Arc::new(pending, GFP_KERNEL)?)))
-    }
-
-    /// Another share, for a command that is fetching its table.
-    pub(crate) fn share(&self) -> Self {
-        Self(self.0.clone())
-    }
-
-    /// Gives the share up: the function has failed, and is answered when the others are gone, too.
-    fn fail(self) {
-        if let Some(pending) = &self.0 {
-            pending.failed.store(true, Relaxed);
-        }
-    }
-
-    /// Gives the only share up: the function is carried out by somebody else.
-    fn cancel(mut self) {
-        drop(self.0.take());
-    }
-}
-
-impl Drop for TableWait {
-    fn drop(&mut self) {
-        if let Some(pending) = self.0.take().and_then(Arc::into_unique_or_drop) {
-            let cmd = pending.cmd.clone();
-            match pending.mgmt.function {
-                _ if pending.failed.load(Relaxed) => {
-                    Command::answer(cmd, LocalAnswer::Mgmt(RspCode::Failed));
-                }
-                // The task is gone.
-                TmFunction::AbortTask => {
-                    Command::answer(cmd, LocalAnswer::Mgmt(RspCode::Complete));
-                }
-                _ => hand_over(cmd, &pending.link.channel.session, &pending.mgmt),
-            }
-        }
-    }
-}
-
 /// A task management request arrived. `cmd` is a free command of the pool. The engine looks for the
 /// command to abort among those of one session, so it is given the session the command came through:
 /// initiators with several channels may use any of them.
-pub(super) fn begin(link: &Arc<Link>, cmd: Arc<Command>, request: &TskMgmt, rx: Request) {
-    let channel = &link.channel;
+pub(super) fn begin(link: &Arc<Link>, cmd: Arc<Command>, request: &TskMgmt, rx: Request<Channel>) {
+    let channel = &link.owner;
     let head = Head {
         tag: request.tag,
         sol_not: request.sol_not,
@@ -151,7 +85,7 @@ pub(super) fn begin(link: &Arc<Link>, cmd: Arc<Command>, request: &TskMgmt, rx: 
     };
     wait.cancel();
     let session = match &other {
-        Some(hold) => &hold.channel().session,
+        Some(hold) => &hold.owner().session,
         None => &channel.session,
     };
     hand_over(cmd, session, &mgmt);
@@ -173,7 +107,7 @@ enum FoundTask {
 /// # Errors
 ///
 /// `ENOMEM`.
-fn find_task(channel: &Arc<Channel>, tag: u64, wait: &TableWait) -> Result<FoundTask> {
+fn find_task(channel: &Arc<Channel>, tag: u64, wait: &TableWait<Channel>) -> Result<FoundTask> {
     if channel.abort_table(tag, wait)? {
         return Ok(FoundTask::Aborted);
     }
@@ -193,7 +127,7 @@ fn find_task(channel: &Arc<Channel>, tag: u64, wait: &TableWait) -> Result<Found
         }
         Ok(siblings()
             .find(|other| other.has_task(tag))
-            .and_then(Hold::if_live)
+            .and_then(Channel::hold_if_live)
             .map_or(FoundTask::NoSibling, FoundTask::Sibling))
     })
 }
@@ -205,7 +139,7 @@ fn find_task(channel: &Arc<Channel>, tag: u64, wait: &TableWait) -> Result<Found
 /// # Errors
 ///
 /// `ENOMEM`.
-fn abort_tables(channel: &Arc<Channel>, lun: u64, wait: &TableWait) -> Result {
+fn abort_tables(channel: &Arc<Channel>, lun: u64, wait: &TableWait<Channel>) -> Result {
     list::look(|channels| {
         let mut of_nexus = channels.iter().filter(|other| other.same_luns(channel));
         of_nexus.try_for_each(|other| other.abort_tables(lun, wait))
@@ -218,16 +152,5 @@ fn resets(function: TmFunction) -> bool {
         TmFunction::LunReset => true,
         TmFunction::AbortTaskSet | TmFunction::ClearTaskSet => Active::HAS_TASK_SETS,
         _ => false,
-    }
-}
-
-/// Hands a function to the engine.
-fn hand_over(cmd: Arc<Command>, session: &<Active as Engine>::Session, mgmt: &RxMgmt) {
-    if let Err((error, cmd)) = Active::rx_mgmt_fn(cmd, session, mgmt) {
-        let code = match error {
-            RxError::UnknownFunction => RspCode::NotSupported,
-            _ => RspCode::Failed,
-        };
-        Command::answer(cmd, LocalAnswer::Mgmt(code));
     }
 }

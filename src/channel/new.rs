@@ -24,10 +24,10 @@ use super::{
     },
     probe::Probe,
     Channel,
+    Command,
     Inner, //
 };
 use crate::{
-    command::Command,
     engine::{
         Active,
         Engine,
@@ -38,6 +38,7 @@ use crate::{
         port::HcaPort,
         Hca, //
     },
+    link::flow::Flow,
     rdma::{
         cm::PeerAddr,
         device::Device, //
@@ -51,7 +52,6 @@ use crate::{
             LoginReq, //
         },
         sendq::SendQueue,
-        stats::Stats,
         watch::Watch, //
     },
     sync::{
@@ -100,18 +100,14 @@ pub(crate) fn channel(parts: Parts<'_>) -> Result<Arc<Channel>> {
     let device = hca.id();
     let inner = Inner {
         machine: srp::channel::Channel::new(),
-        credits: Credits::new(grant.req_lim),
-        sendq,
         held,
         early: false,
         told: false,
         draining: false,
-        busy: 0,
         accepted: false,
         pool: memory.pool,
         all: memory.all,
         notices: memory.notices,
-        stats: Stats::new(),
         watch: Watch::new(),
         probe: Probe::new()?,
         link: None,
@@ -141,7 +137,7 @@ pub(crate) fn channel(parts: Parts<'_>) -> Result<Arc<Channel>> {
             failed: Atomic::new(false),
             comp_vector,
             logout_sent <- Completion::new(),
-            quiet <- Completion::new(),
+            flow <- Flow::new(Credits::new(grant.req_lim), sendq, login.takes_credit_requests()),
             work <- new_work!("Channel::work"),
             early_work <- new_work!("Channel::early_work"),
         }),
@@ -157,13 +153,12 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    /// Allocates them, with room for `rsp_size` bytes of a response. With `listens` the initiator takes
-    /// credit requests. May sleep.
+    /// Allocates them, with room for `rsp_size` bytes of a response. May sleep.
     ///
     /// # Errors
     ///
     /// `ENOMEM`, `EIO` if the device cannot map them.
-    pub(crate) fn new(device: &Device, rq_size: u32, rsp_size: u32, listens: bool) -> Result<Self> {
+    pub(crate) fn new(device: &Device, rq_size: u32, rsp_size: u32) -> Result<Self> {
         // CAST: A u32 fits in a usize on every architecture with RDMA.
         let (count, size) = (incoming(rq_size) as usize, rsp_size as usize);
         let mut pool = KVec::with_capacity(count, GFP_KERNEL)?;
@@ -176,7 +171,7 @@ impl Memory {
         Ok(Self {
             pool,
             all,
-            notices: Notices::new(device, rsp_size, listens)?,
+            notices: Notices::new(device, rsp_size)?,
         })
     }
 }

@@ -20,7 +20,6 @@ use kernel::{
 use super::{
     Busy,
     Channel,
-    Inner,
     Link, //
 };
 
@@ -59,7 +58,6 @@ use crate::{
             Notice,
             Spurious, //
         },
-        stats::Counter, //
     }, //
 };
 
@@ -162,7 +160,7 @@ impl CqeHandler<SEND> for Sender {
         let Some(link) = self.take_link() else {
             return;
         };
-        let channel = &link.channel;
+        let channel = &link.owner;
         if wc.result().is_err() {
             Channel::close(channel.as_arc_borrow(), CloseReason::QpError);
         }
@@ -190,23 +188,19 @@ pub(crate) struct Notices {
     credit: Notice,
     event: Notice,
     next_tag: u64,
-    /// Credit requests are listened to, as far as the login shows.
-    listens: bool,
     /// Until tear-down.
     senders: Option<Senders>,
 }
 
 impl Notices {
-    /// Nothing said yet. `max_len` is the largest information unit the initiator takes; it `listens`
-    /// as [`LoginReq::takes_credit_requests`] says. May sleep.
-    pub(super) fn new(device: &Device, max_len: u32, listens: bool) -> Result<Self> {
+    /// Nothing said yet. `max_len` is the largest information unit the initiator takes. May sleep.
+    pub(super) fn new(device: &Device, max_len: u32) -> Result<Self> {
         // CAST: A u32 fits in a usize on every architecture with RDMA.
         let event_len = (size::AER_REQ + LUNS_CHANGED.len()).min(max_len as usize);
         Ok(Self {
             credit: Notice::new(),
             event: Notice::new(),
             next_tag: FIRST_TAG,
-            listens,
             senders: Some(Senders {
                 credit: Sender::new(device, Kind::Credit, size::CRED_REQ)?,
                 event: Sender::new(device, Kind::Event, event_len)?,
@@ -228,60 +222,45 @@ impl Notices {
 }
 
 /// A request that is due.
-struct Due {
+struct Due<'a> {
     sender: Arc<Sender>,
     link: Arc<Link>,
     tag: u64,
     delta: i32,
+    /// Session and connection stay until it was posted.
+    busy: Busy<'a>,
 }
 
-impl Inner {
-    /// Whether a credit request should be sent.
-    pub(super) fn wants_credit_request(&self) -> bool {
-        self.credits.wants_credit_request(self.notices.listens)
-    }
-
-    /// The next request that is due, which is under way from now on; the caller is counted as
-    /// busy then.
-    fn next_due(&mut self) -> Option<Due> {
-        if self.machine.state() != State::Live {
+impl Channel {
+    /// The next request that is due, which is under way from now on.
+    fn next_due(this: ArcBorrow<'_, Self>) -> Option<Due<'_>> {
+        let mut guard = this.inner.lock();
+        let inner = &mut *guard;
+        if inner.machine.state() != State::Live {
             return None;
         }
-        let link = self.link.clone()?;
-        let tag = self.notices.next_tag;
-        let senders = self.notices.senders.as_ref()?;
-        let sender = if self.wants_credit_request() {
-            self.notices.credit.want();
-            let begun = self.notices.credit.begin(tag);
+        let link = inner.link.clone()?;
+        let tag = inner.notices.next_tag;
+        let senders = inner.notices.senders.as_ref()?;
+        let sender = if this.flow.wants_credit_request() {
+            inner.notices.credit.want();
+            let begun = inner.notices.credit.begin(tag);
             begun.then(|| senders.credit.clone())
         } else {
             None
         };
         let sender = match sender {
-            None if self.notices.event.begin(tag) => Some(senders.event.clone()),
+            None if inner.notices.event.begin(tag) => Some(senders.event.clone()),
             sender => sender,
         }?;
-        let _ = self.notices.tag();
-        self.begin_busy();
+        let _ = inner.notices.tag();
         Some(Due {
             sender,
             link,
             tag,
-            delta: self.credits.take_delta(),
+            busy: Busy::new(this),
+            delta: this.flow.take_delta(),
         })
-    }
-}
-
-impl Channel {
-    /// The credit of a request that gets no response may be returned. Process context.
-    pub(crate) fn return_credit(this: ArcBorrow<'_, Self>) {
-        {
-            let mut inner = this.inner.lock();
-            inner.stats.count(Counter::Aborted);
-            // An error means that the peer had no credit for it: it is being disconnected.
-            let _ = inner.credits.add_returnable(1);
-        }
-        Self::send_notices(this);
     }
 
     /// Whether the initiator takes SRP_AER_REQ: those that asked for a solicited event with it. Others
@@ -301,10 +280,9 @@ impl Channel {
     /// Sends the requests that are due. Process context.
     pub(crate) fn send_notices(this: ArcBorrow<'_, Self>) {
         loop {
-            let Some(due) = this.inner.lock().next_due() else {
+            let Some(due) = Self::next_due(this) else {
                 return;
             };
-            let _busy = Busy(this);
             let (kind, delta) = (due.sender.kind, due.delta);
             if this.post_notice(due) {
                 continue;
@@ -314,19 +292,19 @@ impl Channel {
                 Kind::Credit => inner.notices.credit.post_failed(),
                 Kind::Event | Kind::Logout => inner.notices.event.post_failed(),
             }
-            // An error here means that the peer uses credits it was never given.
-            let _ = inner.credits.undo(delta);
             drop(inner);
+            this.flow.undo_delta(delta);
             return Self::close(this, CloseReason::QpError);
         }
     }
 
-    fn post_notice(&self, due: Due) -> bool {
+    fn post_notice(&self, due: Due<'_>) -> bool {
         let Due {
             sender,
             link,
             tag,
             delta,
+            busy: _busy,
         } = due;
         match sender.kind {
             Kind::Credit => sender.post(&link, self.solicit.credit, |buf| {

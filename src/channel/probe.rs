@@ -27,6 +27,7 @@ use kernel::{
 use super::{
     Busy,
     Channel,
+    Inner,
     Link, //
 };
 
@@ -89,9 +90,9 @@ impl CqeHandler<SEND> for Probe {
             return;
         };
         let ok = wc.result().is_ok();
-        link.channel.inner.lock().watch.probe_ended(ok);
+        link.owner.inner.lock().watch.probe_ended(ok);
         if !ok {
-            Channel::close(link.channel.as_arc_borrow(), CloseReason::PeerSilent);
+            Channel::close(link.owner.as_arc_borrow(), CloseReason::PeerSilent);
         }
     }
 }
@@ -100,6 +101,7 @@ impl Channel {
     /// Looks for signs of life of the peer. To be called once per period.
     pub(crate) fn look(&self) -> Look {
         let mut inner = self.inner.lock();
+        self.listen(&mut inner);
         match inner.machine.state() {
             State::Live => inner.watch.look(),
             _ => Look::Fine,
@@ -108,7 +110,16 @@ impl Channel {
 
     /// Whether the peer was given up.
     pub(crate) fn is_given_up(&self) -> bool {
-        self.inner.lock().watch.is_given_up()
+        let mut inner = self.inner.lock();
+        self.listen(&mut inner);
+        inner.watch.is_given_up()
+    }
+
+    /// Passes signs of life on.
+    fn listen(&self, inner: &mut Inner) {
+        if self.flow.was_heard() {
+            inner.watch.heard();
+        }
     }
 
     /// Whether messages wait for the connection to be confirmed, and did at the last look. To be
@@ -122,18 +133,16 @@ impl Channel {
     /// Tells the connection manager that the peer has the connection, as its messages show.
     /// Process context.
     pub(crate) fn confirm(this: ArcBorrow<'_, Self>) {
-        let cm = {
+        let (cm, _busy) = {
             let mut inner = this.inner.lock();
             match inner.cm.clone() {
                 Some(cm) if inner.machine.state() == State::Connecting => {
-                    inner.begin_busy();
                     inner.told = true;
-                    cm
+                    (cm, Busy::new(this))
                 }
                 _ => return,
             }
         };
-        let _busy = Busy(this);
         if cm.notify_comm_est().is_err() {
             // Its confirmation was faster, or the connection has ended.
             this.inner.lock().told = false;
@@ -147,18 +156,15 @@ impl Channel {
             let mut inner = this.inner.lock();
             match inner.link.clone() {
                 Some(link) if inner.machine.state() == State::Live => {
-                    inner.watch.probe_begun().then(|| {
-                        inner.begin_busy();
-                        (link, inner.probe.clone())
-                    })
+                    let begun = inner.watch.probe_begun();
+                    begun.then(|| (link, inner.probe.clone(), Busy::new(this)))
                 }
                 _ => None,
             }
         };
-        let Some((link, probe)) = due else {
+        let Some((link, probe, _busy)) = due else {
             return;
         };
-        let _busy = Busy(this);
         *probe.link.lock() = Some(link.clone());
         if let Err((_, probe)) = link.qp.post_empty_write(probe) {
             drop(probe.take_link());

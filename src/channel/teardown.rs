@@ -72,7 +72,7 @@ impl WorkItem for Channel {
         if let Some(link) = &link {
             link.qp.drain();
         }
-        this.quiet.wait();
+        this.flow.wait_quiet();
         this.session.close();
         let _ = this.inner.lock().machine.handle(Event::Drained);
 

@@ -9,7 +9,10 @@ use kernel::sync::{
     ArcBorrow, //
 };
 
-use super::Command;
+use super::{
+    Command,
+    Pool, //
+};
 use crate::engine::{
     impl_has_engine_cmd,
     Delivery,
@@ -17,10 +20,10 @@ use crate::engine::{
 };
 
 impl_has_engine_cmd! {
-    impl HasEngineCmd for Command { self.engine }
+    impl{O: Pool} HasEngineCmd for Command<O> { self.engine }
 }
 
-impl TargetCmd for Command {
+impl<O: Pool> TargetCmd for Command<O> {
     fn rdy_to_xfer(this: ArcBorrow<'_, Self>) -> Delivery {
         Self::rdy_to_xfer(this)
     }

@@ -17,23 +17,23 @@ use super::{
         sam,
         LocalAnswer, //
     },
-    is_transient,
     life::Life,
     note,
+    scsi::{
+        self,
+        ScsiRequest, //
+    },
+    transfer::is_transient,
+    wait::TableWait,
     Command,
     Head,
     Inner,
-    Request, //
+    Pool, //
+    Request,
 };
 
 use crate::{
-    channel::{
-        dispatch::{
-            self,
-            ScsiRequest, //
-        },
-        manage::TableWait,
-        Channel,
+    link::{
         Hold,
         Link, //
     },
@@ -49,13 +49,13 @@ use crate::{
     }, //
 };
 
-impl Command {
+impl<O: Pool> Command<O> {
     /// A SCSI command for this logical unit arrived, but its descriptor table did not: fetches it.
     pub(crate) fn start_table(
         this: Arc<Self>,
-        link: &Arc<Link>,
+        link: &Arc<Link<O>>,
         head: Head,
-        rx: Request,
+        rx: Request<O>,
         lun: u64,
         table: DirectDesc,
     ) {
@@ -81,14 +81,14 @@ impl Command {
                 note(&mut inner.machine, Event::PostFailed);
                 inner.rdma_slots = 0;
             }
-            link.channel.release_sends(slots, 0);
-            Channel::close(link.channel.as_arc_borrow(), CloseReason::QpError);
+            link.flow().release_rdma(slots);
+            link.close(CloseReason::QpError);
             Self::abandon(this);
         }
     }
 
     /// Prepares the READ and takes room in the send queue for it, both or none.
-    fn reserve_table(&self, link: &Link, table: DirectDesc) -> Result<u32, LocalAnswer> {
+    fn reserve_table(&self, link: &Link<O>, table: DirectDesc) -> Result<u32, LocalAnswer> {
         let busy = LocalAnswer::Status(sam::BUSY);
         let seg = RemoteSeg {
             addr: table.va,
@@ -102,7 +102,7 @@ impl Command {
                 LocalAnswer::InvalidFields
             }
         })?;
-        let reserved = link.channel.inner().lock().sendq.reserve_rdma(slots);
+        let reserved = link.flow().reserve_rdma(slots);
         reserved.map(|()| slots).map_err(|e| {
             self.rw.cancel();
             match e {
@@ -113,15 +113,15 @@ impl Command {
     }
 
     /// The table is here: the command goes the way of all others.
-    pub(super) fn table_here(this: Arc<Self>, link: &Arc<Link>, slots: u32) {
+    pub(super) fn table_here(this: Arc<Self>, link: &Arc<Link<O>>, slots: u32) {
         // Before the slots are free, so that tear-down does not overtake.
-        let hold = Hold::new(&link.channel);
-        link.channel.release_sends(slots, 0);
+        let hold = Hold::new(&link.owner);
+        link.flow().release_rdma(slots);
         let scsi = match (this.rw.take_own(), this.take_rx().1) {
             (Ok(table), Some(mut rx)) => {
                 rx.table = table;
                 let scsi = rx
-                    .parse(link.channel.imm_offset())
+                    .parse(link.owner.imm_offset())
                     .map(|cmd| ScsiRequest::new(&cmd));
                 let mut inner = this.inner.lock();
                 inner.rx = Some(rx);
@@ -133,16 +133,16 @@ impl Command {
             _ => None,
         };
         match scsi {
-            Some(scsi) => dispatch::submit(link, this, &scsi),
+            Some(scsi) => scsi::submit(link, this, &scsi),
             None => Self::answer(this, LocalAnswer::InvalidFields),
         }
         drop(hold);
     }
 
     /// The table cannot be had, or the command was aborted meanwhile.
-    pub(super) fn table_lost(this: Arc<Self>, link: &Arc<Link>, slots: u32) {
-        let hold = Hold::new(&link.channel);
-        link.channel.release_sends(slots, 0);
+    pub(super) fn table_lost(this: Arc<Self>, link: &Arc<Link<O>>, slots: u32) {
+        let hold = Hold::new(&link.owner);
+        link.flow().release_rdma(slots);
         drop(this.rw.take_own());
         Self::abandon(this);
         drop(hold);
@@ -154,7 +154,7 @@ impl Command {
     /// # Errors
     ///
     /// `ENOMEM`: nothing was done.
-    pub(crate) fn abort_table(&self, tag: u64, wait: &TableWait) -> Result<bool> {
+    pub(crate) fn abort_table(&self, tag: u64, wait: &TableWait<O>) -> Result<bool> {
         self.abort_if(wait, |inner| inner.head.tag == tag)
     }
 
@@ -164,11 +164,11 @@ impl Command {
     /// # Errors
     ///
     /// `ENOMEM`: nothing was done.
-    pub(crate) fn abort_table_of(&self, lun: u64, wait: &TableWait) -> Result<bool> {
+    pub(crate) fn abort_table_of(&self, lun: u64, wait: &TableWait<O>) -> Result<bool> {
         self.abort_if(wait, |inner| inner.table_lun == lun)
     }
 
-    fn abort_if(&self, wait: &TableWait, meant: impl FnOnce(&Inner) -> bool) -> Result<bool> {
+    fn abort_if(&self, wait: &TableWait<O>, meant: impl FnOnce(&Inner<O>) -> bool) -> Result<bool> {
         let mut inner = self.inner.lock();
         let found = inner.machine.state() == State::FetchingTable && meant(&inner);
         if found {

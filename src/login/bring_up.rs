@@ -60,7 +60,7 @@ pub(super) fn bring_up(
     let (qp, rdma) =
         create_qp(cm, prepared).map_err(|e| Refusal::resources("creating the queue pair", e))?;
     let link = Link {
-        channel: channel.clone(),
+        owner: channel.clone(),
         qp,
         srq: prepared.srq.clone(),
     };

@@ -20,8 +20,6 @@ fresh() {
 		"sync" = ["sync.rs"]
 		[[floors]]
 		"top" = ["*.rs"]
-		[known]
-		circles = []
 	TOML
 	echo "$head" >"$repo/src/good.rs"
 	cat >"$repo/src/compat.rs" <<-RUST
@@ -139,11 +137,6 @@ printf '%s\n' "$head" 'mod c; use super::good;' >"$repo/src/rdma/b.rs"
 mkdir "$repo/src/rdma/b"
 printf '%s\n' "$head" 'use super::super::b;' >"$repo/src/rdma/b/c.rs"
 expect 0 'ok$' "a folder's file and what is in the folder" style
-fresh
-sed -i 's/^circles.*/up = ["rdma\/good.rs -> good.rs"]/' "$repo/scripts/layers.toml"
-expect 1 '^scripts/layers.toml:1: rdma/good.rs -> good.rs is no import any more' "a list that is too long" style
-echo 'use crate::good;' >>"$repo/src/rdma/good.rs"
-expect 0 'ok$' "what is on the list" style
 
 fresh
 git -C "$repo" init -q

@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The response of a command: the engine's, or one of the target's own.
+
+use kernel::{
+    prelude::*,
+    sync::{
+        Arc,
+        ArcBorrow, //
+    }, //
+};
+
+use super::{
+    answer::{
+        sam,
+        LocalAnswer, //
+    },
+    note,
+    step,
+    transfer::is_transient,
+    Command,
+    End,
+    Pool, //
+};
+use crate::{
+    engine::{
+        Active,
+        Delivery,
+        DoneContext,
+        Engine,
+        EngineCmd,
+        TmResult, //
+    },
+    link::{
+        Busy,
+        Link, //
+    },
+    rdma::{
+        cqe::{
+            CqeHandler,
+            SEND, //
+        },
+        rw::RwDir,
+        wc::WorkCompletion, //
+    },
+    srp::{
+        channel::CloseReason,
+        command::{
+            Action,
+            Event, //
+        },
+        consts::RspCode,
+        desc::DataDesc,
+        rsp::{
+            Residual,
+            Rsp, //
+        },
+        sendq::NoSlot, //
+    },
+    trace, //
+};
+
+/// Why a response was not posted.
+pub(super) enum NotSent {
+    /// No room for RDMA now.
+    QueueFull,
+    /// The command needs more RDMA work requests than the send queue has.
+    NeverFits,
+    /// Nothing can be sent on this channel any more, or the command was aborted.
+    Dead,
+}
+
+impl From<NoSlot> for NotSent {
+    fn from(e: NoSlot) -> Self {
+        match e {
+            NoSlot::Full => Self::QueueFull,
+            NoSlot::NeverFits => Self::NeverFits,
+            NoSlot::Closed => Self::Dead,
+        }
+    }
+}
+
+/// What a response says, apart from tag and credits.
+pub(super) struct Outcome<'a> {
+    status: u8,
+    sense: &'a [u8],
+    rsp_code: Option<u8>,
+    residual_out: Residual,
+    residual_in: Residual,
+}
+
+impl Outcome<'_> {
+    /// Whether the request was carried out, as far as the initiator is concerned.
+    fn is_success(&self) -> bool {
+        let complete = RspCode::Complete.code();
+        self.status == sam::GOOD && self.rsp_code.is_none_or(|code| code == complete)
+    }
+
+    pub(super) fn of(answer: &LocalAnswer) -> Outcome<'static> {
+        Outcome {
+            status: answer.status(),
+            sense: answer.sense(),
+            rsp_code: answer.rsp_code(),
+            residual_out: Residual::None,
+            residual_in: Residual::None,
+        }
+    }
+}
+
+impl<O: Pool> Command<O> {
+    /// The engine wants the response sent, with data if it has any. See
+    /// [`crate::engine::TargetCmd::xmit_response`].
+    pub(crate) fn xmit_response(this: ArcBorrow<'_, Self>) -> Delivery {
+        let (Some(link), rx) = this.take_rx() else {
+            return Delivery::FatalError;
+        };
+        let sg = this.engine.data();
+        let mut slots = 0;
+        let mut residual = (Residual::None, Residual::None);
+        if let Some(rx) = rx {
+            let request = rx.parse(link.owner.imm_offset());
+            let filled = match request.as_ref().map(|request| &request.data) {
+                Some(DataDesc::In(list)) => {
+                    residual.1 = this.engine.residual();
+                    match sg.len() {
+                        0 => Ok(0),
+                        _ => this.fill(&link, &sg, list, RwDir::Write),
+                    }
+                }
+                _ => {
+                    residual.0 = this.engine.residual();
+                    Ok(0)
+                }
+            };
+            this.put_rx(rx);
+            slots = match filled {
+                Ok(slots) => slots,
+                Err(e) if is_transient(e) => return Delivery::QueueFull,
+                Err(_) => return Delivery::FatalError,
+            };
+        }
+        let outcome = Outcome {
+            status: this.engine.status(),
+            sense: this.engine.sense(),
+            rsp_code: None,
+            residual_out: residual.0,
+            residual_in: residual.1,
+        };
+        match Self::send(this, &link, slots, &outcome) {
+            Ok(()) => Delivery::Success,
+            Err(NotSent::QueueFull) => Delivery::QueueFull,
+            Err(NotSent::NeverFits) => Delivery::FatalError,
+            Err(NotSent::Dead) => {
+                Active::tgt_cmd_done(this, DoneContext::Same);
+                Delivery::Success
+            }
+        }
+    }
+
+    /// The engine has carried out, or refused, a task management function.
+    pub(crate) fn task_mgmt_fn_done(this: ArcBorrow<'_, Self>) {
+        let code = match this.engine.tm_result() {
+            TmResult::Complete => RspCode::Complete,
+            // The C driver says so of functions nobody knows only, not of those its engine lacks.
+            TmResult::Rejected | TmResult::NotSupported => RspCode::NotSupported,
+            TmResult::TaskDoesNotExist | TmResult::LunDoesNotExist | TmResult::Failed => {
+                RspCode::Failed
+            }
+        };
+        let outcome = Outcome::of(&LocalAnswer::Mgmt(code));
+        let sent = match this.link() {
+            Some(link) => Self::send(this, &link, 0, &outcome).is_ok(),
+            None => false,
+        };
+        if !sent {
+            Active::tgt_cmd_done(this, DoneContext::Same);
+        }
+    }
+
+    /// Posts the response, after the RDMA WRITEs in the filled slot if `rdma` is not 0.
+    pub(super) fn send(
+        this: ArcBorrow<'_, Self>,
+        link: &Arc<Link<O>>,
+        rdma: u32,
+        outcome: &Outcome<'_>,
+    ) -> Result<(), NotSent> {
+        let delta = link.flow().reserve_response(rdma).map_err(|e| {
+            if rdma != 0 {
+                this.rw.cancel();
+            }
+            NotSent::from(e)
+        })?;
+        let read = match rdma {
+            0 => 0,
+            _ => this.engine.data().len(),
+        };
+        let (action, head, rx) = {
+            let mut inner = this.inner.lock();
+            inner.rdma_slots = rdma;
+            if let Some(life) = &mut inner.life {
+                life.answered(read, outcome.status != sam::GOOD);
+            }
+            let action = step(&mut inner.machine, Event::XmitResponse);
+            (action, inner.head, inner.rx.take())
+        };
+        let serial = link.owner.serial();
+        if rdma != 0 {
+            // CAST: What one command moves is less than 4 GiB.
+            trace::rdma_write(serial, head.tag, read as u32);
+        }
+        trace::response(serial, head.tag, outcome.status, delta);
+        // Before the credit goes out, there is a buffer for what the peer will send.
+        if let Some(rx) = rx {
+            link.repost(rx.buf);
+        }
+        let sol_not = head.sol_not.wants(outcome.is_success());
+        let rsp = Rsp {
+            tag: head.tag,
+            sol_not,
+            req_lim_delta: delta,
+            status: outcome.status,
+            residual_out: outcome.residual_out,
+            residual_in: outcome.residual_in,
+            sense: outcome.sense,
+            rsp_code: outcome.rsp_code,
+        };
+        let posted = if action == Action::SendResponse {
+            this.tx
+                .fill(|buf| rsp.emit(buf).unwrap_or(0))
+                .and_then(|()| {
+                    link.qp
+                        .post_write_send(Arc::from(this), this.tx.len(), sol_not)
+                        .map_err(|(e, _)| e)
+                })
+        } else {
+            Err(EPIPE)
+        };
+        if posted.is_ok() {
+            return Ok(());
+        }
+        if rdma != 0 {
+            this.rw.cancel();
+        }
+        if action == Action::SendResponse {
+            note(&mut this.inner.lock().machine, Event::PostFailed);
+            link.close(CloseReason::QpError);
+        }
+        link.flow().undo_delta(delta);
+        this.inner.lock().rdma_slots = 0;
+        link.flow().release_response(rdma, None);
+        // The credits wait for another carrier, and there may be none.
+        O::credits_due(link.owner.as_arc_borrow());
+        Err(NotSent::Dead)
+    }
+}
+
+impl<O: Pool> CqeHandler<SEND> for Command<O> {
+    fn done(self: Arc<Self>, wc: &WorkCompletion) {
+        let (link, slots, at_engine, finished, tag) = {
+            let mut inner = self.inner.lock();
+            let ok = wc.result().is_ok();
+            note(&mut inner.machine, Event::SendDone { ok });
+            let slots = core::mem::take(&mut inner.rdma_slots);
+            let at_engine = inner.at_engine;
+            let life = inner.life.take().filter(|_| ok);
+            let finished = life.map(|life| life.finished(at_engine));
+            let tag = inner.head.tag;
+            (inner.link.clone(), slots, at_engine, finished, tag)
+        };
+        let Some(link) = link else {
+            return;
+        };
+        trace::sent(link.owner.serial(), tag, wc.result().is_ok());
+        self.check(&link, "response", wc);
+        if at_engine {
+            link.flow().release_response(slots, finished.as_ref());
+            let context = match wc.result() {
+                Ok(()) => DoneContext::Completion,
+                Err(_) => DoneContext::Lost,
+            };
+            Active::tgt_cmd_done(self.as_arc_borrow(), context);
+        } else {
+            // The response's slot is free before the command may be used again, and tear-down does not
+            // go on before the command is back.
+            let _busy = Busy::new(link.owner.as_arc_borrow());
+            let end = self.end().map(End::give_back);
+            link.flow().release_response(slots, finished.as_ref());
+            O::command_free(link.owner.as_arc_borrow(), self);
+            drop(end);
+        }
+    }
+}

@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The data of a command: immediate data is copied, other data fetched by RDMA READ, and the RDMA
+//! WRITEs of a read are prepared.
+//!
+//! Not here: descriptor tables ([`super::table`]).
+
+use kernel::{
+    prelude::*,
+    sync::{
+        Arc,
+        ArcBorrow, //
+    }, //
+};
+
+use super::{
+    note,
+    step,
+    Command,
+    Pool, //
+    Request,
+};
+use crate::{
+    engine::{
+        Active,
+        Delivery,
+        Engine,
+        EngineCmd,
+        RxDataStatus, //
+    },
+    link::{
+        Link, //
+    },
+    rdma::{
+        cqe::{
+            CqeHandler,
+            READ, //
+        },
+        rw::{
+            RemoteSeg,
+            RwDir, //
+        },
+        sg::SgList,
+        wc::WorkCompletion, //
+    },
+    srp::{
+        channel::CloseReason,
+        command::{
+            Action,
+            Event, //
+        },
+        desc::{
+            DataDesc,
+            DescList, //
+        },
+        sendq::NoSlot, //
+    },
+    trace, //
+};
+
+/// What became of a request for data.
+enum Fetch {
+    /// It was in the information unit, and is in the engine's buffer now.
+    Here,
+    /// RDMA READs are ready to be posted.
+    Posting,
+    /// Neither.
+    Refused(Delivery),
+}
+
+/// Whether an error of [`crate::rdma::rw::RwSlot::fill`] may not come again.
+pub(super) fn is_transient(e: Error) -> bool {
+    e == ENOMEM || e == EAGAIN
+}
+
+impl<O: Pool> Command<O> {
+    /// The engine wants the data of a write. See [`crate::engine::TargetCmd::rdy_to_xfer`].
+    pub(crate) fn rdy_to_xfer(this: ArcBorrow<'_, Self>) -> Delivery {
+        let (Some(link), Some(rx)) = this.take_rx() else {
+            return Delivery::FatalError;
+        };
+        let delivery = this.fetch(&link, &rx);
+        this.put_rx(rx);
+        match delivery {
+            Fetch::Here => {
+                Active::rx_data(this, RxDataStatus::Success);
+                Delivery::Success
+            }
+            Fetch::Posting => Self::post_read(this, &link),
+            Fetch::Refused(delivery) => delivery,
+        }
+    }
+
+    /// Copies immediate data, or prepares to fetch data by RDMA.
+    fn fetch(&self, link: &Link<O>, rx: &Request<O>) -> Fetch {
+        let sg = self.engine.data();
+        let Some(request) = rx.parse(link.owner.imm_offset()) else {
+            return Fetch::Refused(Delivery::FatalError);
+        };
+        match request.data {
+            DataDesc::Immediate(bytes) => {
+                // The engine's buffer is as long as the CDB and what was announced allow.
+                if sg.copy_from_slice(bytes) < sg.len() {
+                    return Fetch::Refused(Delivery::FatalError);
+                }
+                let mut inner = self.inner.lock();
+                trace::data(link.owner.serial(), inner.head.tag, true);
+                if let Some(life) = &mut inner.life {
+                    life.wants_data(bytes.len());
+                    life.has_data();
+                }
+                let ready = step(&mut inner.machine, Event::RdyToXfer) == Action::Fetch
+                    && step(&mut inner.machine, Event::DataArrived { ok: true }) == Action::Execute;
+                match ready {
+                    true => Fetch::Here,
+                    false => Fetch::Refused(Delivery::FatalError),
+                }
+            }
+            DataDesc::Out(list) => match self.reserve_rdma(link, &sg, &list, RwDir::Read) {
+                Ok(slots) => {
+                    let mut inner = self.inner.lock();
+                    inner.rdma_slots = slots;
+                    // CAST: What one command moves is less than 4 GiB.
+                    let len = sg.len() as u32;
+                    trace::rdma_read(link.owner.serial(), inner.head.tag, len);
+                    if let Some(life) = &mut inner.life {
+                        life.wants_data(sg.len());
+                    }
+                    note(&mut inner.machine, Event::RdyToXfer);
+                    Fetch::Posting
+                }
+                Err(delivery) => Fetch::Refused(delivery),
+            },
+            DataDesc::None | DataDesc::In(_) | DataDesc::External(_) | DataDesc::Bidi { .. } => {
+                Fetch::Refused(Delivery::FatalError)
+            }
+        }
+    }
+
+    /// Fills the RDMA slot and takes room in the send queue for it, both or none.
+    fn reserve_rdma(
+        &self,
+        link: &Link<O>,
+        sg: &SgList<'_>,
+        list: &DescList<'_>,
+        dir: RwDir,
+    ) -> Result<u32, Delivery> {
+        let slots = self.fill(link, sg, list, dir).map_err(|e| {
+            if is_transient(e) {
+                Delivery::QueueFull
+            } else {
+                Delivery::FatalError
+            }
+        })?;
+        let reserved = link.flow().reserve_rdma(slots);
+        reserved.map(|()| slots).map_err(|e| {
+            self.rw.cancel();
+            match e {
+                NoSlot::Full => Delivery::QueueFull,
+                NoSlot::NeverFits | NoSlot::Closed => Delivery::FatalError,
+            }
+        })
+    }
+
+    pub(super) fn fill(
+        &self,
+        link: &Link<O>,
+        sg: &SgList<'_>,
+        list: &DescList<'_>,
+        dir: RwDir,
+    ) -> Result<u32> {
+        let segments = list.segments().map(|desc| RemoteSeg {
+            addr: desc.va,
+            key: desc.key,
+            len: desc.len,
+        });
+        let total = u32::try_from(sg.len()).map_err(|_| EINVAL)?;
+        self.rw.fill(&link.qp, sg, segments, total, dir)
+    }
+
+    fn post_read(this: ArcBorrow<'_, Self>, link: &Link<O>) -> Delivery {
+        match link.qp.post_read(Arc::from(this)) {
+            Ok(()) => Delivery::Success,
+            Err((_, _)) => {
+                this.rw.cancel();
+                let slots = {
+                    let mut inner = this.inner.lock();
+                    note(&mut inner.machine, Event::PostFailed);
+                    core::mem::take(&mut inner.rdma_slots)
+                };
+                link.flow().release_rdma(slots);
+                link.close(CloseReason::QpError);
+                Delivery::FatalError
+            }
+        }
+    }
+}
+
+impl<O: Pool> CqeHandler<READ> for Command<O> {
+    fn done(self: Arc<Self>, wc: &WorkCompletion) {
+        let (action, link, slots, tag) = {
+            let mut inner = self.inner.lock();
+            let ok = wc.result().is_ok();
+            let action = step(&mut inner.machine, Event::DataArrived { ok });
+            let slots = core::mem::take(&mut inner.rdma_slots);
+            if let (true, Some(life)) = (ok, &mut inner.life) {
+                life.has_data();
+            }
+            (action, inner.link.clone(), slots, inner.head.tag)
+        };
+        let Some(link) = link else {
+            return;
+        };
+        trace::data(link.owner.serial(), tag, wc.result().is_ok());
+        self.check(&link, "RDMA READ", wc);
+        let status = match action {
+            Action::Submit => return Self::table_here(self, &link, slots),
+            Action::Abandon => return Self::table_lost(self, &link, slots),
+            Action::Execute => RxDataStatus::Success,
+            _ => RxDataStatus::Error,
+        };
+        link.flow().release_rdma(slots);
+        Active::rx_data(self.as_arc_borrow(), status);
+    }
+}
