@@ -37,13 +37,15 @@ use crate::{
         Protocol, //
     },
     srp::{
-        channel::CloseReason,
-        dm::ControllerName,
-        stats::{
-            Histogram,
-            Stats,
-            REFUSALS, //
-        }, //
+        machine::{
+            channel::CloseReason,
+            stats::{
+                Histogram,
+                Stats,
+                REFUSALS, //
+            }, //
+        },
+        wire::dm::ControllerName, //
     },
     sysfs::DirKey, //
 };

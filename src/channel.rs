@@ -78,19 +78,21 @@ use crate::{
     },
     srp::{
         self,
-        channel::{
-            Actions,
-            CloseReason,
-            Event,
-            State, //
+        machine::{
+            channel::{
+                Actions,
+                CloseReason,
+                Event,
+                State, //
+            },
+            nexus::Nexus,
+            sendq::SendQueue,
+            watch::Watch, //
         },
-        ident::{
+        wire::ident::{
             NameBuf,
             PortId, //
-        },
-        nexus::Nexus,
-        sendq::SendQueue,
-        watch::Watch, //
+        }, //
     },
     sync::{
         completion::Completion,
@@ -133,7 +135,7 @@ pub(crate) type Hold = link::Hold<Channel>;
 
 /// What the channel's lock protects.
 pub(crate) struct Inner {
-    machine: srp::channel::Channel,
+    machine: srp::machine::channel::Channel,
     /// Received, but not processed yet: the connection is not confirmed or no command is free.
     held: KVec<Received>,
     /// At the last look, something was held because the connection was not confirmed.

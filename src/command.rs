@@ -60,18 +60,22 @@ use crate::{
     },
     srp::{
         self,
-        channel::CloseReason,
-        cmd::Cmd,
-        command::{
-            Action,
-            Command as Machine,
-            Event, //
+        machine::{
+            channel::CloseReason,
+            command::{
+                Action,
+                Command as Machine,
+                Event, //
+            }, //
         },
-        consts::{
-            RspCode,
-            SolNot, //
-        },
-        desc::DataDesc, //
+        wire::{
+            cmd::Cmd,
+            consts::{
+                RspCode,
+                SolNot, //
+            },
+            desc::DataDesc, //
+        }, //
     },
     sync::ratelimit, //
 };
@@ -165,7 +169,7 @@ pub(crate) struct View {
     /// Tag of the request.
     pub(crate) tag: u64,
     /// What the command is doing.
-    pub(crate) state: srp::command::State,
+    pub(crate) state: srp::machine::command::State,
     /// It is a SCSI command.
     pub(crate) is_scsi: bool,
     /// The engine has it, or has answered it.

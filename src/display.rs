@@ -19,9 +19,9 @@ macro_rules! forward_display {
 
 forward_display! {
     crate::rdma::cm::PeerAddr,
-    srp::access::Advice,
-    srp::channel::CloseReason,
-    srp::command::Violation,
-    srp::ident::Guid,
-    srp::ident::PortId,
+    srp::machine::access::Advice,
+    srp::machine::channel::CloseReason,
+    srp::machine::command::Violation,
+    srp::wire::ident::Guid,
+    srp::wire::ident::PortId,
 }

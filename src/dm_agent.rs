@@ -4,7 +4,7 @@
 //!
 //! It says what the port's I/O controller is like, and answers as long as the HCA is there, as that of
 //! the C driver. It is announced while the port lets initiators in. The datagrams are in
-//! [`crate::srp::dm`].
+//! [`crate::srp::wire::dm`].
 
 use kernel::{
     new_mutex,
@@ -29,7 +29,7 @@ use crate::{
             MadHandler, //
         }, //
     },
-    srp::{
+    srp::wire::{
         consts::limit,
         dm::{
             self,

@@ -46,17 +46,19 @@ use crate::{
     },
     srp::{
         self,
-        access::{
+        machine::access::{
             Hint,
             Initiator, //
         },
-        cmd::TaskAttr,
-        ident::{
-            Lun,
-            PortId, //
-        },
-        rsp::Residual,
-        tmf::TmFunction, //
+        wire::{
+            cmd::TaskAttr,
+            ident::{
+                Lun,
+                PortId, //
+            },
+            rsp::Residual,
+            tmf::TmFunction, //
+        }, //
     }, //
 };
 
@@ -232,7 +234,7 @@ pub(crate) struct TargetKey(pub(crate) usize);
 /// What can be seen of a session, that is of its channel, at one moment.
 pub(crate) struct SessionView {
     /// State of the channel.
-    pub(crate) state: srp::channel::State,
+    pub(crate) state: srp::machine::channel::State,
     /// Requests the initiator may send now.
     pub(crate) req_lim: u32,
     /// Credits that wait for a response to carry them.

@@ -38,7 +38,7 @@ use crate::{
             QpOwner, //
         }, //
     },
-    srp::{
+    srp::wire::{
         consts::limit,
         ident::NameBuf, //
     },

@@ -24,7 +24,7 @@ use crate::{
         QueuePair,
         RecvBuf, //
     },
-    srp::channel::CloseReason, //
+    srp::machine::channel::CloseReason, //
 };
 
 pub(crate) mod flow;

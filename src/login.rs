@@ -50,22 +50,26 @@ use crate::{
         qp::srq::SharedReceiveQueue, //
     },
     srp::{
-        access::Advice,
-        channel::CloseReason,
-        consts::{
-            limit,
-            RejectReason, //
+        machine::{
+            access::Advice,
+            channel::CloseReason, //
         },
-        ident::{
-            Guid,
-            PortId, //
-        },
-        login::{
-            decide,
-            LoginGrant,
-            LoginPolicy,
-            LoginRej,
-            LoginReq, //
+        wire::{
+            consts::{
+                limit,
+                RejectReason, //
+            },
+            ident::{
+                Guid,
+                PortId, //
+            },
+            login::{
+                decide,
+                LoginGrant,
+                LoginPolicy,
+                LoginRej,
+                LoginReq, //
+            }, //
         }, //
     },
     sync::{

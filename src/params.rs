@@ -44,7 +44,7 @@ use crate::{
         self,
         assert_matches_header, //
     },
-    srp::ident::Guid, //
+    srp::wire::ident::Guid, //
 };
 
 /// Smallest accepted `srp_max_req_size`, in bytes: the C driver's limit.

@@ -4,7 +4,7 @@
 //!
 //! A `Port` outlives the HCA it belongs to: configfs directories hold it, and when the same HCA
 //! comes back it is attached to the same object again, configuration included; the rules for that
-//! are in [`crate::srp::ports`], the list of ports in [`crate::hca::ports`]. Verbs objects live in
+//! are in [`crate::srp::machine::ports`], the list of ports in [`crate::hca::ports`]. Verbs objects live in
 //! [`crate::hca`], channels in [`crate::channel`].
 
 use core::fmt;
@@ -30,21 +30,23 @@ use kernel::{
 use crate::{
     params,
     srp::{
-        consts::limit,
-        dm::{
-            ControllerName,
-            ID_TEXT, //
-        },
-        ident::{
-            Guid,
-            NameBuf,
-            PortId, //
-        },
-        ports::{
+        machine::ports::{
             Gid,
             Known,
             Place,
             NO_GID, //
+        },
+        wire::{
+            consts::limit,
+            dm::{
+                ControllerName,
+                ID_TEXT, //
+            },
+            ident::{
+                Guid,
+                NameBuf,
+                PortId, //
+            }, //
         }, //
     },
     vectors::VectorMask, //

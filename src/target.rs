@@ -9,10 +9,10 @@
 use kernel::prelude::*;
 
 use crate::{
-    channel::Command,
     channel::{
         list,
-        Channel, //
+        Channel,
+        Command, //
     },
     engine::{
         Active,
@@ -38,7 +38,7 @@ use crate::{
         Family,
         Listener, //
     },
-    srp::channel::CloseReason,
+    srp::machine::channel::CloseReason,
     sync::{
         gate::Pass,
         global::global_mutex,

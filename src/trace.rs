@@ -10,7 +10,7 @@ use kernel::prelude::*;
 
 use crate::{
     bindings,
-    srp::ident::PortId, //
+    srp::wire::ident::PortId, //
 };
 
 /// Defines a function over the one of the same name in `trace.c`.

@@ -19,7 +19,7 @@ use crate::{
     },
     hca::port::HcaPort,
     port::PortAttr,
-    srp::stats::{
+    srp::machine::stats::{
         Counter,
         Stage,
         COUNTERS,

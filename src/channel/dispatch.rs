@@ -37,19 +37,23 @@ use crate::{
         Request, //
     },
     srp::{
-        channel::CloseReason,
-        cmd::Cmd,
-        consts::limit,
-        desc::DataDesc,
-        iu::{
-            Answer,
-            InvalidKind,
-            Iu,
-            IuError, //
+        machine::{
+            channel::CloseReason,
+            notice::Spurious,
+            stats::Counter, //
         },
-        notice::Spurious,
-        stats::Counter,
-        wire::be64, //
+        wire::{
+            cmd::Cmd,
+            codec::be64,
+            consts::limit,
+            desc::DataDesc,
+            iu::{
+                Answer,
+                InvalidKind,
+                Iu,
+                IuError, //
+            }, //
+        }, //
     },
     sync::ratelimit,
     trace, //

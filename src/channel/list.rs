@@ -21,14 +21,16 @@ use crate::{
     },
     hca::port::HcaPort,
     srp::{
-        channel::CloseReason,
-        login::{
+        machine::{
+            channel::CloseReason,
+            stats::Stats,
+            watch::Look, //
+        },
+        wire::login::{
             multichannel_outcome,
             MultiChannel,
             MultiChannelResult, //
-        },
-        stats::Stats,
-        watch::Look, //
+        }, //
     },
     sync::global::global_mutex,
     sysfs::DirKey, //

@@ -36,7 +36,7 @@ use crate::{
         Engine,
         RxMgmt, //
     },
-    srp::{
+    srp::wire::{
         consts::RspCode,
         tmf::{
             TmFunction,

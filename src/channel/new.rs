@@ -45,14 +45,18 @@ use crate::{
     },
     srp::{
         self,
-        consts::limit,
-        credit::Credits,
-        login::{
-            LoginGrant,
-            LoginReq, //
+        machine::{
+            credit::Credits,
+            sendq::SendQueue,
+            watch::Watch, //
         },
-        sendq::SendQueue,
-        watch::Watch, //
+        wire::{
+            consts::limit,
+            login::{
+                LoginGrant,
+                LoginReq, //
+            }, //
+        }, //
     },
     sync::{
         completion::Completion,
@@ -99,7 +103,7 @@ pub(crate) fn channel(parts: Parts<'_>) -> Result<Arc<Channel>> {
     let sendq = SendQueue::new(rq_size + 1, rq_size).map_err(|_| EINVAL)?;
     let device = hca.id();
     let inner = Inner {
-        machine: srp::channel::Channel::new(),
+        machine: srp::machine::channel::Channel::new(),
         held,
         early: false,
         told: false,

@@ -5,7 +5,7 @@
 //!
 //! Each kind has a buffer and a slot of the send queue of its own, so that it never waits for
 //! commands. Which of them are under way, and what the initiator has to answer, is decided by
-//! [`crate::srp::notice`]; when credits are to be returned, by [`crate::srp::credit`].
+//! [`crate::srp::machine::notice`]; when credits are to be returned, by [`crate::srp::machine::credit`].
 
 use kernel::{
     new_spinlock,
@@ -39,25 +39,29 @@ use crate::{
         wc::WorkCompletion, //
     },
     srp::{
-        channel::{
-            CloseReason,
-            State, //
+        machine::{
+            channel::{
+                CloseReason,
+                State, //
+            },
+            notice::{
+                Notice,
+                Spurious, //
+            }, //
         },
-        consts::{
-            size,
-            TLogoutReason, //
-        },
-        ctrl::{
-            AerReq,
-            CredReq,
-            TLogout, //
-        },
-        ident::Lun,
-        login::LoginReq,
-        notice::{
-            Notice,
-            Spurious, //
-        },
+        wire::{
+            consts::{
+                size,
+                TLogoutReason, //
+            },
+            ctrl::{
+                AerReq,
+                CredReq,
+                TLogout, //
+            },
+            ident::Lun,
+            login::LoginReq, //
+        }, //
     }, //
 };
 

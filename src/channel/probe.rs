@@ -5,7 +5,7 @@
 //!
 //! A probe is an RDMA WRITE of no bytes: it needs no memory on either side, the initiator does not
 //! notice it, and its HCA acknowledges it. (On iWARP nothing is acknowledged, but TCP below it
-//! notices when the peer is gone.) When there is to be one is decided by [`crate::srp::watch`];
+//! notices when the peer is gone.) When there is to be one is decided by [`crate::srp::machine::watch`];
 //! whose turn it is, by the list of channels in [`crate::target`].
 //!
 //! A peer confirms the connection with a datagram (RTU), which its first message may overtake, and
@@ -41,7 +41,7 @@ use crate::{
         },
         wc::WorkCompletion, //
     },
-    srp::{
+    srp::machine::{
         channel::{
             CloseReason,
             State, //

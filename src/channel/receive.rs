@@ -27,7 +27,7 @@ use super::{
 use crate::{
     command::life::Time,
     queues,
-    srp::channel::{
+    srp::machine::channel::{
         CloseReason,
         Disposition,
         State, //

@@ -27,7 +27,7 @@ use kernel::{
 
 use crate::{
     engine::Session,
-    srp::channel::Event,
+    srp::machine::channel::Event,
     trace, //
 };
 

@@ -3,7 +3,7 @@
 //! Answers the target gives by itself, without the engine: to requests that are malformed, that
 //! nobody supports, or that the engine had no room for.
 
-use crate::srp::consts::RspCode;
+use crate::srp::wire::consts::RspCode;
 
 /// SCSI status codes (`include/scsi/scsi_proto.h`).
 pub(crate) mod sam {

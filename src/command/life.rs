@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! When what happened to a SCSI command, and how many bytes it moved; what comes of it is counted
-//! by [`crate::srp::stats`].
+//! by [`crate::srp::machine::stats`].
 
 use kernel::time::{
     Delta,
@@ -9,7 +9,7 @@ use kernel::time::{
     Monotonic, //
 };
 
-use crate::srp::stats::{
+use crate::srp::machine::stats::{
     Finished,
     Stage,
     STAGES, //

@@ -44,18 +44,22 @@ use crate::{
         wc::WorkCompletion, //
     },
     srp::{
-        channel::CloseReason,
-        command::{
-            Action,
-            Event, //
+        machine::{
+            channel::CloseReason,
+            command::{
+                Action,
+                Event, //
+            },
+            sendq::NoSlot, //
         },
-        consts::RspCode,
-        desc::DataDesc,
-        rsp::{
-            Residual,
-            Rsp, //
-        },
-        sendq::NoSlot, //
+        wire::{
+            consts::RspCode,
+            desc::DataDesc,
+            rsp::{
+                Residual,
+                Rsp, //
+            }, //
+        }, //
     },
     trace, //
 };

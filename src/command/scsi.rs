@@ -21,12 +21,10 @@ use crate::{
         RxCmd,
         RxError, //
     },
-    link::{
-        Link, //
-    },
+    link::Link,
     srp::{
         self,
-        cmd::{
+        wire::cmd::{
             Cmd,
             TaskAttr, //
         }, //
@@ -61,9 +59,11 @@ impl ScsiRequest {
             lun: Active::lun_number(request.lun),
             attr: request.attr,
             dir: match request.direction() {
-                srp::cmd::Direction::None | srp::cmd::Direction::Bidi => Direction::None,
-                srp::cmd::Direction::Out => Direction::ToTarget,
-                srp::cmd::Direction::In => Direction::FromTarget,
+                srp::wire::cmd::Direction::None | srp::wire::cmd::Direction::Bidi => {
+                    Direction::None
+                }
+                srp::wire::cmd::Direction::Out => Direction::ToTarget,
+                srp::wire::cmd::Direction::In => Direction::FromTarget,
             },
             data_len: request.data_len(),
             cdb,

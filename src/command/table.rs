@@ -28,8 +28,8 @@ use super::{
     Command,
     Head,
     Inner,
-    Pool, //
-    Request,
+    Pool,
+    Request, //
 };
 
 use crate::{
@@ -39,13 +39,15 @@ use crate::{
     },
     rdma::rw::RemoteSeg,
     srp::{
-        channel::CloseReason,
-        command::{
-            Event,
-            State, //
+        machine::{
+            channel::CloseReason,
+            command::{
+                Event,
+                State, //
+            },
+            sendq::NoSlot, //
         },
-        desc::DirectDesc,
-        sendq::NoSlot, //
+        wire::desc::DirectDesc, //
     }, //
 };
 

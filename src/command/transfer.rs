@@ -17,8 +17,8 @@ use super::{
     note,
     step,
     Command,
-    Pool, //
-    Request,
+    Pool,
+    Request, //
 };
 use crate::{
     engine::{
@@ -28,9 +28,7 @@ use crate::{
         EngineCmd,
         RxDataStatus, //
     },
-    link::{
-        Link, //
-    },
+    link::Link,
     rdma::{
         cqe::{
             CqeHandler,
@@ -44,16 +42,18 @@ use crate::{
         wc::WorkCompletion, //
     },
     srp::{
-        channel::CloseReason,
-        command::{
-            Action,
-            Event, //
+        machine::{
+            channel::CloseReason,
+            command::{
+                Action,
+                Event, //
+            },
+            sendq::NoSlot, //
         },
-        desc::{
+        wire::desc::{
             DataDesc,
             DescList, //
-        },
-        sendq::NoSlot, //
+        }, //
     },
     trace, //
 };

@@ -30,7 +30,7 @@ use crate::{
         Hold,
         Link, //
     },
-    srp::{
+    srp::wire::{
         consts::RspCode,
         tmf::TmFunction, //
     }, //

@@ -53,7 +53,7 @@ use super::{
     Target,
     TargetCmd, //
 };
-use crate::srp::ident::Lun;
+use crate::srp::wire::ident::Lun;
 
 /// The storage engine LIO.
 pub(crate) struct Lio;

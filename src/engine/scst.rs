@@ -61,7 +61,7 @@ use super::{
 use crate::{
     bindings,
     rdma::device::Device,
-    srp::ident::Lun, //
+    srp::wire::ident::Lun, //
 };
 
 /// The storage engine SCST.

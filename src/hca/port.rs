@@ -38,17 +38,21 @@ use crate::{
         }, //
     },
     srp::{
-        access::Advice,
-        consts::RejectReason,
-        ident::PortId,
-        ports::{
-            Place,
-            NO_GID, //
+        machine::{
+            access::Advice,
+            ports::{
+                Place,
+                NO_GID, //
+            },
+            stats::{
+                refusal_index,
+                Stats,
+                REFUSALS, //
+            }, //
         },
-        stats::{
-            refusal_index,
-            Stats,
-            REFUSALS, //
+        wire::{
+            consts::RejectReason,
+            ident::PortId, //
         }, //
     }, //
 };

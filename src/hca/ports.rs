@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The list of ports: those of the HCAs that are there, and absent ones with a configuration, which a
-//! returning HCA finds. Which of them is which after a change is decided in [`crate::srp::ports`].
+//! returning HCA finds. Which of them is which after a change is decided in [`crate::srp::machine::ports`].
 
 use kernel::{
     prelude::*,
@@ -13,7 +13,7 @@ use crate::{
         ConfiguredPort,
         Port, //
     },
-    srp::ports::{
+    srp::machine::ports::{
         find_renamed,
         find_returning,
         Gid,

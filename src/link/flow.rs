@@ -3,8 +3,8 @@
 //! What a connection accounts for: credits, slots of the send queue, statistics, and the tasks that
 //! keep tear-down waiting.
 //!
-//! Not here: what is sent and received. What the numbers mean is decided in [`crate::srp::credit`] and
-//! [`crate::srp::sendq`].
+//! Not here: what is sent and received. What the numbers mean is decided in [`crate::srp::machine::credit`] and
+//! [`crate::srp::machine::sendq`].
 
 use kernel::{
     new_spinlock,
@@ -20,7 +20,7 @@ use kernel::{
 };
 
 use crate::{
-    srp::{
+    srp::machine::{
         credit::Credits,
         sendq::{
             NoSlot,
@@ -57,7 +57,7 @@ pub(crate) struct Flow {
     accounts: SpinLock<Accounts>,
     /// The initiator takes credit requests.
     listens: bool,
-    /// The peer has sent or acknowledged something since the last look; see [`crate::srp::watch`].
+    /// The peer has sent or acknowledged something since the last look; see [`crate::srp::machine::watch`].
     heard: Atomic<bool>,
     /// Tasks that use the session or the connection, without a command of the engine that would keep
     /// tear-down waiting; see [`super::Busy`].

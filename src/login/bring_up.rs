@@ -35,16 +35,20 @@ use crate::{
         }, //
     },
     srp::{
-        channel::CloseReason,
-        consts::{
-            limit,
-            RejectReason, //
+        machine::{
+            channel::CloseReason,
+            sendq::SendQueue, //
         },
-        login::{
-            LoginReq,
-            LoginRsp, //
-        },
-        sendq::SendQueue, //
+        wire::{
+            consts::{
+                limit,
+                RejectReason, //
+            },
+            login::{
+                LoginReq,
+                LoginRsp, //
+            }, //
+        }, //
     },
     sync::gate::HasGate, //
 };

@@ -10,8 +10,8 @@
 //! Conventions:
 //!
 //! - Bytes become typed values first, and only typed values reach the logic.
-//! - Malformed bytes ([`wire::Malformed`], [`desc::DescFault`]) and well-formed bytes that break
-//!   the rules ([`consts::RejectReason`], [`desc::DescViolation`]) are
+//! - Malformed bytes ([`wire::codec::Malformed`], [`wire::desc::DescFault`]) and well-formed bytes that break
+//!   the rules ([`wire::consts::RejectReason`], [`wire::desc::DescViolation`]) are
 //!   different types.
 //! - No input from a peer may panic, because a panic is a `BUG()` in the kernel: no indexing, no
 //!   `unwrap`, no unchecked arithmetic on wire values.
@@ -20,7 +20,7 @@
 //!
 //! Source of the formats: T10 SRP revision 16a as transcribed in `include/scsi/srp.h`, plus the
 //! SRP-2 immediate data extension found in the same header. Those of device management are named in
-//! [`dm`].
+//! [`wire::dm`].
 #![forbid(unsafe_code)]
 #![allow(
     dead_code,
@@ -28,24 +28,5 @@
               initiator half of each codec, the host tests use all of it"
 )]
 
-pub(crate) mod access;
-pub(crate) mod channel;
-pub(crate) mod cmd;
-pub(crate) mod command;
-pub(crate) mod consts;
-pub(crate) mod credit;
-pub(crate) mod ctrl;
-pub(crate) mod desc;
-pub(crate) mod dm;
-pub(crate) mod ident;
-pub(crate) mod iu;
-pub(crate) mod login;
-pub(crate) mod nexus;
-pub(crate) mod notice;
-pub(crate) mod ports;
-pub(crate) mod rsp;
-pub(crate) mod sendq;
-pub(crate) mod stats;
-pub(crate) mod tmf;
-pub(crate) mod watch;
+pub(crate) mod machine;
 pub(crate) mod wire;

@@ -41,7 +41,7 @@ use crate::{
             EventHandler, //
         }, //
     },
-    srp::{
+    srp::machine::{
         channel::CloseReason,
         ports::NO_GID, //
     },

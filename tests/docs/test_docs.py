@@ -231,7 +231,7 @@ def test_manual_tracepoints():
 def test_close_reasons():
     """docs/admin.md has every reason for the end of a channel"""
     body = re.search(r"impl fmt::Display for CloseReason \{(.*?)^\}",
-                     source("src/srp/channel.rs"), re.M | re.S)[1]
+                     source("src/srp/machine/channel.rs"), re.M | re.S)[1]
     table = re.search(r"^\| reason \| what has happened \|\n(.*?)\n\n",
                       source("docs/admin.md"), re.M | re.S)[1]
     found = set()

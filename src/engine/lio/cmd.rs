@@ -79,7 +79,7 @@ use crate::{
     },
     queues,
     rdma::sg::SgList,
-    srp::{
+    srp::wire::{
         ident::AclId,
         rsp::Residual, //
     },

@@ -37,7 +37,7 @@ use crate::{
         Target,
         TargetCmd, //
     },
-    srp::consts::limit, //
+    srp::wire::consts::limit, //
 };
 
 /// Name of the fabric, and of its directory in `/sys/kernel/config/target`.

@@ -2,7 +2,7 @@
 
 //! Sessions (`struct se_session`) and the search for the access control entry that lets an
 //! initiator in. Which names an initiator may go by, and which of them counts, is decided in
-//! [`crate::srp::access`].
+//! [`crate::srp::machine::access`].
 //!
 //! C source: `drivers/target/target_core_transport.c`, `target_core_tpg.c`.
 
@@ -38,12 +38,12 @@ use crate::{
         TargetKey, //
     },
     srp::{
-        access::{
+        machine::access::{
             Hint,
             Nearly,
             SEARCH, //
         },
-        ident::{
+        wire::ident::{
             AclId,
             AclName, //
         }, //

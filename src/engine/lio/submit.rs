@@ -27,7 +27,7 @@ use crate::{
         RxMgmt,
         TargetCmd, //
     },
-    srp::{
+    srp::wire::{
         cmd::TaskAttr,
         tmf::TmFunction, //
     }, //

@@ -37,8 +37,8 @@ use crate::{
     },
     port::PortData,
     srp::{
-        access::Directory,
-        ident::{
+        machine::access::Directory,
+        wire::ident::{
             AclId,
             NameBuf, //
         }, //

@@ -38,7 +38,7 @@ use crate::{
         SessionView, //
     },
     port::PortData,
-    srp::dm::ControllerName, //
+    srp::wire::dm::ControllerName, //
 };
 
 /// The line that makes `scstadmin` save a value.

@@ -63,7 +63,7 @@ use crate::{
         TmResult, //
     },
     rdma::sg::SgList,
-    srp::rsp::Residual, //
+    srp::wire::rsp::Residual, //
 };
 
 /// Results of the callbacks.

@@ -11,7 +11,7 @@ use kernel::prelude::*;
 use crate::{
     bindings,
     port::PortAttr,
-    srp::consts::limit, //
+    srp::wire::consts::limit, //
 };
 
 /// Smallest `srp_max_rdma_size` that is reported, in bytes.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Sessions (`struct scst_session`): one per channel, named after the initiator. Which LUNs a
-//! session sees is decided by SCST, by that name; the forms of names are in [`crate::srp::ident`].
+//! session sees is decided by SCST, by that name; the forms of names are in [`crate::srp::wire::ident`].
 //!
 //! C source: `scst/src/scst_targ.c`, `scst_lib.c`.
 
@@ -37,7 +37,7 @@ use crate::{
         TargetKey, //
     },
     queues,
-    srp::ident::{
+    srp::wire::ident::{
         address_name,
         gid_name,
         AclName,

@@ -26,7 +26,7 @@ use crate::{
         RxMgmt,
         TargetCmd, //
     },
-    srp::{
+    srp::wire::{
         cmd::TaskAttr,
         ident::Lun,
         tmf::TmFunction, //

@@ -50,7 +50,7 @@ use crate::{
         Device,
         LinkLayer, //
     },
-    srp::ident::{
+    srp::wire::ident::{
         gid_name,
         NameBuf, //
     },

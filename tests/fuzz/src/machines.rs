@@ -4,12 +4,26 @@
 //! Two bytes are an event. Next to each machine runs an account of what it has asked for; the two
 //! must agree after every event. How the machines work together is explored in `tests/model`.
 
-use crate::srp::{
-    channel::{Channel, CloseReason, Disposition, Event as ChannelEvent, State as ChannelState},
-    command::{Action, Command, Event, State as CommandState},
+use crate::srp::machine::{
+    channel::{
+        Channel,
+        CloseReason,
+        Disposition,
+        Event as ChannelEvent,
+        State as ChannelState, //
+    },
+    command::{
+        Action,
+        Command,
+        Event,
+        State as CommandState, //
+    },
     credit::Credits,
     notice::Notice,
-    sendq::{NoSlot, SendQueue},
+    sendq::{
+        NoSlot,
+        SendQueue, //
+    }, //
 };
 
 /// Feeds events to one machine of each kind. The first byte decides about sizes.

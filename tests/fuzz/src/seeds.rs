@@ -2,7 +2,11 @@
 //! What the fuzzer starts from: the vectors of the host tests, taken from their source, so that
 //! there is one copy of each, and some sequences of events.
 
-use crate::srp::dm::{method, Header, DATA_SIZE};
+use crate::srp::wire::dm::{
+    method,
+    Header,
+    DATA_SIZE, //
+};
 
 /// Sources of the host tests whose vectors a target starts from.
 const SOURCES: &[(&str, &[&str])] = &[

@@ -2,17 +2,56 @@
 //! The parsers, and what must hold for whatever they let through.
 
 use crate::srp::{
-    access::Initiator,
-    cmd::{Cmd, Direction},
-    consts::{limit, TLogoutReason},
-    ctrl::{AerReq, AerRsp, CredReq, CredRsp, ILogout, TLogout},
-    desc::{DataDesc, DescList},
-    dm::{self, Controller, ControllerName, Header, ID_TEXT},
-    ident::{AclId, AclName, Guid, PortId},
-    iu::{Answer, Iu},
-    login::{decide, LoginPolicy, LoginRej, LoginReq, LoginRsp, MultiChannelResult},
-    rsp::Rsp,
-    tmf::TskMgmt,
+    machine::access::Initiator,
+    wire::{
+        cmd::{
+            Cmd,
+            Direction, //
+        },
+        consts::{
+            limit,
+            TLogoutReason, //
+        },
+        ctrl::{
+            AerReq,
+            AerRsp,
+            CredReq,
+            CredRsp,
+            ILogout,
+            TLogout, //
+        },
+        desc::{
+            DataDesc,
+            DescList, //
+        },
+        dm::{
+            self,
+            Controller,
+            ControllerName,
+            Header,
+            ID_TEXT, //
+        },
+        ident::{
+            AclId,
+            AclName,
+            Guid,
+            PortId, //
+        },
+        iu::{
+            Answer,
+            Iu, //
+        },
+        login::{
+            decide,
+            LoginPolicy,
+            LoginRej,
+            LoginReq,
+            LoginRsp,
+            MultiChannelResult, //
+        },
+        rsp::Rsp,
+        tmf::TskMgmt, //
+    }, //
 };
 
 /// What arrives outside of channels: login requests in both forms, the decision about them and the

@@ -6,22 +6,54 @@
 //! for the orders.
 
 use std::{
-    cell::{Cell, RefCell},
-    io::{self, BufRead, Write},
+    cell::{
+        Cell,
+        RefCell, //
+    },
+    io::{
+        self,
+        BufRead,
+        Write, //
+    },
     net::SocketAddr,
-    ops::{Deref, DerefMut},
+    ops::{
+        Deref,
+        DerefMut, //
+    },
     rc::Rc,
-    time::{Duration, Instant},
+    time::{
+        Duration,
+        Instant, //
+    }, //
 };
 
-use clap::{value_parser, Arg, ArgAction, ArgMatches};
+use clap::{
+    value_parser,
+    Arg,
+    ArgAction,
+    ArgMatches, //
+};
 
 use crate::{
     conn::Options,
-    iu::{lun, scsi, Cmd},
-    session::{login_bytes, request, Login, Seen, Session},
-    srp::login::LoginReq,
-    verbs::{paced, set_pace, Fallible},
+    iu::{
+        lun,
+        scsi,
+        Cmd, //
+    },
+    session::{
+        login_bytes,
+        request,
+        Login,
+        Seen,
+        Session, //
+    },
+    srp::wire::login::LoginReq,
+    verbs::{
+        paced,
+        set_pace,
+        Fallible, //
+    }, //
 };
 
 /// Rules broken by the target in a scenario, from all of its sessions.

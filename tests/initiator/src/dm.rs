@@ -6,23 +6,43 @@
 //! answer. What `srp_daemon` would make of the answers is for the test to say.
 
 use std::{
-    ffi::{c_int, c_void, CString},
+    ffi::{
+        c_int,
+        c_void,
+        CString, //
+    },
     fmt::Write as _,
     net::Ipv6Addr,
     path::Path,
     process::ExitCode,
-    time::{Duration, Instant},
+    time::{
+        Duration,
+        Instant, //
+    }, //
 };
 
-use clap::{value_parser, Arg, ArgAction, ArgMatches, Command};
+use clap::{
+    value_parser,
+    Arg,
+    ArgAction,
+    ArgMatches,
+    Command, //
+};
 
 use crate::{
-    srp::dm::{
+    srp::wire::dm::{
         self,
-        attr::{ClassPortInfo, IoUnitInfo, IocProfile, ServiceEntries},
-        method, Header, Query,
+        attr::{
+            ClassPortInfo,
+            IoUnitInfo,
+            IocProfile,
+            ServiceEntries, //
+        },
+        method,
+        Header,
+        Query, //
     },
-    sys,
+    sys, //
 };
 
 /// Queue key of all queue pairs 1.

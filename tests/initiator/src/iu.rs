@@ -6,10 +6,16 @@
 
 use std::fmt;
 
-use crate::srp::{
+use crate::srp::wire::{
     desc::DirectDesc,
-    rsp::{Residual, Rsp},
-    tmf::{TmFunction, TskMgmt},
+    rsp::{
+        Residual,
+        Rsp, //
+    },
+    tmf::{
+        TmFunction,
+        TskMgmt, //
+    }, //
 };
 
 /// SCSI operation codes used here.
@@ -245,8 +251,8 @@ pub(crate) fn descriptors(list: &[DirectDesc]) -> Vec<u8> {
 pub(crate) fn task_management(tag: u64, function: u8, lun: [u8; 8], task_tag: u64) -> Vec<u8> {
     TskMgmt {
         tag,
-        sol_not: crate::srp::consts::SolNot(0),
-        lun: crate::srp::ident::Lun(lun),
+        sol_not: crate::srp::wire::consts::SolNot(0),
+        lun: crate::srp::wire::ident::Lun(lun),
         function: TmFunction::from_code(function),
         task_tag,
     }

@@ -10,8 +10,11 @@
 use std::ops::Range;
 
 use crate::{
-    srp::desc::DirectDesc,
-    verbs::{Fallible, Region},
+    srp::wire::desc::DirectDesc,
+    verbs::{
+        Fallible,
+        Region, //
+    }, //
 };
 
 /// Size in bytes of the canary before the first and after the last buffer.

@@ -6,19 +6,42 @@
 
 use std::{
     fmt,
-    time::{Duration, Instant},
+    time::{
+        Duration,
+        Instant, //
+    }, //
 };
 
 use crate::{
-    conn::{Conn, Got, Options, Outcome},
-    iu::{inquiry, Cmd, Response},
-    srp::{
-        consts::opcode,
-        ctrl::{AerReq, AerRsp, CredReq, CredRsp, TLogout},
-        ident::Lun,
-        login::{LoginRej, LoginReq, LoginRsp, MultiChannel},
+    conn::{
+        Conn,
+        Got,
+        Options,
+        Outcome, //
     },
-    verbs::Fallible,
+    iu::{
+        inquiry,
+        Cmd,
+        Response, //
+    },
+    srp::wire::{
+        consts::opcode,
+        ctrl::{
+            AerReq,
+            AerRsp,
+            CredReq,
+            CredRsp,
+            TLogout, //
+        },
+        ident::Lun,
+        login::{
+            LoginRej,
+            LoginReq,
+            LoginRsp,
+            MultiChannel, //
+        }, //
+    },
+    verbs::Fallible, //
 };
 
 /// Time limit for every answer of the target. The machines are emulated.
@@ -335,7 +358,7 @@ pub(crate) fn request(initiator: [u8; 16], target: [u8; 16]) -> LoginReq {
         solicit_event: false,
         imm_requested: false,
         imm_data_offset: 0,
-        initiator_port: crate::srp::ident::PortId(initiator),
-        target_port: crate::srp::ident::PortId(target),
+        initiator_port: crate::srp::wire::ident::PortId(initiator),
+        target_port: crate::srp::wire::ident::PortId(target),
     }
 }

@@ -14,15 +14,35 @@
 use crate::{
     mutants::Mutant,
     rules::Rule,
-    srp::{
+    srp::machine::{
         channel::{
-            Channel, CloseReason, Disposition, Event as ChannelEvent, State as ChannelState,
+            Channel,
+            CloseReason,
+            Disposition,
+            Event as ChannelEvent,
+            State as ChannelState, //
         },
-        command::{Action, Event, State as CommandState},
-        sendq::NoSlot,
+        command::{
+            Action,
+            Event,
+            State as CommandState, //
+        },
+        sendq::NoSlot, //
     },
-    state::{CqPc, Drainer, Engine, Kind, Pc, Place, State, Teardown, What, Who, Wr},
-    world::Config,
+    state::{
+        CqPc,
+        Drainer,
+        Engine,
+        Kind,
+        Pc,
+        Place,
+        State,
+        Teardown,
+        What,
+        Who,
+        Wr, //
+    },
+    world::Config, //
 };
 
 /// What the engine says to a new command.

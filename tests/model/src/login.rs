@@ -7,12 +7,25 @@
 //! because the code compares and does not compute.
 
 use crate::{
-    srp::{
-        consts::{buf_fmt, limit, RejectReason},
-        ident::{Guid, PortId},
-        login::{decide, LoginGrant, LoginPolicy, LoginReq, MultiChannel},
+    srp::wire::{
+        consts::{
+            buf_fmt,
+            limit,
+            RejectReason, //
+        },
+        ident::{
+            Guid,
+            PortId, //
+        },
+        login::{
+            decide,
+            LoginGrant,
+            LoginPolicy,
+            LoginReq,
+            MultiChannel, //
+        }, //
     },
-    Report,
+    Report, //
 };
 
 const SERVICE: Guid = Guid(0x0002_c903_0005_f34a);

@@ -6,9 +6,16 @@
 use crate::{
     mutants::Mutant,
     rules::Rule,
-    srp::channel::{CloseReason, State as ChannelState},
-    state::{State, What, Who},
-    world::Config,
+    srp::machine::channel::{
+        CloseReason,
+        State as ChannelState, //
+    },
+    state::{
+        State,
+        What,
+        Who, //
+    },
+    world::Config, //
 };
 
 /// Tag of the target's requests. There is one at a time; that each has a tag of its own, so that

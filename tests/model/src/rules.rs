@@ -6,9 +6,22 @@
 //! `CalmDown`, are checked on the finished graph of states, in `graph`.
 
 use crate::{
-    srp::{channel::State as ChannelState, notice::Notice},
-    state::{CqPc, Engine, Login, Pc, Place, State, Teardown, What, Wr},
-    world::Config,
+    srp::machine::{
+        channel::State as ChannelState,
+        notice::Notice, //
+    },
+    state::{
+        CqPc,
+        Engine,
+        Login,
+        Pc,
+        Place,
+        State,
+        Teardown,
+        What,
+        Wr, //
+    },
+    world::Config, //
 };
 
 /// A rule.

@@ -4,11 +4,26 @@
 //! This keeps the graph small. Each function says why what it forgets cannot matter; none of it
 //! touches the machines.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{
+    DefaultHasher,
+    Hash,
+    Hasher, //
+};
 
 use crate::{
-    srp::{channel::State as ChannelState, command::State as CommandState},
-    state::{CqPc, Drainer, Kind, Pc, Place, State, What},
+    srp::machine::{
+        channel::State as ChannelState,
+        command::State as CommandState, //
+    },
+    state::{
+        CqPc,
+        Drainer,
+        Kind,
+        Pc,
+        Place,
+        State,
+        What, //
+    }, //
 };
 
 impl State {

@@ -6,8 +6,12 @@
 //! (`Inner` of `src/channel.rs` and `src/command.rs`), for the places in its code where another
 //! thread may come in between (the `*Pc` types), and for the world. Nothing is decided here.
 
-use crate::srp::{
-    channel::Channel, command::Command, credit::Credits, notice::Notice, sendq::SendQueue,
+use crate::srp::machine::{
+    channel::Channel,
+    command::Command,
+    credit::Credits,
+    notice::Notice,
+    sendq::SendQueue, //
 };
 
 /// Commands of the largest channel.

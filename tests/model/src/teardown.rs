@@ -5,9 +5,19 @@
 
 use crate::{
     mutants::Mutant,
-    srp::channel::Event as ChannelEvent,
-    state::{CqPc, Engine, Login, Pc, Place, State, Teardown, What, Who},
-    world::Config,
+    srp::machine::channel::Event as ChannelEvent,
+    state::{
+        CqPc,
+        Engine,
+        Login,
+        Pc,
+        Place,
+        State,
+        Teardown,
+        What,
+        Who, //
+    },
+    world::Config, //
 };
 
 impl State {

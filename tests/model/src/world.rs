@@ -5,20 +5,48 @@
 //! Whenever something may happen in more than one way, or now or later, both are explored. What
 //! the driver does about it is in `driver`.
 
-use stateright::{Model, Property};
+use stateright::{
+    Model,
+    Property, //
+};
 
 use crate::{
     driver::Taken,
     mutants::Mutant,
-    rules::{self, Rule},
-    srp::{
-        channel::{Channel, CloseReason, Event as ChannelEvent, State as ChannelState},
-        command::{Command, State as CommandState},
+    rules::{
+        self,
+        Rule, //
+    },
+    srp::machine::{
+        channel::{
+            Channel,
+            CloseReason,
+            Event as ChannelEvent,
+            State as ChannelState, //
+        },
+        command::{
+            Command,
+            State as CommandState, //
+        },
         credit::Credits,
         notice::Notice,
-        sendq::SendQueue,
+        sendq::SendQueue, //
     },
-    state::{Cmd, CqPc, Engine, Fifo, Kind, Login, Pc, Peer, Place, State, Teardown, What, Who},
+    state::{
+        Cmd,
+        CqPc,
+        Engine,
+        Fifo,
+        Kind,
+        Login,
+        Pc,
+        Peer,
+        Place,
+        State,
+        Teardown,
+        What,
+        Who, //
+    }, //
 };
 
 /// What is explored: the bound.

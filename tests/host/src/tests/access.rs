@@ -1,9 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Tests of `srp/access.rs`.
+//! Tests of `srp/machine/access.rs`.
 
 use crate::srp::{
-    access::*,
-    ident::{AclId, AclName, Guid, PortId, ACL_NAME_SIZE},
+    machine::access::*,
+    wire::ident::{
+        AclId,
+        AclName,
+        Guid,
+        PortId,
+        ACL_NAME_SIZE, //
+    }, //
 };
 use proptest::prelude::*;
 use std::net::IpAddr;
@@ -40,7 +46,10 @@ fn entry(directories: &[(Directory, &'static str)], one: Initiator) -> Option<&'
 /// wins here, too, in either order of making the directories.
 #[test]
 fn order_of_the_c_driver() {
-    use Directory::{Gid, Guid};
+    use Directory::{
+        Gid,
+        Guid, //
+    };
     const ID: &str = "0x00112233445566778899aabbccddeeff";
     const BARE: &str = "00112233445566778899aabbccddeeff";
     const ADDR: &str = "10.1.2.3";

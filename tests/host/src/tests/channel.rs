@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Tests of the channel machine: usual lives, and every short sequence of events.
 
-use crate::srp::channel::*;
-use crate::srp::consts::TLogoutReason;
+use crate::srp::machine::channel::*;
+use crate::srp::wire::consts::TLogoutReason;
 
 pub(super) const EVENTS: [Event; 9] = [
     Event::Established,

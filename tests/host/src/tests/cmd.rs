@@ -1,12 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Tests of the SCSI command request.
 
-use super::{desc_bytes, hex, CmdBytes};
-use crate::srp::cmd::*;
-use crate::srp::consts::SolNot;
-use crate::srp::desc::{DataDesc, DescError, DescFault, DescViolation, Dir};
-use crate::srp::ident::Lun;
-use crate::srp::wire::Malformed;
+use super::{
+    desc_bytes,
+    hex,
+    CmdBytes, //
+};
+use crate::srp::wire::cmd::*;
+use crate::srp::wire::codec::Malformed;
+use crate::srp::wire::consts::SolNot;
+use crate::srp::wire::desc::{
+    DataDesc,
+    DescError,
+    DescFault,
+    DescViolation,
+    Dir, //
+};
+use crate::srp::wire::ident::Lun;
 use proptest::prelude::*;
 
 /// READ(10) of 8 blocks with one direct descriptor, as the Linux initiator sends it.

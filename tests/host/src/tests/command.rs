@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Tests of the command machine: usual lives, and every short sequence of possible events.
 
-use crate::srp::command::*;
+use crate::srp::machine::command::*;
 
 pub(super) const EVENTS: [Event; 13] = [
     Event::Unanswered,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Tests of the credit accounting against a peer that counts for itself.
 
-use crate::srp::credit::*;
+use crate::srp::machine::credit::*;
 use proptest::prelude::*;
 
 fn check(credits: &Credits) {

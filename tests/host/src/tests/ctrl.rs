@@ -2,10 +2,13 @@
 //! Tests of the control information units.
 
 use super::hex;
-use crate::srp::consts::TLogoutReason;
-use crate::srp::ctrl::*;
-use crate::srp::ident::Lun;
-use crate::srp::wire::{Malformed, NoSpace};
+use crate::srp::wire::codec::{
+    Malformed,
+    NoSpace, //
+};
+use crate::srp::wire::consts::TLogoutReason;
+use crate::srp::wire::ctrl::*;
+use crate::srp::wire::ident::Lun;
 use proptest::prelude::*;
 
 const TAG: u64 = 0x0102_0304_0506_0708;

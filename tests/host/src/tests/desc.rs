@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Tests of data buffer descriptors, in particular of lengths that lie.
 
-use super::{desc_bytes, hex};
-use crate::srp::desc::*;
+use super::{
+    desc_bytes,
+    hex, //
+};
+use crate::srp::wire::desc::*;
 use proptest::prelude::*;
 
 /// Parses descriptors at the start of `bytes`.

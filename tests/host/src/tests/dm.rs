@@ -4,9 +4,12 @@
 //! the layer under test; it looks at the same bytes in the same order.
 
 use super::hex;
-use crate::srp::dm::{attr::*, *};
-use crate::srp::ident::Guid;
-use crate::srp::wire::Malformed;
+use crate::srp::wire::codec::Malformed;
+use crate::srp::wire::dm::{
+    attr::*,
+    *, //
+};
+use crate::srp::wire::ident::Guid;
 use proptest::prelude::*;
 
 const GUID: u64 = 0x5054_00ff_fe00_0001;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Tests of port identifiers, LUNs and ACL names.
 
-use crate::srp::ident::*;
+use crate::srp::wire::ident::*;
 use proptest::prelude::*;
 use std::fmt::Write as _;
 use std::net::IpAddr;

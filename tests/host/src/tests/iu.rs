@@ -1,13 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Tests of the dispatch of received information units.
 
-use super::{desc_bytes, CmdBytes};
-use crate::srp::cmd::CmdErrorKind;
-use crate::srp::consts::{RspCode, SolNot, TLogoutReason};
-use crate::srp::ctrl::{AerRsp, CredRsp, ILogout};
-use crate::srp::desc::DataDesc;
-use crate::srp::iu::*;
-use crate::srp::wire::Malformed;
+use super::{
+    desc_bytes,
+    CmdBytes, //
+};
+use crate::srp::wire::cmd::CmdErrorKind;
+use crate::srp::wire::codec::Malformed;
+use crate::srp::wire::consts::{
+    RspCode,
+    SolNot,
+    TLogoutReason, //
+};
+use crate::srp::wire::ctrl::{
+    AerRsp,
+    CredRsp,
+    ILogout, //
+};
+use crate::srp::wire::desc::DataDesc;
+use crate::srp::wire::iu::*;
 use proptest::prelude::*;
 
 const TAG: u64 = 0x0011_2233_4455_6677;
@@ -122,7 +133,7 @@ fn external_table() {
         panic!("not a command");
     };
     assert!(matches!(cmd.data, DataDesc::External(_)));
-    assert_eq!(cmd.direction(), crate::srp::cmd::Direction::Out);
+    assert_eq!(cmd.direction(), crate::srp::wire::cmd::Direction::Out);
     assert_eq!(cmd.data_len(), 8192);
 }
 

@@ -2,10 +2,16 @@
 //! Tests of the login information units and of the login decision.
 
 use super::hex;
-use crate::srp::consts::{limit, RejectReason};
-use crate::srp::ident::{Guid, PortId};
-use crate::srp::login::*;
-use crate::srp::wire::Malformed;
+use crate::srp::wire::codec::Malformed;
+use crate::srp::wire::consts::{
+    limit,
+    RejectReason, //
+};
+use crate::srp::wire::ident::{
+    Guid,
+    PortId, //
+};
+use crate::srp::wire::login::*;
 use proptest::prelude::*;
 
 const GUID: Guid = Guid(0x0002_c903_000a_bcd0);
@@ -332,8 +338,16 @@ fn response_size_is_honest() {
 
 #[test]
 fn multichannel_outcomes() {
-    use MultiChannel::{Multi, Reserved, Single};
-    use MultiChannelResult::{Maintained, NoChannel, Terminated};
+    use MultiChannel::{
+        Multi,
+        Reserved,
+        Single, //
+    };
+    use MultiChannelResult::{
+        Maintained,
+        NoChannel,
+        Terminated, //
+    };
     for n in [1, 2, usize::MAX] {
         assert_eq!(multichannel_outcome(Single, n), (Terminated, true));
         assert_eq!(multichannel_outcome(Multi, n), (Maintained, false));

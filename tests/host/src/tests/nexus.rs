@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Tests of `srp/nexus.rs`.
+//! Tests of `srp/machine/nexus.rs`.
 
 use crate::srp::{
-    ident::{Guid, PortId},
-    nexus::Nexus,
+    machine::nexus::Nexus,
+    wire::ident::{
+        Guid,
+        PortId, //
+    }, //
 };
 
 fn nexus(guid: u64, entry: &str, peer: u8) -> Nexus<&str, u8> {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Tests of the requests of the target.
 
-use crate::srp::notice::*;
+use crate::srp::machine::notice::*;
 use std::collections::HashSet;
 
 #[test]

@@ -5,9 +5,15 @@
 //! A transition is written `From --> To : Event, Event (condition) / action, action`. What is in
 //! parentheses is for readers. Events that change nothing and ask for nothing are not drawn.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{
+    BTreeSet,
+    HashSet, //
+};
 
-use crate::srp::{channel, command};
+use crate::srp::machine::{
+    channel,
+    command, //
+};
 
 const ARCHITECTURE: &str = include_str!("../../../../docs/architecture.md");
 
@@ -77,7 +83,10 @@ fn compare(drawn: &BTreeSet<Transition>, done: &BTreeSet<Transition>) {
 #[test]
 fn channel() {
     use super::channel::EVENTS;
-    use channel::{Actions, Channel};
+    use channel::{
+        Actions,
+        Channel, //
+    };
     let mut done = BTreeSet::new();
     // Every order of six events leads to every state.
     let mut machines = vec![Channel::new()];
@@ -115,7 +124,10 @@ fn channel() {
 #[test]
 fn command() {
     use super::command::EVENTS;
-    use command::{Action, Command};
+    use command::{
+        Action,
+        Command, //
+    };
     let mut done = BTreeSet::new();
     let mut seen = HashSet::from([Command::new()]);
     let mut waiting = vec![Command::new()];

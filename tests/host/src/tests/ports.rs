@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Tests of the rules by which a port that comes back finds its configuration.
 
-use crate::srp::ports::*;
+use crate::srp::machine::ports::*;
 use proptest::prelude::*;
 
 fn gid(last: u8) -> Gid {

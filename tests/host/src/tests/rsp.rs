@@ -2,8 +2,11 @@
 //! Tests of the response, in particular of the limits of its buffer.
 
 use super::hex;
-use crate::srp::rsp::*;
-use crate::srp::wire::{Malformed, NoSpace};
+use crate::srp::wire::codec::{
+    Malformed,
+    NoSpace, //
+};
+use crate::srp::wire::rsp::*;
 use proptest::prelude::*;
 
 /// Emits into a buffer of `size` bytes full of garbage, followed by a guard zone.
@@ -91,7 +94,11 @@ fn residual_flags() {
         assert_eq!(Rsp::parse(&bytes), Ok(rsp));
         (bytes[18], bytes[23], bytes[27])
     };
-    use Residual::{None, Over, Under};
+    use Residual::{
+        None,
+        Over,
+        Under, //
+    };
     assert_eq!(flags(None, None), (0, 0, 0));
     assert_eq!(flags(Over(7), None), (0x04, 7, 0));
     assert_eq!(flags(Under(7), None), (0x08, 7, 0));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Tests of the send queue accounting.
 
-use crate::srp::sendq::*;
+use crate::srp::machine::sendq::*;
 use proptest::prelude::*;
 
 #[test]

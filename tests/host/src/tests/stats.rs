@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Tests of what is counted.
 
-use crate::srp::stats::*;
+use crate::srp::machine::stats::*;
 use proptest::prelude::*;
 
 fn buckets(times: &[u64]) -> [u64; BUCKETS] {

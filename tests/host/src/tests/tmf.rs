@@ -2,10 +2,13 @@
 //! Tests of the task management request.
 
 use super::hex;
-use crate::srp::consts::{RspCode, SolNot};
-use crate::srp::ident::Lun;
-use crate::srp::tmf::*;
-use crate::srp::wire::Malformed;
+use crate::srp::wire::codec::Malformed;
+use crate::srp::wire::consts::{
+    RspCode,
+    SolNot, //
+};
+use crate::srp::wire::ident::Lun;
+use crate::srp::wire::tmf::*;
 use proptest::prelude::*;
 
 fn abort_task() -> Vec<u8> {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Tests of the watch over the peer.
 
-use crate::srp::watch::*;
+use crate::srp::machine::watch::*;
 use proptest::prelude::*;
 
 /// A new watch after the look that takes note of the login.

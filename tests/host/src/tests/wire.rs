@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Tests of the byte access helpers.
 
-use crate::srp::wire::*;
+use crate::srp::wire::codec::*;
 use proptest::prelude::*;
 
 #[test]

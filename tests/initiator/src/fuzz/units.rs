@@ -7,11 +7,28 @@
 use super::rng::Rng;
 use crate::{
     iu::{
-        descriptors, fmt_code, inquiry, lun, rw_10, rw_16, rw_32, scsi, short_iu, task_management,
-        Cmd, Table, BLOCK,
+        descriptors,
+        fmt_code,
+        inquiry,
+        lun,
+        rw_10,
+        rw_16,
+        rw_32,
+        scsi,
+        short_iu,
+        task_management,
+        Cmd,
+        Table,
+        BLOCK, //
     },
     memory::Memory,
-    srp::{desc::DirectDesc, login::LoginReq, login::MultiChannel},
+    srp::wire::{
+        desc::DirectDesc,
+        login::{
+            LoginReq,
+            MultiChannel, //
+        }, //
+    }, //
 };
 
 /// Buffers for data, one behind the other with a gap that nobody describes.

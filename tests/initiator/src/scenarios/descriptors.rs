@@ -2,15 +2,37 @@
 //! Data descriptors: direct, indirect, with the table inside and outside the unit, right and wrong.
 
 use super::{
-    commands::{ask_and_work, data_in, one, some_data, tur},
-    row, Scenario, DISCONNECTED, INVALID,
+    commands::{
+        ask_and_work,
+        data_in,
+        one,
+        some_data,
+        tur, //
+    },
+    row,
+    Scenario,
+    DISCONNECTED,
+    INVALID, //
 };
 use crate::{
     bench::Bench,
-    iu::{compare_and_write, descriptors, fmt_code, read_10, scsi, write_10, Cmd, Table, BLOCK},
-    session::{Seen, Session},
-    srp::desc::DirectDesc,
-    verbs::Fallible,
+    iu::{
+        compare_and_write,
+        descriptors,
+        fmt_code,
+        read_10,
+        scsi,
+        write_10,
+        Cmd,
+        Table,
+        BLOCK, //
+    },
+    session::{
+        Seen,
+        Session, //
+    },
+    srp::wire::desc::DirectDesc,
+    verbs::Fallible, //
 };
 
 const SAME: &[&str] = &["GOOD; same data"];

@@ -3,15 +3,30 @@
 
 use super::{
     admin_row,
-    commands::{ask_and_work, some_data, tur},
-    row, Scenario, INVALID,
+    commands::{
+        ask_and_work,
+        some_data,
+        tur, //
+    },
+    row,
+    Scenario,
+    INVALID, //
 };
 use crate::{
-    bench::{Bench, Guarded},
-    iu::{fmt_code, read_10, write_10, Cmd, BLOCK},
+    bench::{
+        Bench,
+        Guarded, //
+    },
+    iu::{
+        fmt_code,
+        read_10,
+        write_10,
+        Cmd,
+        BLOCK, //
+    },
     session::Session,
-    srp::login::LoginReq,
-    verbs::Fallible,
+    srp::wire::login::LoginReq,
+    verbs::Fallible, //
 };
 
 /// Offset of the data in the unit; that of the Linux initiator.

@@ -7,14 +7,32 @@
 
 use std::time::Duration;
 
-use super::{admin_row, Scenario};
+use super::{
+    admin_row,
+    Scenario, //
+};
 use crate::{
     bench::Bench,
     conn::Options,
-    iu::{read_10, scsi, task_management, write_10, Cmd, Table, BLOCK},
-    session::{Seen, Session, PATIENCE},
-    srp::login::{LoginReq, MultiChannel},
-    verbs::Fallible,
+    iu::{
+        read_10,
+        scsi,
+        task_management,
+        write_10,
+        Cmd,
+        Table,
+        BLOCK, //
+    },
+    session::{
+        Seen,
+        Session,
+        PATIENCE, //
+    },
+    srp::wire::login::{
+        LoginReq,
+        MultiChannel, //
+    },
+    verbs::Fallible, //
 };
 
 const GOOD: &[&str] = &["same data; abort code 5; nothing said; works; left"];

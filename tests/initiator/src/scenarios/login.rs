@@ -3,16 +3,27 @@
 
 use std::time::Duration;
 
-use super::{admin_row, row, Scenario};
+use super::{
+    admin_row,
+    row,
+    Scenario, //
+};
 use crate::{
-    bench::{Bench, Guarded},
+    bench::{
+        Bench,
+        Guarded, //
+    },
     conn::Options,
     session::Login,
-    srp::{
+    srp::wire::{
         ident::PortId,
-        login::{LoginReq, MultiChannel, MultiChannelResult},
+        login::{
+            LoginReq,
+            MultiChannel,
+            MultiChannelResult, //
+        }, //
     },
-    verbs::Fallible,
+    verbs::Fallible, //
 };
 
 const REJ_LENGTH: &[&str] = &["rejected 0x10002"];

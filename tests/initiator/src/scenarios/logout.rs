@@ -7,16 +7,27 @@ use super::{
     admin_row,
     commands::tur,
     row,
-    tasks::{slowly, start_slow},
-    Scenario, DISCONNECTED,
+    tasks::{
+        slowly,
+        start_slow, //
+    },
+    Scenario,
+    DISCONNECTED, //
 };
 use crate::{
     bench::Bench,
     conn::Options,
     iu::short_iu,
-    session::{Seen, Session, PATIENCE},
-    srp::login::{LoginReq, MultiChannel},
-    verbs::Fallible,
+    session::{
+        Seen,
+        Session,
+        PATIENCE, //
+    },
+    srp::wire::login::{
+        LoginReq,
+        MultiChannel, //
+    },
+    verbs::Fallible, //
 };
 
 const I_LOGOUT: u8 = 0x03;

@@ -2,14 +2,32 @@
 //! Solicited notification: a unit of the target has the bit, and its completion raises a solicited
 //! event, exactly when that was asked for.
 
-use super::{admin_row, commands::tur, row, Scenario};
+use super::{
+    admin_row,
+    commands::tur,
+    row,
+    Scenario, //
+};
 use crate::{
-    bench::{Bench, Guarded},
-    conn::{Got, Options},
-    iu::{lun, task_management, Cmd},
-    session::{Session, PATIENCE},
-    srp::login::LoginReq,
-    verbs::Fallible,
+    bench::{
+        Bench,
+        Guarded, //
+    },
+    conn::{
+        Got,
+        Options, //
+    },
+    iu::{
+        lun,
+        task_management,
+        Cmd, //
+    },
+    session::{
+        Session,
+        PATIENCE, //
+    },
+    srp::wire::login::LoginReq,
+    verbs::Fallible, //
 };
 
 /// Asks for an event with a response that says success.

@@ -5,15 +5,33 @@ use std::time::Duration;
 
 use super::{
     admin_row,
-    descriptors::{outside_at, outside_table, table_bytes},
-    row, Scenario,
+    descriptors::{
+        outside_at,
+        outside_table,
+        table_bytes, //
+    },
+    row,
+    Scenario, //
 };
 use crate::{
-    bench::{Bench, Guarded},
-    iu::{lun, read_10, task_management, Cmd, BLOCK},
-    session::{Seen, Session, PATIENCE},
-    srp::desc::DirectDesc,
-    verbs::Fallible,
+    bench::{
+        Bench,
+        Guarded, //
+    },
+    iu::{
+        lun,
+        read_10,
+        task_management,
+        Cmd,
+        BLOCK, //
+    },
+    session::{
+        Seen,
+        Session,
+        PATIENCE, //
+    },
+    srp::wire::desc::DirectDesc,
+    verbs::Fallible, //
 };
 
 /// Functions.

@@ -5,7 +5,7 @@
 //! so that counting costs an addition. Which file shows what is described in
 //! `docs/ABI/sysfs-class-infiniband_srpt`.
 
-use super::consts::RejectReason;
+use super::super::wire::consts::RejectReason;
 
 /// What is counted. The numbers are those of `enum srpt_counter` in `src/sysfs.h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

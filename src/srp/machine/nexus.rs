@@ -8,9 +8,9 @@
 //! Source: T10 SRP revision 16a, I_T nexus and multi-channel action; the in-tree driver compares the
 //! port identifiers only.
 //!
-//! [`multichannel_outcome`]: super::login::multichannel_outcome
+//! [`multichannel_outcome`]: super::super::wire::login::multichannel_outcome
 
-use super::ident::{
+use super::super::wire::ident::{
     Guid,
     PortId, //
 };

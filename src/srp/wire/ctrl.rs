@@ -2,26 +2,26 @@
 //! The control information units: logout, credit and asynchronous event requests and responses.
 //!
 //! Only the formats are here. When to send a credit request is decided by
-//! [`Credits`](super::credit::Credits), what a logout does by
-//! [`Channel`](super::channel::Channel).
+//! [`Credits`](super::super::machine::credit::Credits), what a logout does by
+//! [`Channel`](super::super::machine::channel::Channel).
 //!
 //! Source: `struct srp_i_logout`, `srp_t_logout`, `srp_cred_req`, `srp_cred_rsp`, `srp_aer_req` and
 //! `srp_aer_rsp` in `include/scsi/srp.h`.
 
 use super::{
-    consts::{
-        opcode,
-        size,
-        SOLNT, //
-    },
-    ident::Lun,
-    wire::{
+    codec::{
         self,
         Image,
         Malformed,
         NoSpace,
         View, //
     },
+    consts::{
+        opcode,
+        size,
+        SOLNT, //
+    },
+    ident::Lun, //
 };
 
 /// Emits an information unit that consists of an opcode and a tag.
@@ -221,7 +221,7 @@ impl<'a> AerReq<'a> {
         let iu = View::<{ size::AER_REQ }>::new(buf)?;
         iu.expect_opcode::<0>(opcode::AER_REQ)?;
         let sense_len = usize::try_from(iu.be32::<28>()).unwrap_or(usize::MAX);
-        let sense = wire::bytes(buf, size::AER_REQ, sense_len).ok_or(Malformed::Truncated {
+        let sense = codec::bytes(buf, size::AER_REQ, sense_len).ok_or(Malformed::Truncated {
             need: size::AER_REQ.saturating_add(sense_len),
             have: buf.len(),
         })?;

@@ -7,6 +7,12 @@
 //! Source: `struct srp_cmd` in `include/scsi/srp.h`.
 
 use super::{
+    codec::{
+        self,
+        wire_enum,
+        Malformed,
+        View, //
+    },
     consts::{
         opcode,
         size,
@@ -18,13 +24,7 @@ use super::{
         DescParams,
         Dir, //
     },
-    ident::Lun,
-    wire::{
-        self,
-        wire_enum,
-        Malformed,
-        View, //
-    },
+    ident::Lun, //
 };
 
 wire_enum! {
@@ -107,7 +107,7 @@ impl<'a> Cmd<'a> {
     /// [`CmdError`] with the tag to answer to.
     pub(crate) fn parse(iu: &'a [u8], imm_offset: Option<u16>) -> Result<Self, CmdError> {
         Self::parse_fields(iu, imm_offset).map_err(|kind| CmdError {
-            tag: wire::be64(iu, 8),
+            tag: codec::be64(iu, 8),
             kind,
         })
     }
@@ -125,7 +125,7 @@ impl<'a> Cmd<'a> {
         // additional bytes directly follow the 16 bytes every command has.
         let additional = usize::from(head.u8::<31>() & !3);
         let offset = size::CMD.saturating_add(additional);
-        let cdb = wire::bytes(iu, 32, additional.saturating_add(16)).ok_or(
+        let cdb = codec::bytes(iu, 32, additional.saturating_add(16)).ok_or(
             CmdErrorKind::Malformed(Malformed::Truncated {
                 need: offset,
                 have: iu.len(),

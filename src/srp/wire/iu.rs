@@ -13,6 +13,10 @@ use super::{
         Cmd,
         CmdErrorKind, //
     },
+    codec::{
+        Malformed,
+        View, //
+    },
     consts::{
         opcode,
         RspCode,
@@ -24,11 +28,7 @@ use super::{
         CredRsp,
         ILogout, //
     },
-    tmf::TskMgmt,
-    wire::{
-        Malformed,
-        View, //
-    },
+    tmf::TskMgmt, //
 };
 
 /// A received information unit.

@@ -10,6 +10,12 @@
 //! `include/scsi/srp.h`; the order of the checks is that of the in-tree driver.
 
 use super::{
+    codec::{
+        wire_enum,
+        Image,
+        Malformed,
+        View, //
+    },
     consts::{
         buf_fmt,
         limit,
@@ -21,13 +27,7 @@ use super::{
     ident::{
         Guid,
         PortId, //
-    },
-    wire::{
-        wire_enum,
-        Image,
-        Malformed,
-        View, //
-    },
+    }, //
 };
 
 /// What a login request wants done with existing channels of the same I_T nexus.

@@ -11,16 +11,16 @@
 //! `srp_daemon`.
 
 use super::{
-    ident::{
-        Guid,
-        NameBuf, //
-    },
-    wire::{
+    codec::{
         wire_enum,
         Image,
         Malformed,
         View, //
     },
+    ident::{
+        Guid,
+        NameBuf, //
+    }, //
 };
 
 pub(crate) mod attr;

@@ -10,16 +10,16 @@ use core::fmt;
 
 use super::{
     super::{
-        consts::REV16A_IB_IO_CLASS,
-        ident::{
-            Guid,
-            NameBuf, //
-        },
-        wire::{
+        codec::{
             self,
             Image,
             View, //
         },
+        consts::REV16A_IB_IO_CLASS,
+        ident::{
+            Guid,
+            NameBuf, //
+        }, //
     },
     Controller,
     DATA_SIZE,
@@ -369,7 +369,8 @@ impl ServiceEntries {
     pub(crate) fn parse(data: &[u8; DATA_SIZE]) -> Self {
         let mut entries = Self::default();
         for (entry, bytes) in entries.0.iter_mut().zip(data.chunks_exact(ENTRY_SIZE)) {
-            if let (Some(name), Some(id)) = (wire::array(bytes, 0), wire::be64(bytes, NAME_SIZE)) {
+            if let (Some(name), Some(id)) = (codec::array(bytes, 0), codec::be64(bytes, NAME_SIZE))
+            {
                 *entry = ServiceEntry { name, id };
             }
         }
@@ -384,7 +385,7 @@ impl ServiceEntries {
             if let Some((name, id)) = bytes.split_first_chunk_mut::<NAME_SIZE>() {
                 *name = entry.name;
                 // Both have eight bytes.
-                let _ = wire::put(id, 0, &entry.id.to_be_bytes());
+                let _ = codec::put(id, 0, &entry.id.to_be_bytes());
             }
         }
         data

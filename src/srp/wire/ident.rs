@@ -2,7 +2,7 @@
 //! Identifiers of ports and logical units, and the names derived from them.
 //!
 //! Holds the GUID, port identifier and LUN types with their text forms and the parser for the names
-//! of access control entries (ACLs). Which of them an initiator goes by is in [`super::access`],
+//! of access control entries (ACLs). Which of them an initiator goes by is in [`super::super::machine::access`],
 //! where they are stored and compared is the business of the SCSI engine. The text forms are
 //! those of the in-tree `ib_srpt` driver, because they appear in saved configurations; the LUN
 //! arithmetic follows `scsilun_to_int()` and the single-level addressing methods of SAM.
@@ -11,7 +11,10 @@ use core::{
     ffi::CStr,
     fmt,
     fmt::Write as _,
-    net::{IpAddr, Ipv6Addr}, //
+    net::{
+        IpAddr,
+        Ipv6Addr, //
+    }, //
 };
 
 /// A 64-bit global identifier. Displayed as `%04x:%04x:%04x:%04x`.
@@ -316,7 +319,7 @@ pub(crate) fn gid_name(gid: PortId) -> AclName {
 }
 
 /// Returns the name of an initiator that is known by its network address. Unlike with
-/// [`Initiator::names`](super::access::Initiator::names) there is one only: dotted for IPv4, also where it came in the guise of an IPv6
+/// [`Initiator::names`](super::super::machine::access::Initiator::names) there is one only: dotted for IPv4, also where it came in the guise of an IPv6
 /// address, and eight groups of four digits for IPv6.
 pub(crate) fn address_name(addr: IpAddr) -> AclName {
     match addr.to_canonical() {
@@ -326,7 +329,7 @@ pub(crate) fn address_name(addr: IpAddr) -> AclName {
 }
 
 /// Displays an IPv6 address as eight groups of four digits, as `%pI6` does.
-pub(super) struct Uncompressed(pub(super) Ipv6Addr);
+pub(crate) struct Uncompressed(pub(crate) Ipv6Addr);
 
 impl fmt::Display for Uncompressed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

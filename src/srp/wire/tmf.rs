@@ -7,19 +7,19 @@
 //! Source: `struct srp_tsk_mgmt` in `include/scsi/srp.h`.
 
 use super::{
+    codec::{
+        self,
+        Image,
+        Malformed,
+        View, //
+    },
     consts::{
         opcode,
         size,
         RspCode,
         SolNot, //
     },
-    ident::Lun,
-    wire::{
-        self,
-        Image,
-        Malformed,
-        View, //
-    },
+    ident::Lun, //
 };
 
 /// A task management function.
@@ -101,7 +101,7 @@ impl TskMgmt {
     /// [`TmfError`] with the tag to answer to.
     pub(crate) fn parse(iu: &[u8]) -> Result<Self, TmfError> {
         Self::parse_fields(iu).map_err(|kind| TmfError {
-            tag: wire::be64(iu, 8),
+            tag: codec::be64(iu, 8),
             kind,
         })
     }

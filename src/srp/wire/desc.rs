@@ -10,12 +10,12 @@
 //! Source: `struct srp_direct_buf`, `srp_indirect_buf` and `srp_imm_buf` in `include/scsi/srp.h`.
 
 use super::{
+    codec,
     consts::{
         desc_fmt,
         limit,
         size, //
-    },
-    wire, //
+    }, //
 };
 
 /// Direction of a data transfer as seen by the initiator.
@@ -41,17 +41,17 @@ pub(crate) struct DirectDesc {
 impl DirectDesc {
     /// Reads a descriptor at `off`.
     pub(crate) fn parse(buf: &[u8], off: usize) -> Option<Self> {
-        let bytes: [u8; size::DIRECT_BUF] = wire::array(buf, off)?;
+        let bytes: [u8; size::DIRECT_BUF] = codec::array(buf, off)?;
         Some(Self {
-            va: wire::be64(&bytes, 0)?,
-            key: wire::be32(&bytes, 8)?,
-            len: wire::be32(&bytes, 12)?,
+            va: codec::be64(&bytes, 0)?,
+            key: codec::be32(&bytes, 8)?,
+            len: codec::be32(&bytes, 12)?,
         })
     }
 
     /// Emits the wire form.
     pub(crate) fn emit(&self) -> [u8; size::DIRECT_BUF] {
-        wire::Image::new()
+        codec::Image::new()
             .be64::<0>(self.va)
             .be32::<8>(self.key)
             .be32::<12>(self.len)
@@ -373,7 +373,7 @@ fn parse_list(
     match format {
         desc_fmt::NONE => Ok(List::None),
         desc_fmt::DIRECT => {
-            let bytes = wire::bytes(iu, off, size::DIRECT_BUF).ok_or(DescFault::Truncated)?;
+            let bytes = codec::bytes(iu, off, size::DIRECT_BUF).ok_or(DescFault::Truncated)?;
             let desc = DirectDesc::parse(bytes, 0).ok_or(DescFault::Truncated)?;
             let next = off.saturating_add(size::DIRECT_BUF);
             let list = DescList::new(bytes, desc.len)?;
@@ -386,9 +386,9 @@ fn parse_list(
 
 /// Parses an indirect descriptor at `off`.
 fn parse_indirect(iu: &[u8], off: usize, count: u8, dir: Dir) -> Result<List<'_>, DescError> {
-    let header = wire::bytes(iu, off, size::INDIRECT_BUF).ok_or(DescFault::Truncated)?;
+    let header = codec::bytes(iu, off, size::INDIRECT_BUF).ok_or(DescFault::Truncated)?;
     let table = DirectDesc::parse(header, 0).ok_or(DescFault::Truncated)?;
-    let data_len = wire::be32(header, size::DIRECT_BUF).ok_or(DescFault::Truncated)?;
+    let data_len = codec::be32(header, size::DIRECT_BUF).ok_or(DescFault::Truncated)?;
 
     let table_len = usize::try_from(table.len).unwrap_or(usize::MAX);
     if table_len % size::DIRECT_BUF != 0 {
@@ -409,7 +409,7 @@ fn parse_indirect(iu: &[u8], off: usize, count: u8, dir: Dir) -> Result<List<'_>
         };
         return Ok(List::External { table, next });
     }
-    let bytes = wire::bytes(iu, list, table_len).ok_or(DescFault::Truncated)?;
+    let bytes = codec::bytes(iu, list, table_len).ok_or(DescFault::Truncated)?;
     let list = DescList::new(bytes, data_len)?;
     Ok(List::Inline { list, next })
 }
@@ -420,12 +420,12 @@ fn parse_immediate<'a>(iu: &'a [u8], params: &DescParams) -> Result<&'a [u8], De
         .imm_offset
         .ok_or(DescError::Violation(DescViolation::ImmediateNotNegotiated))?;
     let start = usize::from(imm_offset);
-    let len = wire::be32(iu, params.offset).ok_or(DescFault::Truncated)?;
+    let len = codec::be32(iu, params.offset).ok_or(DescFault::Truncated)?;
     let len = usize::try_from(len).map_err(|_| DescFault::ImmediateTruncated)?;
 
     // `be32()` succeeded, so this does not saturate.
     if params.offset.saturating_add(size::IMM_BUF) > start {
         return Err(DescFault::ImmediateOverlap.into());
     }
-    wire::bytes(iu, start, len).ok_or(DescFault::ImmediateTruncated.into())
+    codec::bytes(iu, start, len).ok_or(DescFault::ImmediateTruncated.into())
 }

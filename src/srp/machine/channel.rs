@@ -15,7 +15,7 @@
 
 use core::fmt;
 
-use super::consts::TLogoutReason;
+use super::super::wire::consts::TLogoutReason;
 
 /// State of a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -7,14 +7,14 @@
 //! identifier in the one named after a GID. Here every name counts in both, after those: an initiator
 //! that is let in there gets the same disks here.
 //!
-//! Not here: the entries (the engine's), the forms of names ([`super::ident`]).
+//! Not here: the entries (the engine's), the forms of names ([`super::super::wire::ident`]).
 
 use core::{
     fmt,
     net::IpAddr, //
 };
 
-use super::ident::{
+use super::super::wire::ident::{
     AclId,
     AclName,
     Guid,

@@ -6,7 +6,7 @@
 //! 16a); the limits are those of the in-tree `ib_srpt` driver, whose configuration must keep
 //! working.
 
-use super::wire::wire_enum;
+use super::codec::wire_enum;
 
 /// Opcodes, the first byte of every information unit except the RDMA/CM login request.
 ///

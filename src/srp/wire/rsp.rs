@@ -8,19 +8,19 @@
 //! Source: `struct srp_rsp` in `include/scsi/srp.h`. Response data precedes sense data.
 
 use super::{
-    consts::{
-        opcode,
-        rsp_flag,
-        size,
-        SOLNT, //
-    },
-    wire::{
+    codec::{
         self,
         Image,
         Malformed,
         NoSpace,
         View, //
     },
+    consts::{
+        opcode,
+        rsp_flag,
+        size,
+        SOLNT, //
+    }, //
 };
 
 /// The difference between the data a command needed and the buffer it was given.
@@ -171,10 +171,10 @@ impl<'a> Rsp<'a> {
             need: size::RSP.saturating_add(data_len).saturating_add(sense_len),
             have: buf.len(),
         };
-        let data = wire::bytes(buf, size::RSP, data_len).ok_or(truncated)?;
+        let data = codec::bytes(buf, size::RSP, data_len).ok_or(truncated)?;
         let sense = size::RSP
             .checked_add(data_len)
-            .and_then(|off| wire::bytes(buf, off, sense_len))
+            .and_then(|off| codec::bytes(buf, off, sense_len))
             .ok_or(truncated)?;
         let rsp_code = match data {
             [_, _, _, code, ..] => Some(*code),
