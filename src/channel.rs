@@ -3,7 +3,7 @@
 //! A channel: one RDMA connection of an I_T nexus, with its queue pair, session and commands.
 //!
 //! How information units are received is in [`receive`], what is done about them in [`dispatch`] and
-//! [`manage`], what the target has to say of its own accord in [`notice`], how it finds out that
+//! [`task_mgmt`], what the target has to say of its own accord in [`notice`], how it finds out that
 //! nobody listens in [`probe`]. How a channel comes to be is in [`new`] and [`crate::login`], how it ends in
 //! [`teardown`]; what a single command does is in [`crate::command`].
 //!
@@ -108,11 +108,11 @@ use crate::{
 
 pub(crate) mod dispatch;
 pub(crate) mod list;
-pub(crate) mod manage;
 pub(crate) mod new;
 pub(crate) mod notice;
 pub(crate) mod probe;
 mod receive;
+pub(crate) mod task_mgmt;
 pub(crate) mod teardown;
 
 use notice::{

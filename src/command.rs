@@ -82,19 +82,19 @@ use crate::{
 
 pub(crate) mod answer;
 mod callbacks;
-pub(crate) mod life;
 mod respond;
 pub(crate) mod scsi;
 mod table;
+pub(crate) mod timing;
 mod transfer;
 pub(crate) mod wait;
 
 use answer::LocalAnswer;
-use life::{
-    Life,
-    Time, //
-};
 use respond::Outcome;
+use timing::{
+    Time, //
+    Timing,
+};
 use wait::TableWait;
 
 /// A request as it was received.
@@ -155,7 +155,7 @@ struct Inner<O: Pool> {
     /// When the request arrived.
     arrived: Time,
     /// Of a SCSI command, until it is answered.
-    life: Option<Life>,
+    timing: Option<Timing>,
     /// The logical unit, in the engine's form, while the descriptor table is being fetched.
     table_lun: u64,
     /// Slots of the send queue taken by RDMA.
@@ -232,7 +232,7 @@ impl<O: Pool> Command<O> {
                         hold: None,
                         waits: KVec::new(),
                         arrived: Time::now(),
-                        life: None,
+                        timing: None,
                         table_lun: 0,
                         rdma_slots: 0,
                         at_engine: false,
@@ -246,9 +246,9 @@ impl<O: Pool> Command<O> {
 
     /// A SCSI command arrived.
     pub(crate) fn start(&self, link: &Arc<Link<O>>, head: Head, rx: Request<O>) {
-        let life = Life::new(rx.arrived);
+        let timing = Timing::new(rx.arrived);
         let mut inner = self.begin(link, head, rx);
-        inner.life = Some(life);
+        inner.timing = Some(timing);
         note(&mut inner.machine, Event::Start);
     }
 
@@ -283,7 +283,7 @@ impl<O: Pool> Command<O> {
         inner.link = Some(link.clone());
         inner.rx = Some(rx);
         inner.hold = None;
-        inner.life = None;
+        inner.timing = None;
         inner.rdma_slots = 0;
         inner.at_engine = true;
         inner

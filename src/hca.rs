@@ -24,7 +24,6 @@ use kernel::{
 };
 
 use crate::{
-    dm_agent::DmAgent,
     params,
     port::PortAttr,
     rdma::{
@@ -52,10 +51,12 @@ use crate::{
     }, //
 };
 
+mod dm_agent;
 pub(crate) mod port;
 pub(crate) mod ports;
 pub(crate) mod srq;
 
+use dm_agent::DmAgent;
 use port::HcaPort;
 
 /// Verbs objects of the device; taken out and freed on removal.

@@ -15,7 +15,6 @@ mod channel;
 mod command;
 mod compat;
 mod display;
-mod dm_agent;
 mod engine;
 mod hca;
 mod link;

@@ -15,7 +15,7 @@ use kernel::{
 };
 
 use super::{
-    manage,
+    task_mgmt,
     Buffer,
     Channel,
     Command,
@@ -107,7 +107,9 @@ pub(super) fn process(link: &Arc<Link>, cmd: Arc<Command>, received: Received) {
                 }
             }
         }
-        Ok(Iu::TskMgmt(request)) => manage::begin(link, cmd, &request, Request::new(buf, len, at)),
+        Ok(Iu::TskMgmt(request)) => {
+            task_mgmt::begin(link, cmd, &request, Request::new(buf, len, at))
+        }
         Ok(Iu::ILogout(_)) => {
             Channel::close(channel.as_arc_borrow(), CloseReason::Logout);
             channel.discard(buf);

@@ -25,7 +25,7 @@ use super::{
     EARLY, //
 };
 use crate::{
-    command::life::Time,
+    command::timing::Time,
     queues,
     srp::machine::channel::{
         CloseReason,

@@ -201,8 +201,8 @@ impl<O: Pool> Command<O> {
         let (action, head, rx) = {
             let mut inner = this.inner.lock();
             inner.rdma_slots = rdma;
-            if let Some(life) = &mut inner.life {
-                life.answered(read, outcome.status != sam::GOOD);
+            if let Some(timing) = &mut inner.timing {
+                timing.answered(read, outcome.status != sam::GOOD);
             }
             let action = step(&mut inner.machine, Event::XmitResponse);
             (action, inner.head, inner.rx.take())
@@ -266,8 +266,8 @@ impl<O: Pool> CqeHandler<SEND> for Command<O> {
             note(&mut inner.machine, Event::SendDone { ok });
             let slots = core::mem::take(&mut inner.rdma_slots);
             let at_engine = inner.at_engine;
-            let life = inner.life.take().filter(|_| ok);
-            let finished = life.map(|life| life.finished(at_engine));
+            let timing = inner.timing.take().filter(|_| ok);
+            let finished = timing.map(|timing| timing.finished(at_engine));
             let tag = inner.head.tag;
             (inner.link.clone(), slots, at_engine, finished, tag)
         };

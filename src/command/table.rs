@@ -17,12 +17,12 @@ use super::{
         sam,
         LocalAnswer, //
     },
-    life::Life,
     note,
     scsi::{
         self,
         ScsiRequest, //
     },
+    timing::Timing,
     transfer::is_transient,
     wait::TableWait,
     Command,
@@ -61,10 +61,10 @@ impl<O: Pool> Command<O> {
         lun: u64,
         table: DirectDesc,
     ) {
-        let life = Life::new(rx.arrived);
+        let timing = Timing::new(rx.arrived);
         {
             let mut inner = this.begin(link, head, rx);
-            inner.life = Some(life);
+            inner.timing = Some(timing);
             inner.table_lun = lun;
             note(&mut inner.machine, Event::StartTable);
         }
@@ -127,8 +127,8 @@ impl<O: Pool> Command<O> {
                     .map(|cmd| ScsiRequest::new(&cmd));
                 let mut inner = this.inner.lock();
                 inner.rx = Some(rx);
-                if let Some(life) = &mut inner.life {
-                    life.submitted();
+                if let Some(timing) = &mut inner.timing {
+                    timing.submitted();
                 }
                 scsi
             }

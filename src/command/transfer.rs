@@ -105,9 +105,9 @@ impl<O: Pool> Command<O> {
                 }
                 let mut inner = self.inner.lock();
                 trace::data(link.owner.serial(), inner.head.tag, true);
-                if let Some(life) = &mut inner.life {
-                    life.wants_data(bytes.len());
-                    life.has_data();
+                if let Some(timing) = &mut inner.timing {
+                    timing.wants_data(bytes.len());
+                    timing.has_data();
                 }
                 let ready = step(&mut inner.machine, Event::RdyToXfer) == Action::Fetch
                     && step(&mut inner.machine, Event::DataArrived { ok: true }) == Action::Execute;
@@ -123,8 +123,8 @@ impl<O: Pool> Command<O> {
                     // CAST: What one command moves is less than 4 GiB.
                     let len = sg.len() as u32;
                     trace::rdma_read(link.owner.serial(), inner.head.tag, len);
-                    if let Some(life) = &mut inner.life {
-                        life.wants_data(sg.len());
+                    if let Some(timing) = &mut inner.timing {
+                        timing.wants_data(sg.len());
                     }
                     note(&mut inner.machine, Event::RdyToXfer);
                     Fetch::Posting
@@ -203,8 +203,8 @@ impl<O: Pool> CqeHandler<READ> for Command<O> {
             let ok = wc.result().is_ok();
             let action = step(&mut inner.machine, Event::DataArrived { ok });
             let slots = core::mem::take(&mut inner.rdma_slots);
-            if let (true, Some(life)) = (ok, &mut inner.life) {
-                life.has_data();
+            if let (true, Some(timing)) = (ok, &mut inner.timing) {
+                timing.has_data();
             }
             (action, inner.link.clone(), slots, inner.head.tag)
         };

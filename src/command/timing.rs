@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! When what happened to a SCSI command, and how many bytes it moved; what comes of it is counted
-//! by [`crate::srp::machine::stats`].
+//! Per-command timestamps and byte counts; what comes of them is counted by [`crate::srp::machine::stats`].
 
 use kernel::time::{
     Delta,
@@ -18,9 +17,9 @@ use crate::srp::machine::stats::{
 /// A point in time. Reading the clock costs some ten nanoseconds.
 pub(crate) type Time = Instant<Monotonic>;
 
-/// The life of a SCSI command so far.
+/// Timestamps and byte counts of a SCSI command so far.
 #[derive(Clone, Copy)]
-pub(super) struct Life {
+pub(super) struct Timing {
     arrived: Time,
     /// The engine got it.
     submitted: Time,
@@ -35,7 +34,7 @@ pub(super) struct Life {
     failed: bool,
 }
 
-impl Life {
+impl Timing {
     /// A command that arrived then, and is handed to the engine now.
     pub(super) fn new(arrived: Time) -> Self {
         Self {

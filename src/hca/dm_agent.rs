@@ -15,8 +15,8 @@ use kernel::{
     }, //
 };
 
+use super::port::HcaPort;
 use crate::{
-    hca::port::HcaPort,
     params,
     port::PortAttr,
     rdma::{
