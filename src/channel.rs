@@ -303,16 +303,16 @@ impl Channel {
 
     /// What can be seen of the channel now.
     pub(crate) fn view(&self) -> SessionView {
-        let (req_lim, delta) = self.flow.credits();
         let inner = self.inner.lock();
+        let flow = self.flow.view();
         SessionView {
             state: inner.machine.state(),
-            req_lim,
-            delta,
+            req_lim: flow.req_lim,
+            delta: flow.delta,
             active: inner.all.len().saturating_sub(inner.pool.len()),
-            sq_used: self.flow.sends(),
+            sq_used: flow.sq_used,
             held: inner.held.len(),
-            busy: self.flow.tasks(),
+            busy: flow.busy,
             comp_vector: self.comp_vector,
         }
     }

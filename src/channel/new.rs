@@ -102,6 +102,7 @@ pub(crate) fn channel(parts: Parts<'_>) -> Result<Arc<Channel>> {
     // Replaced when the queue pair exists and its real size is known.
     let sendq = SendQueue::new(rq_size + 1, rq_size).map_err(|_| EINVAL)?;
     let device = hca.id();
+    let serial = next_serial();
     let inner = Inner {
         machine: srp::machine::channel::Channel::new(),
         held,
@@ -120,7 +121,7 @@ pub(crate) fn channel(parts: Parts<'_>) -> Result<Arc<Channel>> {
     };
     Arc::pin_init(
         try_pin_init!(Channel {
-            serial: next_serial(),
+            serial,
             device,
             port,
             entry,
@@ -141,7 +142,12 @@ pub(crate) fn channel(parts: Parts<'_>) -> Result<Arc<Channel>> {
             failed: Atomic::new(false),
             comp_vector,
             logout_sent <- Completion::new(),
-            flow <- Flow::new(Credits::new(grant.req_lim), sendq, login.takes_credit_requests()),
+            flow <- Flow::new(
+                *serial,
+                Credits::new(grant.req_lim),
+                sendq,
+                login.takes_credit_requests()
+            ),
             work <- new_work!("Channel::work"),
             early_work <- new_work!("Channel::early_work"),
         }),

@@ -246,24 +246,23 @@ impl Channel {
         let link = inner.link.clone()?;
         let tag = inner.notices.next_tag;
         let senders = inner.notices.senders.as_ref()?;
-        let sender = if this.flow.wants_credit_request() {
-            inner.notices.credit.want();
-            let begun = inner.notices.credit.begin(tag);
-            begun.then(|| senders.credit.clone())
-        } else {
-            None
-        };
-        let sender = match sender {
-            None if inner.notices.event.begin(tag) => Some(senders.event.clone()),
-            sender => sender,
-        }?;
+        let (credit, event) = (&mut inner.notices.credit, &mut inner.notices.event);
+        let (sender, delta) = this.flow.carry(|wanted| {
+            if wanted {
+                credit.want();
+                if credit.begin(tag) {
+                    return Some(senders.credit.clone());
+                }
+            }
+            event.begin(tag).then(|| senders.event.clone())
+        })?;
         let _ = inner.notices.tag();
         Some(Due {
             sender,
             link,
             tag,
             busy: Busy::new(this),
-            delta: this.flow.take_delta(),
+            delta,
         })
     }
 
@@ -303,12 +302,13 @@ impl Channel {
     }
 
     fn post_notice(&self, due: Due<'_>) -> bool {
+        // The first is dropped last.
         let Due {
+            busy: _busy,
             sender,
             link,
             tag,
             delta,
-            busy: _busy,
         } = due;
         match sender.kind {
             Kind::Credit => sender.post(&link, self.solicit.credit, |buf| {

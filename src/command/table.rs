@@ -104,7 +104,7 @@ impl<O: Pool> Command<O> {
                 LocalAnswer::InvalidFields
             }
         })?;
-        let reserved = link.flow().reserve_rdma(slots);
+        let reserved = link.flow().reserve_table(slots);
         reserved.map(|()| slots).map_err(|e| {
             self.rw.cancel();
             match e {

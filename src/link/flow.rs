@@ -3,8 +3,8 @@
 //! What a connection accounts for: credits, slots of the send queue, statistics, and the tasks that
 //! keep tear-down waiting.
 //!
-//! Not here: what is sent and received. What the numbers mean is decided in [`crate::srp::machine::credit`] and
-//! [`crate::srp::machine::sendq`].
+//! Not here: what is sent and received. What the numbers mean is decided in
+//! [`crate::srp::machine::credit`] and [`crate::srp::machine::sendq`].
 
 use kernel::{
     new_spinlock,
@@ -42,6 +42,17 @@ struct Accounts {
     stats: Stats,
 }
 
+impl Accounts {
+    /// Takes room for RDMA work requests of a transfer, which has to wait if there is none.
+    fn reserve_rdma(&mut self, slots: u32) -> Result<(), NoSlot> {
+        let reserved = self.sendq.reserve_rdma(slots);
+        if reserved == Err(NoSlot::Full) {
+            self.stats.count(Counter::SqFull);
+        }
+        reserved
+    }
+}
+
 /// What became of the credit that a request costs.
 pub(crate) struct Charged {
     /// The peer had one.
@@ -50,19 +61,35 @@ pub(crate) struct Charged {
     pub(crate) return_now: bool,
 }
 
+/// What can be seen of the accounts at one moment.
+pub(crate) struct FlowView {
+    /// Requests the initiator may send now.
+    pub(crate) req_lim: u32,
+    /// Credits that wait for a carrier.
+    pub(crate) delta: u32,
+    /// Slots of the send queue in use.
+    pub(crate) sq_used: u32,
+    /// Tasks that keep tear-down waiting.
+    pub(crate) busy: u32,
+}
+
 /// The accounts of a connection.
 #[pin_data]
 pub(crate) struct Flow {
     #[pin]
     accounts: SpinLock<Accounts>,
+    /// Serial number of the channel, for log lines.
+    serial: u64,
     /// The initiator takes credit requests.
     listens: bool,
-    /// The peer has sent or acknowledged something since the last look; see [`crate::srp::machine::watch`].
+    /// The peer has sent or acknowledged something since the last look; see
+    /// [`crate::srp::machine::watch`].
     heard: Atomic<bool>,
     /// Tasks that use the session or the connection, without a command of the engine that would keep
     /// tear-down waiting; see [`super::Busy`].
     busy: Atomic<u32>,
-    /// The send queue is closed.
+    /// The send queue is closed: said once more for the end of a task, which takes no lock. Set with
+    /// `accounts` locked.
     closed: Atomic<bool>,
     /// The send queue is closed and empty, and there is no task.
     #[pin]
@@ -70,10 +97,14 @@ pub(crate) struct Flow {
 }
 
 impl Flow {
-    /// The accounts of a connection that was granted these credits. Nothing can be sent before
-    /// [`Self::open`].
-    ///
-    pub(crate) fn new(credits: Credits, sendq: SendQueue, listens: bool) -> impl PinInit<Self> {
+    /// The accounts of the channel with this serial number, whose initiator `listens` to credit
+    /// requests. The size of `sendq` is that of [`Self::open`] later.
+    pub(crate) fn new(
+        serial: u64,
+        credits: Credits,
+        sendq: SendQueue,
+        listens: bool,
+    ) -> impl PinInit<Self> {
         pin_init!(Self {
             accounts <- new_spinlock!(
                 Accounts {
@@ -83,6 +114,7 @@ impl Flow {
                 },
                 "Flow::accounts"
             ),
+            serial,
             listens,
             heard: Atomic::new(false),
             busy: Atomic::new(0),
@@ -137,11 +169,6 @@ impl Flow {
         }
     }
 
-    /// Tasks there are.
-    pub(crate) fn tasks(&self) -> u32 {
-        self.busy.load(Relaxed)
-    }
-
     /// The peer has sent something.
     pub(crate) fn heard(&self) {
         self.heard.store(true, Relaxed);
@@ -174,15 +201,12 @@ impl Flow {
         }
     }
 
-    /// Whether the credits that wait for a carrier are to go back by a request of their own.
-    pub(crate) fn wants_credit_request(&self) -> bool {
-        let accounts = self.accounts.lock();
-        accounts.credits.wants_credit_request(self.listens)
-    }
-
-    /// Takes the credits that are to go out with what is sent next.
-    pub(crate) fn take_delta(&self) -> i32 {
-        self.accounts.lock().credits.take_delta()
+    /// Takes the credits that wait for a carrier, if `choose` finds one. It is told whether they are to
+    /// go back by a request of their own; nothing else takes them meanwhile.
+    pub(crate) fn carry<R>(&self, choose: impl FnOnce(bool) -> Option<R>) -> Option<(R, i32)> {
+        let mut accounts = self.accounts.lock();
+        let carrier = choose(accounts.credits.wants_credit_request(self.listens))?;
+        Some((carrier, accounts.credits.take_delta()))
     }
 
     /// Takes credits back that did not go out.
@@ -199,18 +223,23 @@ impl Flow {
         let _ = accounts.credits.add_returnable(1);
     }
 
-    /// Takes room for RDMA work requests.
+    /// Takes room for RDMA work requests of a transfer, which has to wait if there is none.
     ///
     /// # Errors
     ///
     /// Those of [`SendQueue::reserve_rdma`].
     pub(crate) fn reserve_rdma(&self, slots: u32) -> Result<(), NoSlot> {
-        let mut accounts = self.accounts.lock();
-        let reserved = accounts.sendq.reserve_rdma(slots);
-        if reserved == Err(NoSlot::Full) {
-            accounts.stats.count(Counter::SqFull);
-        }
-        reserved
+        self.accounts.lock().reserve_rdma(slots)
+    }
+
+    /// Takes room for the READ of a descriptor table. It does not wait, so it is not counted as
+    /// waiting.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`SendQueue::reserve_rdma`].
+    pub(crate) fn reserve_table(&self, slots: u32) -> Result<(), NoSlot> {
+        self.accounts.lock().sendq.reserve_rdma(slots)
     }
 
     /// Takes room for a response and `rdma` work requests before it, and the credits that it is to
@@ -226,13 +255,9 @@ impl Flow {
             .sendq
             .reserve_response()
             .map_err(|_| NoSlot::Closed)?;
-        if let Err(e) = accounts.sendq.reserve_rdma(rdma) {
+        accounts.reserve_rdma(rdma).inspect_err(|_| {
             let _ = accounts.sendq.release_response();
-            if e == NoSlot::Full {
-                accounts.stats.count(Counter::SqFull);
-            }
-            return Err(e);
-        }
+        })?;
         // An error means that the peer had no credit for the request: it is being disconnected.
         let _ = accounts.credits.add_returnable(1);
         Ok(accounts.credits.take_delta())
@@ -240,30 +265,32 @@ impl Flow {
 
     /// RDMA work requests have completed, or were not posted: their slots are free again.
     pub(crate) fn release_rdma(&self, slots: u32) {
-        self.release(slots, 0, None);
+        self.release(|accounts| accounts.sendq.release_rdma(slots).is_ok());
     }
 
     /// A response, and the work requests before it, have completed or were not posted: their slots are
     /// free again.
     pub(crate) fn release_response(&self, rdma: u32, finished: Option<&Finished>) {
-        self.release(rdma, 1, finished);
+        self.release(|accounts| {
+            if let Some(finished) = finished {
+                accounts.stats.finished(finished);
+            }
+            // Both, whatever becomes of the first.
+            let rdma = accounts.sendq.release_rdma(rdma);
+            accounts.sendq.release_response().and(rdma).is_ok()
+        });
     }
 
-    fn release(&self, rdma: u32, responses: u32, finished: Option<&Finished>) {
+    /// Gives slots back. `give` says whether they had been taken.
+    fn release(&self, give: impl FnOnce(&mut Accounts) -> bool) {
         // What has completed was acknowledged, or the channel closes.
         self.heard();
         let mut accounts = self.accounts.lock();
-        if let Some(finished) = finished {
-            accounts.stats.finished(finished);
-        }
-        let mut balanced = accounts.sendq.release_rdma(rdma).is_ok();
-        for _ in 0..responses {
-            balanced &= accounts.sendq.release_response().is_ok();
-        }
+        let balanced = give(&mut accounts);
         self.check_quiet(&accounts);
         drop(accounts);
         if !balanced {
-            pr_err!("send queue accounting is off\n");
+            pr_err!("channel {}: send queue accounting is off\n", self.serial);
         }
     }
 
@@ -272,14 +299,14 @@ impl Flow {
         self.accounts.lock().stats
     }
 
-    /// Requests the initiator may send now, and credits that wait for a carrier.
-    pub(crate) fn credits(&self) -> (u32, u32) {
+    /// What can be seen of the accounts at one moment.
+    pub(crate) fn view(&self) -> FlowView {
         let accounts = self.accounts.lock();
-        (accounts.credits.at_peer(), accounts.credits.returnable())
-    }
-
-    /// Slots of the send queue in use.
-    pub(crate) fn sends(&self) -> u32 {
-        self.accounts.lock().sendq.outstanding()
+        FlowView {
+            req_lim: accounts.credits.at_peer(),
+            delta: accounts.credits.returnable(),
+            sq_used: accounts.sendq.outstanding(),
+            busy: self.busy.load(Relaxed),
+        }
     }
 }
