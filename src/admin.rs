@@ -29,6 +29,7 @@ use crate::{
         Port, //
     },
     hca::port::HcaPort,
+    link::Owner,
     login::hcas,
     params,
     port::PortAttr,

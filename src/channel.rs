@@ -242,24 +242,9 @@ impl Channel {
         &self.port
     }
 
-    /// The engine's session.
-    pub(crate) fn session(&self) -> &<Active as Engine>::Session {
-        &self.session
-    }
-
     /// The device the channel runs on.
     pub(crate) fn device_id(&self) -> DeviceId {
         self.device
-    }
-
-    /// Serial number, in the order of logins.
-    pub(crate) fn serial(&self) -> u64 {
-        self.serial
-    }
-
-    /// The accounts.
-    pub(crate) fn flow(&self) -> &Flow {
-        &self.flow
     }
 
     /// Name of the channel's directory in sysfs: the initiator, and the channel's number in the log.
@@ -466,12 +451,6 @@ impl Channel {
         self.inner.lock().machine.state() > State::Live
     }
 
-    /// Begins to close the channel, unless that was done before. Process context: takes a
-    /// mutex, but does not wait for anything else.
-    pub(crate) fn close(this: ArcBorrow<'_, Self>, reason: CloseReason) {
-        Self::handle(this, Event::Close(reason));
-    }
-
     /// Feeds an event to the machine and executes what it decides.
     fn handle(this: ArcBorrow<'_, Self>, event: Event) {
         let (actions, reason) = {
@@ -514,21 +493,6 @@ impl Channel {
             }
         }
     }
-
-    /// A command is free again.
-    pub(crate) fn recycle(this: ArcBorrow<'_, Self>, cmd: Arc<Command>) {
-        let mut inner = this.inner.lock();
-        // The pool has room for every command there is.
-        let lost = inner.pool.push_within_capacity(cmd).err();
-        let waiting = !inner.held.is_empty();
-        drop(inner);
-        if lost.is_some() {
-            pr_err!("channel {}: command pool overflow\n", this.serial);
-        }
-        if waiting {
-            Self::run_held(this);
-        }
-    }
 }
 
 impl Owner for Channel {
@@ -549,7 +513,7 @@ impl Owner for Channel {
     }
 
     fn close(this: ArcBorrow<'_, Self>, reason: CloseReason) {
-        Self::close(this, reason);
+        Self::handle(this, Event::Close(reason));
     }
 
     fn credits_due(this: ArcBorrow<'_, Self>) {
@@ -559,7 +523,17 @@ impl Owner for Channel {
 
 impl Pool for Channel {
     fn command_free(this: ArcBorrow<'_, Self>, cmd: Arc<Command>) {
-        Self::recycle(this, cmd);
+        let mut inner = this.inner.lock();
+        // The pool has room for every command there is.
+        let lost = inner.pool.push_within_capacity(cmd).err();
+        let waiting = !inner.held.is_empty();
+        drop(inner);
+        if lost.is_some() {
+            pr_err!("channel {}: command pool overflow\n", this.serial);
+        }
+        if waiting {
+            Self::run_held(this);
+        }
     }
 }
 

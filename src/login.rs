@@ -36,6 +36,7 @@ use crate::{
         port::RefusedLogin,
         Hca, //
     },
+    link::Owner,
     params,
     port::PortAttr,
     rdma::{

@@ -28,6 +28,7 @@ use crate::{
         TargetKey, //
     },
     hca,
+    link::Owner,
     login::{
         hcas,
         Logins, //

@@ -15,9 +15,12 @@ use kernel::{
     prelude::*, //
 };
 
-use crate::channel::{
-    list,
-    Channel, //
+use crate::{
+    channel::{
+        list,
+        Channel, //
+    },
+    link::Owner, //
 };
 
 /// The directory in debugfs; dropping it removes it and waits for those who read. Without debugfs

@@ -34,8 +34,10 @@ use crate::{
             ScsiRequest, //
         },
         Head,
+        Pool,
         Request, //
     },
+    link::Owner,
     srp::{
         machine::{
             channel::CloseReason,
@@ -113,7 +115,7 @@ pub(super) fn process(link: &Arc<Link>, cmd: Arc<Command>, received: Received) {
         Ok(Iu::ILogout(_)) => {
             Channel::close(channel.as_arc_borrow(), CloseReason::Logout);
             channel.discard(buf);
-            Channel::recycle(channel.as_arc_borrow(), cmd);
+            Channel::command_free(channel.as_arc_borrow(), cmd);
         }
         Ok(Iu::CredRsp(rsp)) => answered(link, cmd, buf, channel.credits_taken(rsp.tag)),
         Ok(Iu::AerRsp(rsp)) => answered(link, cmd, buf, channel.event_noted(rsp.tag)),
@@ -179,7 +181,7 @@ fn answered(link: &Link, cmd: Arc<Command>, buf: Buffer, known: Result<(), Spuri
         return break_off(link, cmd, buf, reason, "a response to nothing");
     }
     link.repost(buf);
-    Channel::recycle(channel, cmd);
+    Channel::command_free(channel, cmd);
     Channel::send_notices(channel);
 }
 
@@ -206,5 +208,5 @@ fn break_off(link: &Link, cmd: Arc<Command>, buf: Buffer, reason: CloseReason, w
     }
     Channel::close(channel, reason);
     channel.discard(buf);
-    Channel::recycle(channel, cmd);
+    Channel::command_free(channel, cmd);
 }

@@ -20,6 +20,7 @@ use crate::{
         TargetKey, //
     },
     hca::port::HcaPort,
+    link::Owner,
     srp::{
         machine::{
             channel::CloseReason,

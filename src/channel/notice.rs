@@ -24,6 +24,7 @@ use super::{
 };
 
 use crate::{
+    link::Owner,
     rdma::{
         buf::{
             impl_has_tx,

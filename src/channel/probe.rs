@@ -32,6 +32,7 @@ use super::{
 };
 
 use crate::{
+    link::Owner,
     rdma::{
         cqe::{
             impl_has_cqe,

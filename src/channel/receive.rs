@@ -26,6 +26,7 @@ use super::{
 };
 use crate::{
     command::timing::Time,
+    link::Owner,
     queues,
     srp::machine::channel::{
         CloseReason,

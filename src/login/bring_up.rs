@@ -23,6 +23,7 @@ use crate::{
     },
     engine::Session,
     hca::srq,
+    link::Owner,
     rdma::{
         cm::{
             CmId,
