@@ -9,6 +9,10 @@
 //! descriptors are read where they are, and a credit is never handed out before a buffer is posted
 //! for it.
 //!
+//! A request becomes a command of the engine in [`scsi`]; its data is moved in [`transfer`], its response
+//! sent in [`respond`]. What the engine may ask is in [`callbacks`]; what a task management function
+//! waits for, in [`wait`].
+//!
 //! # Order at the end of a command
 //!
 //! 1. The SEND of the response completes. The RDMA contexts of the command are destroyed before

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The driver: executes what the machines decide, in the order of `src/channel.rs`,
-//! `src/channel/dispatch.rs`, `src/command.rs` and `src/command/table.rs`. The order of
-//! `src/channel/notice.rs` is in `notice`, that of `src/channel/teardown.rs` in `teardown`.
+//! `src/channel/receive.rs` and `dispatch.rs`, `src/command.rs` and what is in `src/command/`, and
+//! `src/link/flow.rs`. The order of `src/channel/notice.rs` is in `notice`, that of `src/channel/teardown.rs` in `teardown`.
 //!
 //! This is an interpreter, not the driver itself: that one cannot run without a kernel. Each
 //! function names the one it stands for. One call is what happens between two places at which
@@ -145,20 +145,20 @@ impl State {
         self.channel_event(cfg, ChannelEvent::Close(reason), who);
     }
 
-    /// `Channel::check_quiet`.
+    /// `Flow::check_quiet`.
     fn check_quiet(&mut self) {
         if self.sendq.is_closed() && self.sendq.is_idle() && self.busy == 0 {
             self.quiet = true;
         }
     }
 
-    /// The drop of a `Busy`.
+    /// The drop of a `Busy`: `Flow::end_task`.
     pub(crate) fn idle(&mut self) {
         self.busy = self.busy.saturating_sub(1);
         self.check_quiet();
     }
 
-    /// `Inner::next_command`: a command of the pool, and the caller is busy. Commands are alike.
+    /// `Channel::next_command`: a command of the pool, and the caller is busy. Commands are alike.
     fn next_command(&mut self, cfg: &Config) -> Option<usize> {
         let free = (0..cfg.commands).rfind(|&i| self.cmds[i].place == Place::Pool)?;
         self.cmds[free].place = Place::Hand;
@@ -252,7 +252,7 @@ impl State {
             self.drainer = Some(Drainer { who, with: None });
             return self.process(cfg, usize::from(i), taken, who);
         }
-        // `Inner::next_held`.
+        // `Channel::next_held`.
         let next = match self.chan.iu_disposition() {
             _ if self.held.is_empty() => None,
             Disposition::Hold => None,
@@ -285,7 +285,7 @@ impl State {
         }
     }
 
-    /// `Channel::process`, up to the hand-over to the engine, and the drop of its `Busy`. If the
+    /// `dispatch::process`, up to the hand-over to the engine, and the drop of its `Busy`. If the
     /// target itself answers, that is done by a thread of its own here, which drops the `Busy`.
     pub(crate) fn process(&mut self, cfg: &Config, i: usize, taken: Taken, who: Who) {
         let kind = self.cmds[i].kind;
@@ -407,7 +407,7 @@ impl State {
         }
     }
 
-    /// `Channel::release_sends`, without the command.
+    /// `Flow::release_rdma` and `Flow::release_response`.
     fn release_sends(&mut self, i: usize, rdma: u8, responses: u8) {
         let mut balanced = self.sendq.release_rdma(u32::from(rdma)).is_ok();
         for _ in 0..responses {
@@ -499,7 +499,7 @@ impl State {
         }
     }
 
-    /// `Command::reserve_response`.
+    /// `Flow::reserve_response`.
     fn reserve_response(&mut self, i: usize, rdma: u32) -> Result<(), NoSlot> {
         if self.sendq.reserve_response().is_err() {
             return Err(NoSlot::Closed);

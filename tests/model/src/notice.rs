@@ -38,7 +38,7 @@ impl State {
         self.idle();
     }
 
-    /// `Inner::wants_credit_request`.
+    /// `Credits::wants_credit_request`, as `Flow::carry` asks.
     pub(crate) fn wants_credit_request(&self, cfg: &Config) -> bool {
         let listens = cfg.listens || cfg.mutant == Mutant::AskedTooEarly;
         self.credits.wants_credit_request(listens)

@@ -3,7 +3,7 @@
 //! act on it, as one value.
 //!
 //! The machines are those of `src/srp`. The rest stands for what the driver keeps next to them
-//! (`Inner` of `src/channel.rs` and `src/command.rs`), for the places in its code where another
+//! (`Inner` of `src/channel.rs` and `src/command.rs`, `Accounts` of `src/link/flow.rs`), for the places in its code where another
 //! thread may come in between (the `*Pc` types), and for the world. Nothing is decided here.
 
 use crate::srp::machine::{
