@@ -20,14 +20,12 @@ use kernel::{
 };
 
 use crate::{
-    channel::list,
-    engine::{
-        page::{
-            parse_number,
-            Page, //
-        },
-        Port, //
+    attr::page::{
+        parse_number,
+        Page, //
     },
+    channel::list,
+    engine::Port,
     hca::port::HcaPort,
     link::Owner,
     login::hcas,

@@ -63,7 +63,6 @@ use crate::{
 };
 
 mod embed;
-pub(crate) mod page;
 mod phase;
 
 #[cfg(srpt_engine = "lio")]

@@ -10,6 +10,7 @@
 use kernel::prelude::*;
 
 mod admin;
+mod attr;
 mod bindings;
 mod channel;
 mod command;

@@ -9,13 +9,13 @@
 use kernel::prelude::*;
 
 use crate::{
+    attr::page::{
+        to_ssize,
+        Page, //
+    },
     bindings::{
         self,
         assert_matches_header, //
-    },
-    engine::page::{
-        to_ssize,
-        Page, //
     },
     hca::port::HcaPort,
     port::PortAttr,

@@ -27,13 +27,13 @@ use super::tpg::{
     Tpg, //
 };
 use crate::{
-    bindings,
-    compat::this_module,
-    engine::page::{
+    attr::page::{
         parse_number,
         to_ssize,
         Page, //
     },
+    bindings,
+    compat::this_module,
     params,
     port::PortAttr,
     rdma::cm::PeerAddr, //

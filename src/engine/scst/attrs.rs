@@ -29,14 +29,12 @@ use super::{
     }, //
 };
 use crate::{
-    bindings,
-    engine::{
-        page::{
-            to_ssize,
-            Page, //
-        },
-        SessionView, //
+    attr::page::{
+        to_ssize,
+        Page, //
     },
+    bindings,
+    engine::SessionView,
     port::PortData,
     srp::wire::dm::ControllerName, //
 };

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! What files of configfs and sysfs have in common: the page their content is written to, the form
-//! of numbers, and the result their operations return. The files themselves are the engines' and
-//! those of [`crate::sysfs`].
+//! of numbers, and the result their operations return.
 //!
 //! C source: `fill_read_buffer()` in `fs/configfs/file.c`, `sysfs_kf_seq_show()` in
 //! `fs/sysfs/file.c`.
