@@ -5,11 +5,15 @@
  * compiled into the module; engine headers have files of their own.
  */
 #include <linux/completion.h>
+#include <linux/configfs.h>
+#include <linux/device.h>
 #include <linux/dma-mapping.h>
 #include <linux/in6.h>
 #include <linux/inet.h>
+#include <linux/kobject.h>
 #include <linux/scatterlist.h>
 #include <linux/socket.h>
+#include <linux/sysfs.h>
 #include <linux/workqueue.h>
 #include <net/net_namespace.h>
 #include <rdma/ib_cache.h>
@@ -21,5 +25,4 @@
 
 #include "../src/params.h"
 #include "../src/shims.h"
-#include "../src/sysfs.h"
 #include "../src/trace.h"

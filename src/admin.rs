@@ -2,9 +2,9 @@
 
 //! What administrators see and set in `/sys/class/infiniband_srpt/`, whatever the storage engine.
 //!
-//! The contents of the files are here; that there are such files, with their names and modes, is the
-//! business of `sysfs.c` and [`files`], and what they mean is written in
-//! `docs/ABI/sysfs-class-infiniband_srpt`. Nothing here waits for I/O.
+//! What takes more than a line to show or to take is here, everything else in the tables of
+//! [`files`]. What the files mean is written in `docs/ABI/sysfs-class-infiniband_srpt`. Nothing here
+//! waits for I/O.
 
 use core::{
     fmt::Write as _,
@@ -15,19 +15,24 @@ use core::{
 };
 
 use kernel::{
-    fmt,
-    prelude::*, //
+    prelude::*,
+    sync::Arc, //
 };
 
 use crate::{
     attr::page::{
-        parse_number,
+        parse_u32,
         Page, //
     },
-    channel::list,
-    engine::Port,
+    channel::{
+        list,
+        Channel, //
+    },
+    engine::{
+        Port,
+        SessionView, //
+    },
     hca::port::HcaPort,
-    link::Owner,
     login::hcas,
     params,
     port::PortAttr,
@@ -40,7 +45,6 @@ use crate::{
             channel::CloseReason,
             stats::{
                 Histogram,
-                Stats,
                 REFUSALS, //
             }, //
         },
@@ -55,161 +59,81 @@ mod files;
 /// Entries of a GID table that are looked at; each can make one line.
 const MOST_GIDS: u16 = 256;
 
-/// A file of a port.
-#[derive(Clone, Copy)]
-pub(crate) enum PortFile {
-    /// What to write to `add_target` for InfiniBand's own connection manager.
-    LoginInfo,
-    /// The same for RDMA/CM.
-    LoginInfoRdmaCm,
-    /// Whether logins are allowed.
-    Enabled,
-    /// Name of the HCA.
-    Device,
-    /// Link layer of the port.
-    LinkLayer,
-    /// Port number of the RDMA/CM listener.
-    RdmaCmPort,
-    /// The last logins that were refused.
-    LoginRefused,
-    /// The text by which device management identifies the port's I/O controller.
-    PortId,
-    /// Completion vectors of new channels.
-    CompVMask,
-    /// A tunable attribute.
-    Attr(PortAttr),
-    /// A counter, by its number.
-    Counter(usize),
-    /// Logins granted.
-    Logins,
-    /// Logins refused.
-    LoginsRefused,
-    /// Logins refused for one reason, by its number.
-    Refusal(usize),
-    /// The histogram of a stage, by its number.
-    Latency(usize),
-}
-
-/// A file of a session.
-#[derive(Clone, Copy)]
-pub(crate) enum SessionFile {
-    /// Initiator port identifier.
-    InitiatorPortId,
-    /// Address of the peer.
-    Peer,
-    /// How many channels the nexus has.
-    Channels,
-    /// State of the channel.
-    State,
-    /// Credits of the initiator.
-    ReqLim,
-    /// Commands in use.
-    Active,
-    /// Slots of the send queue in use.
-    SqUsed,
-    /// Completion vector.
-    CompVector,
-    /// Seconds since the login.
-    Age,
-    /// A counter, by its number.
-    Counter(usize),
-    /// The histogram of a stage, by its number.
-    Latency(usize),
-}
-
-/// Shows a file of a port. Process context, may sleep.
+/// A port's HCA, unless it is going away.
 ///
 /// # Errors
 ///
-/// `ENODEV` if the HCA is going away.
-pub(crate) fn show_port(port: &HcaPort, file: PortFile, page: &mut Page<'_>) -> Result {
-    let device = || hcas::get(port.device()).and_then(|hca| hca.device());
-    let shown = match file {
-        PortFile::LoginInfo => port.current().login_info(page),
-        PortFile::LoginInfoRdmaCm => {
-            login_info_rdma_cm(&device().ok_or(ENODEV)?, port.number(), page);
-            Ok(())
-        }
-        PortFile::Enabled => writeln!(page, "{}", u8::from(port.current().is_enabled())),
-        PortFile::Device => {
-            let device = device().ok_or(ENODEV)?;
-            writeln!(page, "{}", device.name().as_str())
-        }
-        PortFile::LinkLayer => {
-            let layer = device().ok_or(ENODEV)?.link_layer(port.number());
-            writeln!(page, "{}", layer.name())
-        }
-        PortFile::RdmaCmPort => writeln!(page, "{}", params::rdma_cm_port()),
-        PortFile::LoginRefused => last_refusals(port, page),
-        PortFile::PortId => writeln!(page, "{}", port.current().controller_name()),
-        PortFile::CompVMask => writeln!(page, "{}", *port.current().vectors()),
-        PortFile::Attr(attr) => writeln!(page, "{}", port.current().attr(attr)),
-        PortFile::Counter(index) => return show_counter(&list::port_stats(port), index, page),
-        PortFile::Latency(index) => return show_latency(&list::port_stats(port), index, page),
-        PortFile::Logins => writeln!(page, "{}", port.logins()),
-        PortFile::LoginsRefused => {
-            let all = (0..REFUSALS).filter_map(|index| port.refusals(index));
-            writeln!(page, "{}", all.fold(0, u64::wrapping_add))
-        }
-        PortFile::Refusal(index) => {
-            writeln!(page, "{}", port.refusals(index).ok_or(EINVAL)?)
-        }
-    };
-    shown.map_err(|_| EINVAL)
+/// `ENODEV` if it is.
+fn device(port: &HcaPort) -> Result<Device> {
+    let hca = hcas::get(port.device());
+    hca.and_then(|hca| hca.device()).ok_or(ENODEV)
 }
 
-/// Takes a value for a file of a port, as it was written. Process context, may sleep.
+/// Shows a tunable attribute of a port. Process context.
+fn show_attr(port: &HcaPort, attr: PortAttr, page: &mut Page<'_>) -> Result {
+    page.line(port.current().attr(attr))
+}
+
+/// Sets a tunable attribute of a port. Process context.
 ///
 /// # Errors
 ///
 /// `EINVAL` if it is not an acceptable value, `EPERM` if the engine has one for all ports.
-pub(crate) fn store_port(port: &HcaPort, file: PortFile, text: &str) -> Result {
-    match file {
-        PortFile::Attr(attr) if Port::is_fixed(attr) => Err(EPERM),
-        PortFile::Attr(attr) => {
-            let value = parse_number(text).map_err(|_| EINVAL)?;
-            let value = u32::try_from(value).map_err(|_| EINVAL)?;
-            port.current().set_attr(attr, value)
-        }
-        PortFile::PortId => {
-            let text = text.strip_suffix('\n').unwrap_or(text);
-            if text.is_empty() || text.chars().any(char::is_control) {
-                return Err(EINVAL);
-            }
-            let name = ControllerName::from_display(text).map_err(|_| EINVAL)?;
-            port.current().set_controller_name(name);
-            Ok(())
-        }
-        PortFile::CompVMask => {
-            let taken = port.current().vectors().parse(text);
-            taken.map_err(|e| if e == EOVERFLOW { EINVAL } else { e })
-        }
-        _ => Err(EPERM),
+fn set_attr(port: &HcaPort, attr: PortAttr, text: &str) -> Result {
+    if Port::is_fixed(attr) {
+        return Err(EPERM);
     }
+    port.current().set_attr(attr, parse_u32(text)?)
 }
 
-/// Shows a file of a session. Process context, may sleep.
+/// Sets the text by which device management identifies a port's I/O controller. Process context,
+/// may sleep.
 ///
 /// # Errors
 ///
-/// `ENODEV` if the channel is not there any more.
-pub(crate) fn show_session(key: DirKey, file: SessionFile, page: &mut Page<'_>) -> Result {
-    let channel = list::shown(key).ok_or(ENODEV)?;
-    let view = channel.view();
-    let shown = match file {
-        SessionFile::InitiatorPortId => writeln!(page, "{}", channel.initiator_port()),
-        SessionFile::Peer => writeln!(page, "{}", channel.peer()),
-        SessionFile::Channels => writeln!(page, "{}", list::nexus_size(&channel)),
-        SessionFile::State => writeln!(page, "{}", view.state),
-        SessionFile::ReqLim => writeln!(page, "{}", view.req_lim),
-        SessionFile::Active => writeln!(page, "{}", view.active),
-        SessionFile::SqUsed => writeln!(page, "{}", view.sq_used),
-        SessionFile::CompVector => writeln!(page, "{}", view.comp_vector),
-        SessionFile::Age => writeln!(page, "{}", channel.age_ms() / 1000),
-        SessionFile::Counter(index) => return show_counter(&channel.flow().stats(), index, page),
-        SessionFile::Latency(index) => return show_latency(&channel.flow().stats(), index, page),
-    };
-    shown.map_err(|_| EINVAL)
+/// `EINVAL` if it is not an acceptable one.
+fn set_port_id(port: &HcaPort, text: &str) -> Result {
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    if text.is_empty() || text.chars().any(char::is_control) {
+        return Err(EINVAL);
+    }
+    let name = ControllerName::from_display(text).map_err(|_| EINVAL)?;
+    port.current().set_controller_name(name);
+    Ok(())
+}
+
+/// Sets the completion vectors of a port's new channels. Process context, may sleep.
+///
+/// # Errors
+///
+/// `EINVAL` if it is not an acceptable mask.
+fn set_comp_v_mask(port: &HcaPort, text: &str) -> Result {
+    let taken = port.current().vectors().parse(text);
+    taken.map_err(|e| if e == EOVERFLOW { EINVAL } else { e })
+}
+
+/// How many logins through a port were refused, for whichever reason.
+fn all_refusals(port: &HcaPort) -> u64 {
+    let all = (0..REFUSALS).filter_map(|index| port.refusals(index));
+    all.fold(0, u64::wrapping_add)
+}
+
+/// The channel of a session.
+///
+/// # Errors
+///
+/// `ENODEV` if it is not there any more.
+fn channel(key: DirKey) -> Result<Arc<Channel>> {
+    list::shown(key).ok_or(ENODEV)
+}
+
+/// What the channel of a session is doing.
+///
+/// # Errors
+///
+/// `ENODEV` if it is not there any more.
+fn view(key: DirKey) -> Result<SessionView> {
+    Ok(channel(key)?.view())
 }
 
 /// Ends all channels of the nexus of a session if `text` says so. Does not wait. Process context.
@@ -217,45 +141,40 @@ pub(crate) fn show_session(key: DirKey, file: SessionFile, page: &mut Page<'_>) 
 /// # Errors
 ///
 /// `EINVAL` unless it says 1, `ENODEV` if the channel is not there any more.
-pub(crate) fn disconnect(key: DirKey, text: &str) -> Result {
+fn disconnect(key: DirKey, text: &str) -> Result {
     if text.trim_ascii() != "1" {
         return Err(EINVAL);
     }
-    let channel = list::shown(key).ok_or(ENODEV)?;
+    let channel = channel(key)?;
     list::close(CloseReason::Administrator, |other| {
         other.same_nexus(&channel)
     });
     Ok(())
 }
 
-fn show_counter(stats: &Stats, index: usize, page: &mut Page<'_>) -> Result {
-    let value = stats.counter(index).ok_or(EINVAL)?;
-    writeln!(page, "{value}").map_err(|_| EINVAL)
-}
-
-fn show_latency(stats: &Stats, index: usize, page: &mut Page<'_>) -> Result {
-    let histogram = stats.histogram(index).ok_or(EINVAL)?;
-    line(histogram, page).map_err(|_| EINVAL)
-}
-
 /// The buckets of a histogram in one line.
-fn line(histogram: &Histogram, page: &mut Page<'_>) -> fmt::Result {
+fn buckets(histogram: &Histogram, page: &mut Page<'_>) -> Result {
     for (index, count) in histogram.buckets().iter().enumerate() {
         let space = if index == 0 { "" } else { " " };
         write!(page, "{space}{count}")?;
     }
-    writeln!(page)
+    page.line("")
 }
 
 /// A line per address through which RDMA/CM logins can come; as many as fit in the page. On RoCE
 /// the GID table has the addresses of the network interfaces, once per version of the protocol.
-fn login_info_rdma_cm(device: &Device, port: u32, page: &mut Page<'_>) {
+///
+/// # Errors
+///
+/// `ENODEV` if the HCA is going away.
+fn login_info_rdma_cm(entry: &HcaPort, page: &mut Page<'_>) -> Result {
+    let (device, port) = (device(entry)?, entry.number());
     let cm_port = params::rdma_cm_port();
     let Some(guid) = params::service_guid() else {
-        return;
+        return Ok(());
     };
     if cm_port == 0 || device.protocol(port) != Protocol::Roce {
-        return;
+        return Ok(());
     }
     let address = |index| device.query_gid(port, index).ok().and_then(reachable);
     for index in 0..MOST_GIDS {
@@ -280,9 +199,11 @@ fn login_info_rdma_cm(device: &Device, port: u32, page: &mut Page<'_>) {
         };
         if shown.is_err() {
             // A line is written in pieces.
-            return page.truncate(before);
+            page.truncate(before);
+            break;
         }
     }
+    Ok(())
 }
 
 /// The IP address in a GID of a RoCE port, unless it is link-local, for which the name of an
@@ -308,7 +229,7 @@ impl core::fmt::Display for Bare {
 
 /// The last logins that were refused, the newest first: how many seconds ago, reason, initiator port
 /// identifier, address, and how an entry could let it in if that is why.
-fn last_refusals(port: &HcaPort, page: &mut Page<'_>) -> fmt::Result {
+fn last_refusals(port: &HcaPort, page: &mut Page<'_>) -> Result {
     for login in port.last_refusals().into_iter().flatten() {
         let ago = login.at.elapsed().as_millis() / 1000;
         let reason = login.reason.code();

@@ -37,3 +37,21 @@ where
 {
     u32::try_from(limit).unwrap_or(0)
 }
+
+/// The function `show` or `store` of a `struct kobj_attribute`: in an anonymous union since 7.3.
+#[cfg(not(srpt_kernel = "7.2"))]
+macro_rules! kobj_attribute_fn {
+    ($attribute:ident.show) => {
+        $attribute.__bindgen_anon_1.show
+    };
+    ($attribute:ident.store) => {
+        $attribute.__bindgen_anon_2.store
+    };
+}
+#[cfg(srpt_kernel = "7.2")]
+macro_rules! kobj_attribute_fn {
+    ($attribute:ident.$name:ident) => {
+        $attribute.$name
+    };
+}
+pub(crate) use kobj_attribute_fn;

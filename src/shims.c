@@ -63,6 +63,10 @@ struct scatterlist *srpt_sg_next(struct scatterlist *sg)
 { return sg_next(sg); }
 void srpt_sg_mark_end(struct scatterlist *sg)
 { sg_mark_end(sg); }
+void *srpt_dev_get_drvdata(const struct device *dev)
+{ return dev_get_drvdata(dev); }
+struct kobject *srpt_dev_kobj(struct device *dev)
+{ return &dev->kobj; }
 
 static DEFINE_RATELIMIT_STATE(srpt_ratelimit_state, 5 * HZ, 20);
 bool srpt_ratelimit(void)

@@ -6,6 +6,7 @@
 #ifndef SRPT_SHIMS_H
 #define SRPT_SHIMS_H
 
+#include <linux/device.h>
 #include <linux/scatterlist.h>
 #include <rdma/ib_cm.h>
 #include <rdma/ib_mad.h>
@@ -36,5 +37,7 @@ void srpt_sg_set_part(struct scatterlist *dst, struct scatterlist *src, unsigned
 void srpt_sg_mark_end(struct scatterlist *sg);
 struct scatterlist *srpt_sg_next(struct scatterlist *sg);
 bool srpt_ratelimit(void);
+void *srpt_dev_get_drvdata(const struct device *dev);
+struct kobject *srpt_dev_kobj(struct device *dev);
 
 #endif

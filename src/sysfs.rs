@@ -3,14 +3,15 @@
 //! Directories in sysfs: `/sys/class/infiniband_srpt/`, a directory per HCA port in it, and one per
 //! channel below.
 //!
-//! Not here: the files in them (`sysfs.c`, [`crate::admin`]).
+//! Not here: the files in them. What is shown ([`crate::admin`]) says which they are with
+//! [`ShownPort`]; how they are made is in [`crate::attr`].
 //!
 //! C headers: [`include/linux/device/class.h`](srctree/include/linux/device/class.h),
 //! [`include/linux/kobject.h`](srctree/include/linux/kobject.h)
 //!
 //! # Why the objects exist
 //!
-//! A file is in use as long as one of the functions below runs, and removing it waits for them
+//! A file is in use as long as one of its functions runs, and removing it waits for them
 //! (`kernfs_drain()`). So what a directory stands for is kept until the directory was removed: the
 //! port by its [`PortDir`], and a channel is looked for each time, by the directory's address.
 //!
@@ -20,6 +21,7 @@
 
 use core::{
     any::TypeId,
+    marker::PhantomData,
     ptr::{
         self,
         NonNull, //
@@ -39,7 +41,53 @@ use kernel::{
     }, //
 };
 
-use crate::bindings;
+use crate::{
+    attr::{
+        abi::Groups,
+        Kind, //
+    },
+    bindings, //
+};
+
+/// A port that has a directory: which files are there, and in those of its channels.
+pub(crate) trait ShownPort: Send + Sync + Sized + 'static {
+    /// The files in the directory of a port.
+    const FILES: Groups<PortFiles<Self>>;
+    /// The files in the directory of a channel.
+    const SESSION_FILES: Groups<SessionFiles>;
+}
+
+/// The directory of a port, [`PortDir`]: its files are about the port.
+pub(crate) struct PortFiles<T>(PhantomData<T>);
+
+impl<T: ShownPort> Kind for PortFiles<T> {
+    type Raw = bindings::device;
+    type Object = T;
+
+    unsafe fn with<R>(dev: *mut bindings::device, f: impl FnOnce(&T) -> Result<R>) -> Result<R> {
+        // SAFETY: By the safety requirements, the device is that of a `PortDir`, which is not
+        // dropped before its directory is gone.
+        f(unsafe { port_of(dev) }.ok_or(EINVAL)?)
+    }
+}
+
+/// The directory of a channel, [`SessionDir`]: its files are about what has this key.
+pub(crate) struct SessionFiles;
+
+impl Kind for SessionFiles {
+    type Raw = bindings::kobject;
+    type Object = DirKey;
+
+    unsafe fn with<R>(
+        dir: *mut bindings::kobject,
+        f: impl FnOnce(&DirKey) -> Result<R>,
+    ) -> Result<R> {
+        f(&DirKey(dir.addr()))
+    }
+}
+
+/// Name of the class.
+const NAME: &CStr = c"infiniband_srpt";
 
 /// The class, while there is one.
 static CLASS: Atomic<*mut bindings::class> = Atomic::new(ptr::null_mut());
@@ -59,8 +107,8 @@ impl Class {
     ///
     /// `ENOMEM`, `EEXIST` if another module has made it.
     pub(crate) fn new() -> Result<Self> {
-        // SAFETY: Takes nothing.
-        let class = from_err_ptr(unsafe { bindings::srpt_class_create() })?;
+        // SAFETY: The name is a static string.
+        let class = from_err_ptr(unsafe { bindings::class_create(NAME.as_char_ptr()) })?;
         CLASS.store(class, Release);
         NonNull::new(class).map(Self).ok_or(ENOMEM)
     }
@@ -102,11 +150,9 @@ struct Owner {
 /// # Safety
 ///
 /// `dev` must be the device of a [`PortDir`], which must not be dropped for `'a`.
-pub(crate) unsafe fn port_of<'a, T: Send + Sync + 'static>(
-    dev: *mut bindings::device,
-) -> Option<&'a T> {
+unsafe fn port_of<'a, T: Send + Sync + 'static>(dev: *mut bindings::device) -> Option<&'a T> {
     // SAFETY: By the invariant of `PortDir` its data is an `Owner`, which it keeps.
-    let owner = unsafe { &*bindings::srpt_port_dir_port(dev).cast::<Owner>() };
+    let owner = unsafe { &*bindings::srpt_dev_get_drvdata(dev).cast::<Owner>() };
     // SAFETY: By its invariant; the `PortDir` keeps the port, too.
     (owner.kind == TypeId::of::<T>()).then(|| unsafe { &*owner.port.cast::<T>() })
 }
@@ -116,7 +162,7 @@ unsafe impl<T: Send + Sync> Send for PortDir<T> {}
 // SAFETY: The functions on devices and kobjects are thread-safe.
 unsafe impl<T: Send + Sync> Sync for PortDir<T> {}
 
-impl<T: Send + Sync> PortDir<T> {
+impl<T: ShownPort> PortDir<T> {
     /// Makes the directory with this name. May sleep.
     ///
     /// # Errors
@@ -137,13 +183,25 @@ impl<T: Send + Sync> PortDir<T> {
         )?;
         let data = (&raw const *owner).cast_mut().cast::<c_void>();
         // SAFETY: The class is valid as long as there may be HCAs (see `SrpTarget`). The data is
-        // valid until the device was unregistered.
+        // valid until the device was unregistered. The groups are constant, and of tables for
+        // directories such as this. The format takes a string, which is copied.
         let device = from_err_ptr(unsafe {
-            bindings::srpt_port_dir_create(class, data, name.as_char_ptr())
+            bindings::device_create_with_groups(
+                class,
+                ptr::null_mut(),
+                0,
+                data,
+                T::FILES.as_raw(),
+                c"%s".as_char_ptr(),
+                name.as_char_ptr(),
+            )
         })?;
         let device = NonNull::new(device).ok_or(ENOMEM)?;
         // SAFETY: The device was just made.
-        let sessions = unsafe { bindings::srpt_sessions_dir_create(device.as_ptr()) };
+        let sessions = unsafe {
+            let dir = bindings::srpt_dev_kobj(device.as_ptr());
+            bindings::kobject_create_and_add(c"sessions".as_char_ptr(), dir)
+        };
         let Some(sessions) = NonNull::new(sessions) else {
             // SAFETY: It came from `device_create_with_groups()`.
             unsafe { bindings::device_unregister(device.as_ptr()) };
@@ -192,8 +250,11 @@ pub(crate) struct DirKey(pub(crate) usize);
 ///
 /// # Invariants
 ///
-/// It is valid and we own a reference.
-pub(crate) struct SessionDir(NonNull<bindings::kobject>);
+/// `dir` is valid and we own a reference.
+pub(crate) struct SessionDir {
+    dir: NonNull<bindings::kobject>,
+    files: Groups<SessionFiles>,
+}
 
 // SAFETY: Kobjects may be used and removed by any task.
 unsafe impl Send for SessionDir {}
@@ -206,13 +267,16 @@ impl SessionDir {
     /// # Errors
     ///
     /// `ENOMEM`, also if there is one already.
-    pub(crate) fn new<T: Send + Sync>(parent: &PortDir<T>, name: &CStr) -> Result<Self> {
+    pub(crate) fn new<T: ShownPort>(parent: &PortDir<T>, name: &CStr) -> Result<Self> {
         // SAFETY: By the invariant of `PortDir` its directory is valid; the name is copied.
         let dir = unsafe {
-            bindings::srpt_session_dir_create(parent.sessions.as_ptr(), name.as_char_ptr())
+            bindings::kobject_create_and_add(name.as_char_ptr(), parent.sessions.as_ptr())
         };
         // INVARIANT: It was just made, with a reference for us.
-        NonNull::new(dir).map(Self).ok_or(ENOMEM)
+        Ok(Self {
+            dir: NonNull::new(dir).ok_or(ENOMEM)?,
+            files: T::SESSION_FILES,
+        })
     }
 
     /// Makes the files. Called once, when the channel can be found by [`Self::key`]. May sleep.
@@ -221,13 +285,16 @@ impl SessionDir {
     ///
     /// `ENOMEM`; there are no files then.
     pub(crate) fn fill(&self) -> Result {
-        // SAFETY: By the type invariant.
-        kernel::error::to_result(unsafe { bindings::srpt_session_dir_fill(self.0.as_ptr()) })
+        // SAFETY: By the type invariant. The groups are constant, and of tables for directories
+        // such as this.
+        kernel::error::to_result(unsafe {
+            bindings::sysfs_create_groups(self.dir.as_ptr(), self.files.as_raw())
+        })
     }
 
     /// Identity of the directory.
     pub(crate) fn key(&self) -> DirKey {
-        DirKey(self.0.as_ptr().addr())
+        DirKey(self.dir.as_ptr().addr())
     }
 }
 
@@ -236,8 +303,8 @@ impl Drop for SessionDir {
         // Removes what is in it, too, if it was filled.
         // SAFETY: By the type invariant it is ours.
         unsafe {
-            bindings::kobject_del(self.0.as_ptr());
-            bindings::kobject_put(self.0.as_ptr());
+            bindings::kobject_del(self.dir.as_ptr());
+            bindings::kobject_put(self.dir.as_ptr());
         }
     }
 }

@@ -1,219 +1,316 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What leads from the files in `/sys/class/infiniband_srpt/` to what they show and take.
+//! The files in `/sys/class/infiniband_srpt/`: a table per directory, an entry per file, see
+//! [`crate::attr`].
 //!
-//! Names and modes of the files are declared in `sysfs.c`, because the kernel has macros for that;
-//! their contents are in [`super`], their directories in [`crate::sysfs`], which says why the objects
-//! behind them exist.
+//! What does not fit into an entry is in [`super`]. The directories are in [`crate::sysfs`], which
+//! says why the objects behind them exist. All functions run in process context and may sleep.
+
+use core::marker::PhantomData;
 
 use kernel::prelude::*;
 
 use crate::{
-    attr::page::{
-        to_ssize,
-        Page, //
+    attr::{
+        abi::{
+            Group,
+            Groups, //
+        },
+        Attr,
+        Table, //
     },
-    bindings::{
-        self,
-        assert_matches_header, //
-    },
+    channel::list,
     hca::port::HcaPort,
+    link::Owner,
+    params,
     port::PortAttr,
-    srp::machine::stats::{
-        Counter,
-        Stage,
-        COUNTERS,
-        REFUSALS,
-        STAGES, //
+    srp::{
+        machine::stats::{
+            refusal_index,
+            Counter,
+            Stage,
+            Stats,
+            COUNTERS,
+            REFUSALS,
+            STAGES, //
+        },
+        wire::consts::RejectReason, //
     },
     sysfs::{
-        self,
-        DirKey, //
+        DirKey,
+        PortFiles,
+        SessionFiles,
+        ShownPort, //
     }, //
 };
 
 use super::{
-    PortFile,
-    SessionFile, //
+    all_refusals,
+    buckets,
+    channel,
+    device,
+    disconnect,
+    last_refusals,
+    login_info_rdma_cm,
+    set_attr,
+    set_comp_v_mask,
+    set_port_id,
+    show_attr,
+    view, //
 };
 
-// Rust and C number the counters and stages alike.
-const _: () = {
-    assert!(COUNTERS == bindings::srpt_counter_SRPT_COUNTERS_END as usize);
-    assert!(Counter::ReadBytes as u32 == bindings::srpt_counter_SRPT_COUNTER_read_bytes);
-    assert!(Counter::Failed as u32 == bindings::srpt_counter_SRPT_COUNTER_failed);
-    assert!(Counter::Malformed as u32 == bindings::srpt_counter_SRPT_COUNTER_malformed);
-    assert!(Counter::SqFull as u32 == bindings::srpt_counter_SRPT_COUNTER_sq_full);
-    assert!(STAGES == bindings::srpt_stage_SRPT_STAGES_END as usize);
-    assert!(Stage::Engine as u32 == bindings::srpt_stage_SRPT_STAGE_engine);
-    assert!(Stage::Fetch as u32 == bindings::srpt_stage_SRPT_STAGE_fetch);
-    assert!(REFUSALS == bindings::srpt_refusal_SRPT_REFUSALS_END as usize);
-};
-
-/// How far a number is into a range of files.
-fn offset(file: u32, first: u32, len: usize) -> Option<usize> {
-    let index = usize::try_from(file.checked_sub(first)?).ok()?;
-    (index < len).then_some(index)
+impl ShownPort for HcaPort {
+    const FILES: Groups<PortFiles<Self>> = Groups::new(&[
+        Group::of_device::<Port>(),
+        Group::of_device::<PortCounters>(),
+        Group::of_device::<PortLatency>(),
+        Group::of_device::<PortRefusals>(),
+        Group::END,
+    ]);
+    const SESSION_FILES: Groups<SessionFiles> = Groups::new(&[
+        Group::of_kobject::<Session>(),
+        Group::of_kobject::<SessionCounters>(),
+        Group::of_kobject::<SessionLatency>(),
+        Group::END,
+    ]);
 }
 
-/// The counter, stage or reason that a file is about.
-fn counter(file: u32) -> Option<usize> {
-    offset(file, bindings::SRPT_FIRST_COUNTER, COUNTERS)
+/// A file about a tunable attribute of a port.
+macro_rules! port_attr {
+    ($name:literal, $attr:ident) => {
+        Attr::rw(
+            $name,
+            |port: &HcaPort, page| show_attr(port, PortAttr::$attr, page),
+            |port, text| set_attr(port, PortAttr::$attr, text),
+        )
+    };
 }
 
-fn stage(file: u32) -> Option<usize> {
-    offset(file, bindings::SRPT_FIRST_STAGE, STAGES)
+/// The directory of a port.
+struct Port;
+
+impl Table for Port {
+    type Kind = PortFiles<HcaPort>;
+    const FILES: &'static [Attr<HcaPort>] = &[
+        // What to write to `add_target` for InfiniBand's own connection manager.
+        Attr::ro(c"login_info", |port, page| {
+            port.current().login_info(page).map_err(|_| EINVAL)
+        }),
+        // The same for RDMA/CM.
+        Attr::ro(c"login_info_rdma_cm", login_info_rdma_cm),
+        // Whether logins are allowed.
+        Attr::ro(c"enabled", |port, page| {
+            page.line(u8::from(port.current().is_enabled()))
+        }),
+        // Name of the HCA.
+        Attr::ro(c"device", |port, page| {
+            page.line(device(port)?.name().as_str())
+        }),
+        // Link layer of the port.
+        Attr::ro(c"link_layer", |port, page| {
+            page.line(device(port)?.link_layer(port.number()).name())
+        }),
+        // Port number of the RDMA/CM listener.
+        Attr::ro(c"rdma_cm_port", |_, page| page.line(params::rdma_cm_port())),
+        // The last logins that were refused.
+        Attr::ro(c"login_refused", last_refusals),
+        // The text by which device management identifies the port's I/O controller.
+        Attr::rw(
+            c"port_id",
+            |port, page| page.line(port.current().controller_name()),
+            set_port_id,
+        ),
+        // Completion vectors of new channels.
+        Attr::rw(
+            c"comp_v_mask",
+            |port, page| page.line(&*port.current().vectors()),
+            set_comp_v_mask,
+        ),
+        port_attr!(c"srp_max_rdma_size", MaxRdmaSize),
+        port_attr!(c"srp_max_rsp_size", MaxRspSize),
+        port_attr!(c"srp_sq_size", SqSize),
+        port_attr!(c"use_srq", UseSrq),
+    ];
 }
 
-/// A file of a port, by its number.
-fn port_file(file: u32) -> Option<PortFile> {
-    let refusal = offset(file, bindings::SRPT_FIRST_REFUSAL, REFUSALS);
-    Some(match file {
-        bindings::srpt_file_SRPT_FILE_login_info => PortFile::LoginInfo,
-        bindings::srpt_file_SRPT_FILE_login_info_rdma_cm => PortFile::LoginInfoRdmaCm,
-        bindings::srpt_file_SRPT_FILE_enabled => PortFile::Enabled,
-        bindings::srpt_file_SRPT_FILE_device => PortFile::Device,
-        bindings::srpt_file_SRPT_FILE_link_layer => PortFile::LinkLayer,
-        bindings::srpt_file_SRPT_FILE_rdma_cm_port => PortFile::RdmaCmPort,
-        bindings::srpt_file_SRPT_FILE_login_refused => PortFile::LoginRefused,
-        bindings::srpt_file_SRPT_FILE_port_id => PortFile::PortId,
-        bindings::srpt_file_SRPT_FILE_comp_v_mask => PortFile::CompVMask,
-        bindings::srpt_file_SRPT_FILE_srp_max_rdma_size => PortFile::Attr(PortAttr::MaxRdmaSize),
-        bindings::srpt_file_SRPT_FILE_srp_max_rsp_size => PortFile::Attr(PortAttr::MaxRspSize),
-        bindings::srpt_file_SRPT_FILE_srp_sq_size => PortFile::Attr(PortAttr::SqSize),
-        bindings::srpt_file_SRPT_FILE_use_srq => PortFile::Attr(PortAttr::UseSrq),
-        bindings::srpt_file_SRPT_FILE_logins => PortFile::Logins,
-        bindings::srpt_file_SRPT_FILE_logins_refused => PortFile::LoginsRefused,
-        _ => match (counter(file), stage(file), refusal) {
-            (Some(index), _, _) => PortFile::Counter(index),
-            (_, Some(index), _) => PortFile::Latency(index),
-            (_, _, Some(index)) => PortFile::Refusal(index),
-            _ => return None,
+/// What has counters and histograms.
+trait Counted: 'static {
+    /// Their values now.
+    fn counted(&self) -> Result<Stats>;
+}
+
+impl Counted for HcaPort {
+    fn counted(&self) -> Result<Stats> {
+        Ok(list::port_stats(self))
+    }
+}
+
+impl Counted for DirKey {
+    fn counted(&self) -> Result<Stats> {
+        Ok(channel(*self)?.flow().stats())
+    }
+}
+
+/// A file about a counter.
+const fn counter<T: Counted>(name: &'static CStr, counter: Counter) -> Attr<T> {
+    Attr::nth(
+        name,
+        |object, index, page| {
+            let stats = object.counted()?;
+            page.line(stats.counter(index).ok_or(EINVAL)?)
         },
-    })
-}
-
-/// A file of a session, by its number.
-fn session_file(file: u32) -> Option<SessionFile> {
-    Some(match file {
-        bindings::srpt_file_SRPT_FILE_initiator_port_id => SessionFile::InitiatorPortId,
-        bindings::srpt_file_SRPT_FILE_peer => SessionFile::Peer,
-        bindings::srpt_file_SRPT_FILE_channels => SessionFile::Channels,
-        bindings::srpt_file_SRPT_FILE_state => SessionFile::State,
-        bindings::srpt_file_SRPT_FILE_req_lim => SessionFile::ReqLim,
-        bindings::srpt_file_SRPT_FILE_active => SessionFile::Active,
-        bindings::srpt_file_SRPT_FILE_sq_used => SessionFile::SqUsed,
-        bindings::srpt_file_SRPT_FILE_comp_vector => SessionFile::CompVector,
-        bindings::srpt_file_SRPT_FILE_age => SessionFile::Age,
-        _ => match (counter(file), stage(file)) {
-            (Some(index), _) => SessionFile::Counter(index),
-            (_, Some(index)) => SessionFile::Latency(index),
-            _ => return None,
-        },
-    })
-}
-
-assert_matches_header! {
-    srpt_port_show,
-    srpt_port_store,
-    srpt_session_show,
-    srpt_session_store,
-}
-
-/// Shows a file of a port. Process context, may sleep.
-///
-/// # Safety
-///
-/// Called by sysfs only, for a file of a [`PortDir`], with a zeroed page and the mutex of the open
-/// file held.
-#[no_mangle]
-unsafe extern "C" fn srpt_port_show(
-    dev: *mut bindings::device,
-    attr: *mut bindings::device_attribute,
-    buf: *mut c_char,
-) -> isize {
-    // SAFETY: The device is that of a `PortDir`, which is not dropped before nobody is in here any
-    // more; see the head of `sysfs.rs`.
-    let port = unsafe { sysfs::port_of::<HcaPort>(dev) };
-    // SAFETY: The attribute is one of those in `sysfs.c`.
-    let file = port_file(unsafe { bindings::srpt_port_file(attr) });
-    // SAFETY: By the safety requirements.
-    let mut page = unsafe { Page::from_raw(buf) };
-    let shown = port.zip(file).ok_or(EINVAL);
-    to_ssize(
-        shown
-            .and_then(|(port, file)| super::show_port(port, file, &mut page))
-            .map(|()| page.len()),
+        counter as usize,
     )
 }
 
-/// Takes a value for a file of a port. Process context, may sleep.
-///
-/// # Safety
-///
-/// Called by sysfs only, for a file of a [`PortDir`], with what was written, NUL-terminated.
-#[no_mangle]
-unsafe extern "C" fn srpt_port_store(
-    dev: *mut bindings::device,
-    attr: *mut bindings::device_attribute,
-    buf: *const c_char,
-    count: usize,
-) -> isize {
-    // SAFETY: As in `srpt_port_show()`.
-    let port = unsafe { sysfs::port_of::<HcaPort>(dev) };
-    // SAFETY: The attribute is one of those in `sysfs.c`.
-    let file = port_file(unsafe { bindings::srpt_port_file(attr) });
-    // SAFETY: By the safety requirements.
-    let text = unsafe { CStr::from_char_ptr(buf) };
-    let taken = port.zip(file).ok_or(EINVAL).and_then(|(port, file)| {
-        let text = text.to_str().map_err(|_| EINVAL)?;
-        super::store_port(port, file, text)
-    });
-    to_ssize(taken.map(|()| count))
-}
-
-/// Shows a file of a session. Process context, may sleep.
-///
-/// # Safety
-///
-/// Called by sysfs only, for a file of a [`SessionDir`], with a zeroed page and the mutex of the
-/// open file held.
-#[no_mangle]
-unsafe extern "C" fn srpt_session_show(
-    kobj: *mut bindings::kobject,
-    attr: *mut bindings::kobj_attribute,
-    buf: *mut c_char,
-) -> isize {
-    // SAFETY: The attribute is one of those in `sysfs.c`.
-    let file = session_file(unsafe { bindings::srpt_session_file(attr) });
-    // SAFETY: By the safety requirements.
-    let mut page = unsafe { Page::from_raw(buf) };
-    let shown = file.ok_or(EINVAL);
-    to_ssize(
-        shown
-            .and_then(|file| super::show_session(DirKey(kobj.addr()), file, &mut page))
-            .map(|()| page.len()),
+/// A file about a histogram.
+const fn stage<T: Counted>(name: &'static CStr, stage: Stage) -> Attr<T> {
+    Attr::nth(
+        name,
+        |object, index, page| {
+            let stats = object.counted()?;
+            buckets(stats.histogram(index).ok_or(EINVAL)?, page)
+        },
+        stage as usize,
     )
 }
 
-/// Takes a value for the one file of a session that can be written, `disconnect`. Process context,
-/// may sleep.
-///
-/// # Safety
-///
-/// Called by sysfs only, for a file of a [`SessionDir`], with what was written, NUL-terminated.
-#[no_mangle]
-unsafe extern "C" fn srpt_session_store(
-    kobj: *mut bindings::kobject,
-    _: *mut bindings::kobj_attribute,
-    buf: *const c_char,
-    count: usize,
-) -> isize {
-    // SAFETY: By the safety requirements.
-    let text = unsafe { CStr::from_char_ptr(buf) };
-    let taken = text
-        .to_str()
-        .map_err(|_| EINVAL)
-        .and_then(|text| super::disconnect(DirKey(kobj.addr()), text));
-    to_ssize(taken.map(|()| count))
+/// What ports and sessions have in common.
+struct Both<T>(PhantomData<T>);
+
+impl<T: Counted> Both<T> {
+    const COUNTERS: [Attr<T>; COUNTERS] = [
+        counter(c"commands", Counter::Commands),
+        counter(c"reads", Counter::Reads),
+        counter(c"writes", Counter::Writes),
+        counter(c"read_bytes", Counter::ReadBytes),
+        counter(c"write_bytes", Counter::WriteBytes),
+        counter(c"failed", Counter::Failed),
+        counter(c"aborted", Counter::Aborted),
+        counter(c"task_management", Counter::TaskManagement),
+        counter(c"malformed", Counter::Malformed),
+        counter(c"credits_starved", Counter::CreditsStarved),
+        counter(c"sq_full", Counter::SqFull),
+    ];
+
+    const STAGES: [Attr<T>; STAGES] = [
+        stage(c"receive", Stage::Receive),
+        stage(c"engine", Stage::Engine),
+        stage(c"fetch", Stage::Fetch),
+        stage(c"send", Stage::Send),
+    ];
+}
+
+/// The directory `counters` of a port.
+struct PortCounters;
+
+impl Table for PortCounters {
+    type Kind = PortFiles<HcaPort>;
+    const GROUP: Option<&'static CStr> = Some(c"counters");
+    const SHARED: &'static [Attr<HcaPort>] = &Both::<HcaPort>::COUNTERS;
+    const FILES: &'static [Attr<HcaPort>] = &[
+        // Logins granted.
+        Attr::ro(c"logins", |port, page| page.line(port.logins())),
+        // Logins refused, for whichever reason.
+        Attr::ro(c"logins_refused", |port, page| {
+            page.line(all_refusals(port))
+        }),
+    ];
+}
+
+/// The directory `latency` of a port.
+struct PortLatency;
+
+impl Table for PortLatency {
+    type Kind = PortFiles<HcaPort>;
+    const GROUP: Option<&'static CStr> = Some(c"latency");
+    const FILES: &'static [Attr<HcaPort>] = &Both::<HcaPort>::STAGES;
+}
+
+/// A file about the logins that were refused for one reason.
+const fn refusal(name: &'static CStr, reason: RejectReason) -> Attr<HcaPort> {
+    Attr::nth(
+        name,
+        |port, index, page| page.line(port.refusals(index).ok_or(EINVAL)?),
+        refusal_index(reason),
+    )
+}
+
+/// One for each reason.
+const REASONS: [Attr<HcaPort>; REFUSALS] = [
+    refusal(c"unable_establish", RejectReason::UnableEstablishChannel),
+    refusal(c"no_resources", RejectReason::InsufficientResources),
+    refusal(c"iu_too_large", RejectReason::ReqItIuLengthTooLarge),
+    refusal(c"unable_associate", RejectReason::UnableAssociateChannel),
+    refusal(
+        c"unsupported_format",
+        RejectReason::UnsupportedDescriptorFmt,
+    ),
+    refusal(c"multichannel", RejectReason::MultiChannelUnsupported),
+    refusal(c"channel_limit", RejectReason::ChannelLimitReached),
+];
+
+/// The directory `refusals` of a port.
+struct PortRefusals;
+
+impl Table for PortRefusals {
+    type Kind = PortFiles<HcaPort>;
+    const GROUP: Option<&'static CStr> = Some(c"refusals");
+    const FILES: &'static [Attr<HcaPort>] = &REASONS;
+}
+
+/// The directory of a session. All that can be read fails with `ENODEV` if the channel is not there
+/// any more.
+struct Session;
+
+impl Table for Session {
+    type Kind = SessionFiles;
+    const FILES: &'static [Attr<DirKey>] = &[
+        // Initiator port identifier.
+        Attr::ro(c"initiator_port_id", |&key, page| {
+            page.line(channel(key)?.initiator_port())
+        }),
+        // Address of the peer.
+        Attr::ro(c"peer", |&key, page| page.line(channel(key)?.peer())),
+        // How many channels the nexus has.
+        Attr::ro(c"channels", |&key, page| {
+            page.line(list::nexus_size(&*channel(key)?))
+        }),
+        // State of the channel.
+        Attr::ro(c"state", |&key, page| page.line(view(key)?.state)),
+        // Credits of the initiator.
+        Attr::ro(c"req_lim", |&key, page| page.line(view(key)?.req_lim)),
+        // Commands in use.
+        Attr::ro(c"active", |&key, page| page.line(view(key)?.active)),
+        // Slots of the send queue in use.
+        Attr::ro(c"sq_used", |&key, page| page.line(view(key)?.sq_used)),
+        // Completion vector.
+        Attr::ro(c"comp_vector", |&key, page| {
+            page.line(view(key)?.comp_vector)
+        }),
+        // Seconds since the login.
+        Attr::ro(c"age", |&key, page| {
+            page.line(channel(key)?.age_ms() / 1000)
+        }),
+        // Ends the session.
+        Attr::wo(c"disconnect", |&key, text| disconnect(key, text)),
+    ];
+}
+
+/// The directory `counters` of a session.
+struct SessionCounters;
+
+impl Table for SessionCounters {
+    type Kind = SessionFiles;
+    const GROUP: Option<&'static CStr> = Some(c"counters");
+    const FILES: &'static [Attr<DirKey>] = &Both::<DirKey>::COUNTERS;
+}
+
+/// The directory `latency` of a session.
+struct SessionLatency;
+
+impl Table for SessionLatency {
+    type Kind = SessionFiles;
+    const GROUP: Option<&'static CStr> = Some(c"latency");
+    const FILES: &'static [Attr<DirKey>] = &Both::<DirKey>::STAGES;
 }

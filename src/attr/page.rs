@@ -6,6 +6,8 @@
 //! C source: `fill_read_buffer()` in `fs/configfs/file.c`, `sysfs_kf_seq_show()` in
 //! `fs/sysfs/file.c`.
 
+use core::fmt::Write as _;
+
 use kernel::{
     fmt,
     page::PAGE_SIZE,
@@ -34,6 +36,20 @@ impl Page<'_> {
     /// Bytes written so far.
     pub(crate) fn len(&self) -> usize {
         self.len
+    }
+
+    /// Writes a line.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if it does not fit; a part of it is there then.
+    pub(crate) fn line(&mut self, what: impl core::fmt::Display) -> Result {
+        self.write(format_args!("{what}\n"))
+    }
+
+    /// What [`Self::line`] is for all types.
+    fn write(&mut self, what: core::fmt::Arguments<'_>) -> Result {
+        self.write_fmt(what).map_err(|_| EINVAL)
     }
 
     /// Takes back what was written after the first `len` bytes.
@@ -89,4 +105,14 @@ pub(crate) fn parse_number(text: &str) -> Result<u64> {
             .and_then(|value| value.checked_add(u64::from(digit)))
             .ok_or(ERANGE)
     })
+}
+
+/// Parses a number of 32 bits; see [`parse_number`].
+///
+/// # Errors
+///
+/// `EINVAL`, whatever is wrong with it.
+pub(crate) fn parse_u32(text: &str) -> Result<u32> {
+    let value = parse_number(text).map_err(|_| EINVAL)?;
+    u32::try_from(value).map_err(|_| EINVAL)
 }

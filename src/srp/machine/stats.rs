@@ -7,7 +7,7 @@
 
 use super::super::wire::consts::RejectReason;
 
-/// What is counted. The numbers are those of `enum srpt_counter` in `src/sysfs.h`.
+/// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub(crate) enum Counter {
@@ -49,7 +49,7 @@ pub(crate) const fn refusal_index(reason: RejectReason) -> usize {
         .saturating_sub(RejectReason::UnableEstablishChannel.code()) as usize
 }
 
-/// A part of a command's life. The numbers are those of `enum srpt_stage` in `src/sysfs.h`.
+/// A part of a command's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub(crate) enum Stage {
