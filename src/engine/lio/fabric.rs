@@ -29,6 +29,7 @@ use super::{
     }, //
 };
 use crate::{
+    attr::abi::configfs_list,
     bindings,
     compat::this_module,
     engine::{
@@ -97,6 +98,15 @@ const MAX_PAGES: u32 = limit::MAX_MAX_RDMA_SIZE / PAGE_SIZE as u32;
 
 /// The table of callbacks.
 fn fabric_ops<T: Target>() -> bindings::target_core_fabric_ops {
+    // SAFETY: It becomes `tfc_discovery_attrs`, which target core gives to configfs for
+    // `srpt/discovery_auth` only.
+    let discovery = unsafe { configfs_list::<attrs::Discovery>() };
+    // SAFETY: `tfc_wwn_attrs` is for `srpt` only.
+    let wwn = unsafe { configfs_list::<attrs::Wwn>() };
+    // SAFETY: `tfc_tpg_attrib_attrs` is for `srpt/<port>/<tpg>/attrib` only.
+    let tpg_attrib = unsafe { configfs_list::<attrs::TpgAttrib>() };
+    // SAFETY: `tfc_tpg_nacl_base_attrs` is for `srpt/<port>/<tpg>/acls/<name>` only.
+    let acl = unsafe { configfs_list::<attrs::Acl>() };
     let mut ops = bindings::target_core_fabric_ops {
         module: this_module().cast(),
         fabric_name: as_char_ptr_in_const_context(FABRIC_NAME),
@@ -123,10 +133,10 @@ fn fabric_ops<T: Target>() -> bindings::target_core_fabric_ops {
         fabric_enable_tpg: Some(fabric_enable_tpg_callback::<T>),
         fabric_drop_tpg: Some(fabric_drop_tpg_callback::<T>),
         fabric_init_nodeacl: Some(fabric_init_nodeacl_callback),
-        tfc_discovery_attrs: attrs::DISCOVERY.as_raw(),
-        tfc_wwn_attrs: attrs::WWN.as_raw(),
-        tfc_tpg_attrib_attrs: attrs::TPG_ATTRIB.as_raw(),
-        tfc_tpg_nacl_base_attrs: attrs::ENTRY.as_raw(),
+        tfc_discovery_attrs: discovery,
+        tfc_wwn_attrs: wwn,
+        tfc_tpg_attrib_attrs: tpg_attrib,
+        tfc_tpg_nacl_base_attrs: acl,
         // CAST: 1 and 2.
         default_submit_type: bindings::target_submit_type_TARGET_DIRECT_SUBMIT as u8,
         default_compl_type: bindings::target_compl_type_TARGET_QUEUE_COMPL as u8,
