@@ -27,7 +27,7 @@ impl Page<'_> {
     ///
     /// `page` must be a page of initialised memory that nobody else uses as long as the result
     /// exists.
-    pub(crate) unsafe fn from_raw(page: *mut c_char) -> Self {
+    pub(super) unsafe fn from_raw(page: *mut c_char) -> Self {
         // SAFETY: By the safety requirements.
         let buf = unsafe { core::slice::from_raw_parts_mut(page.cast::<u8>(), PAGE_SIZE) };
         Self { buf, len: 0 }
@@ -71,7 +71,7 @@ impl fmt::Write for Page<'_> {
 }
 
 /// Turns a result into what the file systems expect: a number of bytes or a negative error number.
-pub(crate) fn to_ssize(result: Result<usize>) -> isize {
+pub(super) fn to_ssize(result: Result<usize>) -> isize {
     match result {
         // A page and a write to a file are both much smaller than `isize::MAX`.
         Ok(len) => isize::try_from(len).unwrap_or(isize::MAX),

@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Prototypes of the one-line shims over SCST's inlines, macros and fields,
- * and of the sysfs attributes; no logic. With them Rust need not know what
- * SCST's structures look like inside.
+ * Prototypes of the one-line shims over SCST's inlines, macros and fields; no
+ * logic. With them Rust need not know what SCST's structures look like inside.
  */
 #ifndef SRPT_SCST_SHIMS_H
 #define SRPT_SCST_SHIMS_H
 
 #include <linux/kobject.h>
-#include <linux/sysfs.h>
 #include <scst.h>
 
 /* In shims.c. */
@@ -44,23 +42,6 @@ int srpt_scst_aen_event(struct scst_aen *aen);
 struct scst_session *srpt_scst_aen_sess(struct scst_aen *aen);
 const u8 *srpt_scst_aen_sense(struct scst_aen *aen);
 int srpt_scst_aen_sense_len(struct scst_aen *aen);
-
-/* In attrs.c. */
-extern const struct attribute *srpt_scst_tgt_attrs[6];
-extern const struct attribute *srpt_scst_sess_attrs[5];
-
-/* In attrs.rs. */
-ssize_t srpt_scst_show_login_info(struct kobject *kobj, struct kobj_attribute *attr, char *buf);
-ssize_t srpt_scst_show_comp_v_mask(struct kobject *kobj, struct kobj_attribute *attr, char *buf);
-ssize_t srpt_scst_store_comp_v_mask(struct kobject *kobj, struct kobj_attribute *attr, const char *buf, size_t count);
-ssize_t srpt_scst_show_device(struct kobject *kobj, struct kobj_attribute *attr, char *buf);
-ssize_t srpt_scst_show_link_layer(struct kobject *kobj, struct kobj_attribute *attr, char *buf);
-ssize_t srpt_scst_show_port_id(struct kobject *kobj, struct kobj_attribute *attr, char *buf);
-ssize_t srpt_scst_store_port_id(struct kobject *kobj, struct kobj_attribute *attr, const char *buf, size_t count);
-ssize_t srpt_scst_show_req_lim(struct kobject *kobj, struct kobj_attribute *attr, char *buf);
-ssize_t srpt_scst_show_req_lim_delta(struct kobject *kobj, struct kobj_attribute *attr, char *buf);
-ssize_t srpt_scst_show_ch_state(struct kobject *kobj, struct kobj_attribute *attr, char *buf);
-ssize_t srpt_scst_show_comp_vector(struct kobject *kobj, struct kobj_attribute *attr, char *buf);
 
 /* In params.c. */
 extern unsigned int srpt_scst_param_max_rdma_size;

@@ -16,6 +16,10 @@ use kernel::{
 };
 
 use super::{
+    attrs::{
+        SessionFiles,
+        TargetFiles, //
+    },
     cmd::{
         self,
         ScstCmd, //
@@ -32,6 +36,7 @@ use super::{
     }, //
 };
 use crate::{
+    attr::abi::kobject_list,
     bindings,
     engine::{
         self,
@@ -135,8 +140,10 @@ fn table<T: engine::Target>() -> bindings::scst_tgt_template {
         name,
         sg_tablesize: SG_TABLESIZE,
         max_hw_pending_time: MAX_HW_PENDING_TIME,
-        tgt_attrs: (&raw mut bindings::srpt_scst_tgt_attrs).cast(),
-        sess_attrs: (&raw mut bindings::srpt_scst_sess_attrs).cast(),
+        // SAFETY: SCST makes the files of this member in the directories of targets only.
+        tgt_attrs: unsafe { kobject_list::<TargetFiles>() },
+        // SAFETY: SCST makes the files of this member in the directories of sessions only.
+        sess_attrs: unsafe { kobject_list::<SessionFiles>() },
         xmit_response: Some(xmit_response_callback::<T>),
         rdy_to_xfer: Some(rdy_to_xfer_callback::<T>),
         on_hw_pending_cmd_timeout: Some(on_hw_pending_cmd_timeout_callback::<T>),
