@@ -31,14 +31,7 @@ use core::{
 use kernel::{
     error::from_err_ptr,
     prelude::*,
-    sync::{
-        atomic::{
-            Acquire,
-            Atomic,
-            Release, //
-        },
-        Arc, //
-    }, //
+    sync::Arc, //
 };
 
 use crate::{
@@ -46,7 +39,8 @@ use crate::{
         abi::Groups,
         Kind, //
     },
-    bindings, //
+    bindings,
+    sync::global::global_mutex, //
 };
 
 /// A port that has a directory: which files are there, and in those of its channels.
@@ -89,16 +83,35 @@ impl Kind for SessionFiles {
 /// Name of the class.
 const NAME: &CStr = c"infiniband_srpt";
 
-/// The class, while there is one.
-static CLASS: Atomic<*mut bindings::class> = Atomic::new(ptr::null_mut());
+global_mutex! {
+    /// The class, while ports may get directories.
+    static CLASS: Option<Arc<RawClass>> = None;
+    init = init;
+}
 
-/// The directory `/sys/class/infiniband_srpt`; dropping it removes it. Must outlive all [`PortDir`]s.
-pub(crate) struct Class(NonNull<bindings::class>);
+/// A class; the last reference removes its directory.
+///
+/// # Invariants
+///
+/// It came from `class_create()`. Each device of it is that of a [`PortDir`], which holds a reference
+/// until the device was unregistered.
+struct RawClass(NonNull<bindings::class>);
 
 // SAFETY: Classes may be destroyed by any task.
-unsafe impl Send for Class {}
-// SAFETY: There is nothing one could do with a reference.
-unsafe impl Sync for Class {}
+unsafe impl Send for RawClass {}
+// SAFETY: Its one function on a shared reference returns the address.
+unsafe impl Sync for RawClass {}
+
+impl Drop for RawClass {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant, `class_create()` made it, and it has no devices any more.
+        unsafe { bindings::class_destroy(self.0.as_ptr()) };
+    }
+}
+
+/// The directory `/sys/class/infiniband_srpt`: ports get directories while this exists. It is removed
+/// with this and all [`PortDir`]s.
+pub(crate) struct Class(());
 
 impl Class {
     /// Makes the directory. Called once, while the module is loaded. May sleep.
@@ -109,16 +122,17 @@ impl Class {
     pub(crate) fn new() -> Result<Self> {
         // SAFETY: The name is a static string.
         let class = from_err_ptr(unsafe { bindings::class_create(NAME.as_char_ptr()) })?;
-        CLASS.store(class, Release);
-        NonNull::new(class).map(Self).ok_or(ENOMEM)
+        // INVARIANT: It was just made, and has no devices.
+        let class = RawClass(NonNull::new(class).ok_or(ENOMEM)?);
+        *CLASS.lock() = Some(Arc::new(class, GFP_KERNEL)?);
+        Ok(Self(()))
     }
 }
 
 impl Drop for Class {
     fn drop(&mut self) {
-        CLASS.store(ptr::null_mut(), Release);
-        // SAFETY: It came from `class_create()`, and there are no devices of it any more.
-        unsafe { bindings::class_destroy(self.0.as_ptr()) };
+        let class = CLASS.lock().take();
+        drop(class);
     }
 }
 
@@ -127,12 +141,14 @@ impl Drop for Class {
 ///
 /// # Invariants
 ///
-/// Both are valid, and we own a reference on each. The device's data points to `_owner`.
+/// Both are valid, and we own a reference on each. The device is of `_class`, and its data points to
+/// `_owner`.
 pub(crate) struct PortDir<T: Send + Sync + 'static> {
     device: NonNull<bindings::device>,
     sessions: NonNull<bindings::kobject>,
     _owner: KBox<Owner>,
     _port: Arc<T>,
+    _class: Arc<RawClass>,
 }
 
 /// What the data of a device points to: the port, and of which type it is.
@@ -169,10 +185,7 @@ impl<T: ShownPort> PortDir<T> {
     ///
     /// `ENODEV` without a [`Class`], `ENOMEM`, `EEXIST`.
     pub(crate) fn new(name: &CStr, port: Arc<T>) -> Result<Self> {
-        let class = CLASS.load(Acquire);
-        if class.is_null() {
-            return Err(ENODEV);
-        }
+        let class = CLASS.lock().clone().ok_or(ENODEV)?;
         // INVARIANT: It is of this type.
         let owner = KBox::new(
             Owner {
@@ -182,12 +195,11 @@ impl<T: ShownPort> PortDir<T> {
             GFP_KERNEL,
         )?;
         let data = (&raw const *owner).cast_mut().cast::<c_void>();
-        // SAFETY: The class is valid as long as there may be HCAs (see `SrpTarget`). The data is
-        // valid until the device was unregistered. The groups are constant, and of tables for
+        // SAFETY: The class is valid, and the result keeps a reference. The data is valid until the device was unregistered. The groups are constant, and of tables for
         // directories such as this. The format takes a string, which is copied.
         let device = from_err_ptr(unsafe {
             bindings::device_create_with_groups(
-                class,
+                class.0.as_ptr(),
                 ptr::null_mut(),
                 0,
                 data,
@@ -213,6 +225,7 @@ impl<T: ShownPort> PortDir<T> {
             sessions,
             _owner: owner,
             _port: port,
+            _class: class,
         })
     }
 

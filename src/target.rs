@@ -47,7 +47,8 @@ use crate::{
             Periodic,
             Tick, //
         }, //
-    }, //
+    },
+    sysfs, //
 };
 
 pub(crate) mod client;
@@ -90,6 +91,7 @@ impl Lifetime {
     /// Initialises the module-wide state; called once, first thing in the module's init.
     pub(crate) fn new() -> Result<Self> {
         queues::init();
+        sysfs::init();
         list::init();
         hcas::init();
         hca::ports::init();
