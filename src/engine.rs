@@ -7,8 +7,7 @@
 //! [`EngineCmd`]; what the engine asks of the target is [`TargetCmd`] for one command
 //! (`rdy_to_xfer`, `xmit_response`, `on_free_cmd`, ...) and [`Target`] for everything else. An
 //! engine does not know what is above it: it is generic over these two. Which engine is compiled
-//! in is decided here and nowhere else; every call is static, but for one in each engine that a
-//! file makes through a function pointer ([`Target::entry_channels`], [`Target::session_view`]).
+//! in is decided here and nowhere else; every call is static.
 //!
 //! No bindings and no `unsafe` live here; the adapters in `engine/` have both.
 //!
@@ -332,7 +331,7 @@ pub(crate) trait Engine: Sized + 'static {
 
     /// A port is there and has a name, that is a GID; also called if that was so before. Engines
     /// that want a target for every port make it now. Process context, may sleep.
-    fn port_added<T: Target>(_port: &Arc<Port>, _device: &Device, _number: u32) {}
+    fn port_added(_port: &Arc<Port>, _device: &Device, _number: u32) {}
     /// The HCA of a port is going away; its channels have ended. The engine lets go of the device.
     /// Process context, may sleep.
     fn port_removed(_port: &Port) {}

@@ -90,8 +90,8 @@ impl Engine for Scst {
         template::Registration::new::<T>()
     }
 
-    fn port_added<T: Target>(port: &Arc<Port>, device: &Device, number: u32) {
-        target::add::<T>(port, device, number);
+    fn port_added(port: &Arc<Port>, device: &Device, number: u32) {
+        target::add(port, device, number);
     }
 
     fn port_removed(port: &Port) {

@@ -9,7 +9,6 @@ use kernel::{
     sync::Arc, //
 };
 
-use super::Srpt;
 use crate::{
     channel::{
         self,
@@ -144,7 +143,7 @@ impl Client for SrpClient {
 fn offer(entry: &HcaPort, device: &Device) {
     let port = entry.current();
     if port.known().gid != NO_GID {
-        Active::port_added::<Srpt>(&port, device, entry.number());
+        Active::port_added(&port, device, entry.number());
     }
 }
 

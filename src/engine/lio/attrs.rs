@@ -10,6 +10,7 @@
 
 use core::{
     fmt::Write as _,
+    marker::PhantomData,
     net::Ipv6Addr, //
 };
 
@@ -31,6 +32,7 @@ use crate::{
         Table, //
     },
     bindings,
+    engine::Target,
     params,
     port::PortAttr,
     rdma::cm::PeerAddr, //
@@ -140,9 +142,9 @@ fn set_attr(tpg: &Tpg, attr: PortAttr, text: &str) -> Result {
 
 /// The directory `srpt/<port>/<tpg>/acls/<name>`; `tfc_tpg_nacl_base_attrs`. Its files are about the
 /// entry.
-pub(super) struct Acl;
+pub(super) struct Acl<T>(PhantomData<T>);
 
-impl Kind for Acl {
+impl<T: Target> Kind for Acl<T> {
     type Raw = bindings::config_item;
     type Object = Entry;
 
@@ -156,11 +158,11 @@ impl Kind for Acl {
     }
 }
 
-impl Table for Acl {
+impl<T: Target> Table for Acl<T> {
     type Kind = Self;
     const FILES: &'static [Attr<Entry>] = &[
         // The sessions that the entry has let in.
-        Attr::ro(c"info", info),
+        Attr::ro(c"info", info::<T>),
     ];
 }
 
@@ -170,9 +172,9 @@ const MOST_SHOWN: usize = 24;
 /// The sessions that an entry has let in, in the form in which rtslib reads it, which is that of the
 /// iSCSI target (`lio_target_nacl_info_show()`): one session per entry, with a connection per
 /// channel. `targetcli sessions` shows them.
-fn info(entry: &Entry, page: &mut Page<'_>) -> Result {
+fn info<T: Target>(entry: &Entry, page: &mut Page<'_>) -> Result {
     let name = entry.name().to_str().unwrap_or("?");
-    let channels = entry.channels().map_err(|_| EINVAL)?;
+    let channels = entry.channels::<T>().map_err(|_| EINVAL)?;
     let Some(first) = channels.first() else {
         writeln!(page, "No active SRP session for initiator port {name}")?;
         return Ok(());

@@ -106,7 +106,7 @@ fn fabric_ops<T: Target>() -> bindings::target_core_fabric_ops {
     // SAFETY: `tfc_tpg_attrib_attrs` is for `srpt/<port>/<tpg>/attrib` only.
     let tpg_attrib = unsafe { configfs_list::<attrs::TpgAttrib>() };
     // SAFETY: `tfc_tpg_nacl_base_attrs` is for `srpt/<port>/<tpg>/acls/<name>` only.
-    let acl = unsafe { configfs_list::<attrs::Acl>() };
+    let acl = unsafe { configfs_list::<attrs::Acl<T>>() };
     let mut ops = bindings::target_core_fabric_ops {
         module: this_module().cast(),
         fabric_name: as_char_ptr_in_const_context(FABRIC_NAME),
@@ -129,7 +129,7 @@ fn fabric_ops<T: Target>() -> bindings::target_core_fabric_ops {
         get_cmd_state: Some(get_cmd_state_callback::<T>),
         fabric_make_wwn: Some(fabric_make_wwn_callback::<T>),
         fabric_drop_wwn: Some(fabric_drop_wwn_callback),
-        fabric_make_tpg: Some(fabric_make_tpg_callback::<T>),
+        fabric_make_tpg: Some(fabric_make_tpg_callback),
         fabric_enable_tpg: Some(fabric_enable_tpg_callback::<T>),
         fabric_drop_tpg: Some(fabric_drop_tpg_callback::<T>),
         fabric_init_nodeacl: Some(fabric_init_nodeacl_callback),
@@ -305,12 +305,12 @@ unsafe extern "C" fn fabric_drop_wwn_callback(wwn: *mut bindings::se_wwn) {
 /// # Safety
 ///
 /// Called by target core with what `fabric_make_wwn()` returned.
-unsafe extern "C" fn fabric_make_tpg_callback<T: Target>(
+unsafe extern "C" fn fabric_make_tpg_callback(
     wwn: *mut bindings::se_wwn,
     _: *const c_char,
 ) -> *mut bindings::se_portal_group {
     // SAFETY: By the safety requirements; the directory of `wwn` exists.
-    Tpg::make::<T>(unsafe { Wwn::from_raw(wwn) })
+    Tpg::make(unsafe { Wwn::from_raw(wwn) })
         .inspect_err(|e| pr_err!("no target portal group: {:?}\n", e))
         .unwrap_or(core::ptr::null_mut())
 }

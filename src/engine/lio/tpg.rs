@@ -155,9 +155,6 @@ impl Epoch {
     }
 }
 
-/// [`Target::entry_channels`] of the target that has registered.
-type EntryChannels = fn(TargetKey, &CStr) -> Result<KVec<EntryChannel>>;
-
 /// A target portal group, `struct se_portal_group`.
 ///
 /// # Lifetime
@@ -183,8 +180,6 @@ pub(super) struct Tpg {
     /// Name of the port directory, not of this directory.
     wwn_name: PortName,
     epoch: Atomic<u32>,
-    /// [`Target::entry_channels`], for the files: their tables are not made per target.
-    entry_channels: EntryChannels,
 }
 
 // SAFETY: A `struct se_portal_group` belongs to no thread; target core's functions on it take its
@@ -202,14 +197,13 @@ impl Tpg {
     /// # Errors
     ///
     /// `ENOMEM`, or what target core reports.
-    pub(super) fn make<T: Target>(wwn: &Wwn) -> Result<*mut bindings::se_portal_group> {
+    pub(super) fn make(wwn: &Wwn) -> Result<*mut bindings::se_portal_group> {
         let tpg = Arc::pin_init(
             try_pin_init!(Self {
                 tpg <- zeroed(),
                 port: wwn.port.port().clone(),
                 wwn_name: wwn.name,
                 epoch: Atomic::new(0),
-                entry_channels: T::entry_channels,
             }),
             GFP_KERNEL,
         )?;
@@ -378,12 +372,12 @@ impl Entry {
     /// # Errors
     ///
     /// `ENOMEM`.
-    pub(super) fn channels(&self) -> Result<KVec<EntryChannel>> {
+    pub(super) fn channels<T: Target>(&self) -> Result<KVec<EntryChannel>> {
         // SAFETY: The member was set when the entry was made, and is not changed. The portal group is
         // one of `Tpg::make()`. It exists: configfs does not drop it before the directory of the entry
         // is gone, and sessions have references of their own.
         let tpg = unsafe { Tpg::from_raw((*self.0.get()).se_tpg) };
-        (tpg.entry_channels)(tpg.key(), self.name())
+        T::entry_channels(tpg.key(), self.name())
     }
 }
 

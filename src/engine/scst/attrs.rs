@@ -14,14 +14,13 @@
 //! that (`kernfs_drain()`). SCST removes the directory of a target first thing in
 //! `scst_unregister_target()`, and that of a session before the session ends.
 
+use core::marker::PhantomData;
+
 use kernel::prelude::*;
 
-use super::{
-    session,
-    target::{
-        ScstPortData,
-        Target, //
-    }, //
+use super::target::{
+    ScstPortData,
+    Target, //
 };
 use crate::{
     attr::{
@@ -30,7 +29,11 @@ use crate::{
         Table, //
     },
     bindings,
-    engine::SessionView,
+    engine::{
+        self,
+        SessionKey,
+        SessionView, //
+    },
     port::PortData,
     srp::wire::dm::ControllerName, //
 };
@@ -103,9 +106,9 @@ impl Table for TargetFiles {
 }
 
 /// The directory of a session; its files are about the state of its channel.
-pub(super) struct SessionFiles;
+pub(super) struct SessionFiles<T>(PhantomData<T>);
 
-impl Kind for SessionFiles {
+impl<T: engine::Target> Kind for SessionFiles<T> {
     type Raw = bindings::kobject;
     type Object = SessionView;
 
@@ -114,14 +117,14 @@ impl Kind for SessionFiles {
         kobj: *mut bindings::kobject,
         f: impl FnOnce(&SessionView) -> Result<R>,
     ) -> Result<R> {
-        // SAFETY: By the safety requirements, this is the kobject in a `struct scst_session`, whose
-        // directory exists; see the head of this file.
-        let view = unsafe { session::view(bindings::srpt_scst_kobj_to_sess(kobj)) };
-        f(&view.ok_or(ENOENT)?)
+        // SAFETY: By the safety requirements, this is the kobject in a `struct scst_session`. The
+        // shim computes an address.
+        let sess = unsafe { bindings::srpt_scst_kobj_to_sess(kobj) };
+        f(&T::session_view(SessionKey(sess.addr())).ok_or(ENOENT)?)
     }
 }
 
-impl Table for SessionFiles {
+impl<T: engine::Target> Table for SessionFiles<T> {
     type Kind = Self;
     const FILES: &'static [Attr<SessionView>] = &[
         // Requests the initiator may send now.

@@ -22,8 +22,7 @@ use kernel::{
 
 use super::target::{
     Epoch,
-    Target,
-    ViewFn, //
+    Target, //
 };
 use crate::{
     bindings,
@@ -33,7 +32,6 @@ use crate::{
         Session,
         SessionKey,
         SessionRequest,
-        SessionView,
         TargetKey, //
     },
     queues,
@@ -53,8 +51,6 @@ use crate::{
 #[pin_data]
 pub(super) struct Shared {
     initiator_port: PortId,
-    /// For the session's files; see [`Target::view_fn`].
-    view_fn: ViewFn,
     /// Somebody wants the session closed. That may be before its channel can be found.
     forced: Atomic<bool>,
     /// Inside is whoever is submitting something; SCST must not be told to end the session then.
@@ -155,7 +151,6 @@ impl ScstSession {
         let shared = Arc::pin_init(
             pin_init!(Shared {
                 initiator_port: request.initiator_port,
-                view_fn: target.view_fn(),
                 forced: Atomic::new(false),
                 submitters <- Latch::new(),
                 commands <- Latch::new(),
@@ -271,18 +266,6 @@ pub(super) unsafe fn forced(sess: *mut bindings::scst_session) {
 pub(super) unsafe fn initiator_port(sess: *mut bindings::scst_session) -> PortId {
     // SAFETY: By the safety requirements; see [`shared`].
     unsafe { shared(sess) }.initiator_port
-}
-
-/// What the channel of a session does; `None` if it has none (yet or any more). Process context, may
-/// sleep.
-///
-/// # Safety
-///
-/// As for [`forced`].
-pub(super) unsafe fn view(sess: *mut bindings::scst_session) -> Option<SessionView> {
-    // SAFETY: By the safety requirements; see [`shared`].
-    let view_fn = unsafe { shared(sess) }.view_fn;
-    view_fn(SessionKey(sess.addr()))
 }
 
 /// The private pointer of a session.

@@ -38,8 +38,6 @@ use crate::{
     engine::{
         self,
         Port,
-        SessionKey,
-        SessionView,
         TargetKey, //
     },
     port::{
@@ -105,7 +103,7 @@ impl ScstPortData {
 /// Registers a target for a port, disabled, unless it has one or the template is not registered.
 /// Its name is the GID that the port has now, and stays that. Wraps `scst_register_target()`.
 /// Process context, sleeps.
-pub(super) fn add<T: engine::Target>(port: &Arc<Port>, device: &Device, number: u32) {
+pub(super) fn add(port: &Arc<Port>, device: &Device, number: u32) {
     let mut slot = port.engine().lock();
     if slot.is_some() {
         return;
@@ -113,7 +111,7 @@ pub(super) fn add<T: engine::Target>(port: &Arc<Port>, device: &Device, number: 
     let Some(pass) = registry::enter(port) else {
         return;
     };
-    match Target::register::<T>(port, &pass, device, number) {
+    match Target::register(port, &pass, device, number) {
         Ok(target) => {
             *slot = Some(Slot {
                 target,
@@ -151,9 +149,6 @@ impl Epoch {
     }
 }
 
-/// [`engine::Target::session_view`] of whoever has registered.
-pub(super) type ViewFn = fn(SessionKey) -> Option<SessionView>;
-
 /// A target.
 ///
 /// # Invariants
@@ -167,7 +162,6 @@ pub(super) struct Target {
     port: Arc<Port>,
     device: DeviceName,
     link_layer: LinkLayer,
-    view_fn: ViewFn,
     epoch: Atomic<u32>,
     /// It is being unregistered.
     #[pin]
@@ -182,7 +176,7 @@ unsafe impl Sync for Target {}
 
 impl Target {
     /// Registers a target; see [`add`].
-    fn register<T: engine::Target>(
+    fn register(
         port: &Arc<Port>,
         template: &Template,
         device: &Device,
@@ -205,7 +199,6 @@ impl Target {
                 port: port.clone(),
                 device: device_name,
                 link_layer,
-                view_fn: T::session_view,
                 epoch: Atomic::new(0),
                 retired <- new_mutex!(false, "Target::retired"),
             }),
@@ -260,11 +253,6 @@ impl Target {
     /// Link layer of the port.
     pub(super) fn link_layer(&self) -> LinkLayer {
         self.link_layer
-    }
-
-    /// What the channel of a session does: for files, whose tables are not made per [`engine::Target`].
-    pub(super) fn view_fn(&self) -> ViewFn {
-        self.view_fn
     }
 
     /// How often the target was enabled and disabled, and so whether it is enabled.

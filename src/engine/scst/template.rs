@@ -143,7 +143,7 @@ fn table<T: engine::Target>() -> bindings::scst_tgt_template {
         // SAFETY: SCST makes the files of this member in the directories of targets only.
         tgt_attrs: unsafe { kobject_list::<TargetFiles>() },
         // SAFETY: SCST makes the files of this member in the directories of sessions only.
-        sess_attrs: unsafe { kobject_list::<SessionFiles>() },
+        sess_attrs: unsafe { kobject_list::<SessionFiles<T>>() },
         xmit_response: Some(xmit_response_callback::<T>),
         rdy_to_xfer: Some(rdy_to_xfer_callback::<T>),
         on_hw_pending_cmd_timeout: Some(on_hw_pending_cmd_timeout_callback::<T>),
