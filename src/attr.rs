@@ -3,7 +3,7 @@
 //! Files in configfs and sysfs: tables of typed attributes, and what all their callbacks share.
 //!
 //! A directory with files is a [`Table`] of [`Attr`]s. An entry of the table is a file: name, mode,
-//! what it shows, what it takes. Nothing else has to be written for a new file. Where the tables
+//! unit, what it shows, what it takes. Nothing else has to be written for a new file. Where the tables
 //! are: [`crate::engine`] (LIO: configfs, SCST: its directories in sysfs) and [`crate::admin`]
 //! (`/sys/class/infiniband_srpt/`).
 //!
@@ -38,6 +38,37 @@ const MODE_RW: bindings::umode_t = 0o644;
 /// Mode of a file that cannot be read.
 const MODE_WO: bindings::umode_t = 0o200;
 
+/// What the number in a file counts. The documents say so with the same word; `tests/docs` compares.
+#[derive(Clone, Copy)]
+pub(crate) enum Unit {
+    /// No number, or one that counts nothing.
+    Text,
+    /// 0 or 1.
+    Flag,
+    /// Bytes.
+    Bytes,
+    /// Seconds.
+    Seconds,
+    /// SCSI commands.
+    Commands,
+    /// Information units that ask for something, or the right to send one.
+    Requests,
+    /// Information units.
+    Units,
+    /// Transfers of data or responses.
+    Transfers,
+    /// Entries of the send queue.
+    Entries,
+    /// Channels.
+    Channels,
+    /// Logins.
+    Logins,
+    /// Completion vectors.
+    Vector,
+    /// Port number of a transport protocol.
+    PortNumber,
+}
+
 /// What shows a file.
 enum Show<T: 'static> {
     /// It cannot be read.
@@ -55,6 +86,8 @@ enum Show<T: 'static> {
 /// gets what was written, up to a NUL, newline included.
 pub(crate) struct Attr<T: 'static> {
     name: &'static CStr,
+    #[expect(dead_code, reason = "for readers and for tests/docs")]
+    unit: Unit,
     mode: bindings::umode_t,
     show: Show<T>,
     store: Option<fn(&T, &str) -> Result>,
@@ -62,9 +95,14 @@ pub(crate) struct Attr<T: 'static> {
 
 impl<T> Attr<T> {
     /// A file that can be read.
-    pub(crate) const fn ro(name: &'static CStr, show: fn(&T, &mut Page<'_>) -> Result) -> Self {
+    pub(crate) const fn ro(
+        name: &'static CStr,
+        unit: Unit,
+        show: fn(&T, &mut Page<'_>) -> Result,
+    ) -> Self {
         Self {
             name,
+            unit,
             mode: MODE_RO,
             show: Show::This(show),
             store: None,
@@ -74,11 +112,13 @@ impl<T> Attr<T> {
     /// A file that can be read, by a function for several files.
     pub(crate) const fn nth(
         name: &'static CStr,
+        unit: Unit,
         show: fn(&T, usize, &mut Page<'_>) -> Result,
         number: usize,
     ) -> Self {
         Self {
             name,
+            unit,
             mode: MODE_RO,
             show: Show::Nth(show, number),
             store: None,
@@ -88,11 +128,13 @@ impl<T> Attr<T> {
     /// A file that can be read and written.
     pub(crate) const fn rw(
         name: &'static CStr,
+        unit: Unit,
         show: fn(&T, &mut Page<'_>) -> Result,
         store: fn(&T, &str) -> Result,
     ) -> Self {
         Self {
             name,
+            unit,
             mode: MODE_RW,
             show: Show::This(show),
             store: Some(store),
@@ -100,9 +142,10 @@ impl<T> Attr<T> {
     }
 
     /// A file that can be written.
-    pub(crate) const fn wo(name: &'static CStr, store: fn(&T, &str) -> Result) -> Self {
+    pub(crate) const fn wo(name: &'static CStr, unit: Unit, store: fn(&T, &str) -> Result) -> Self {
         Self {
             name,
+            unit,
             mode: MODE_WO,
             show: Show::Nothing,
             store: Some(store),

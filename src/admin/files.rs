@@ -17,7 +17,8 @@ use crate::{
             Groups, //
         },
         Attr,
-        Table, //
+        Table,
+        Unit, //
     },
     channel::list,
     hca::port::HcaPort,
@@ -77,9 +78,10 @@ impl ShownPort for HcaPort {
 
 /// A file about a tunable attribute of a port.
 macro_rules! port_attr {
-    ($name:literal, $attr:ident) => {
+    ($name:literal, $unit:ident, $attr:ident) => {
         Attr::rw(
             $name,
+            Unit::$unit,
             |port: &HcaPort, page| show_attr(port, PortAttr::$attr, page),
             |port, text| set_attr(port, PortAttr::$attr, text),
         )
@@ -93,43 +95,47 @@ impl Table for Port {
     type Kind = PortFiles<HcaPort>;
     const FILES: &'static [Attr<HcaPort>] = &[
         // What to write to `add_target` for InfiniBand's own connection manager.
-        Attr::ro(c"login_info", |port, page| {
+        Attr::ro(c"login_info", Unit::Text, |port, page| {
             port.current().login_info(page).map_err(|_| EINVAL)
         }),
         // The same for RDMA/CM.
-        Attr::ro(c"login_info_rdma_cm", login_info_rdma_cm),
+        Attr::ro(c"login_info_rdma_cm", Unit::Text, login_info_rdma_cm),
         // Whether logins are allowed.
-        Attr::ro(c"enabled", |port, page| {
+        Attr::ro(c"enabled", Unit::Flag, |port, page| {
             page.line(u8::from(port.current().is_enabled()))
         }),
         // Name of the HCA.
-        Attr::ro(c"device", |port, page| {
+        Attr::ro(c"device", Unit::Text, |port, page| {
             page.line(device(port)?.name().as_str())
         }),
         // Link layer of the port.
-        Attr::ro(c"link_layer", |port, page| {
+        Attr::ro(c"link_layer", Unit::Text, |port, page| {
             page.line(device(port)?.link_layer(port.number()).name())
         }),
         // Port number of the RDMA/CM listener.
-        Attr::ro(c"rdma_cm_port", |_, page| page.line(params::rdma_cm_port())),
+        Attr::ro(c"rdma_cm_port", Unit::PortNumber, |_, page| {
+            page.line(params::rdma_cm_port())
+        }),
         // The last logins that were refused.
-        Attr::ro(c"login_refused", last_refusals),
+        Attr::ro(c"login_refused", Unit::Text, last_refusals),
         // The text by which device management identifies the port's I/O controller.
         Attr::rw(
             c"port_id",
+            Unit::Text,
             |port, page| page.line(port.current().controller_name()),
             set_port_id,
         ),
         // Completion vectors of new channels.
         Attr::rw(
             c"comp_v_mask",
+            Unit::Vector,
             |port, page| page.line(&*port.current().vectors()),
             set_comp_v_mask,
         ),
-        port_attr!(c"srp_max_rdma_size", MaxRdmaSize),
-        port_attr!(c"srp_max_rsp_size", MaxRspSize),
-        port_attr!(c"srp_sq_size", SqSize),
-        port_attr!(c"use_srq", UseSrq),
+        port_attr!(c"srp_max_rdma_size", Bytes, MaxRdmaSize),
+        port_attr!(c"srp_max_rsp_size", Bytes, MaxRspSize),
+        port_attr!(c"srp_sq_size", Entries, SqSize),
+        port_attr!(c"use_srq", Flag, UseSrq),
     ];
 }
 
@@ -152,9 +158,10 @@ impl Counted for DirKey {
 }
 
 /// A file about a counter.
-const fn counter<T: Counted>(name: &'static CStr, counter: Counter) -> Attr<T> {
+const fn counter<T: Counted>(name: &'static CStr, unit: Unit, counter: Counter) -> Attr<T> {
     Attr::nth(
         name,
+        unit,
         |object, index, page| {
             let stats = object.counted()?;
             page.line(stats.counter(index).ok_or(EINVAL)?)
@@ -167,6 +174,7 @@ const fn counter<T: Counted>(name: &'static CStr, counter: Counter) -> Attr<T> {
 const fn stage<T: Counted>(name: &'static CStr, stage: Stage) -> Attr<T> {
     Attr::nth(
         name,
+        Unit::Commands,
         |object, index, page| {
             let stats = object.counted()?;
             buckets(stats.histogram(index).ok_or(EINVAL)?, page)
@@ -180,17 +188,17 @@ struct Both<T>(PhantomData<T>);
 
 impl<T: Counted> Both<T> {
     const COUNTERS: [Attr<T>; COUNTERS] = [
-        counter(c"commands", Counter::Commands),
-        counter(c"reads", Counter::Reads),
-        counter(c"writes", Counter::Writes),
-        counter(c"read_bytes", Counter::ReadBytes),
-        counter(c"write_bytes", Counter::WriteBytes),
-        counter(c"failed", Counter::Failed),
-        counter(c"aborted", Counter::Aborted),
-        counter(c"task_management", Counter::TaskManagement),
-        counter(c"malformed", Counter::Malformed),
-        counter(c"credits_starved", Counter::CreditsStarved),
-        counter(c"sq_full", Counter::SqFull),
+        counter(c"commands", Unit::Commands, Counter::Commands),
+        counter(c"reads", Unit::Commands, Counter::Reads),
+        counter(c"writes", Unit::Commands, Counter::Writes),
+        counter(c"read_bytes", Unit::Bytes, Counter::ReadBytes),
+        counter(c"write_bytes", Unit::Bytes, Counter::WriteBytes),
+        counter(c"failed", Unit::Commands, Counter::Failed),
+        counter(c"aborted", Unit::Commands, Counter::Aborted),
+        counter(c"task_management", Unit::Requests, Counter::TaskManagement),
+        counter(c"malformed", Unit::Units, Counter::Malformed),
+        counter(c"credits_starved", Unit::Requests, Counter::CreditsStarved),
+        counter(c"sq_full", Unit::Transfers, Counter::SqFull),
     ];
 
     const STAGES: [Attr<T>; STAGES] = [
@@ -210,9 +218,11 @@ impl Table for PortCounters {
     const SHARED: &'static [Attr<HcaPort>] = &Both::<HcaPort>::COUNTERS;
     const FILES: &'static [Attr<HcaPort>] = &[
         // Logins granted.
-        Attr::ro(c"logins", |port, page| page.line(port.logins())),
+        Attr::ro(c"logins", Unit::Logins, |port, page| {
+            page.line(port.logins())
+        }),
         // Logins refused, for whichever reason.
-        Attr::ro(c"logins_refused", |port, page| {
+        Attr::ro(c"logins_refused", Unit::Logins, |port, page| {
             page.line(all_refusals(port))
         }),
     ];
@@ -231,6 +241,7 @@ impl Table for PortLatency {
 const fn refusal(name: &'static CStr, reason: RejectReason) -> Attr<HcaPort> {
     Attr::nth(
         name,
+        Unit::Logins,
         |port, index, page| page.line(port.refusals(index).ok_or(EINVAL)?),
         refusal_index(reason),
     )
@@ -267,33 +278,45 @@ impl Table for Session {
     type Kind = SessionFiles;
     const FILES: &'static [Attr<DirKey>] = &[
         // Initiator port identifier.
-        Attr::ro(c"initiator_port_id", |&key, page| {
+        Attr::ro(c"initiator_port_id", Unit::Text, |&key, page| {
             page.line(channel(key)?.initiator_port())
         }),
         // Address of the peer.
-        Attr::ro(c"peer", |&key, page| page.line(channel(key)?.peer())),
+        Attr::ro(c"peer", Unit::Text, |&key, page| {
+            page.line(channel(key)?.peer())
+        }),
         // How many channels the nexus has.
-        Attr::ro(c"channels", |&key, page| {
+        Attr::ro(c"channels", Unit::Channels, |&key, page| {
             page.line(list::nexus_size(&*channel(key)?))
         }),
         // State of the channel.
-        Attr::ro(c"state", |&key, page| page.line(view(key)?.state)),
+        Attr::ro(c"state", Unit::Text, |&key, page| {
+            page.line(view(key)?.state)
+        }),
         // Credits of the initiator.
-        Attr::ro(c"req_lim", |&key, page| page.line(view(key)?.req_lim)),
+        Attr::ro(c"req_lim", Unit::Requests, |&key, page| {
+            page.line(view(key)?.req_lim)
+        }),
         // Commands in use.
-        Attr::ro(c"active", |&key, page| page.line(view(key)?.active)),
+        Attr::ro(c"active", Unit::Commands, |&key, page| {
+            page.line(view(key)?.active)
+        }),
         // Slots of the send queue in use.
-        Attr::ro(c"sq_used", |&key, page| page.line(view(key)?.sq_used)),
+        Attr::ro(c"sq_used", Unit::Entries, |&key, page| {
+            page.line(view(key)?.sq_used)
+        }),
         // Completion vector.
-        Attr::ro(c"comp_vector", |&key, page| {
+        Attr::ro(c"comp_vector", Unit::Vector, |&key, page| {
             page.line(view(key)?.comp_vector)
         }),
         // Seconds since the login.
-        Attr::ro(c"age", |&key, page| {
+        Attr::ro(c"age", Unit::Seconds, |&key, page| {
             page.line(channel(key)?.age_ms() / 1000)
         }),
         // Ends the session.
-        Attr::wo(c"disconnect", |&key, text| disconnect(key, text)),
+        Attr::wo(c"disconnect", Unit::Flag, |&key, text| {
+            disconnect(key, text)
+        }),
     ];
 }
 

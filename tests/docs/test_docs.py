@@ -214,6 +214,34 @@ def test_manual_sysfs():
     return differences(set(re.findall(r"\w+", text)) & wanted, wanted, "file")
 
 
+UNITS = {"Flag": r"\b1\b", "Bytes": "bytes", "Seconds": "seconds", "Commands": "commands", "Requests": "requests",
+         "Units": "information units", "Transfers": "transfers", "Entries": "entries", "Channels": "channels",
+         "Logins": "logins", "Vector": "completion vector", "PortNumber": "port number"}
+
+
+@check
+def test_abi_units():
+    """docs/ABI has every file in sysfs, and says what its number counts"""
+    about, wrong = {}, []
+    for block in source("docs/ABI/sysfs-class-infiniband_srpt").split("\n\nWhat:"):
+        names = re.findall(r"/(\w+)$", block, re.M) + re.findall(r"^\t\t(\w+)\t", block, re.M)
+        names += re.findall(r"(\w+) \(0x\w+\)", block)
+        for name in names:
+            about[name] = about.get(name, "") + " ".join(block.split()).lower()
+    found = re.findall(r'c"(\w+)",\s*Unit::(\w+),|port_attr!\(c"(\w+)", (\w+),|'
+                       r'\b(?:stage|refusal)\(\s*c"(\w+)"', source("src/admin/files.rs"))
+    units = {a or b or c: unit or word for a, unit, b, word, c in found}
+    if set(units) != files_in("src/admin/files.rs"):
+        wrong.append("entries without a unit, or not understood: %s"
+                     % sorted(set(units) ^ files_in("src/admin/files.rs")))
+    for name, unit in units.items():
+        if name not in about:
+            wrong.append("file missing: " + name)
+        elif unit in UNITS and not re.search(UNITS[unit], about[name]):
+            wrong.append("%s: nothing says %s" % (name, unit))
+    return wrong
+
+
 @check
 def test_manual_tracepoints():
     """ib_srpt(4) has every tracepoint, and no others"""

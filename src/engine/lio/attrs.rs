@@ -29,7 +29,8 @@ use crate::{
         },
         Attr,
         Kind,
-        Table, //
+        Table,
+        Unit, //
     },
     bindings,
     engine::Target,
@@ -62,6 +63,7 @@ impl Table for Discovery {
         // TCP port number of the RDMA/CM listener, 0 for none.
         Attr::rw(
             c"rdma_cm_port",
+            Unit::PortNumber,
             |_, page| page.line(params::rdma_cm_port()),
             |_, text| {
                 let port = parse_number(text)?;
@@ -78,7 +80,7 @@ impl Table for Wwn {
     type Kind = Whole;
     const FILES: &'static [Attr<Whole>] = &[
         // Version of this module. (The C driver shows an empty line.)
-        Attr::ro(c"version", |_, page| version(page)),
+        Attr::ro(c"version", Unit::Text, |_, page| version(page)),
     ];
 }
 
@@ -103,9 +105,10 @@ impl Kind for TpgAttrib {
 
 /// A file about an attribute that is kept in the port object, shared by all its portal groups.
 macro_rules! port_attr {
-    ($name:literal, $attr:ident) => {
+    ($name:literal, $unit:ident, $attr:ident) => {
         Attr::rw(
             $name,
+            Unit::$unit,
             |tpg, page| show_attr(tpg, PortAttr::$attr, page),
             |tpg, text| set_attr(tpg, PortAttr::$attr, text),
         )
@@ -116,13 +119,13 @@ impl Table for TpgAttrib {
     type Kind = Self;
     const FILES: &'static [Attr<Tpg>] = &[
         // Number of bytes one command may move.
-        port_attr!(c"srp_max_rdma_size", MaxRdmaSize),
+        port_attr!(c"srp_max_rdma_size", Bytes, MaxRdmaSize),
         // Size of a response buffer in bytes.
-        port_attr!(c"srp_max_rsp_size", MaxRspSize),
+        port_attr!(c"srp_max_rsp_size", Bytes, MaxRspSize),
         // Number of send queue entries.
-        port_attr!(c"srp_sq_size", SqSize),
+        port_attr!(c"srp_sq_size", Entries, SqSize),
         // 1 if channels share one receive queue per HCA, 0 if each has its own.
-        port_attr!(c"use_srq", UseSrq),
+        port_attr!(c"use_srq", Flag, UseSrq),
     ];
 }
 
@@ -162,7 +165,7 @@ impl<T: Target> Table for Acl<T> {
     type Kind = Self;
     const FILES: &'static [Attr<Entry>] = &[
         // The sessions that the entry has let in.
-        Attr::ro(c"info", info::<T>),
+        Attr::ro(c"info", Unit::Text, info::<T>),
     ];
 }
 

@@ -26,7 +26,8 @@ use crate::{
     attr::{
         Attr,
         Kind,
-        Table, //
+        Table,
+        Unit, //
     },
     bindings,
     engine::{
@@ -67,6 +68,7 @@ impl Table for TargetFiles {
         // Which completion vectors new channels use.
         Attr::rw(
             c"comp_v_mask",
+            Unit::Vector,
             |target, page| {
                 page.line(&*target.port().vectors())?;
                 page.line(KEY_MARK)
@@ -74,15 +76,18 @@ impl Table for TargetFiles {
             |target, text| target.port().vectors().parse(text),
         ),
         // Name of the RDMA device.
-        Attr::ro(c"device", |target, page| page.line(target.device())),
+        Attr::ro(c"device", Unit::Text, |target, page| {
+            page.line(target.device())
+        }),
         // Link layer of the port, in the words of the RDMA core.
-        Attr::ro(c"link_layer", |target, page| {
+        Attr::ro(c"link_layer", Unit::Text, |target, page| {
             page.line(target.link_layer().name())
         }),
         // The text by which device management identifies the port's I/O controller; at most 63
         // bytes.
         Attr::rw(
             c"port_id",
+            Unit::Text,
             |target, page| {
                 let name = target.port().controller_name();
                 page.line(name)?;
@@ -99,7 +104,7 @@ impl Table for TargetFiles {
             },
         ),
         // What an initiator has to write to log in through this port.
-        Attr::ro(c"login_info", |target, page| {
+        Attr::ro(c"login_info", Unit::Text, |target, page| {
             target.port().login_info(page).map_err(|_| EINVAL)
         }),
     ];
@@ -128,12 +133,18 @@ impl<T: engine::Target> Table for SessionFiles<T> {
     type Kind = Self;
     const FILES: &'static [Attr<SessionView>] = &[
         // Requests the initiator may send now.
-        Attr::ro(c"req_lim", |view, page| page.line(view.req_lim)),
+        Attr::ro(c"req_lim", Unit::Requests, |view, page| {
+            page.line(view.req_lim)
+        }),
         // What the next response adds to that.
-        Attr::ro(c"req_lim_delta", |view, page| page.line(view.delta)),
+        Attr::ro(c"req_lim_delta", Unit::Requests, |view, page| {
+            page.line(view.delta)
+        }),
         // What the channel is doing.
-        Attr::ro(c"ch_state", |view, page| page.line(view.state)),
+        Attr::ro(c"ch_state", Unit::Text, |view, page| page.line(view.state)),
         // The completion vector of the channel.
-        Attr::ro(c"comp_vector", |view, page| page.line(view.comp_vector)),
+        Attr::ro(c"comp_vector", Unit::Vector, |view, page| {
+            page.line(view.comp_vector)
+        }),
     ];
 }
