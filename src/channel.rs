@@ -138,14 +138,8 @@ pub(crate) struct Inner {
     machine: srp::machine::channel::Channel,
     /// Received, but not processed yet: the connection is not confirmed or no command is free.
     held: KVec<Received>,
-    /// At the last look, something was held because the connection was not confirmed.
-    early: bool,
-    /// The connection manager was told that the peer's message stands for the confirmation.
-    told: bool,
     /// One task is processing what is held; others leave it to that.
     draining: bool,
-    /// The connection was accepted.
-    accepted: bool,
     /// Commands not in use.
     pool: KVec<Arc<Command>>,
     /// All commands, until tear-down.
@@ -278,7 +272,7 @@ impl Channel {
 
     /// Notes that the peer is told that the connection is accepted. Called once, by the login.
     pub(crate) fn is_being_accepted(&self) {
-        self.inner.lock().accepted = true;
+        self.inner.lock().machine.accept();
     }
 
     /// Lets tear-down begin: the login has let go of the connection manager's id. Called last, once.
@@ -453,44 +447,45 @@ impl Channel {
 
     /// Feeds an event to the machine and executes what it decides.
     fn handle(this: ArcBorrow<'_, Self>, event: Event) {
-        let (actions, reason) = {
+        let Actions {
+            release_held_ius,
+            start_teardown,
+        } = {
             let mut inner = this.inner.lock();
             let actions = inner.machine.handle(event);
-            if actions.start_teardown {
+            if actions.start_teardown.is_some() {
                 this.flow.close();
             }
-            (actions, inner.machine.close_reason())
+            actions
         };
-        Self::execute(this, actions, reason);
-    }
-
-    fn execute(this: ArcBorrow<'_, Self>, actions: Actions, reason: Option<CloseReason>) {
-        if actions.release_held_ius {
+        if release_held_ius {
             Self::release_held(this);
         }
-        if actions.start_teardown {
-            if let Some(reason) = reason {
-                // The longest has 31 bytes.
-                if let Ok(text) = NameBuf::<64>::from_display(reason) {
-                    trace::close(this.serial, text.as_c_str());
-                }
-                if ratelimit::ok() {
-                    pr_info!(
-                        "channel {} of {}: closing: {}\n",
-                        this.serial,
-                        this.initiator_port,
-                        reason
-                    );
-                }
+        if let Some(reason) = start_teardown {
+            Self::start_teardown(this, reason);
+        }
+    }
+
+    fn start_teardown(this: ArcBorrow<'_, Self>, reason: CloseReason) {
+        // The longest has 31 bytes.
+        if let Ok(text) = NameBuf::<64>::from_display(reason) {
+            trace::close(this.serial, text.as_c_str());
+        }
+        if ratelimit::ok() {
+            pr_info!(
+                "channel {} of {}: closing: {}\n",
+                this.serial,
+                this.initiator_port,
+                reason
+            );
+        }
+        // The tear-down sends the disconnect: that may sleep.
+        match queues::tear_down() {
+            Some(queue) => {
+                // Enqueued once only: the machine says so once.
+                let _ = queue.as_queue().enqueue::<Arc<Self>, 0>(Arc::from(this));
             }
-            // The tear-down sends the disconnect: that may sleep.
-            match queues::tear_down() {
-                Some(queue) => {
-                    // Enqueued once only: the machine says so once.
-                    let _ = queue.as_queue().enqueue::<Arc<Self>, 0>(Arc::from(this));
-                }
-                None => pr_err!("channel {}: no work queue\n", this.serial),
-            }
+            None => pr_err!("channel {}: no work queue\n", this.serial),
         }
     }
 }

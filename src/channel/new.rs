@@ -106,10 +106,7 @@ pub(crate) fn channel(parts: Parts<'_>) -> Result<Arc<Channel>> {
     let inner = Inner {
         machine: srp::machine::channel::Channel::new(),
         held,
-        early: false,
-        told: false,
         draining: false,
-        accepted: false,
         pool: memory.pool,
         all: memory.all,
         notices: memory.notices,

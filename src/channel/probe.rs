@@ -127,8 +127,8 @@ impl Channel {
     /// called once per period.
     pub(crate) fn waits_for_confirmation(&self) -> bool {
         let mut inner = self.inner.lock();
-        let waits = inner.machine.state() == State::Connecting && !inner.held.is_empty();
-        core::mem::replace(&mut inner.early, waits) && waits
+        let held = !inner.held.is_empty();
+        inner.machine.confirmation_is_late(held)
     }
 
     /// Tells the connection manager that the peer has the connection, as its messages show.
@@ -137,16 +137,12 @@ impl Channel {
         let (cm, _busy) = {
             let mut inner = this.inner.lock();
             match inner.cm.clone() {
-                Some(cm) if inner.machine.state() == State::Connecting => {
-                    inner.told = true;
-                    (cm, Busy::new(this))
-                }
+                Some(cm) if inner.machine.vouch() => (cm, Busy::new(this)),
                 _ => return,
             }
         };
         if cm.notify_comm_est().is_err() {
-            // Its confirmation was faster, or the connection has ended.
-            this.inner.lock().told = false;
+            this.inner.lock().machine.vouch_failed();
         }
         drop(cm);
     }

@@ -27,7 +27,7 @@ use kernel::{
 
 use crate::{
     engine::Session,
-    srp::machine::channel::Event,
+    srp::machine::channel::Farewell,
     trace, //
 };
 
@@ -50,23 +50,26 @@ impl WorkItem for Channel {
     fn run(this: Arc<Self>) {
         this.set_up.wait();
 
-        let (link, cm, told, actions) = {
+        let (link, cm, farewell) = {
             let mut inner = this.inner.lock();
-            let accepted = inner.accepted;
-            let begun = Event::TeardownBegun { accepted };
-            let actions = inner.machine.handle(begun);
-            (inner.link.clone(), inner.cm.take(), inner.told, actions)
+            let farewell = inner.machine.begin_teardown();
+            (inner.link.clone(), inner.cm.take(), farewell)
         };
+        let Farewell {
+            await_settled,
+            send_logout,
+            send_disconnect,
+        } = farewell;
         this.session.stop();
-        if told {
+        if await_settled {
             this.settled.wait_timeout(DISCONNECT_WAIT_MS);
         }
-        if let (Some(link), Some(reason)) = (&link, actions.send_logout) {
+        if let (Some(link), Some(reason)) = (&link, send_logout) {
             this.send_logout(link, reason);
             this.logout_sent.wait_timeout(LOGOUT_WAIT_MS);
         }
         let await_peer = match &cm {
-            Some(cm) if actions.send_disconnect => cm.disconnect().is_ok(),
+            Some(cm) if send_disconnect => cm.disconnect().is_ok(),
             _ => false,
         };
         if let Some(link) = &link {
@@ -74,7 +77,7 @@ impl WorkItem for Channel {
         }
         this.flow.wait_quiet();
         this.session.close();
-        let _ = this.inner.lock().machine.handle(Event::Drained);
+        this.inner.lock().machine.drained();
 
         if await_peer {
             this.cm_gone.wait_timeout(DISCONNECT_WAIT_MS);

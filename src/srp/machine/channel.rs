@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The life of a channel, from the login request to the release of its resources.
 //!
-//! The machine decides what happens when; the driver locks it, feeds events in, and after
-//! unlocking executes the [`Actions`] that come out. Timers, queue pairs and the connection manager
-//! are unknown here.
+//! The machine decides what happens when. The driver locks it and feeds events in; after unlocking it
+//! executes the [`Actions`], and for tear-down the [`Farewell`], that come out: every field, and nothing
+//! else. Timers, queue pairs and the connection manager are unknown here.
 //!
 //! ```text
 //! Connecting -> Live -> Disconnecting -> Draining -> Disconnected
@@ -168,14 +168,6 @@ pub(crate) enum Event {
     ConnectFailed,
     /// The target wants the channel closed.
     Close(CloseReason),
-    /// The driver begins to execute `start_teardown`. The login was `accepted`, that is, the connection
-    /// manager has sent the answer to it.
-    TeardownBegun {
-        /// See above.
-        accepted: bool,
-    },
-    /// The last work request completed.
-    Drained,
 }
 
 /// What the driver has to do, in the order of the fields.
@@ -185,25 +177,30 @@ pub(crate) struct Actions {
     /// Treat the held information units according to [`Channel::iu_disposition`], which is not
     /// [`Disposition::Hold`] any more. At most once.
     pub(crate) release_held_ius: bool,
-    /// Begin the tear-down, and report [`Event::TeardownBegun`]. Exactly once in the life of a channel
-    /// that ends.
-    pub(crate) start_teardown: bool,
-    /// Send a target logout with this reason: the initiator listens, and does not know yet. At most
-    /// once, for [`Event::TeardownBegun`].
-    pub(crate) send_logout: Option<TLogoutReason>,
-    /// Send a disconnect request, or answer that of the initiator, then move the queue pair to error
-    /// state; without it, only the latter. At most once, for [`Event::TeardownBegun`].
-    pub(crate) send_disconnect: bool,
+    /// Begin the tear-down for this reason, which ends in [`Channel::begin_teardown`]. Exactly once in
+    /// the life of a channel that ends.
+    pub(crate) start_teardown: Option<CloseReason>,
 }
 
 impl Actions {
     /// Nothing to do.
     pub(crate) const NONE: Self = Self {
         release_held_ius: false,
-        start_teardown: false,
-        send_logout: None,
-        send_disconnect: false,
+        start_teardown: None,
     };
+}
+
+/// What tear-down has to do before the queue pair goes to error state, in the order of the fields.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[must_use = "a farewell has to be executed"]
+pub(crate) struct Farewell {
+    /// Wait until the connection manager has said what became of the connection: it was told that
+    /// it is established. The wait is limited.
+    pub(crate) await_settled: bool,
+    /// Send a target logout with this reason: the initiator listens, and does not know yet.
+    pub(crate) send_logout: Option<TLogoutReason>,
+    /// Send a disconnect request, or answer that of the initiator.
+    pub(crate) send_disconnect: bool,
 }
 
 /// What to do with an information unit that arrives.
@@ -224,6 +221,12 @@ pub(crate) struct Channel {
     reason: Option<CloseReason>,
     /// The channel was live when the end was decided.
     was_live: bool,
+    /// The connection manager has sent the answer to the login, or is about to.
+    accepted: bool,
+    /// An information unit was held at the last look.
+    waited: bool,
+    /// The connection manager was told that an information unit stands for the confirmation.
+    vouched: bool,
 }
 
 impl Channel {
@@ -233,6 +236,9 @@ impl Channel {
             state: State::Connecting,
             reason: None,
             was_live: false,
+            accepted: false,
+            waited: false,
+            vouched: false,
         }
     }
 
@@ -269,30 +275,59 @@ impl Channel {
             (Event::PeerRejected, _) => self.close(CloseReason::PeerRejected),
             (Event::ConnectFailed, _) => self.close(CloseReason::ConnectFailed),
             (Event::Close(reason), _) => self.close(reason),
-            (Event::TeardownBegun { accepted }, State::Disconnecting) => {
-                self.state = State::Draining;
-                let Some(reason) = self.reason else {
-                    return Actions::NONE;
-                };
-                let told = self.was_live && reason.is_announced();
-                Actions {
-                    send_logout: told.then(|| reason.logout_reason()),
-                    send_disconnect: accepted && reason.has_peer(),
-                    ..Actions::NONE
-                }
-            }
-            (Event::Drained, State::Draining) => {
-                self.state = State::Disconnected;
-                Actions::NONE
-            }
             (
-                Event::Established | Event::TeardownBegun { .. } | Event::Drained,
-                State::Connecting
-                | State::Live
-                | State::Disconnecting
-                | State::Draining
-                | State::Disconnected,
+                Event::Established,
+                State::Live | State::Disconnecting | State::Draining | State::Disconnected,
             ) => Actions::NONE,
+        }
+    }
+
+    /// Notes that the connection manager is asked to send the answer to the login.
+    pub(crate) fn accept(&mut self) {
+        self.accepted = true;
+    }
+
+    /// Decides whether the driver tells the connection manager that the first information unit stands
+    /// for the confirmation, which may be lost: true if one is `held` now and was at the last look. To
+    /// be called once per period.
+    #[must_use = "the connection manager has to be told"]
+    pub(crate) fn confirmation_is_late(&mut self, held: bool) -> bool {
+        let waits = held && self.state == State::Connecting;
+        core::mem::replace(&mut self.waited, waits) && waits
+    }
+
+    /// Decides whether the driver, which is about to tell the connection manager that, still does.
+    #[must_use = "the connection manager has to be told"]
+    pub(crate) fn vouch(&mut self) -> bool {
+        let begun = self.state == State::Connecting;
+        self.vouched |= begun;
+        begun
+    }
+
+    /// The connection manager refused to be told: the confirmation was faster, or the connection has
+    /// ended.
+    pub(crate) fn vouch_failed(&mut self) {
+        self.vouched = false;
+    }
+
+    /// The driver begins to execute `start_teardown`; what it says to whom. Nothing at any other time.
+    pub(crate) fn begin_teardown(&mut self) -> Farewell {
+        let (State::Disconnecting, Some(reason)) = (self.state, self.reason) else {
+            return Farewell::default();
+        };
+        self.state = State::Draining;
+        let told = self.was_live && reason.is_announced();
+        Farewell {
+            await_settled: self.vouched,
+            send_logout: told.then(|| reason.logout_reason()),
+            send_disconnect: self.accepted && reason.has_peer(),
+        }
+    }
+
+    /// The last work request has completed. No effect before tear-down has begun.
+    pub(crate) fn drained(&mut self) {
+        if self.state == State::Draining {
+            self.state = State::Disconnected;
         }
     }
 
@@ -307,8 +342,7 @@ impl Channel {
         self.reason = Some(reason);
         Actions {
             release_held_ius: held,
-            start_teardown: true,
-            ..Actions::NONE
+            start_teardown: Some(reason),
         }
     }
 }

@@ -6,10 +6,12 @@
 
 use crate::srp::machine::{
     channel::{
+        Actions,
         Channel,
         CloseReason,
         Disposition,
         Event as ChannelEvent,
+        Farewell,
         State as ChannelState, //
     },
     command::{
@@ -74,25 +76,31 @@ impl Default for ChannelAccount {
 }
 
 impl ChannelAccount {
+    fn close(&mut self, reason: CloseReason) -> Actions {
+        self.machine.handle(ChannelEvent::Close(reason))
+    }
+
     fn event(&mut self, arg: u8) {
-        let event = match arg % 9 {
-            0 => ChannelEvent::Established,
-            1 => ChannelEvent::PeerDisconnected,
-            2 => ChannelEvent::PeerRejected,
-            3 => ChannelEvent::ConnectFailed,
-            4 => ChannelEvent::Close(CloseReason::Disabled),
-            5 => ChannelEvent::Close(CloseReason::ProtocolViolation),
-            6 => ChannelEvent::TeardownBegun { accepted: true },
-            7 => ChannelEvent::TeardownBegun { accepted: false },
-            _ => ChannelEvent::Drained,
-        };
         let before = self.machine;
-        let actions = self.machine.handle(event);
+        let (mut actions, mut farewell) = (Actions::NONE, Farewell::default());
+        match arg % 10 {
+            0 => actions = self.machine.handle(ChannelEvent::Established),
+            1 => actions = self.machine.handle(ChannelEvent::PeerDisconnected),
+            2 => actions = self.machine.handle(ChannelEvent::PeerRejected),
+            3 => actions = self.machine.handle(ChannelEvent::ConnectFailed),
+            4 => actions = self.close(CloseReason::Disabled),
+            5 => actions = self.close(CloseReason::ProtocolViolation),
+            6 => farewell = self.machine.begin_teardown(),
+            7 => self.machine.accept(),
+            8 if self.machine.vouch() && arg & 0x80 != 0 => self.machine.vouch_failed(),
+            8 => {}
+            _ => self.machine.drained(),
+        }
         let now = &self.machine;
         self.released_ius += u32::from(actions.release_held_ius);
-        self.teardowns += u32::from(actions.start_teardown);
-        self.logouts += u32::from(actions.send_logout.is_some());
-        self.disconnects += u32::from(actions.send_disconnect);
+        self.teardowns += u32::from(actions.start_teardown.is_some());
+        self.logouts += u32::from(farewell.send_logout.is_some());
+        self.disconnects += u32::from(farewell.send_disconnect);
         assert!(now.state() >= before.state());
         assert_eq!(
             self.released_ius,

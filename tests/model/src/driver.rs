@@ -74,7 +74,7 @@ impl State {
     /// `Channel::handle` and `Channel::execute`.
     pub(crate) fn channel_event(&mut self, cfg: &Config, event: ChannelEvent, who: Who) {
         let actions = self.chan.handle(event);
-        if actions.start_teardown {
+        if actions.start_teardown.is_some() {
             if cfg.mutant != Mutant::SendQueueStaysOpen {
                 self.sendq.close();
             }
@@ -86,7 +86,7 @@ impl State {
         if actions.release_held_ius && cfg.mutant != Mutant::HeldForgotten {
             first_held = self.release_held(cfg, who);
         }
-        if actions.start_teardown && self.teardown == Teardown::None {
+        if actions.start_teardown.is_some() && self.teardown == Teardown::None {
             // The same thread queues tear-down after it has let go of what was held.
             self.teardown = if first_held {
                 Teardown::Pending
@@ -129,9 +129,10 @@ impl State {
         }
         // What the machine will decide when the tear-down begins, as its reason is forgotten here.
         let mut ahead = self.chan;
-        let actions = ahead.handle(ChannelEvent::TeardownBegun { accepted: true });
-        self.logout = actions.send_logout.is_some();
-        self.tell_peer = actions.send_disconnect;
+        ahead.accept();
+        let farewell = ahead.begin_teardown();
+        self.logout = farewell.send_logout.is_some();
+        self.tell_peer = farewell.send_disconnect;
         let mut same = Channel::new();
         let _ = same.handle(ChannelEvent::Close(CloseReason::Disabled));
         if same.state() != self.chan.state() {

@@ -5,7 +5,6 @@
 
 use crate::{
     mutants::Mutant,
-    srp::machine::channel::Event as ChannelEvent,
     state::{
         CqPc,
         Engine,
@@ -62,9 +61,7 @@ impl State {
             Teardown::None => Teardown::None,
             Teardown::Pending => Teardown::Pending,
             Teardown::Queued => {
-                let accepted = self.accepted;
-                let begun = ChannelEvent::TeardownBegun { accepted };
-                let _ = self.chan.handle(begun);
+                let _ = self.chan.begin_teardown();
                 Teardown::Begun
             }
             Teardown::Begun => {
@@ -89,12 +86,12 @@ impl State {
             Teardown::Draining => Teardown::Drained,
             Teardown::Drained => {
                 if cfg.mutant == Mutant::DrainedEarly {
-                    let _ = self.chan.handle(ChannelEvent::Drained);
+                    self.chan.drained();
                 }
                 Teardown::Quiet
             }
             Teardown::Quiet => {
-                let _ = self.chan.handle(ChannelEvent::Drained);
+                self.chan.drained();
                 Teardown::SessionClosed
             }
             Teardown::SessionClosed => {

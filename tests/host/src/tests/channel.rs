@@ -4,59 +4,110 @@
 use crate::srp::machine::channel::*;
 use crate::srp::wire::consts::TLogoutReason;
 
-pub(super) const EVENTS: [Event; 9] = [
-    Event::Established,
-    Event::PeerDisconnected,
-    Event::PeerRejected,
-    Event::ConnectFailed,
-    Event::Close(CloseReason::Disabled),
-    Event::Close(CloseReason::QpError),
-    Event::TeardownBegun { accepted: true },
-    Event::TeardownBegun { accepted: false },
-    Event::Drained,
+/// All that is done with the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Event(Event),
+    Accept,
+    /// Tells the connection manager that the initiator has the connection; that works, or does not.
+    Vouch(bool),
+    BeginTeardown,
+    Drained,
+}
+
+pub(super) const STEPS: [Step; 11] = [
+    Step::Event(Event::Established),
+    Step::Event(Event::PeerDisconnected),
+    Step::Event(Event::PeerRejected),
+    Step::Event(Event::ConnectFailed),
+    Step::Event(Event::Close(CloseReason::Disabled)),
+    Step::Event(Event::Close(CloseReason::QpError)),
+    Step::Accept,
+    Step::Vouch(true),
+    Step::Vouch(false),
+    Step::BeginTeardown,
+    Step::Drained,
 ];
+
+/// Takes a step. Returns what the driver has to do.
+pub(super) fn take(ch: &mut Channel, step: Step) -> (Actions, Farewell) {
+    match step {
+        Step::Event(event) => return (ch.handle(event), Farewell::default()),
+        Step::Accept => ch.accept(),
+        Step::Vouch(ok) => {
+            if ch.vouch() && !ok {
+                ch.vouch_failed();
+            }
+        }
+        Step::BeginTeardown => return (Actions::NONE, ch.begin_teardown()),
+        Step::Drained => ch.drained(),
+    }
+    (Actions::NONE, Farewell::default())
+}
 
 const RELEASE: Actions = Actions {
     release_held_ius: true,
     ..Actions::NONE
 };
-const TEARDOWN: Actions = Actions {
-    start_teardown: true,
-    ..Actions::NONE
+
+fn teardown(reason: CloseReason) -> Actions {
+    Actions {
+        start_teardown: Some(reason),
+        ..Actions::NONE
+    }
+}
+
+const NOTHING: Farewell = Farewell {
+    await_settled: false,
+    send_logout: None,
+    send_disconnect: false,
+};
+const DISCONNECT: Farewell = Farewell {
+    send_disconnect: true,
+    ..NOTHING
 };
 
-const BEGUN: Event = Event::TeardownBegun { accepted: true };
-const DISCONNECT: Actions = Actions {
-    send_disconnect: true,
-    ..Actions::NONE
-};
+/// A channel whose login was answered.
+fn accepted() -> Channel {
+    let mut ch = Channel::new();
+    ch.accept();
+    ch
+}
 
 #[test]
 fn usual_life() {
-    let mut ch = Channel::new();
+    let mut ch = accepted();
     assert_eq!(ch.state(), State::Connecting);
     assert_eq!(ch.iu_disposition(), Disposition::Hold);
     assert_eq!(ch.handle(Event::Established), RELEASE);
     assert_eq!(ch.iu_disposition(), Disposition::Process);
     // The connection manager may report it twice.
     assert_eq!(ch.handle(Event::Established), Actions::NONE);
-    assert_eq!(ch.handle(Event::Close(CloseReason::Logout)), TEARDOWN);
+    assert_eq!(
+        ch.handle(Event::Close(CloseReason::Logout)),
+        teardown(CloseReason::Logout)
+    );
     assert_eq!(ch.iu_disposition(), Disposition::Discard);
     // The initiator answers the disconnect request.
     assert_eq!(ch.handle(Event::PeerDisconnected), Actions::NONE);
-    assert_eq!(ch.handle(BEGUN), DISCONNECT);
+    ch.drained();
+    assert_eq!(ch.state(), State::Disconnecting);
+    assert_eq!(ch.begin_teardown(), DISCONNECT);
     assert_eq!(ch.state(), State::Draining);
-    assert_eq!(ch.handle(BEGUN), Actions::NONE);
-    assert_eq!(ch.handle(Event::Drained), Actions::NONE);
+    assert_eq!(ch.begin_teardown(), NOTHING);
+    ch.drained();
     assert_eq!(ch.state(), State::Disconnected);
     assert_eq!(ch.close_reason(), Some(CloseReason::Logout));
 }
 
 #[test]
 fn initiator_disconnects_first() {
-    let mut ch = Channel::new();
+    let mut ch = accepted();
     let _ = ch.handle(Event::Established);
-    assert_eq!(ch.handle(Event::PeerDisconnected), TEARDOWN);
+    assert_eq!(
+        ch.handle(Event::PeerDisconnected),
+        teardown(CloseReason::PeerDisconnected)
+    );
     assert_eq!(ch.close_reason(), Some(CloseReason::PeerDisconnected));
     // A reason that comes later is not the reason.
     assert_eq!(
@@ -65,7 +116,7 @@ fn initiator_disconnects_first() {
     );
     assert_eq!(ch.close_reason(), Some(CloseReason::PeerDisconnected));
     // Its disconnect is answered.
-    assert_eq!(ch.handle(BEGUN), DISCONNECT);
+    assert_eq!(ch.begin_teardown(), DISCONNECT);
 }
 
 /// A connection that never comes up is torn down, and what was held is let go.
@@ -86,7 +137,7 @@ fn connection_fails() {
             ch.handle(event),
             Actions {
                 release_held_ius: true,
-                ..TEARDOWN
+                ..teardown(reason)
             }
         );
         assert_eq!(ch.close_reason(), Some(reason));
@@ -96,15 +147,49 @@ fn connection_fails() {
         assert_eq!(ch.handle(Event::Established), Actions::NONE);
         assert_eq!(ch.state(), State::Disconnecting);
         let mut refused = ch;
-        let begun = Event::TeardownBegun { accepted: false };
-        assert_eq!(refused.handle(begun), Actions::NONE);
-        let expected = if send_disconnect {
-            DISCONNECT
-        } else {
-            Actions::NONE
-        };
-        assert_eq!(ch.handle(BEGUN), expected);
+        assert_eq!(refused.begin_teardown(), NOTHING);
+        ch.accept();
+        let expected = if send_disconnect { DISCONNECT } else { NOTHING };
+        assert_eq!(ch.begin_teardown(), expected);
     }
+}
+
+/// An information unit stands for the confirmation when it has waited for a whole period.
+#[test]
+fn late_confirmation() {
+    let mut ch = accepted();
+    assert!(!ch.confirmation_is_late(false));
+    assert!(!ch.confirmation_is_late(true));
+    assert!(ch.confirmation_is_late(true));
+    // What came since then has not waited.
+    assert!(!ch.confirmation_is_late(false));
+    assert!(!ch.confirmation_is_late(true));
+    let _ = ch.handle(Event::Established);
+    assert!(!ch.confirmation_is_late(true));
+}
+
+/// Tear-down waits for the connection manager's word if that was told of the connection.
+#[test]
+fn vouched_for() {
+    let farewell = |steps: &[Step]| {
+        let mut ch = accepted();
+        for &step in steps {
+            let _ = take(&mut ch, step);
+        }
+        let _ = ch.handle(Event::Close(CloseReason::QpError));
+        ch.begin_teardown()
+    };
+    let established = Step::Event(Event::Established);
+    let waits = Farewell {
+        await_settled: true,
+        ..DISCONNECT
+    };
+    assert_eq!(farewell(&[]), DISCONNECT);
+    assert_eq!(farewell(&[Step::Vouch(true)]), waits);
+    assert_eq!(farewell(&[Step::Vouch(false)]), DISCONNECT);
+    assert_eq!(farewell(&[Step::Vouch(true), established]), waits);
+    // Too late.
+    assert_eq!(farewell(&[established, Step::Vouch(true)]), DISCONNECT);
 }
 
 #[test]
@@ -142,7 +227,7 @@ struct Counts {
 }
 
 /// Checks the invariants on every continuation of a history; returns the number of steps taken.
-fn explore(ch: Channel, counts: Counts, depth: u32) -> u64 {
+fn explore(ch: Channel, counts: Counts, was_accepted: bool, depth: u32) -> u64 {
     // What the counters must be follows from the state alone.
     let left_connecting = ch.state() != State::Connecting;
     let closed = ch.state() >= State::Disconnecting;
@@ -156,19 +241,19 @@ fn explore(ch: Channel, counts: Counts, depth: u32) -> u64 {
         return 0;
     }
     let mut steps = 0;
-    for event in EVENTS {
+    for step in STEPS {
         let mut next = ch;
-        let actions = next.handle(event);
+        let (actions, farewell) = take(&mut next, step);
 
         // Only forward, and never past an event that has to be reported.
         assert!(next.state() >= ch.state());
         assert!(next.state() <= State::Disconnecting || ch.state() >= State::Disconnecting);
         if next.state() == State::Draining && ch.state() != State::Draining {
             assert_eq!(ch.state(), State::Disconnecting);
-            assert!(matches!(event, Event::TeardownBegun { .. }));
+            assert_eq!(step, Step::BeginTeardown);
         }
         if next.state() == State::Disconnected && ch.state() != State::Disconnected {
-            assert_eq!((ch.state(), event), (State::Draining, Event::Drained));
+            assert_eq!((ch.state(), step), (State::Draining, Step::Drained));
         }
         // The first reason stays.
         if ch.close_reason().is_some() {
@@ -181,28 +266,31 @@ fn explore(ch: Channel, counts: Counts, depth: u32) -> u64 {
         );
         // A channel that stays where it is asks for nothing.
         if next.state() == ch.state() {
-            assert_eq!(actions, Actions::NONE);
+            assert_eq!((actions, farewell), (Actions::NONE, NOTHING));
         }
         // An initiator that was never answered hears nothing.
-        if event == (Event::TeardownBegun { accepted: false }) {
-            assert!(!actions.send_disconnect);
+        let was_accepted = was_accepted || step == Step::Accept;
+        assert!(was_accepted || !farewell.send_disconnect);
+        if let Some(reason) = actions.start_teardown {
+            assert_eq!(next.close_reason(), Some(reason));
         }
 
         let counts = Counts {
             release: counts.release + u32::from(actions.release_held_ius),
-            teardown: counts.teardown + u32::from(actions.start_teardown),
-            logout: counts.logout + u32::from(actions.send_logout.is_some()),
-            disconnect: counts.disconnect + u32::from(actions.send_disconnect),
+            teardown: counts.teardown + u32::from(actions.start_teardown.is_some()),
+            logout: counts.logout + u32::from(farewell.send_logout.is_some()),
+            disconnect: counts.disconnect + u32::from(farewell.send_disconnect),
         };
-        steps += 1 + explore(next, counts, depth - 1);
+        steps += 1 + explore(next, counts, was_accepted, depth - 1);
     }
     steps
 }
 
 #[test]
 fn every_order_of_events() {
-    // 9 + 9^2 + ... + 9^6.
-    assert_eq!(explore(Channel::new(), Counts::default(), 6), 597_870);
+    // 11 + 11^2 + ... + 11^6.
+    let steps = explore(Channel::new(), Counts::default(), false, 6);
+    assert_eq!(steps, 1_948_716);
 }
 
 /// Who hears a target logout: an initiator that is logged in and does not know yet.
@@ -221,14 +309,14 @@ fn target_logout() {
         (CloseReason::Unload, TLogoutReason::NoReason),
     ];
     let logout_of = |live: bool, event: Event| {
-        let mut channel = Channel::new();
+        let mut channel = accepted();
         if live {
-            assert_eq!(channel.handle(Event::Established).send_logout, None);
+            let _ = channel.handle(Event::Established);
         }
-        assert_eq!(channel.handle(event).send_logout, None);
+        let _ = channel.handle(event);
         // Later reasons are consequences.
         let _ = channel.handle(Event::Close(CloseReason::QpError));
-        channel.handle(BEGUN).send_logout
+        channel.begin_teardown().send_logout
     };
     for (reason, logout) in announced {
         let event = Event::Close(reason);
