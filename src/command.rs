@@ -69,7 +69,8 @@ use crate::{
             command::{
                 Action,
                 Command as Machine,
-                Event, //
+                Event,
+                Fact, //
             }, //
         },
         wire::{
@@ -164,8 +165,6 @@ struct Inner<O: Pool> {
     table_lun: u64,
     /// Slots of the send queue taken by RDMA.
     rdma_slots: u32,
-    /// The engine has the command, and will give it back.
-    at_engine: bool,
 }
 
 /// What can be seen of a command in use at one moment.
@@ -239,7 +238,6 @@ impl<O: Pool> Command<O> {
                         timing: None,
                         table_lun: 0,
                         rdma_slots: 0,
-                        at_engine: false,
                     },
                     "Command::inner"
                 ),
@@ -253,13 +251,13 @@ impl<O: Pool> Command<O> {
         let timing = Timing::new(rx.arrived);
         let mut inner = self.begin(link, head, rx);
         inner.timing = Some(timing);
-        note(&mut inner.machine, Event::Start);
+        note(&mut inner.machine, Fact::Start);
     }
 
     /// A request arrived that will be answered with an error because of its form. It does not count
     /// as a command that failed.
     pub(crate) fn start_invalid(&self, link: &Arc<Link<O>>, head: Head, rx: Request<O>) {
-        note(&mut self.begin(link, head, rx).machine, Event::Start);
+        note(&mut self.begin(link, head, rx).machine, Fact::Start);
     }
 
     /// A task management request arrived. With `hold`, it is about a command of another channel.
@@ -271,7 +269,7 @@ impl<O: Pool> Command<O> {
         hold: Option<Hold<O>>,
     ) {
         let mut inner = self.begin(link, head, rx);
-        note(&mut inner.machine, Event::StartMgmt);
+        note(&mut inner.machine, Fact::StartMgmt);
         inner.hold = hold;
     }
 
@@ -289,7 +287,6 @@ impl<O: Pool> Command<O> {
         inner.hold = None;
         inner.timing = None;
         inner.rdma_slots = 0;
-        inner.at_engine = true;
         inner
     }
 
@@ -301,7 +298,7 @@ impl<O: Pool> Command<O> {
             tag: inner.head.tag,
             state: inner.machine.state(),
             is_scsi: !inner.machine.state().is_mgmt(),
-            at_engine: inner.at_engine,
+            at_engine: inner.machine.is_at_engine(),
             age_ms: inner.arrived.elapsed().as_millis(),
         })
     }
@@ -318,7 +315,7 @@ impl<O: Pool> Command<O> {
 
     /// The engine aborted the command.
     pub(crate) fn on_abort(&self) {
-        note(&mut self.inner.lock().machine, Event::Aborted);
+        note(&mut self.inner.lock().machine, Fact::Aborted);
     }
 
     /// The engine thinks that the transfers take too long. Ends the channel, so that they complete.
@@ -337,17 +334,15 @@ impl<O: Pool> Command<O> {
 
     /// The engine gives the command back.
     pub(crate) fn on_free(this: Arc<Self>) {
-        let action = {
+        let (action, end) = {
             let mut inner = this.inner.lock();
-            match inner.at_engine {
-                true => step(&mut inner.machine, Event::Unanswered),
-                false => Action::None,
-            }
+            let action = step(&mut inner.machine, Event::Freed);
+            (action, inner.end(action))
         };
-        if action == Action::Answer {
-            return Self::answer(this, LocalAnswer::Mgmt(RspCode::Failed));
+        if let Some(Action::Answer) = action {
+            return Self::answer_here(this, LocalAnswer::Mgmt(RspCode::Failed));
         }
-        let Some(end) = this.end() else {
+        let Some(end) = end else {
             return;
         };
         // Until the command is back, its hold may be all that keeps tear-down waiting.
@@ -363,7 +358,12 @@ impl<O: Pool> Command<O> {
 
     /// Answers a command that the engine did not take.
     pub(crate) fn answer(this: Arc<Self>, answer: LocalAnswer) {
-        this.inner.lock().at_engine = false;
+        note(&mut this.inner.lock().machine, Fact::Refused);
+        Self::answer_here(this, answer);
+    }
+
+    /// Answers a command that is not with the engine.
+    fn answer_here(this: Arc<Self>, answer: LocalAnswer) {
         let Some(link) = this.link() else {
             return;
         };
@@ -371,26 +371,6 @@ impl<O: Pool> Command<O> {
         if Self::send(this.as_arc_borrow(), &link, 0, &outcome).is_err() {
             Self::abandon(this);
         }
-    }
-
-    /// Ends the life of a request: what it held is handed to the caller.
-    fn end(&self) -> Option<End<O>> {
-        let mut inner = self.inner.lock();
-        let action = step(&mut inner.machine, Event::Freed);
-        inner.at_engine = false;
-        let (rx, hold) = (inner.rx.take(), inner.hold.take());
-        let waits = core::mem::take(&mut inner.waits);
-        Some(End {
-            link: inner.link.take()?,
-            rx,
-            return_credit: matches!(
-                action,
-                Action::Recycle {
-                    return_credit: true
-                }
-            ),
-            rest: Rest { waits, hold },
-        })
     }
 
     fn take_rx(&self) -> (Option<Arc<Link<O>>>, Option<Request<O>>) {
@@ -411,6 +391,24 @@ impl<O: Pool> Command<O> {
             }
             link.close(CloseReason::QpError);
         }
+    }
+}
+
+impl<O: Pool> Inner<O> {
+    /// Takes out what a request held, if the machine has said that its life is over.
+    fn end(&mut self, action: Option<Action>) -> Option<End<O>> {
+        let Some(Action::Recycle { return_credit }) = action else {
+            return None;
+        };
+        Some(End {
+            link: self.link.take()?,
+            rx: self.rx.take(),
+            return_credit,
+            rest: Rest {
+                waits: core::mem::take(&mut self.waits),
+                hold: self.hold.take(),
+            },
+        })
     }
 }
 
@@ -446,16 +444,19 @@ impl<O: Pool> End<O> {
     }
 }
 
-/// Feeds an event to a command's machine. A violation is an error in this module or in the engine;
-/// it is reported, and nothing is done.
-fn step(machine: &mut Machine, event: Event) -> Action {
-    machine.handle(event).unwrap_or_else(|violation| {
-        pr_err!("command: {}\n", violation);
-        Action::None
-    })
+/// Feeds an event to a command's machine. Returns what to do, or [`None`] if the event was not
+/// possible, which is an error in this module or in the engine: it is reported, and nothing is done.
+#[must_use = "the action has to be executed"]
+fn step(machine: &mut Machine, event: Event) -> Option<Action> {
+    let action = machine.handle(event);
+    action
+        .inspect_err(|violation| pr_err!("command: {}\n", violation))
+        .ok()
 }
 
-/// Feeds an event that asks for nothing but what the caller does anyway.
-fn note(machine: &mut Machine, event: Event) {
-    let _ = step(machine, event);
+/// Tells a command's machine what asks for nothing; see [`step`].
+fn note(machine: &mut Machine, fact: Fact) {
+    if let Err(violation) = machine.note(fact) {
+        pr_err!("command: {}\n", violation);
+    }
 }

@@ -21,7 +21,8 @@ forward_display! {
     crate::rdma::cm::PeerAddr,
     srp::machine::access::Advice,
     srp::machine::channel::CloseReason,
-    srp::machine::command::Violation,
+    srp::machine::command::Violation<srp::machine::command::Event>,
+    srp::machine::command::Violation<srp::machine::command::Fact>,
     srp::wire::ident::Guid,
     srp::wire::ident::PortId,
 }

@@ -19,7 +19,6 @@ use super::{
     step,
     transfer::is_transient,
     Command,
-    End,
     Pool, //
 };
 use crate::{
@@ -48,7 +47,8 @@ use crate::{
             channel::CloseReason,
             command::{
                 Action,
-                Event, //
+                Event,
+                Fact, //
             },
             sendq::NoSlot, //
         },
@@ -228,25 +228,24 @@ impl<O: Pool> Command<O> {
             sense: outcome.sense,
             rsp_code: outcome.rsp_code,
         };
-        let posted = if action == Action::SendResponse {
-            this.tx
-                .fill(|buf| rsp.emit(buf).unwrap_or(0))
-                .and_then(|()| {
-                    link.qp
-                        .post_write_send(Arc::from(this), this.tx.len(), sol_not)
-                        .map_err(|(e, _)| e)
-                })
-        } else {
-            Err(EPIPE)
+        let post = || {
+            this.tx.fill(|buf| rsp.emit(buf).unwrap_or(0))?;
+            link.qp
+                .post_write_send(Arc::from(this), this.tx.len(), sol_not)
+                .map_err(|(e, _)| e)
         };
-        if posted.is_ok() {
+        let posted = match action {
+            Some(Action::SendResponse) => Some(post()),
+            _ => None,
+        };
+        if let Some(Ok(())) = posted {
             return Ok(());
         }
         if rdma != 0 {
             this.rw.cancel();
         }
-        if action == Action::SendResponse {
-            note(&mut this.inner.lock().machine, Event::PostFailed);
+        if posted.is_some() {
+            note(&mut this.inner.lock().machine, Fact::PostFailed);
             link.close(CloseReason::QpError);
         }
         link.flow().undo_delta(delta);
@@ -260,37 +259,38 @@ impl<O: Pool> Command<O> {
 
 impl<O: Pool> CqeHandler<SEND> for Command<O> {
     fn done(self: Arc<Self>, wc: &WorkCompletion) {
-        let (link, slots, at_engine, finished, tag) = {
+        let (action, link, end, slots, finished, tag) = {
             let mut inner = self.inner.lock();
             let ok = wc.result().is_ok();
-            note(&mut inner.machine, Event::SendDone { ok });
+            let link = inner.link.clone();
+            let action = step(&mut inner.machine, Event::SendDone { ok });
             let slots = core::mem::take(&mut inner.rdma_slots);
-            let at_engine = inner.at_engine;
+            let by_engine = matches!(action, Some(Action::Complete { .. }));
             let timing = inner.timing.take().filter(|_| ok);
-            let finished = timing.map(|timing| timing.finished(at_engine));
+            let finished = timing.map(|timing| timing.finished(by_engine));
             let tag = inner.head.tag;
-            (inner.link.clone(), slots, at_engine, finished, tag)
+            (action, link, inner.end(action), slots, finished, tag)
         };
         let Some(link) = link else {
             return;
         };
         trace::sent(link.owner.serial(), tag, wc.result().is_ok());
         self.check(&link, "response", wc);
-        if at_engine {
+        if let Some(Action::Complete { ok }) = action {
             link.flow().release_response(slots, finished.as_ref());
-            let context = match wc.result() {
-                Ok(()) => DoneContext::Completion,
-                Err(_) => DoneContext::Lost,
+            let context = match ok {
+                true => DoneContext::Completion,
+                false => DoneContext::Lost,
             };
             Active::tgt_cmd_done(self.as_arc_borrow(), context);
-        } else {
+        } else if let Some(end) = end {
             // The response's slot is free before the command may be used again, and tear-down does not
             // go on before the command is back.
             let _busy = Busy::new(link.owner.as_arc_borrow());
-            let end = self.end().map(End::give_back);
+            let given_back = end.give_back();
             link.flow().release_response(slots, finished.as_ref());
             O::command_free(link.owner.as_arc_borrow(), self);
-            drop(end);
+            drop(given_back);
         }
     }
 }

@@ -22,6 +22,7 @@ use super::{
         self,
         ScsiRequest, //
     },
+    step,
     timing::Timing,
     transfer::is_transient,
     wait::TableWait,
@@ -42,7 +43,9 @@ use crate::{
         machine::{
             channel::CloseReason,
             command::{
+                Action,
                 Event,
+                Fact,
                 State, //
             },
             sendq::NoSlot, //
@@ -66,12 +69,16 @@ impl<O: Pool> Command<O> {
             let mut inner = this.begin(link, head, rx);
             inner.timing = Some(timing);
             inner.table_lun = lun;
-            note(&mut inner.machine, Event::StartTable);
+            let action = step(&mut inner.machine, Event::StartTable);
+            let Some(Action::FetchTable) = action else {
+                drop(inner);
+                return Self::abandon(this);
+            };
         }
         let slots = match this.reserve_table(link, table) {
             Ok(slots) => slots,
             Err(answer) => {
-                note(&mut this.inner.lock().machine, Event::PostFailed);
+                note(&mut this.inner.lock().machine, Fact::PostFailed);
                 return Self::answer(this, answer);
             }
         };
@@ -80,7 +87,7 @@ impl<O: Pool> Command<O> {
             this.rw.cancel();
             {
                 let mut inner = this.inner.lock();
-                note(&mut inner.machine, Event::PostFailed);
+                note(&mut inner.machine, Fact::PostFailed);
                 inner.rdma_slots = 0;
             }
             link.flow().release_rdma(slots);
@@ -175,7 +182,7 @@ impl<O: Pool> Command<O> {
         let found = inner.machine.state() == State::FetchingTable && meant(&inner);
         if found {
             inner.waits.push(wait.share(), GFP_ATOMIC)?;
-            note(&mut inner.machine, Event::Aborted);
+            note(&mut inner.machine, Fact::Aborted);
         }
         Ok(found)
     }

@@ -46,7 +46,8 @@ use crate::{
             channel::CloseReason,
             command::{
                 Action,
-                Event, //
+                Event,
+                Fact, //
             },
             sendq::NoSlot, //
         },
@@ -109,11 +110,9 @@ impl<O: Pool> Command<O> {
                     timing.wants_data(bytes.len());
                     timing.has_data();
                 }
-                let ready = step(&mut inner.machine, Event::RdyToXfer) == Action::Fetch
-                    && step(&mut inner.machine, Event::DataArrived { ok: true }) == Action::Execute;
-                match ready {
-                    true => Fetch::Here,
-                    false => Fetch::Refused(Delivery::FatalError),
+                match step(&mut inner.machine, Event::HasData) {
+                    Some(Action::Execute) => Fetch::Here,
+                    _ => Fetch::Refused(Delivery::FatalError),
                 }
             }
             DataDesc::Out(list) => match self.reserve_rdma(link, &sg, &list, RwDir::Read) {
@@ -126,8 +125,14 @@ impl<O: Pool> Command<O> {
                     if let Some(timing) = &mut inner.timing {
                         timing.wants_data(sg.len());
                     }
-                    note(&mut inner.machine, Event::RdyToXfer);
-                    Fetch::Posting
+                    if let Some(Action::Fetch) = step(&mut inner.machine, Event::RdyToXfer) {
+                        return Fetch::Posting;
+                    }
+                    inner.rdma_slots = 0;
+                    drop(inner);
+                    self.rw.cancel();
+                    link.flow().release_rdma(slots);
+                    Fetch::Refused(Delivery::FatalError)
                 }
                 Err(delivery) => Fetch::Refused(delivery),
             },
@@ -185,7 +190,7 @@ impl<O: Pool> Command<O> {
                 this.rw.cancel();
                 let slots = {
                     let mut inner = this.inner.lock();
-                    note(&mut inner.machine, Event::PostFailed);
+                    note(&mut inner.machine, Fact::PostFailed);
                     core::mem::take(&mut inner.rdma_slots)
                 };
                 link.flow().release_rdma(slots);
@@ -214,10 +219,11 @@ impl<O: Pool> CqeHandler<READ> for Command<O> {
         trace::data(link.owner.serial(), tag, wc.result().is_ok());
         self.check(&link, "RDMA READ", wc);
         let status = match action {
-            Action::Submit => return Self::table_here(self, &link, slots),
-            Action::Abandon => return Self::table_lost(self, &link, slots),
-            Action::Execute => RxDataStatus::Success,
-            _ => RxDataStatus::Error,
+            Some(Action::Submit) => return Self::table_here(self, &link, slots),
+            Some(Action::Abandon) => return Self::table_lost(self, &link, slots),
+            Some(Action::Execute) => RxDataStatus::Success,
+            Some(Action::FailData) => RxDataStatus::Error,
+            _ => return link.flow().release_rdma(slots),
         };
         link.flow().release_rdma(slots);
         Active::rx_data(self.as_arc_borrow(), status);

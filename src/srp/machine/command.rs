@@ -7,6 +7,9 @@
 //! once, and that the memory is not reused while a work request refers to it. Which work requests
 //! these are is unknown here.
 //!
+//! What happens is either an [`Event`], to which the driver has to do what the [`Action`] says, or a
+//! [`Fact`], to which it has to do nothing.
+//!
 //! ```text
 //! Free ------> New ----------------> Responding -> Done -> Free
 //!    |          ^ |  +-> Executing ------^
@@ -91,17 +94,15 @@ impl fmt::Display for State {
     }
 }
 
-/// What happened to a command.
+/// What happened to a command, and asks for something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// A SCSI command arrived.
-    Start,
     /// A SCSI command arrived whose descriptor table has to be fetched.
     StartTable,
-    /// A task management request arrived.
-    StartMgmt,
     /// The engine is ready for the data of the initiator.
     RdyToXfer,
+    /// The engine is ready for the data of the initiator, which has come with the request.
+    HasData,
     /// The last work request that fetches data completed.
     DataArrived {
         /// All of them succeeded.
@@ -114,22 +115,29 @@ pub(crate) enum Event {
         /// It was sent.
         ok: bool,
     },
+    /// The engine let go of the command, or never had it, and no response is under way.
+    Freed,
+}
+
+/// What happened to a command, and asks for nothing now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fact {
+    /// A SCSI command arrived.
+    Start,
+    /// A task management request arrived.
+    StartMgmt,
+    /// The engine did not take the request, or is not asked to: the target answers.
+    Refused,
     /// The work requests of the last transition could not be posted, not even in part.
     PostFailed,
     /// The engine aborted the command; no response is to be sent.
     Aborted,
-    /// The engine is about to let go of the command, and will not ask for a response any more.
-    Unanswered,
-    /// The engine let go of the command, or never had it, and no response is under way.
-    Freed,
 }
 
 /// What the driver has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "the action has to be executed"]
 pub(crate) enum Action {
-    /// Nothing.
-    None,
     /// Post the work requests that fetch the descriptor table.
     FetchTable,
     /// The table is here: hand the command to the engine, or answer it.
@@ -148,8 +156,8 @@ pub(crate) enum Action {
     /// Send nothing, make the credit of the request returnable, and tell the engine that it is
     /// over.
     SkipResponse,
-    /// Answer the task management request without the engine: it was aborted by another one, but
-    /// the initiator waits for an answer to each.
+    /// Answer the task management request, which the engine has let go of without a response: it was
+    /// aborted by another one, but the initiator waits for an answer to each.
     Answer,
     /// Tell the engine that it is over.
     Complete {
@@ -163,17 +171,17 @@ pub(crate) enum Action {
     },
 }
 
-/// An event that is not possible in the state of the command: an error of the driver or the
-/// engine. Nothing changed.
+/// An [`Event`] or a [`Fact`] that is not possible in the state of the command: an error of the driver
+/// or the engine. Nothing changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Violation {
+pub(crate) struct Violation<E> {
     /// State of the command.
     pub(crate) state: State,
-    /// The event.
-    pub(crate) event: Event,
+    /// The event or fact.
+    pub(crate) event: E,
 }
 
-impl fmt::Display for Violation {
+impl<E: fmt::Debug> fmt::Display for Violation<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?} while {}", self.event, self.state)
     }
@@ -185,13 +193,15 @@ impl fmt::Display for Violation {
 ///
 /// `holds_credit` is false if and only if the credit of the request has been given to a response or
 /// made returnable, or there is no request ([`State::Free`]). `undo` is the state before the last
-/// transition if the state is one in which work requests are under way.
+/// transition if the state is one in which work requests are under way. `at_engine` is false if the
+/// target answers by itself, or there is no request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Command {
     state: State,
     undo: State,
     aborted: bool,
     holds_credit: bool,
+    at_engine: bool,
 }
 
 impl Command {
@@ -202,6 +212,7 @@ impl Command {
             undo: State::Free,
             aborted: false,
             holds_credit: false,
+            at_engine: false,
         }
     }
 
@@ -220,16 +231,20 @@ impl Command {
         self.holds_credit
     }
 
+    /// Says whether the request is with the engine, or on its way there.
+    pub(crate) const fn is_at_engine(&self) -> bool {
+        self.at_engine
+    }
+
     /// Handles an event.
     ///
     /// # Errors
     ///
     /// [`Violation`] if the event is not possible in this state.
-    pub(crate) fn handle(&mut self, event: Event) -> Result<Action, Violation> {
+    pub(crate) fn handle(&mut self, event: Event) -> Result<Action, Violation<Event>> {
         match (event, self.state) {
-            (Event::Start, State::Free) => Ok(self.start(State::New)),
             (Event::StartTable, State::Free) => {
-                let _ = self.start(State::New);
+                self.start(State::New);
                 self.go_on_wire(State::FetchingTable);
                 Ok(Action::FetchTable)
             }
@@ -241,11 +256,14 @@ impl Command {
                     Action::Abandon
                 })
             }
-            (Event::StartMgmt, State::Free) => Ok(self.start(State::Mgmt)),
 
             (Event::RdyToXfer, State::New) => {
                 self.go_on_wire(State::Fetching);
                 Ok(Action::Fetch)
+            }
+            (Event::HasData, State::New) => {
+                self.state = State::Executing;
+                Ok(Action::Execute)
             }
             (Event::DataArrived { ok }, State::Fetching) => {
                 self.state = State::Executing;
@@ -272,20 +290,45 @@ impl Command {
                 Ok(Action::SendResponse)
             }
             (Event::SendDone { ok }, State::Responding | State::MgmtResponding) => {
-                self.state = State::Done;
-                Ok(Action::Complete { ok })
+                if self.at_engine {
+                    self.state = State::Done;
+                    Ok(Action::Complete { ok })
+                } else {
+                    Ok(self.recycle())
+                }
             }
 
-            (Event::PostFailed, state) if state.on_wire() => {
+            (Event::Freed, State::Mgmt) if self.at_engine => {
+                self.aborted = false;
+                self.at_engine = false;
+                Ok(Action::Answer)
+            }
+            (Event::Freed, State::New | State::Executing | State::Mgmt | State::Done) => {
+                Ok(self.recycle())
+            }
+
+            (_, state) => Err(Violation { state, event }),
+        }
+    }
+
+    /// Takes note of a fact.
+    ///
+    /// # Errors
+    ///
+    /// [`Violation`] if it is not possible in this state.
+    pub(crate) fn note(&mut self, fact: Fact) -> Result<(), Violation<Fact>> {
+        match (fact, self.state) {
+            (Fact::Start, State::Free) => self.start(State::New),
+            (Fact::StartMgmt, State::Free) => self.start(State::Mgmt),
+            (Fact::Refused, State::New | State::Mgmt) => self.at_engine = false,
+            (Fact::PostFailed, state) if state.on_wire() => {
                 self.state = self.undo;
                 self.holds_credit = true;
-                Ok(Action::None)
             }
-
             // Too late for the response, which is under way or was sent: nothing to do. In all
             // other states the flag takes effect when the response would have been sent.
             (
-                Event::Aborted,
+                Fact::Aborted,
                 State::FetchingTable
                 | State::New
                 | State::Fetching
@@ -294,35 +337,28 @@ impl Command {
                 | State::Mgmt
                 | State::MgmtResponding
                 | State::Done,
-            ) => {
-                self.aborted = true;
-                Ok(Action::None)
-            }
+            ) => self.aborted = true,
 
-            (Event::Unanswered, State::Mgmt) => {
-                self.aborted = false;
-                Ok(Action::Answer)
-            }
-            (Event::Unanswered, State::New | State::Executing | State::Done) => Ok(Action::None),
-
-            (Event::Freed, State::New | State::Executing | State::Mgmt | State::Done) => {
-                let return_credit = self.holds_credit;
-                *self = Self::new();
-                Ok(Action::Recycle { return_credit })
-            }
-
-            (_, state) => Err(Violation { state, event }),
+            (_, state) => return Err(Violation { state, event: fact }),
         }
+        Ok(())
     }
 
     /// Begins the life of a request.
-    fn start(&mut self, state: State) -> Action {
+    fn start(&mut self, state: State) {
         *self = Self {
             state,
             holds_credit: true,
+            at_engine: true,
             ..Self::new()
         };
-        Action::None
+    }
+
+    /// Ends the life of a request.
+    fn recycle(&mut self) -> Action {
+        let return_credit = self.holds_credit;
+        *self = Self::new();
+        Action::Recycle { return_credit }
     }
 
     /// Enters a state in which work requests are under way.

@@ -18,6 +18,7 @@ use crate::srp::machine::{
         Action,
         Command,
         Event,
+        Fact,
         State as CommandState, //
     },
     credit::Credits,
@@ -134,43 +135,70 @@ impl Default for CommandAccount {
 
 impl CommandAccount {
     fn event(&mut self, arg: u8) {
-        let event = match arg % 11 {
-            0 => Event::Start,
-            1 => Event::StartMgmt,
-            2 => Event::RdyToXfer,
-            3 => Event::DataArrived { ok: true },
-            4 => Event::DataArrived { ok: false },
-            5 => Event::XmitResponse,
-            6 => Event::SendDone { ok: true },
-            7 => Event::SendDone { ok: false },
-            8 => Event::PostFailed,
-            9 => Event::Aborted,
-            _ => Event::Freed,
-        };
+        match arg % 14 {
+            0 => self.happens(Event::StartTable),
+            1 => self.is_so(Fact::Start),
+            2 => self.is_so(Fact::StartMgmt),
+            3 => self.happens(Event::RdyToXfer),
+            4 => self.happens(Event::HasData),
+            5 => self.happens(Event::DataArrived { ok: true }),
+            6 => self.happens(Event::DataArrived { ok: false }),
+            7 => self.happens(Event::XmitResponse),
+            8 => self.happens(Event::SendDone { ok: true }),
+            9 => self.happens(Event::SendDone { ok: false }),
+            10 => self.is_so(Fact::PostFailed),
+            11 => self.is_so(Fact::Aborted),
+            12 => self.is_so(Fact::Refused),
+            _ => self.happens(Event::Freed),
+        }
+        assert_eq!(self.machine.holds_credit(), !self.credit_given);
+    }
+
+    fn starts(&mut self, before: Command) {
+        assert_eq!(before.state(), CommandState::Free);
+        assert!(self.credit_given);
+        self.credit_given = false;
+    }
+
+    fn is_so(&mut self, fact: Fact) {
+        let before = self.machine;
+        if self.machine.note(fact).is_err() {
+            assert_eq!(self.machine, before, "a violation changes nothing");
+            return;
+        }
+        match fact {
+            Fact::Start | Fact::StartMgmt => self.starts(before),
+            Fact::PostFailed => self.credit_given = false,
+            Fact::Refused => assert!(!self.machine.is_at_engine()),
+            Fact::Aborted => {}
+        }
+    }
+
+    fn happens(&mut self, event: Event) {
         let before = self.machine;
         let Ok(action) = self.machine.handle(event) else {
             assert_eq!(self.machine, before, "a violation changes nothing");
             return;
         };
-        match (event, action) {
-            (Event::Start | Event::StartMgmt, _) => {
-                assert_eq!(before.state(), CommandState::Free);
-                assert!(self.credit_given);
-                self.credit_given = false;
-            }
-            (_, Action::SendResponse | Action::SkipResponse) => {
+        match action {
+            Action::FetchTable => self.starts(before),
+            Action::SendResponse | Action::SkipResponse => {
                 assert!(!self.credit_given);
                 self.credit_given = true;
             }
-            (Event::PostFailed, _) if !self.machine.state().on_wire() => self.credit_given = false,
-            (_, Action::Recycle { return_credit }) => {
+            Action::Recycle { return_credit } => {
                 assert_eq!(return_credit, !self.credit_given);
-                assert!(!before.state().on_wire());
+                let sent = matches!(event, Event::SendDone { .. });
+                assert_eq!(before.state().on_wire(), sent);
                 self.credit_given = true;
             }
-            _ => {}
+            Action::Answer | Action::Complete { .. } => assert!(before.is_at_engine()),
+            Action::Submit
+            | Action::Abandon
+            | Action::Fetch
+            | Action::Execute
+            | Action::FailData => {}
         }
-        assert_eq!(self.machine.holds_credit(), !self.credit_given);
     }
 }
 

@@ -25,6 +25,7 @@ use crate::{
         command::{
             Action,
             Event,
+            Fact,
             State as CommandState, //
         },
         sendq::NoSlot, //
@@ -61,13 +62,18 @@ impl State {
     }
 
     /// Feeds an event to a command's machine (`step`): violations are errors of the driver.
-    fn step(&mut self, i: usize, event: Event) -> Action {
-        match self.cmds[i].machine.handle(event) {
-            Ok(action) => action,
-            Err(_) => {
-                self.breaks(Rule::NoViolation);
-                Action::None
-            }
+    fn step(&mut self, i: usize, event: Event) -> Option<Action> {
+        let action = self.cmds[i].machine.handle(event).ok();
+        if action.is_none() {
+            self.breaks(Rule::NoViolation);
+        }
+        action
+    }
+
+    /// Tells a command's machine what asks for nothing (`note`).
+    fn note(&mut self, i: usize, fact: Fact) {
+        if self.cmds[i].machine.note(fact).is_err() {
+            self.breaks(Rule::NoViolation);
         }
     }
 
@@ -355,6 +361,7 @@ impl State {
 
     /// `Command::answer`, up to `send`.
     fn answer(&mut self, i: usize) {
+        self.note(i, Fact::Refused);
         self.cmds[i].at_engine = false;
         self.cmds[i].pc = Pc::Answer;
     }
@@ -368,12 +375,13 @@ impl State {
 
     /// `Command::begin`.
     fn begin(&mut self, i: usize) {
-        let event = match self.cmds[i].kind {
-            Kind::Mgmt => Event::StartMgmt,
-            Kind::Table => Event::StartTable,
-            _ => Event::Start,
-        };
-        let _ = self.step(i, event);
+        match self.cmds[i].kind {
+            Kind::Mgmt => self.note(i, Fact::StartMgmt),
+            Kind::Table => {
+                let _ = self.step(i, Event::StartTable);
+            }
+            _ => self.note(i, Fact::Start),
+        }
         let cmd = &mut self.cmds[i];
         cmd.place = Place::Use;
         cmd.rx = true;
@@ -452,11 +460,7 @@ impl State {
     pub(crate) fn rdy_to_xfer(&mut self, cfg: &Config, i: usize) -> bool {
         if self.cmds[i].kind == Kind::Immediate {
             self.cmds[i].engine = Engine::Data;
-            let ready = self.step(i, Event::RdyToXfer) == Action::Fetch
-                && self.step(i, Event::DataArrived { ok: true }) == Action::Execute;
-            if !ready {
-                self.breaks(Rule::NoViolation);
-            }
+            let _ = self.step(i, Event::HasData);
             self.rx_data(i);
             return true;
         }
@@ -536,7 +540,7 @@ impl State {
                 };
             }
             Pc::FetchFailed => {
-                let _ = self.step(i, Event::PostFailed);
+                self.note(i, Fact::PostFailed);
                 self.cmds[i].pc = Pc::FetchUndone;
             }
             Pc::FetchUndone => {
@@ -558,7 +562,7 @@ impl State {
                     self.cmds[i].pc = Pc::TableReserved;
                 }
                 Err(_) => {
-                    let _ = self.step(i, Event::PostFailed);
+                    self.note(i, Fact::PostFailed);
                     self.answer(i);
                 }
             },
@@ -572,7 +576,7 @@ impl State {
                 };
             }
             Pc::TableFailed => {
-                let _ = self.step(i, Event::PostFailed);
+                self.note(i, Fact::PostFailed);
                 self.cmds[i].pc = Pc::TableUndone;
             }
             Pc::TableUndone => {
@@ -589,7 +593,7 @@ impl State {
                 }
             }
             Pc::SendReserved => {
-                let wanted = self.step(i, Event::XmitResponse) == Action::SendResponse;
+                let wanted = self.step(i, Event::XmitResponse) == Some(Action::SendResponse);
                 if wanted && self.cmds[i].aborted {
                     self.breaks(Rule::AbortedIsSilent);
                 }
@@ -628,7 +632,7 @@ impl State {
                 };
             }
             Pc::SendFailed => {
-                let _ = self.step(i, Event::PostFailed);
+                self.note(i, Fact::PostFailed);
                 self.cmds[i].pc = Pc::SendUndone;
             }
             Pc::SendUndone => {
@@ -689,16 +693,17 @@ impl State {
 
     /// `Command::on_free`, up to the machine.
     pub(crate) fn on_free(&mut self, i: usize) {
-        if self.cmds[i].at_engine && self.step(i, Event::Unanswered) == Action::Answer {
+        let action = self.step(i, Event::Freed);
+        if action == Some(Action::Answer) {
             self.cmds[i].engine = Engine::None;
-            return self.answer(i);
+            self.cmds[i].at_engine = false;
+            self.cmds[i].pc = Pc::Answer;
+            return;
         }
-        let credit = matches!(
-            self.step(i, Event::Freed),
-            Action::Recycle {
-                return_credit: true
-            }
-        );
+        let credit = action
+            == Some(Action::Recycle {
+                return_credit: true,
+            });
         if self.sends.iter().any(|wr| wr.what.cmd() == Some(i as u8)) {
             self.breaks(Rule::NothingFreedInUse);
         }
@@ -716,7 +721,7 @@ impl State {
                 | CommandState::Executing
         );
         if cfg.mutant != Mutant::AbortForgotten {
-            let _ = self.step(i, Event::Aborted);
+            self.note(i, Fact::Aborted);
         }
     }
 
@@ -765,18 +770,18 @@ impl State {
                 let action = self.step(i, Event::DataArrived { ok });
                 let slots = core::mem::take(&mut self.cmds[i].rdma_slots);
                 self.cq = match action {
-                    Action::Submit => CqPc::Table {
+                    Some(Action::Submit) => CqPc::Table {
                         cmd,
                         slots,
                         ok: true,
                     },
-                    Action::Abandon => CqPc::Table {
+                    Some(Action::Abandon) => CqPc::Table {
                         cmd,
                         slots,
                         ok: false,
                     },
                     action => {
-                        let ok = action == Action::Execute;
+                        let ok = action == Some(Action::Execute);
                         CqPc::Read { cmd, slots, ok }
                     }
                 };
@@ -809,14 +814,8 @@ impl State {
                     }
                     self.cq = CqPc::Tell(cmd);
                 } else {
-                    // `end` and `give_back` touch the command only: the response had it all.
-                    let freed = self.step(i, Event::Freed);
-                    if freed
-                        != (Action::Recycle {
-                            return_credit: false,
-                        })
-                        || self.cmds[i].rx
-                    {
+                    // `give_back` has nothing to give: the response had it all.
+                    if self.cmds[i].machine.holds_credit() || self.cmds[i].rx {
                         self.breaks(Rule::NoViolation);
                     }
                     self.release_sends(i, slots, 1);

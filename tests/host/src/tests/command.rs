@@ -3,39 +3,83 @@
 
 use crate::srp::machine::command::*;
 
-pub(super) const EVENTS: [Event; 13] = [
-    Event::Unanswered,
-    Event::Start,
-    Event::StartTable,
-    Event::StartMgmt,
-    Event::RdyToXfer,
-    Event::DataArrived { ok: true },
-    Event::DataArrived { ok: false },
-    Event::XmitResponse,
-    Event::SendDone { ok: true },
-    Event::SendDone { ok: false },
-    Event::PostFailed,
-    Event::Aborted,
-    Event::Freed,
+/// An event or a fact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Event(Event),
+    Fact(Fact),
+}
+
+impl From<Event> for Step {
+    fn from(event: Event) -> Self {
+        Self::Event(event)
+    }
+}
+
+impl From<Fact> for Step {
+    fn from(fact: Fact) -> Self {
+        Self::Fact(fact)
+    }
+}
+
+pub(super) const STEPS: [Step; 14] = [
+    Step::Fact(Fact::Start),
+    Step::Fact(Fact::StartMgmt),
+    Step::Fact(Fact::Refused),
+    Step::Fact(Fact::PostFailed),
+    Step::Fact(Fact::Aborted),
+    Step::Event(Event::StartTable),
+    Step::Event(Event::RdyToXfer),
+    Step::Event(Event::HasData),
+    Step::Event(Event::DataArrived { ok: true }),
+    Step::Event(Event::DataArrived { ok: false }),
+    Step::Event(Event::XmitResponse),
+    Step::Event(Event::SendDone { ok: true }),
+    Step::Event(Event::SendDone { ok: false }),
+    Step::Event(Event::Freed),
 ];
 
-/// Feeds events to a new command and returns the actions.
-fn run(events: &[Event]) -> Result<Vec<Action>, Violation> {
+/// Takes a step. Returns what the driver has to do; facts ask for nothing.
+pub(super) fn take(cmd: &mut Command, step: Step) -> Result<Option<Action>, Violation<Step>> {
+    let wrong = |state, event| Violation { state, event };
+    match step {
+        Step::Event(event) => {
+            let action = cmd.handle(event);
+            action.map(Some).map_err(|v| wrong(v.state, v.event.into()))
+        }
+        Step::Fact(fact) => {
+            let noted = cmd.note(fact);
+            noted
+                .map(|()| None)
+                .map_err(|v| wrong(v.state, v.event.into()))
+        }
+    }
+}
+
+/// Makes a list of steps out of events and facts.
+macro_rules! steps {
+    ($($step:expr),* $(,)?) => {
+        &[$(Step::from($step)),*]
+    };
+}
+
+/// Takes steps with a new command. Returns the actions.
+fn run(steps: &[Step]) -> Result<Vec<Action>, Violation<Step>> {
     let mut cmd = Command::new();
-    events.iter().map(|&event| cmd.handle(event)).collect()
+    let taken: Result<Vec<_>, _> = steps.iter().map(|&step| take(&mut cmd, step)).collect();
+    Ok(taken?.into_iter().flatten().collect())
 }
 
 #[test]
 fn read() {
     assert_eq!(
-        run(&[
-            Event::Start,
+        run(steps![
+            Fact::Start,
             Event::XmitResponse,
             Event::SendDone { ok: true },
             Event::Freed,
         ]),
         Ok(vec![
-            Action::None,
             Action::SendResponse,
             Action::Complete { ok: true },
             Action::Recycle {
@@ -48,8 +92,8 @@ fn read() {
 #[test]
 fn write() {
     assert_eq!(
-        run(&[
-            Event::Start,
+        run(steps![
+            Fact::Start,
             Event::RdyToXfer,
             Event::DataArrived { ok: true },
             Event::XmitResponse,
@@ -57,7 +101,6 @@ fn write() {
             Event::Freed,
         ]),
         Ok(vec![
-            Action::None,
             Action::Fetch,
             Action::Execute,
             Action::SendResponse,
@@ -72,7 +115,7 @@ fn write() {
 #[test]
 fn task_management() {
     let mut cmd = Command::new();
-    assert_eq!(cmd.handle(Event::StartMgmt), Ok(Action::None));
+    assert_eq!(cmd.note(Fact::StartMgmt), Ok(()));
     assert_eq!(cmd.state(), State::Mgmt);
     assert_eq!(cmd.handle(Event::XmitResponse), Ok(Action::SendResponse));
     assert_eq!(cmd.state(), State::MgmtResponding);
@@ -87,20 +130,16 @@ fn task_management() {
 #[test]
 fn task_management_aborted() {
     assert_eq!(
-        run(&[
-            Event::StartMgmt,
-            Event::Aborted,
-            Event::Unanswered,
+        run(steps![
+            Fact::StartMgmt,
+            Fact::Aborted,
+            Event::Freed,
             Event::XmitResponse,
             Event::SendDone { ok: true },
-            Event::Freed,
         ]),
         Ok(vec![
-            Action::None,
-            Action::None,
             Action::Answer,
             Action::SendResponse,
-            Action::Complete { ok: true },
             Action::Recycle {
                 return_credit: false
             },
@@ -108,23 +147,24 @@ fn task_management_aborted() {
     );
     // Commands are not: that they end silently is what an abort is for.
     assert_eq!(
-        run(&[Event::Start, Event::Aborted, Event::Unanswered]).unwrap()[2],
-        Action::None
+        run(steps![Fact::Start, Fact::Aborted, Event::Freed]),
+        Ok(vec![Action::Recycle {
+            return_credit: true
+        }])
     );
 }
 
 #[test]
 fn fetch_fails() {
     assert_eq!(
-        run(&[
-            Event::Start,
+        run(steps![
+            Fact::Start,
             Event::RdyToXfer,
             Event::DataArrived { ok: false },
             Event::XmitResponse,
             Event::SendDone { ok: false },
         ]),
         Ok(vec![
-            Action::None,
             Action::Fetch,
             Action::FailData,
             Action::SendResponse,
@@ -137,31 +177,30 @@ fn fetch_fails() {
 #[test]
 fn aborted() {
     assert_eq!(
-        run(&[
-            Event::Start,
-            Event::Aborted,
+        run(steps![
+            Fact::Start,
+            Fact::Aborted,
             Event::XmitResponse,
-            Event::Freed
-        ])
-        .unwrap()[2..],
-        [
+            Event::Freed,
+        ]),
+        Ok(vec![
             Action::SkipResponse,
             Action::Recycle {
                 return_credit: false
-            }
-        ]
+            },
+        ])
     );
     assert_eq!(
-        run(&[Event::Start, Event::Aborted, Event::Freed]).unwrap()[2],
-        Action::Recycle {
+        run(steps![Fact::Start, Fact::Aborted, Event::Freed]),
+        Ok(vec![Action::Recycle {
             return_credit: true
-        }
+        }])
     );
     // While data is being fetched, the completion has to be awaited.
     let mut cmd = Command::new();
-    let _ = cmd.handle(Event::Start);
+    assert_eq!(cmd.note(Fact::Start), Ok(()));
     let _ = cmd.handle(Event::RdyToXfer);
-    assert_eq!(cmd.handle(Event::Aborted), Ok(Action::None));
+    assert_eq!(cmd.note(Fact::Aborted), Ok(()));
     assert_eq!(
         cmd.handle(Event::Freed),
         Err(Violation {
@@ -180,37 +219,36 @@ fn aborted() {
 #[test]
 fn aborted_too_late() {
     assert_eq!(
-        run(&[
-            Event::Start,
+        run(steps![
+            Fact::Start,
             Event::XmitResponse,
-            Event::Aborted,
+            Fact::Aborted,
             Event::SendDone { ok: true },
             Event::Freed,
-        ])
-        .unwrap()[2..],
-        [
-            Action::None,
+        ]),
+        Ok(vec![
+            Action::SendResponse,
             Action::Complete { ok: true },
             Action::Recycle {
                 return_credit: false
-            }
-        ]
+            },
+        ])
     );
 }
 
 #[test]
 fn posting_fails() {
     let mut cmd = Command::new();
-    let _ = cmd.handle(Event::Start);
+    assert_eq!(cmd.note(Fact::Start), Ok(()));
     assert_eq!(cmd.handle(Event::RdyToXfer), Ok(Action::Fetch));
-    assert_eq!(cmd.handle(Event::PostFailed), Ok(Action::None));
+    assert_eq!(cmd.note(Fact::PostFailed), Ok(()));
     assert_eq!(cmd.state(), State::New);
     // Again, and this time it works.
     assert_eq!(cmd.handle(Event::RdyToXfer), Ok(Action::Fetch));
     let _ = cmd.handle(Event::DataArrived { ok: true });
     assert_eq!(cmd.handle(Event::XmitResponse), Ok(Action::SendResponse));
     assert!(!cmd.holds_credit());
-    assert_eq!(cmd.handle(Event::PostFailed), Ok(Action::None));
+    assert_eq!(cmd.note(Fact::PostFailed), Ok(()));
     assert_eq!(cmd.state(), State::Executing);
     assert!(cmd.holds_credit());
     // Given up: the credit is not lost.
@@ -225,8 +263,10 @@ fn posting_fails() {
 /// The table comes first; the engine hears of the command afterwards.
 #[test]
 fn external_table() {
-    let start = [Event::StartTable, Event::DataArrived { ok: true }];
-    assert_eq!(run(&start), Ok(vec![Action::FetchTable, Action::Submit]));
+    assert_eq!(
+        run(steps![Event::StartTable, Event::DataArrived { ok: true }]),
+        Ok(vec![Action::FetchTable, Action::Submit])
+    );
     let mut cmd = Command::new();
     assert_eq!(cmd.handle(Event::StartTable), Ok(Action::FetchTable));
     assert!(cmd.state().on_wire() && cmd.holds_credit());
@@ -244,26 +284,76 @@ fn external_table_does_not_come() {
     let freed = Action::Recycle {
         return_credit: true,
     };
-    for events in [
-        &[Event::StartTable, Event::DataArrived { ok: false }][..],
-        &[
-            Event::StartTable,
-            Event::Aborted,
-            Event::DataArrived { ok: true },
-        ],
-    ] {
-        let events = [events, &[Event::Freed]].concat();
-        let actions = run(&events).unwrap();
-        assert_eq!(actions[actions.len() - 2..], [Action::Abandon, freed]);
+    let fails = steps![
+        Event::StartTable,
+        Event::DataArrived { ok: false },
+        Event::Freed
+    ];
+    let aborted = steps![
+        Event::StartTable,
+        Fact::Aborted,
+        Event::DataArrived { ok: true },
+        Event::Freed
+    ];
+    for actions in [run(fails), run(aborted)] {
+        assert_eq!(
+            actions,
+            Ok(vec![Action::FetchTable, Action::Abandon, freed])
+        );
     }
     // Not posted: it can be answered.
-    let actions = run(&[
-        Event::StartTable,
-        Event::PostFailed,
-        Event::XmitResponse,
-        Event::SendDone { ok: true },
-    ]);
-    assert_eq!(actions.unwrap()[2], Action::SendResponse);
+    assert_eq!(
+        run(steps![
+            Event::StartTable,
+            Fact::PostFailed,
+            Fact::Refused,
+            Event::XmitResponse,
+            Event::SendDone { ok: true },
+        ]),
+        Ok(vec![
+            Action::FetchTable,
+            Action::SendResponse,
+            Action::Recycle {
+                return_credit: false
+            },
+        ])
+    );
+}
+
+/// Immediate data is there when the engine asks for it.
+#[test]
+fn immediate_data() {
+    assert_eq!(
+        run(steps![Fact::Start, Event::HasData, Event::XmitResponse]),
+        Ok(vec![Action::Execute, Action::SendResponse])
+    );
+}
+
+/// The engine does not hear of the end of what it never had.
+#[test]
+fn refused() {
+    for start in [Fact::Start, Fact::StartMgmt] {
+        let mut cmd = Command::new();
+        assert_eq!(cmd.note(start), Ok(()));
+        assert!(cmd.is_at_engine());
+        assert_eq!(cmd.note(Fact::Refused), Ok(()));
+        assert!(!cmd.is_at_engine());
+        let mut unsent = cmd;
+        assert_eq!(cmd.handle(Event::XmitResponse), Ok(Action::SendResponse));
+        assert_eq!(
+            cmd.handle(Event::SendDone { ok: false }),
+            Ok(Action::Recycle {
+                return_credit: false
+            })
+        );
+        // No response could be sent.
+        assert_eq!(
+            unsent.handle(Event::Freed),
+            Ok(Action::Recycle {
+                return_credit: true
+            })
+        );
+    }
 }
 
 #[test]
@@ -292,6 +382,8 @@ struct Seen {
     responding: i32,
     /// The engine aborted the command when no response was under way.
     aborted: bool,
+    /// The target answers by itself.
+    refused: bool,
 }
 
 /// Checks the invariants on every possible continuation; returns the number of possible steps.
@@ -323,41 +415,43 @@ fn explore(cmd: Command, seen: Seen, depth: u32) -> u64 {
         return 0;
     }
     let mut steps = 0;
-    for event in EVENTS {
+    for step in STEPS {
         let mut next = cmd;
         let mut after = seen;
-        let action = match next.handle(event) {
+        let action = match take(&mut next, step) {
             Ok(action) => action,
             Err(violation) => {
                 // An impossible event changes nothing.
                 assert_eq!(violation.state, cmd.state());
-                assert_eq!(violation.event, event);
+                assert_eq!(violation.event, step);
                 assert!(next == cmd);
                 continue;
             }
         };
-        match event {
-            Event::DataArrived { .. } => after.fetching -= 1,
-            Event::SendDone { .. } => after.responding -= 1,
-            Event::PostFailed if seen.fetching > 0 => after.fetching -= 1,
-            Event::PostFailed => {
+        match step {
+            Step::Event(Event::DataArrived { .. }) => after.fetching -= 1,
+            Step::Event(Event::SendDone { .. }) => after.responding -= 1,
+            Step::Fact(Fact::PostFailed) if seen.fetching > 0 => after.fetching -= 1,
+            Step::Fact(Fact::PostFailed) => {
                 after.responding -= 1;
                 after.credits -= 1;
             }
-            Event::Aborted => after.aborted |= seen.responding == 0,
+            Step::Fact(Fact::Aborted) => after.aborted |= seen.responding == 0,
+            Step::Fact(Fact::Refused) => after.refused = true,
             _ => {}
         }
+        let Some(action) = action else {
+            steps += 1 + explore(next, after, depth - 1);
+            continue;
+        };
+        let Step::Event(event) = step else {
+            panic!("{step:?} asks for {action:?}");
+        };
         match action {
-            Action::None => assert!(matches!(
-                event,
-                Event::Start
-                    | Event::StartMgmt
-                    | Event::PostFailed
-                    | Event::Aborted
-                    | Event::Unanswered
-            )),
             Action::Answer => {
-                assert_eq!(event, Event::Unanswered);
+                assert_eq!(event, Event::Freed);
+                assert!(!seen.refused);
+                after.refused = true;
                 assert_eq!((cmd.state(), next.state()), (State::Mgmt, State::Mgmt));
                 assert!(next.holds_credit() && !next.is_aborted());
                 after.aborted = false;
@@ -372,7 +466,10 @@ fn explore(cmd: Command, seen: Seen, depth: u32) -> u64 {
                 assert!(seen.aborted || event == Event::DataArrived { ok: false });
                 assert_eq!(next.state(), State::New);
             }
-            Action::Execute => assert_eq!(event, Event::DataArrived { ok: true }),
+            Action::Execute => assert!(matches!(
+                event,
+                Event::DataArrived { ok: true } | Event::HasData
+            )),
             Action::FailData => assert_eq!(event, Event::DataArrived { ok: false }),
             Action::SendResponse => {
                 assert!(!seen.aborted, "response of an aborted command");
@@ -386,11 +483,15 @@ fn explore(cmd: Command, seen: Seen, depth: u32) -> u64 {
             }
             Action::Complete { ok } => {
                 assert_eq!(event, Event::SendDone { ok });
+                assert!(!seen.refused, "the engine does not know it");
                 after.completions += 1;
             }
             Action::Recycle { return_credit } => {
-                assert_eq!(event, Event::Freed);
-                assert!(seen.fetching == 0 && seen.responding == 0);
+                match event {
+                    Event::SendDone { .. } => assert!(seen.refused),
+                    event => assert_eq!(event, Event::Freed),
+                }
+                assert!(after.fetching == 0 && after.responding == 0);
                 after.credits += i32::from(return_credit);
                 assert_eq!(after.credits, 1, "credit lost or returned twice");
                 assert_eq!(next.state(), State::Free);
@@ -405,6 +506,6 @@ fn explore(cmd: Command, seen: Seen, depth: u32) -> u64 {
 
 #[test]
 fn every_order_of_events() {
-    let steps = explore(Command::new(), Seen::default(), 12);
+    let steps = explore(Command::new(), Seen::default(), 11);
     assert!(steps > 400_000, "{steps}");
 }

@@ -131,26 +131,28 @@ fn channel() {
 
 #[test]
 fn command() {
-    use super::command::EVENTS;
-    use command::{
-        Action,
-        Command, //
+    use super::command::{
+        take,
+        Step,
+        STEPS, //
     };
+    use command::Command;
     let mut done = BTreeSet::new();
     let mut seen = HashSet::from([Command::new()]);
     let mut waiting = vec![Command::new()];
     while let Some(before) = waiting.pop() {
-        for event in EVENTS {
+        for step in STEPS {
             let mut after = before;
-            let Ok(action) = after.handle(event) else {
+            let Ok(action) = take(&mut after, step) else {
                 continue;
             };
-            if after.state() != before.state() || action != Action::None {
-                let word = match action {
-                    Action::None => String::new(),
-                    other => name(other),
+            if after.state() != before.state() || action.is_some() {
+                let what = match step {
+                    Step::Event(event) => name(event),
+                    Step::Fact(fact) => name(fact),
                 };
-                done.insert((name(before.state()), name(after.state()), name(event), word));
+                let word = action.map(name).unwrap_or_default();
+                done.insert((name(before.state()), name(after.state()), what, word));
             }
             if seen.insert(after) {
                 waiting.push(after);
