@@ -14,8 +14,6 @@
 //! in [`Inner`]; tear-down takes them out, which breaks the circle. Everything that belongs to the
 //! RDMA device is freed by tear-down, not by the drop of the last reference.
 
-use core::fmt::Write as _;
-
 use kernel::{
     prelude::*,
     sync::{
@@ -25,12 +23,7 @@ use kernel::{
         },
         Arc,
         ArcBorrow,
-        Mutex,
         SpinLock, //
-    },
-    time::{
-        Instant,
-        Monotonic, //
     },
     workqueue::{
         Work,
@@ -41,7 +34,6 @@ use kernel::{
 use crate::{
     command::{
         self,
-        wait::TableWait,
         Pool, //
     },
     engine::{
@@ -95,32 +87,36 @@ use crate::{
         }, //
     },
     sync::{
-        completion::Completion,
         gate::Pass,
         ratelimit, //
-    },
-    sysfs::{
-        DirKey,
-        SessionDir, //
     },
     trace, //
 };
 
 pub(crate) mod dispatch;
+mod identity;
 pub(crate) mod list;
 pub(crate) mod new;
 pub(crate) mod notice;
 pub(crate) mod probe;
 mod receive;
+mod shown;
 pub(crate) mod task_mgmt;
 pub(crate) mod teardown;
+mod waits;
 
+use identity::Identity;
 use notice::{
     Notices,
     Solicit, //
 };
 use probe::Probe;
 use receive::Received;
+use shown::Shown;
+use waits::{
+    Until,
+    Waits, //
+};
 
 /// A command of a channel.
 pub(crate) type Command = command::Command<Channel>;
@@ -133,77 +129,69 @@ pub(crate) type Busy<'a> = link::Busy<'a, Channel>;
 /// ... or longer.
 pub(crate) type Hold = link::Hold<Channel>;
 
-/// What the channel's lock protects.
-pub(crate) struct Inner {
-    machine: srp::machine::channel::Channel,
-    /// Received, but not processed yet: the connection is not confirmed or no command is free.
+/// Information units that were received and not processed yet.
+struct Incoming {
+    /// The connection is not confirmed, or no command is free. Room for as many as can be under way.
     held: KVec<Received>,
     /// One task is processing what is held; others leave it to that.
     draining: bool,
-    /// Commands not in use.
+}
+
+/// The channel's commands.
+struct Commands {
+    /// Those not in use.
     pool: KVec<Arc<Command>>,
-    /// All commands, until tear-down.
+    /// All of them, until tear-down.
     all: KVec<Arc<Command>>,
-    notices: Notices,
-    watch: Watch,
-    probe: Arc<Probe>,
+}
+
+/// What the channel holds of its connection, until tear-down takes it out.
+struct Connection {
+    /// From [`Channel::connect`] on.
     link: Option<Arc<Link>>,
+    /// From [`Channel::take_cm`] on.
     cm: Option<Arc<CmId<Channel>>>,
     hca: Option<Pass<Hca<Channel>>>,
 }
 
-/// The serial number of the next channel, for log lines.
-static SERIAL: Atomic<u64> = Atomic::new(1);
-
-/// Returns a new serial number.
-fn next_serial() -> u64 {
-    SERIAL.fetch_add(1, Relaxed)
+/// What the channel's lock protects.
+pub(crate) struct Inner {
+    /// Its life.
+    machine: srp::machine::channel::Channel,
+    incoming: Incoming,
+    commands: Commands,
+    /// Requests of the target.
+    notices: Notices,
+    /// Signs of life of the peer, ...
+    watch: Watch,
+    /// ... and what brings one about.
+    probe: Arc<Probe>,
+    connection: Connection,
 }
 
 /// A channel.
 #[pin_data]
 pub(crate) struct Channel {
-    serial: u64,
-    device: DeviceId,
-    port: Arc<Port>,
-    /// Where what is counted about the channel goes when it ends.
-    entry: Arc<HcaPort>,
-    initiator_port: PortId,
-    target_port: PortId,
-    peer: PeerAddr,
+    id: Identity,
     session: <Active as Engine>::Session,
+    /// The logical units of the session, see [`Session::luns`].
+    luns: Atomic<u64>,
     /// Offset of immediate data in information units, if granted.
     imm_offset: Option<u16>,
     /// Which of the target's requests are to raise a solicited event.
     solicit: Solicit,
-    /// The logical units of the session, see [`Session::luns`].
-    luns: Atomic<u64>,
-    born: Instant<Monotonic>,
-    /// The directory in sysfs, from the login to the end of tear-down.
-    #[pin]
-    dir: Mutex<Option<SessionDir>>,
-    /// Its [`DirKey`], or 0.
-    dir_key: Atomic<usize>,
     #[pin]
     inner: SpinLock<Inner>,
-    /// The login handler has let go of the connection manager's id.
-    #[pin]
-    set_up: Completion,
-    /// The peer knows that the connection is over.
-    #[pin]
-    cm_gone: Completion,
-    /// The connection manager has said that the connection is established, or over.
-    #[pin]
-    settled: Completion,
-    /// The queue pair failed; set in any context, acted upon by the reaper.
-    failed: Atomic<bool>,
-    /// The port's completion vector whose turn it was.
-    comp_vector: u32,
-    /// The target's logout was sent, or cannot be.
-    #[pin]
-    logout_sent: Completion,
     #[pin]
     flow: Flow,
+    /// The queue pair failed; set in any context, acted upon by the reaper.
+    failed: Atomic<bool>,
+    #[pin]
+    shown: Shown,
+    /// What tear-down waits for.
+    #[pin]
+    waits: Waits,
+    /// Tear-down.
     #[pin]
     work: Work<Channel>,
     /// Processes what came before the connection was confirmed.
@@ -233,41 +221,28 @@ impl WorkItem<EARLY> for Channel {
 impl Channel {
     /// The HCA port.
     pub(crate) fn port(&self) -> &Port {
-        &self.port
+        &self.id.port
     }
 
     /// The device the channel runs on.
     pub(crate) fn device_id(&self) -> DeviceId {
-        self.device
-    }
-
-    /// Name of the channel's directory in sysfs: the initiator, and the channel's number in the log.
-    fn dir_name(&self) -> NameBuf<64> {
-        let mut name = NameBuf::new();
-        // It fits: 32 digits, a hyphen, and at most 20 digits.
-        let _ = write!(
-            name,
-            "{}-{}",
-            self.initiator_port.without_prefix(),
-            self.serial
-        );
-        name
+        self.id.device
     }
 
     /// Completion vector.
     pub(crate) fn comp_vector(&self) -> u32 {
-        self.comp_vector
+        self.id.comp_vector
     }
 
     /// Takes over the connection manager's id. Called once, by the login.
     pub(crate) fn take_cm(&self, cm: Arc<CmId<Self>>) {
-        self.inner.lock().cm = Some(cm);
+        self.inner.lock().connection.cm = Some(cm);
     }
 
     /// Takes what posting needs, and a send queue of its real size. Called once, by the login.
     pub(crate) fn connect(&self, link: Arc<Link>, sendq: SendQueue) {
         self.flow.open(sendq);
-        self.inner.lock().link = Some(link);
+        self.inner.lock().connection.link = Some(link);
     }
 
     /// Notes that the peer is told that the connection is accepted. Called once, by the login.
@@ -277,7 +252,7 @@ impl Channel {
 
     /// Lets tear-down begin: the login has let go of the connection manager's id. Called last, once.
     pub(crate) fn login_done(&self) {
-        self.set_up.complete_all();
+        self.waits.happened(Until::SetUp);
     }
 
     /// What can be seen of the channel now.
@@ -288,54 +263,36 @@ impl Channel {
             state: inner.machine.state(),
             req_lim: flow.req_lim,
             delta: flow.delta,
-            active: inner.all.len().saturating_sub(inner.pool.len()),
+            active: inner
+                .commands
+                .all
+                .len()
+                .saturating_sub(inner.commands.pool.len()),
             sq_used: flow.sq_used,
-            held: inner.held.len(),
+            held: inner.incoming.held.len(),
             busy: flow.busy,
-            comp_vector: self.comp_vector,
+            comp_vector: self.id.comp_vector,
         }
     }
 
     /// The command with this number, from 0; [`None`] if there are not that many.
     pub(crate) fn command(&self, index: usize) -> Option<Arc<Command>> {
-        self.inner.lock().all.get(index).cloned()
+        self.inner.lock().commands.all.get(index).cloned()
     }
 
     /// Where what is counted about the channel goes when it ends.
     pub(crate) fn entry(&self) -> &HcaPort {
-        &self.entry
+        &self.id.entry
     }
 
     /// Initiator port identifier.
     pub(crate) fn initiator_port(&self) -> PortId {
-        self.initiator_port
+        self.id.initiator_port
     }
 
     /// Address of the peer.
     pub(crate) fn peer(&self) -> PeerAddr {
-        self.peer
-    }
-
-    /// Whether this is the channel that a directory in sysfs stands for.
-    pub(crate) fn is_shown_as(&self, key: DirKey) -> bool {
-        self.dir_key.load(Relaxed) == key.0
-    }
-
-    /// Makes the directory in sysfs. Called once, by the login. May sleep.
-    pub(crate) fn show(&self, hca: &Hca<Channel>) -> Result {
-        let dir = hca.session_dir(self.entry.number(), self.dir_name().as_c_str())?;
-        self.dir_key.store(dir.key().0, Relaxed);
-        dir.fill().inspect_err(|_| self.dir_key.store(0, Relaxed))?;
-        *self.dir.lock() = Some(dir);
-        Ok(())
-    }
-
-    /// Removes the directory in sysfs, and waits for those who look into it. Called by tear-down.
-    fn hide(&self) {
-        // The directory's address may be that of another channel's soon.
-        self.dir_key.store(0, Relaxed);
-        let dir = self.dir.lock().take();
-        drop(dir);
+        self.id.peer
     }
 
     /// Keeps the tear-down of a channel waiting that is live; `None` if it is not.
@@ -350,42 +307,10 @@ impl Channel {
         self.inner.lock().machine.state() == State::Live
     }
 
-    /// Whether a SCSI command with this tag is in progress.
-    pub(crate) fn has_task(&self, tag: u64) -> bool {
-        self.inner.lock().all.iter().any(|cmd| cmd.is_task(tag))
-    }
-
-    /// Aborts a SCSI command with this tag that the engine does not know yet, for `wait`. Returns
-    /// whether there is one.
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM`.
-    pub(crate) fn abort_table(&self, tag: u64, wait: &TableWait<Self>) -> Result<bool> {
-        for cmd in &self.inner.lock().all {
-            if cmd.abort_table(tag, wait)? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    /// Aborts the SCSI commands of a logical unit that the engine does not know yet, for `wait`.
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM`.
-    pub(crate) fn abort_tables(&self, lun: u64, wait: &TableWait<Self>) -> Result {
-        for cmd in &self.inner.lock().all {
-            cmd.abort_table_of(lun, wait)?;
-        }
-        Ok(())
-    }
-
     /// Whether both channels belong to the same I_T nexus.
     pub(crate) fn same_nexus(&self, other: &Self) -> bool {
         // Most are not: seen at once.
-        self.initiator_port == other.initiator_port && self.nexus().is_same(&other.nexus())
+        self.id.initiator_port == other.id.initiator_port && self.nexus().is_same(&other.nexus())
     }
 
     /// Whether both belong to the same I_T nexus and were let in as the same, so that a number means
@@ -401,24 +326,23 @@ impl Channel {
     }
 
     fn nexus(&self) -> Nexus<&CStr, PeerAddr> {
-        Nexus {
-            initiator_port: self.initiator_port,
-            target_port: self.target_port,
-            entry: self.session.entry(),
-            peer: self.peer,
-        }
+        self.id.nexus(self.session.entry())
     }
 
     /// Milliseconds since the login.
     pub(crate) fn age_ms(&self) -> i64 {
-        self.born.elapsed().as_millis()
+        self.id.born.elapsed().as_millis()
     }
 
     /// Whether the queue pair or its shared receive queue reported an error.
     pub(crate) fn has_failed(&self) -> bool {
         let shared_failed = || {
             let inner = self.inner.lock();
-            let srq = inner.link.as_ref().and_then(|link| link.srq.as_ref());
+            let srq = inner
+                .connection
+                .link
+                .as_ref()
+                .and_then(|link| link.srq.as_ref());
             srq.is_some_and(|srq| srq.has_failed())
         };
         self.failed.load(Relaxed) || shared_failed()
@@ -469,13 +393,13 @@ impl Channel {
     fn start_teardown(this: ArcBorrow<'_, Self>, reason: CloseReason) {
         // The longest has 31 bytes.
         if let Ok(text) = NameBuf::<64>::from_display(reason) {
-            trace::close(this.serial, text.as_c_str());
+            trace::close(this.id.serial, text.as_c_str());
         }
         if ratelimit::ok() {
             pr_info!(
                 "channel {} of {}: closing: {}\n",
-                this.serial,
-                this.initiator_port,
+                this.id.serial,
+                this.id.initiator_port,
                 reason
             );
         }
@@ -485,7 +409,7 @@ impl Channel {
                 // Enqueued once only: the machine says so once.
                 let _ = queue.as_queue().enqueue::<Arc<Self>, 0>(Arc::from(this));
             }
-            None => pr_err!("channel {}: no work queue\n", this.serial),
+            None => pr_err!("channel {}: no work queue\n", this.id.serial),
         }
     }
 }
@@ -500,7 +424,7 @@ impl Owner for Channel {
     }
 
     fn serial(&self) -> u64 {
-        self.serial
+        self.id.serial
     }
 
     fn imm_offset(&self) -> Option<u16> {
@@ -520,11 +444,11 @@ impl Pool for Channel {
     fn command_free(this: ArcBorrow<'_, Self>, cmd: Arc<Command>) {
         let mut inner = this.inner.lock();
         // The pool has room for every command there is.
-        let lost = inner.pool.push_within_capacity(cmd).err();
-        let waiting = !inner.held.is_empty();
+        let lost = inner.commands.pool.push_within_capacity(cmd).err();
+        let waiting = !inner.incoming.held.is_empty();
         drop(inner);
         if lost.is_some() {
-            pr_err!("channel {}: command pool overflow\n", this.serial);
+            pr_err!("channel {}: command pool overflow\n", this.id.serial);
         }
         if waiting {
             Self::run_held(this);
@@ -538,7 +462,7 @@ impl QpOwner for Channel {
             Ok(len) => Self::incoming(this, buf, len),
             Err(status) => {
                 if !status.is_flush() && ratelimit::ok() {
-                    pr_warn!("channel {}: receive failed: {}\n", this.serial, status);
+                    pr_warn!("channel {}: receive failed: {}\n", this.id.serial, status);
                 }
                 this.discard(buf);
                 Self::close(this, CloseReason::QpError);
@@ -559,12 +483,12 @@ impl QpOwner for Channel {
 impl ConnHandler for Channel {
     fn cm_event(this: ArcBorrow<'_, Self>, event: CmEvent) {
         if !matches!(event, CmEvent::AddrChange | CmEvent::Other(_)) {
-            this.settled.complete_all();
+            this.waits.happened(Until::Settled);
         }
         match event {
             CmEvent::Established => Self::handle(this, Event::Established),
             CmEvent::Disconnected | CmEvent::TimewaitExit => {
-                this.cm_gone.complete_all();
+                this.waits.happened(Until::PeerGone);
                 Self::handle(this, Event::PeerDisconnected);
             }
             CmEvent::Rejected(_) => Self::handle(this, Event::PeerRejected),

@@ -73,7 +73,7 @@ pub(super) fn process(link: &Arc<Link>, cmd: Arc<Command>, received: Received) {
         let opcode = bytes.first().copied().unwrap_or(0);
         let tag = be64(bytes, TAG).unwrap_or(0);
         // CAST: A receive buffer is smaller than 4 GiB.
-        trace::iu(channel.serial, opcode, tag, len as u32);
+        trace::iu(channel.id.serial, opcode, tag, len as u32);
     }
     let parsed = Iu::parse(buf.bytes(len), channel.imm_offset);
     let consumes = match &parsed {
@@ -128,8 +128,8 @@ pub(super) fn process(link: &Arc<Link>, cmd: Arc<Command>, received: Received) {
                 if ratelimit::ok() {
                     pr_info!(
                         "channel {} of {}: invalid request: {:?}\n",
-                        channel.serial,
-                        channel.initiator_port,
+                        channel.id.serial,
+                        channel.id.initiator_port,
                         error
                     );
                 }
@@ -201,8 +201,8 @@ fn break_off(link: &Link, cmd: Arc<Command>, buf: Buffer, reason: CloseReason, w
     if ratelimit::ok() {
         pr_warn!(
             "channel {} of {}: protocol violation: {}\n",
-            channel.serial,
-            channel.initiator_port,
+            channel.id.serial,
+            channel.id.initiator_port,
             what
         );
     }

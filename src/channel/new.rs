@@ -5,7 +5,6 @@
 //! Not here: who gets one ([`crate::login`]).
 
 use kernel::{
-    new_mutex,
     new_spinlock,
     new_work,
     prelude::*,
@@ -17,14 +16,22 @@ use kernel::{
 };
 
 use super::{
-    next_serial,
+    identity::{
+        next_serial,
+        Identity, //
+    },
     notice::{
         Notices,
         Solicit, //
     },
     probe::Probe,
+    shown::Shown,
+    waits::Waits,
     Channel,
     Command,
+    Commands,
+    Connection,
+    Incoming,
     Inner, //
 };
 use crate::{
@@ -58,10 +65,7 @@ use crate::{
             }, //
         }, //
     },
-    sync::{
-        completion::Completion,
-        gate::Pass, //
-    }, //
+    sync::gate::Pass, //
 };
 
 /// What a new channel is made of.
@@ -105,42 +109,44 @@ pub(crate) fn channel(parts: Parts<'_>) -> Result<Arc<Channel>> {
     let serial = next_serial();
     let inner = Inner {
         machine: srp::machine::channel::Channel::new(),
-        held,
-        draining: false,
-        pool: memory.pool,
-        all: memory.all,
+        incoming: Incoming {
+            held,
+            draining: false,
+        },
+        commands: memory.commands,
         notices: memory.notices,
         watch: Watch::new(),
         probe: Probe::new()?,
-        link: None,
-        cm: None,
-        hca: Some(hca),
+        connection: Connection {
+            link: None,
+            cm: None,
+            hca: Some(hca),
+        },
+    };
+    let id = Identity {
+        serial,
+        device,
+        port,
+        entry,
+        initiator_port: login.initiator_port,
+        target_port: login.target_port,
+        peer,
+        comp_vector,
+        born: Instant::now(),
     };
     Arc::pin_init(
         try_pin_init!(Channel {
-            serial,
-            device,
-            port,
-            entry,
-            initiator_port: login.initiator_port,
-            target_port: login.target_port,
-            peer,
+            id,
             luns: Atomic::new(session.luns()),
             session,
             imm_offset: grant.imm_offset,
             solicit: Solicit::of(login),
-            born: Instant::now(),
-            dir <- new_mutex!(None, "Channel::dir"),
-            dir_key: Atomic::new(0),
             inner <- new_spinlock!(inner, "Channel::inner"),
-            set_up <- Completion::new(),
-            cm_gone <- Completion::new(),
-            settled <- Completion::new(),
             failed: Atomic::new(false),
-            comp_vector,
-            logout_sent <- Completion::new(),
+            shown <- Shown::new(),
+            waits <- Waits::new(),
             flow <- Flow::new(
-                *serial,
+                serial,
                 Credits::new(grant.req_lim),
                 sendq,
                 login.takes_credit_requests()
@@ -154,8 +160,7 @@ pub(crate) fn channel(parts: Parts<'_>) -> Result<Arc<Channel>> {
 
 /// The parts of a channel that are mapped for the device.
 pub(crate) struct Memory {
-    pool: KVec<Arc<Command>>,
-    all: KVec<Arc<Command>>,
+    commands: Commands,
     notices: Notices,
 }
 
@@ -176,8 +181,7 @@ impl Memory {
             pool.push(cmd, GFP_KERNEL)?;
         }
         Ok(Self {
-            pool,
-            all,
+            commands: Commands { pool, all },
             notices: Notices::new(device, rsp_size)?,
         })
     }

@@ -18,6 +18,7 @@ use kernel::{
 };
 
 use super::{
+    waits::Until,
     Busy,
     Channel,
     Link, //
@@ -174,7 +175,7 @@ impl CqeHandler<SEND> for Sender {
             match self.kind {
                 Kind::Credit => inner.notices.credit.sent(),
                 Kind::Event => inner.notices.event.sent(),
-                Kind::Logout => channel.logout_sent.complete_all(),
+                Kind::Logout => channel.waits.happened(Until::LogoutSent),
             }
         }
         Channel::send_notices(channel.as_arc_borrow());
@@ -244,7 +245,7 @@ impl Channel {
         if inner.machine.state() != State::Live {
             return None;
         }
-        let link = inner.link.clone()?;
+        let link = inner.connection.link.clone()?;
         let tag = inner.notices.next_tag;
         let senders = inner.notices.senders.as_ref()?;
         let (credit, event) = (&mut inner.notices.credit, &mut inner.notices.event);
@@ -344,7 +345,7 @@ impl Channel {
         self.inner.lock().notices.event.answered(tag)
     }
 
-    /// Sends the target's logout; `logout_sent` is completed when it is out, and at once if it
+    /// Sends the target's logout; [`Until::LogoutSent`] happens when it is out, and at once if it
     /// cannot be sent. Called by tear-down, once.
     pub(super) fn send_logout(&self, link: &Arc<Link>, reason: TLogoutReason) {
         let (sender, tag) = {
@@ -363,7 +364,7 @@ impl Channel {
             })
         });
         if !posted {
-            self.logout_sent.complete_all();
+            self.waits.happened(Until::LogoutSent);
         }
     }
 }

@@ -127,7 +127,7 @@ impl Channel {
     /// called once per period.
     pub(crate) fn waits_for_confirmation(&self) -> bool {
         let mut inner = self.inner.lock();
-        let held = !inner.held.is_empty();
+        let held = !inner.incoming.held.is_empty();
         inner.machine.confirmation_is_late(held)
     }
 
@@ -136,7 +136,7 @@ impl Channel {
     pub(crate) fn confirm(this: ArcBorrow<'_, Self>) {
         let (cm, _busy) = {
             let mut inner = this.inner.lock();
-            match inner.cm.clone() {
+            match inner.connection.cm.clone() {
                 Some(cm) if inner.machine.vouch() => (cm, Busy::new(this)),
                 _ => return,
             }
@@ -151,7 +151,7 @@ impl Channel {
     pub(crate) fn probe(this: ArcBorrow<'_, Self>) {
         let due = {
             let mut inner = this.inner.lock();
-            match inner.link.clone() {
+            match inner.connection.link.clone() {
                 Some(link) if inner.machine.state() == State::Live => {
                     let begun = inner.watch.probe_begun();
                     begun.then(|| (link, inner.probe.clone(), Busy::new(this)))

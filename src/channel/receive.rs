@@ -73,12 +73,12 @@ enum Arrival<'a> {
 impl Inner {
     /// Whether nothing that came earlier is held, or taken and not with the engine yet.
     fn in_order(&self) -> bool {
-        self.held.is_empty() && !self.draining
+        self.incoming.held.is_empty() && !self.incoming.draining
     }
 
     /// Keeps an information unit for later. There is room for as many as the peer has credits.
     fn hold(&mut self, received: Received) -> Arrival<'static> {
-        match self.held.push_within_capacity(received) {
+        match self.incoming.held.push_within_capacity(received) {
             Ok(()) => Arrival::Held,
             Err(PushError(received)) => Arrival::Overflow(received),
         }
@@ -88,8 +88,8 @@ impl Inner {
 impl Channel {
     /// Takes a free command to process something with. The caller holds the lock.
     fn next_command<'a>(this: ArcBorrow<'a, Self>, inner: &mut Inner) -> Option<Ready<'a>> {
-        let link = inner.link.clone()?;
-        let cmd = inner.pool.pop()?;
+        let link = inner.connection.link.clone()?;
+        let cmd = inner.commands.pool.pop()?;
         Some(Ready {
             link,
             cmd,
@@ -100,16 +100,16 @@ impl Channel {
     /// Takes the next held information unit for which there is something to do now. The caller holds
     /// the lock.
     fn next_held<'a>(this: ArcBorrow<'a, Self>, inner: &mut Inner) -> Option<Arrival<'a>> {
-        if inner.held.is_empty() {
+        if inner.incoming.held.is_empty() {
             return None;
         }
         match inner.machine.iu_disposition() {
             Disposition::Hold => None,
-            Disposition::Discard => inner.held.remove(0).ok().map(Arrival::Discard),
+            Disposition::Discard => inner.incoming.held.remove(0).ok().map(Arrival::Discard),
             Disposition::Process => {
                 let ready = Self::next_command(this, inner)?;
                 // It is not empty.
-                let received = inner.held.remove(0).ok()?;
+                let received = inner.incoming.held.remove(0).ok()?;
                 Some(Arrival::Process(ready, received))
             }
         }
@@ -156,17 +156,17 @@ impl Channel {
     pub(crate) fn run_held(this: ArcBorrow<'_, Self>) {
         {
             let mut inner = this.inner.lock();
-            if inner.draining || inner.held.is_empty() {
+            if inner.incoming.draining || inner.incoming.held.is_empty() {
                 return;
             }
-            inner.draining = true;
+            inner.incoming.draining = true;
         }
         loop {
             let next = {
                 let mut inner = this.inner.lock();
                 let next = Self::next_held(this, &mut inner);
                 if next.is_none() {
-                    inner.draining = false;
+                    inner.incoming.draining = false;
                 }
                 next
             };
@@ -183,12 +183,16 @@ impl Channel {
         let srq = self
             .inner
             .lock()
+            .connection
             .link
             .as_ref()
             .and_then(|link| link.srq.clone());
         if let Some(srq) = srq {
             if srq.post_recv(buf).is_err() && ratelimit::ok() {
-                pr_warn!("channel {}: a shared receive buffer is lost\n", self.serial);
+                pr_warn!(
+                    "channel {}: a shared receive buffer is lost\n",
+                    self.id.serial
+                );
             }
         }
     }
@@ -199,7 +203,7 @@ impl Channel {
     pub(super) fn release_held(this: ArcBorrow<'_, Self>) {
         let wanted = {
             let inner = this.inner.lock();
-            let wanted = inner.machine.state() == State::Live && !inner.held.is_empty();
+            let wanted = inner.machine.state() == State::Live && !inner.incoming.held.is_empty();
             wanted.then(|| Busy::new(this))
         };
         match (wanted, queues::retry()) {

@@ -45,6 +45,45 @@ use crate::{
     }, //
 };
 
+impl Channel {
+    /// Whether a SCSI command with this tag is in progress.
+    pub(crate) fn has_task(&self, tag: u64) -> bool {
+        self.inner
+            .lock()
+            .commands
+            .all
+            .iter()
+            .any(|cmd| cmd.is_task(tag))
+    }
+
+    /// Aborts a SCSI command with this tag that the engine does not know yet, for `wait`. Returns
+    /// whether there is one.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn abort_table(&self, tag: u64, wait: &TableWait<Self>) -> Result<bool> {
+        for cmd in &self.inner.lock().commands.all {
+            if cmd.abort_table(tag, wait)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Aborts the SCSI commands of a logical unit that the engine does not know yet, for `wait`.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn abort_tables(&self, lun: u64, wait: &TableWait<Self>) -> Result {
+        for cmd in &self.inner.lock().commands.all {
+            cmd.abort_table_of(lun, wait)?;
+        }
+        Ok(())
+    }
+}
+
 /// A task management request arrived. `cmd` is a free command of the pool. The engine looks for the
 /// command to abort among those of one session, so it is given the session the command came through:
 /// initiators with several channels may use any of them.

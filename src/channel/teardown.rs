@@ -3,7 +3,7 @@
 //! The end of a channel: drain, then free.
 //!
 //! One work item per channel does all of it, in one order, whatever the reason. Every wait in it
-//! ends because of something the code before it has brought about:
+//! ends because of something the code before it has brought about ([`Until`] has the limits):
 //!
 //! 1. The login handler lets go of the connection: it is bounded and never waits for us.
 //!    If the connection manager was told that the connection is established, it gets a moment to
@@ -33,27 +33,24 @@ use crate::{
 
 use super::{
     list,
+    waits::Until,
     Channel, //
 };
-
-/// How long the peer may take to answer our disconnect, in milliseconds. When it is cut off the
-/// connection manager ends the connection without it.
-const DISCONNECT_WAIT_MS: u32 = 2_000;
-
-/// How long sending the logout may take, in milliseconds: the initiator may be gone or have no
-/// receive posted.
-const LOGOUT_WAIT_MS: u32 = 500;
 
 impl WorkItem for Channel {
     type Pointer = Arc<Self>;
 
     fn run(this: Arc<Self>) {
-        this.set_up.wait();
+        this.waits.wait(&this.flow, Until::SetUp);
 
         let (link, cm, farewell) = {
             let mut inner = this.inner.lock();
             let farewell = inner.machine.begin_teardown();
-            (inner.link.clone(), inner.cm.take(), farewell)
+            (
+                inner.connection.link.clone(),
+                inner.connection.cm.take(),
+                farewell,
+            )
         };
         let Farewell {
             await_settled,
@@ -62,11 +59,11 @@ impl WorkItem for Channel {
         } = farewell;
         this.session.stop();
         if await_settled {
-            this.settled.wait_timeout(DISCONNECT_WAIT_MS);
+            this.waits.wait(&this.flow, Until::Settled);
         }
         if let (Some(link), Some(reason)) = (&link, send_logout) {
             this.send_logout(link, reason);
-            this.logout_sent.wait_timeout(LOGOUT_WAIT_MS);
+            this.waits.wait(&this.flow, Until::LogoutSent);
         }
         let await_peer = match &cm {
             Some(cm) if send_disconnect => cm.disconnect().is_ok(),
@@ -75,32 +72,32 @@ impl WorkItem for Channel {
         if let Some(link) = &link {
             link.qp.drain();
         }
-        this.flow.wait_quiet();
+        this.waits.wait(&this.flow, Until::Quiet);
         this.session.close();
         this.inner.lock().machine.drained();
 
         if await_peer {
-            this.cm_gone.wait_timeout(DISCONNECT_WAIT_MS);
+            this.waits.wait(&this.flow, Until::PeerGone);
         }
         drop(cm);
 
         let device_memory = {
             let mut inner = this.inner.lock();
             let notices = inner.notices.finish();
-            let all = core::mem::take(&mut inner.all);
-            (core::mem::take(&mut inner.pool), all, notices)
+            let all = core::mem::take(&mut inner.commands.all);
+            (core::mem::take(&mut inner.commands.pool), all, notices)
         };
         drop(device_memory);
         if let Some(link) = &link {
             link.qp.destroy();
         }
-        let last = this.inner.lock().link.take();
+        let last = this.inner.lock().connection.link.take();
         drop(last);
         drop(link);
         this.hide();
         list::remove(&this);
-        let hca = this.inner.lock().hca.take();
+        let hca = this.inner.lock().connection.hca.take();
         drop(hca);
-        trace::gone(this.serial);
+        trace::gone(this.id.serial);
     }
 }

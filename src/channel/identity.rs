@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Which channel it is: what is known from the login on, and does not change.
+
+use core::fmt::Write as _;
+
+use kernel::{
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc, //
+    },
+    time::{
+        Instant,
+        Monotonic, //
+    }, //
+};
+
+use crate::{
+    engine::Port,
+    hca::port::HcaPort,
+    rdma::{
+        cm::PeerAddr,
+        device::DeviceId, //
+    },
+    srp::{
+        machine::nexus::Nexus,
+        wire::ident::{
+            NameBuf,
+            PortId, //
+        }, //
+    }, //
+};
+
+/// The serial number of the next channel, for log lines.
+static SERIAL: Atomic<u64> = Atomic::new(1);
+
+/// Returns a new serial number.
+pub(super) fn next_serial() -> u64 {
+    SERIAL.fetch_add(1, Relaxed)
+}
+
+/// Which channel it is.
+pub(super) struct Identity {
+    pub(super) serial: u64,
+    pub(super) device: DeviceId,
+    pub(super) port: Arc<Port>,
+    /// HCA port whose totals take in this channel's counters.
+    pub(super) entry: Arc<HcaPort>,
+    pub(super) initiator_port: PortId,
+    pub(super) target_port: PortId,
+    pub(super) peer: PeerAddr,
+    /// Completion vector: the port's whose turn it was.
+    pub(super) comp_vector: u32,
+    pub(super) born: Instant<Monotonic>,
+}
+
+impl Identity {
+    /// Name of the channel's directory in sysfs: the initiator, and the channel's number in the log.
+    pub(super) fn dir_name(&self) -> NameBuf<64> {
+        let mut name = NameBuf::new();
+        // It fits: 32 digits, a hyphen, and at most 20 digits.
+        let _ = write!(
+            name,
+            "{}-{}",
+            self.initiator_port.without_prefix(),
+            self.serial
+        );
+        name
+    }
+
+    /// The I_T nexus of a channel that this access control entry has let in.
+    pub(super) fn nexus<'a>(&self, entry: &'a CStr) -> Nexus<&'a CStr, PeerAddr> {
+        Nexus {
+            initiator_port: self.initiator_port,
+            target_port: self.target_port,
+            entry,
+            peer: self.peer,
+        }
+    }
+}
