@@ -8,6 +8,5 @@
 pub(crate) mod completion;
 pub(crate) mod gate;
 pub(crate) mod global;
-pub(crate) mod latch;
 pub(crate) mod ratelimit;
 pub(crate) mod workqueue;

@@ -74,6 +74,9 @@ pub(crate) struct FlowView {
 }
 
 /// The accounts of a connection.
+///
+/// No [`Gate`](crate::sync::gate::Gate): what ends it is the last slot of the send queue, which is
+/// counted with the lock held, or the last of the tasks, which begin others when it is closed already.
 #[pin_data]
 pub(crate) struct Flow {
     #[pin]

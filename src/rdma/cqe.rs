@@ -21,8 +21,7 @@ use kernel::{
     prelude::*,
     sync::{
         atomic::{
-            Acquire,
-            AtomicFlag,
+            Atomic,
             Full,
             Release, //
         },
@@ -35,10 +34,16 @@ use super::{
         CqeHead,
         Done, //
     },
-    qp::core::QpCore,
+    qp::core::{
+        QpCore,
+        IN_FLIGHT, //
+    },
     wc::WorkCompletion, //
 };
-use crate::bindings;
+use crate::{
+    bindings,
+    sync::gate::Stay, //
+};
 
 /// Entry of a SEND, possibly with RDMA WRITEs before it.
 pub(crate) const SEND: u64 = 0;
@@ -54,16 +59,23 @@ pub(crate) trait CqeHandler<const ID: u64>: Send + Sync + Sized + 'static {
     fn done(self: Arc<Self>, wc: &WorkCompletion);
 }
 
+/// The entry is not posted.
+const FREE: u32 = 0;
+/// It is posted, or about to be.
+const POSTED: u32 = 1;
+/// Its completion is being handled.
+const ENDING: u32 = 2;
+
 /// A completion queue entry, embedded in `T`.
 ///
 /// # Invariants
 ///
-/// Who changed `busy` from `false` to `true` owns `claim`, until `busy` is `false` again. While the
-/// entry is posted, that is its completion.
+/// The task that changed `state` from `FREE` owns `claim`, until `state` is `FREE` again; but while
+/// the entry is posted, the completion that has changed it from `POSTED` does.
 #[repr(C)]
 pub(crate) struct Cqe<T, const ID: u64> {
     claim: UnsafeCell<Claim>,
-    busy: AtomicFlag,
+    state: Atomic<u32>,
     _embedded_in: PhantomData<fn() -> T>,
     _pin: PhantomPinned,
 }
@@ -78,27 +90,27 @@ struct Claim {
 
 /// Being posted: keeps the queue pair and knows how much room in the send queue is taken.
 pub(super) struct Flight {
-    /// The queue pair; it cannot be destroyed before [`QpCore::landed`] was called.
-    pub(super) core: Arc<QpCore>,
+    /// The queue pair; it cannot be destroyed before this is dropped.
+    pub(super) core: Stay<QpCore, IN_FLIGHT>,
     /// Work requests of the chain.
     pub(super) wrs: u32,
 }
 
 // SAFETY: The entry does not contain a `T`; its own data is `Send`.
 unsafe impl<T, const ID: u64> Send for Cqe<T, ID> {}
-// SAFETY: By the type invariant `busy` gives exclusive access to `claim`.
+// SAFETY: By the type invariant `state` gives exclusive access to `claim`.
 unsafe impl<T, const ID: u64> Sync for Cqe<T, ID> {}
 
 impl<T, const ID: u64> Cqe<T, ID> {
     /// An entry that is not posted.
     pub(crate) const fn new() -> Self {
-        // INVARIANT: Nobody owns `claim`, `busy` is `false`.
+        // INVARIANT: Nothing owns `claim`.
         Self {
             claim: UnsafeCell::new(Claim {
                 head: CqeHead::new(),
                 flight: None,
             }),
-            busy: AtomicFlag::new(false),
+            state: Atomic::new(FREE),
             _embedded_in: PhantomData,
             _pin: PhantomPinned,
         }
@@ -110,9 +122,7 @@ impl<T, const ID: u64> Cqe<T, ID> {
     ///
     /// `EBUSY` if it is posted already.
     pub(super) fn claim(&self, done: Done, flight: Flight) -> Result {
-        if self.busy.cmpxchg(false, true, Full).is_err() {
-            return Err(EBUSY);
-        }
+        self.state.cmpxchg(FREE, POSTED, Full).map_err(|_| EBUSY)?;
         // SAFETY: By the type invariant we own it now.
         let claim = unsafe { &mut *self.claim.get() };
         claim.head.set_done(done);
@@ -128,7 +138,8 @@ impl<T, const ID: u64> Cqe<T, ID> {
     pub(super) unsafe fn release(&self) -> Option<Flight> {
         // SAFETY: The caller promises ownership.
         let flight = unsafe { (*self.claim.get()).flight.take() };
-        self.busy.store(false, Release);
+        // INVARIANT: The caller owned it, and does so no more.
+        self.state.store(FREE, Release);
         flight
     }
 
@@ -139,10 +150,11 @@ impl<T, const ID: u64> Cqe<T, ID> {
         this.cast()
     }
 
-    /// Whether the entry is posted. It may have changed when this returns, unless the caller is what
-    /// would change it.
-    pub(crate) fn is_busy(&self) -> bool {
-        self.busy.load(Acquire)
+    /// The completion of a posted entry begins. Says so once per post: a second completion, even one
+    /// at the same time, is none.
+    pub(super) fn end(&self) -> bool {
+        // INVARIANT: The completion owns `claim` from now on.
+        self.state.cmpxchg(POSTED, ENDING, Full).is_ok()
     }
 }
 
@@ -177,8 +189,9 @@ pub(crate) unsafe trait HasCqe<const ID: u64>: Sized {
 /// ```
 macro_rules! impl_has_cqe {
     ($(impl$({$($generics:tt)*})? HasCqe<$id:tt> for $self:ty { self.$field:ident })*) => {$(
-        // SAFETY: This compiles only if the field has the right type; `raw_get_cqe` adds the
-        // field's offset, `cqe_container_of` subtracts it.
+        // SAFETY: This compiles only if the field has the right type and is not reached through a
+        // `Deref`, which `container_of!` does not take; `raw_get_cqe` adds the field's offset,
+        // `cqe_container_of` subtracts it.
         unsafe impl$(<$($generics)*>)? $crate::rdma::cqe::HasCqe<$id> for $self {
             #[inline]
             unsafe fn raw_get_cqe(this: *mut Self) -> *mut $crate::rdma::cqe::Cqe<Self, $id> {

@@ -47,15 +47,27 @@ use super::{
     pd::ProtectionDomain,
     wc::WcStatus, //
 };
-use crate::bindings;
+use crate::{
+    bindings,
+    sync::gate::{
+        Gate,
+        HasGate,
+        Inside,
+        Stay, //
+    }, //
+};
 
 pub(super) mod core;
+mod parts;
 mod post;
 pub(crate) mod srq;
 
-use self::core::{
-    QpCore,
-    Sizes, //
+use self::{
+    core::{
+        QpCore,
+        IN_FLIGHT, //
+    },
+    parts::Sizes, //
 };
 
 use srq::SharedReceiveQueue;
@@ -67,7 +79,7 @@ pub(crate) enum Posted<O: QpOwner> {
     #[default]
     No,
     /// At a queue pair, which it keeps.
-    Qp(Arc<QpInner<O>>),
+    Qp(Stay<QpInner<O>, IN_FLIGHT>),
     /// At a shared receive queue, at this index of its table.
     Srq(NonNull<SharedReceiveQueue<O>>, usize),
 }
@@ -169,6 +181,13 @@ impl_has_work! {
     impl{O: QpOwner} HasWork<QpInner<O>, 1> for QpInner<O> { self.error_work }
 }
 
+impl<O: QpOwner> HasGate<IN_FLIGHT> for QpInner<O> {
+    #[inline]
+    fn gate(&self) -> &Gate {
+        HasGate::<IN_FLIGHT>::gate(&*self.core)
+    }
+}
+
 impl<O: QpOwner> WorkItem<0> for QpInner<O> {
     type Pointer = Arc<Self>;
 
@@ -188,18 +207,22 @@ impl<O: QpOwner> WorkItem<1> for QpInner<O> {
 }
 
 impl<O: QpOwner> QpInner<O> {
-    /// The owner, while the `ib_qp` is kept.
-    ///
-    /// # Safety
-    ///
-    /// The caller must have something in flight for as long as it uses the result.
-    pub(super) unsafe fn owner(&self) -> Option<ArcBorrow<'_, O>> {
-        let context = self.context.load(Acquire);
+    /// Keeps the queue pair for a receive that is about to be posted. The caller is inside.
+    fn launch(&self, _inside: &Inside<'_>) -> Result<Stay<Self, IN_FLIGHT>> {
+        // SAFETY: The handle, and then the work that destroys the queue pair, hold this and the core
+        // until the gate was closed and has been empty. It is pinned. The gate is closed when no
+        // caller is inside any more, and only callers enter it.
+        unsafe { Stay::enter(self) }.ok_or(EPIPE)
+    }
+
+    /// The owner, while something is in flight.
+    fn owner(this: &Stay<Self, IN_FLIGHT>) -> Option<ArcBorrow<'_, O>> {
+        let context = this.context.load(Acquire);
         if context.is_null() {
             return None;
         }
         // SAFETY: By the type invariant the context is valid until the queue pair was destroyed,
-        // and that waits for what is in flight.
+        // and that waits for what is in flight, as this is.
         Some(unsafe { &*context }.owner.as_arc_borrow())
     }
 

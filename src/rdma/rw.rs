@@ -18,27 +18,30 @@ use core::{
 
 use kernel::{
     prelude::*,
-    sync::{
-        atomic::{
-            Acquire,
-            Atomic,
-            Full,
-            Release, //
-        },
-        Arc, //
+    sync::atomic::{
+        Acquire,
+        Atomic,
+        Full,
+        Release, //
     }, //
 };
 
 use super::{
     buf::DmaDir,
     qp::{
-        core::QpCore,
+        core::{
+            QpCore,
+            HELD, //
+        },
         QpOwner,
         QueuePair, //
     },
     sg::SgList, //
 };
-use crate::bindings;
+use crate::{
+    bindings,
+    sync::gate::Stay, //
+};
 
 /// A piece of remote memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -99,7 +102,7 @@ impl Ctx {
 
 /// What a filled slot holds.
 struct Filled {
-    core: Arc<QpCore>,
+    core: Stay<QpCore, HELD>,
     dir: RwDir,
     wrs: u32,
 }
@@ -132,8 +135,7 @@ struct Contents {
 ///
 /// - Who changed `state` to `BUSY` owns `contents`; so does, in `POSTED`, the completion.
 /// - In `FILLED` and `POSTED`, `contents.filled` is set and there is at least one initialised
-///   context, all of them for its queue pair, which [`QpCore::hold`] keeps. Otherwise there are
-///   none.
+///   context, all of them for its queue pair, which it holds. Otherwise there are none.
 pub(crate) struct RwSlot {
     state: Atomic<u32>,
     contents: UnsafeCell<Contents>,
@@ -261,14 +263,14 @@ impl RwSlot {
     /// # Errors
     ///
     /// `EINVAL` if nothing is prepared, or not in this direction and for this queue pair.
-    pub(super) fn begin_post(&self, core: &Arc<QpCore>, dir: RwDir) -> Result<u32> {
+    pub(super) fn begin_post(&self, core: &QpCore, dir: RwDir) -> Result<u32> {
         self.state.cmpxchg(FILLED, BUSY, Full).map_err(|_| EINVAL)?;
         // SAFETY: By the type invariant the contents are ours in `BUSY`.
         let contents = unsafe { &*self.contents.get() };
         match &contents.filled {
-            Some(filled) if filled.dir == dir && Arc::ptr_eq(&filled.core, core) => {
+            Some(filled) if filled.dir == dir && filled.core.is_of(core) => {
                 let wrs = filled.wrs;
-                // INVARIANT: It is about to be posted, and owned by who posts it.
+                // INVARIANT: It is about to be posted, and owned by the task that posts it.
                 self.state.store(POSTED, Release);
                 Ok(wrs)
             }
@@ -344,7 +346,7 @@ impl Contents {
     /// See [`RwSlot::fill`]. On failure, nothing is left in `self`.
     fn fill(
         &mut self,
-        core: &Arc<QpCore>,
+        core: &QpCore,
         sg: &SgList<'_>,
         mut segs: impl Iterator<Item = RemoteSeg>,
         total: u32,
@@ -355,10 +357,9 @@ impl Contents {
             return Err(EINVAL);
         }
         // The queue pair cannot go away while we are inside, nor while it is held.
-        let _pass = core.enter().ok_or(EPIPE)?;
-        core.hold();
+        let inside = core.enter().ok_or(EPIPE)?;
         self.filled = Some(Filled {
-            core: core.clone(),
+            core: core.hold(&inside)?,
             dir,
             wrs: 0,
         });
@@ -383,7 +384,7 @@ impl Contents {
     }
 
     /// See [`RwSlot::fill_own`]. On failure, nothing is left in `self`.
-    fn fill_own(&mut self, core: &Arc<QpCore>, seg: RemoteSeg) -> Result<u32> {
+    fn fill_own(&mut self, core: &QpCore, seg: RemoteSeg) -> Result<u32> {
         let result = self.try_fill_own(core, seg);
         if result.is_err() {
             self.own = KVec::new();
@@ -392,7 +393,7 @@ impl Contents {
         result
     }
 
-    fn try_fill_own(&mut self, core: &Arc<QpCore>, seg: RemoteSeg) -> Result<u32> {
+    fn try_fill_own(&mut self, core: &QpCore, seg: RemoteSeg) -> Result<u32> {
         let len = seg.len as usize;
         let flags = GFP_KERNEL | __GFP_NOWARN;
         self.own = KVec::from_elem(0, len, flags)?;
@@ -519,7 +520,7 @@ impl Contents {
         }
         self.many = KVVec::new();
         self.lists = KVVec::new();
-        filled.core.unhold();
+        drop(filled);
     }
 }
 

@@ -50,7 +50,7 @@ use kernel::{
     }, //
 };
 
-use super::session::Shared;
+use super::session::Submitted;
 use crate::{
     bindings,
     engine::{
@@ -126,7 +126,7 @@ pub(crate) struct ScstCmd<C> {
     /// What a task management function has come to.
     tm_status: Atomic<i32>,
     /// The session the command was submitted in, which it keeps from ending completely.
-    session: UnsafeCell<Option<Arc<Shared>>>,
+    session: UnsafeCell<Option<Submitted>>,
     #[pin]
     give_back: Work<C>,
 }
@@ -154,10 +154,9 @@ impl<C: TargetCmd> ScstCmd<C> {
     }
 
     /// Makes a free command ready to be submitted. `false` if it is in use.
-    pub(super) fn prepare(&self, phase: Phase, session: Arc<Shared>) -> bool {
+    pub(super) fn prepare(&self, phase: Phase, session: Submitted) -> bool {
         if !self.phase.change(Phase::Idle, phase) {
             pr_err!("command submitted twice\n");
-            session.given_back();
             return false;
         }
         // SAFETY: Idle until now, so SCST does not know the command, and the change of phase above
@@ -170,7 +169,7 @@ impl<C: TargetCmd> ScstCmd<C> {
     }
 
     /// Ends a use of the command. The caller owns it.
-    fn retire(&self) -> Option<Arc<Shared>> {
+    fn retire(&self) -> Option<Submitted> {
         // SAFETY: The caller owns the command.
         let session = unsafe { (*self.session.get()).take() };
         self.phase.set(Phase::Idle);
@@ -179,9 +178,7 @@ impl<C: TargetCmd> ScstCmd<C> {
 
     /// Takes back a command that SCST did not accept and does not know.
     pub(super) fn withdraw(&self) {
-        if let Some(session) = self.retire() {
-            session.given_back();
-        }
+        drop(self.retire());
     }
 
     /// `rdy_to_xfer()`: has data fetched. Returns what the callback is to return.
@@ -269,9 +266,10 @@ impl<C: TargetCmd> ScstCmd<C> {
             return give_back(cmd);
         }
         // SAFETY: SCST has handed the command back, so it is ours.
-        let session = unsafe { (*cmd.engine_cmd().session.get()).clone() };
-        let queued = match session {
-            Some(session) => session.queue().as_queue().enqueue::<_, 0>(cmd).is_ok(),
+        let session = unsafe { &*cmd.engine_cmd().session.get() };
+        let queue = session.as_ref().map(|session| session.queue().clone());
+        let queued = match queue {
+            Some(queue) => queue.as_queue().enqueue::<_, 0>(cmd).is_ok(),
             None => false,
         };
         if !queued {
@@ -426,10 +424,8 @@ unsafe fn container_of<C: TargetCmd>(raw: *mut bindings::scst_cmd) -> *const C {
 fn give_back<C: TargetCmd>(cmd: Arc<C>) {
     let session = cmd.engine_cmd().retire();
     C::on_free_cmd(cmd);
-    if let Some(session) = session {
-        // Last: now the session may end, and with it what the command used.
-        session.given_back();
-    }
+    // Last: now the session may end, and with it what the command used.
+    drop(session);
 }
 
 /// The target is done with the response. Process context.

@@ -42,7 +42,12 @@ use crate::{
         PortId, //
     },
     sync::{
-        latch::Latch,
+        gate::{
+            Gate,
+            HasGate,
+            Inside,
+            Pass, //
+        },
         workqueue::Queue, //
     }, //
 };
@@ -53,29 +58,33 @@ pub(super) struct Shared {
     initiator_port: PortId,
     /// Somebody wants the session closed. That may be before its channel can be found.
     forced: Atomic<bool>,
-    /// Inside is whoever is submitting something; SCST must not be told to end the session then.
+    /// Inside are tasks that are submitting something; SCST must not be told to end the session then.
     #[pin]
-    submitters: Latch,
+    submitters: Gate,
     /// Inside is what was submitted and not given back. SCST may end a session before it gives the
     /// last command back.
     #[pin]
-    commands: Latch,
+    commands: Gate,
     /// For commands that are given back in atomic context. Outlives the session, see
     /// [`crate::target::Lifetime`].
     queue: Arc<Queue>,
 }
 
-impl Shared {
-    /// Counts something that was submitted as given back. Any context.
-    pub(super) fn given_back(&self) {
-        self.commands.leave();
+impl HasGate for Shared {
+    fn gate(&self) -> &Gate {
+        &self.commands
     }
+}
 
+impl Shared {
     /// The queue for what cannot be done in atomic context.
-    pub(super) fn queue(&self) -> &Queue {
+    pub(super) fn queue(&self) -> &Arc<Queue> {
         &self.queue
     }
 }
+
+/// Something that was submitted and is not given back: keeps the session from ending completely.
+pub(super) type Submitted = Pass<Shared>;
 
 /// A session with SCST: one RDMA channel of an I_T nexus.
 ///
@@ -105,24 +114,20 @@ unsafe impl Send for ScstSession {}
 unsafe impl Sync for ScstSession {}
 
 /// Proof that the session is not being ended meanwhile.
-pub(super) struct Submission<'a>(&'a ScstSession);
+pub(super) struct Submission<'a> {
+    session: &'a ScstSession,
+    _inside: Inside<'a>,
+}
 
 impl Submission<'_> {
     /// The C session, valid as long as this exists.
     pub(super) fn as_raw(&self) -> *mut bindings::scst_session {
-        self.0.sess.as_ptr()
+        self.session.sess.as_ptr()
     }
 
-    /// Counts something as submitted, and returns what it has to keep until it is given back.
-    pub(super) fn submitted(&self) -> Option<Arc<Shared>> {
-        let shared = &self.0.shared;
-        shared.commands.enter().then(|| shared.clone())
-    }
-}
-
-impl Drop for Submission<'_> {
-    fn drop(&mut self) {
-        self.0.shared.submitters.leave();
+    /// What something that is submitted has to keep until it is given back.
+    pub(super) fn submitted(&self) -> Option<Submitted> {
+        Pass::enter(&self.session.shared)
     }
 }
 
@@ -152,8 +157,8 @@ impl ScstSession {
             pin_init!(Shared {
                 initiator_port: request.initiator_port,
                 forced: Atomic::new(false),
-                submitters <- Latch::new(),
-                commands <- Latch::new(),
+                submitters <- Gate::new(),
+                commands <- Gate::new(),
                 queue,
             }),
             GFP_KERNEL,
@@ -186,7 +191,10 @@ impl ScstSession {
 
     /// Lets something be submitted, unless the session was stopped. Any context.
     pub(super) fn begin(&self) -> Option<Submission<'_>> {
-        self.shared.submitters.enter().then(|| Submission(self))
+        Some(Submission {
+            session: self,
+            _inside: self.shared.submitters.enter()?,
+        })
     }
 }
 
@@ -230,14 +238,14 @@ impl Session for ScstSession {
         }
         self.stop();
         // Bounded: submitting does not wait for commands.
-        self.shared.submitters.wait();
+        self.shared.submitters.wait_empty();
         // SAFETY: By the type invariants the session was valid until `closed` was set, which this
         // thread just did. Nobody is submitting, and nobody will. This waits until SCST has freed
         // the session; the private pointer is valid until then.
         unsafe { bindings::scst_unregister_session(self.sess.as_ptr(), 1, None) };
         // Bounded: SCST has let go of every command but for the call that gives it back.
         self.shared.commands.close();
-        self.shared.commands.wait();
+        self.shared.commands.wait_empty();
     }
 }
 

@@ -44,7 +44,10 @@ use super::{
 };
 use crate::{
     bindings,
-    sync::ratelimit, //
+    sync::{
+        gate::Inside,
+        ratelimit, //
+    }, //
 };
 
 /// What can be sent: has a response buffer and an entry for its completion.
@@ -87,12 +90,16 @@ impl<O: QpOwner> QueuePair<O> {
         buf: Pin<KBox<RecvBuf<O>>>,
     ) -> Result<(), (Error, Pin<KBox<RecvBuf<O>>>)> {
         let core = &self.inner.core;
-        let Some(_pass) = core.enter() else {
+        let Some(inside) = core.enter() else {
             return Err((EPIPE, buf));
         };
         if core.has_srq() || buf.dma.device().id() != core.device().id() {
             return Err((EINVAL, buf));
         }
+        let flight = match self.inner.launch(&inside) {
+            Ok(flight) => flight,
+            Err(e) => return Err((e, buf)),
+        };
         if let Err(e) = core.take_recv() {
             return Err((e, buf));
         }
@@ -100,10 +107,9 @@ impl<O: QpOwner> QueuePair<O> {
         // SAFETY: The buffer is not moved out of the box.
         let mut owned = unsafe { Pin::into_inner_unchecked(buf) };
         owned.cqe.done = Some(recv_done::<O>);
-        owned.posted = Posted::Qp(self.inner.clone());
+        owned.posted = Posted::Qp(flight);
         owned.dma.sync_for_device();
         let mut sge = owned.dma.sge(u32::MAX, core.lkey());
-        core.launched();
 
         let raw = KBox::into_raw(owned);
         let mut wr = bindings::ib_recv_wr {
@@ -123,7 +129,6 @@ impl<O: QpOwner> QueuePair<O> {
         // SAFETY: The device did not take it, so it is still ours.
         let mut owned = unsafe { KBox::from_raw(raw) };
         owned.posted = Posted::No;
-        core.landed();
         core.give_recv();
         Err((Error::from_errno(ret), KBox::into_pin(owned)))
     }
@@ -199,14 +204,14 @@ impl<O: QpOwner> QueuePair<O> {
     /// [`QueuePair::post_write_send`].
     pub(crate) fn post_read<T: ReadItem>(&self, item: Arc<T>) -> Result<(), (Error, Arc<T>)> {
         let core = &self.inner.core;
-        let Some(_pass) = core.enter() else {
+        let Some(inside) = core.enter() else {
             return Err((EPIPE, item));
         };
         let wrs = match item.rw().begin_post(core, RwDir::Read) {
             Ok(wrs) => wrs,
             Err(e) => return Err((e, item)),
         };
-        let posted = self.launch::<T, READ>(item, read_done::<T>, wrs, |item, cqe| {
+        let posted = self.launch::<T, READ>(&inside, item, read_done::<T>, wrs, |item, cqe| {
             // SAFETY: The item is valid, and the post was begun; there is no tail.
             unsafe { (*item).rw().chain(cqe, ptr::null_mut()) }
         });
@@ -229,13 +234,13 @@ impl<O: QpOwner> QueuePair<O> {
         &self,
         item: Arc<T>,
     ) -> Result<(), (Error, Arc<T>)> {
-        let Some(_pass) = self.inner.core.enter() else {
+        let Some(inside) = self.inner.core.enter() else {
             return Err((EPIPE, item));
         };
         let mut write = bindings::ib_rdma_wr::default();
         write.wr.opcode = bindings::ib_wr_opcode_IB_WR_RDMA_WRITE;
         write.wr.send_flags = bindings::ib_send_flags_IB_SEND_SIGNALED;
-        self.launch::<T, SEND>(item, empty_write_done::<T>, 1, |_, cqe| {
+        self.launch::<T, SEND>(&inside, item, empty_write_done::<T>, 1, |_, cqe| {
             write.wr.__bindgen_anon_1.wr_cqe = cqe;
             &mut write.wr
         })
@@ -252,7 +257,7 @@ impl<O: QpOwner> QueuePair<O> {
         before: impl Fn(*const T, Chain) -> Chain,
     ) -> Result<(), (Error, Arc<T>)> {
         let core = &self.inner.core;
-        let Some(_pass) = core.enter() else {
+        let Some(inside) = core.enter() else {
             return Err((EPIPE, item));
         };
         if item.tx().device().id() != core.device().id() {
@@ -282,7 +287,7 @@ impl<O: QpOwner> QueuePair<O> {
             ..Default::default()
         };
         let total = wrs.saturating_add(1);
-        let posted = self.launch::<T, SEND>(item, done, total, |item, cqe| {
+        let posted = self.launch::<T, SEND>(&inside, item, done, total, |item, cqe| {
             send.__bindgen_anon_1.wr_cqe = cqe;
             match before(item, Chain::Make(&mut send)) {
                 Chain::Make(first) => first,
@@ -298,17 +303,20 @@ impl<O: QpOwner> QueuePair<O> {
     }
 
     /// Posts a chain of `wrs` requests that ends with one that completes to the item's entry. On
-    /// success the entry owns the item. `chain` makes the chain.
-    ///
-    /// The caller must be inside.
+    /// success the entry owns the item. `chain` makes the chain. The caller is inside.
     fn launch<T: HasCqe<ID>, const ID: u64>(
         &self,
+        inside: &Inside<'_>,
         item: Arc<T>,
         done: Done,
         wrs: u32,
         chain: impl FnOnce(*const T, *mut bindings::ib_cqe) -> *mut bindings::ib_send_wr,
     ) -> Result<(), (Error, Arc<T>)> {
         let core = &self.inner.core;
+        let core_in_flight = match core.launch(inside) {
+            Ok(core) => core,
+            Err(e) => return Err((e, item)),
+        };
         if let Err(e) = core.take_send(wrs) {
             return Err((e, item));
         }
@@ -316,7 +324,7 @@ impl<O: QpOwner> QueuePair<O> {
         // SAFETY: The item is valid.
         let cqe = unsafe { T::raw_get_cqe(raw.cast_mut()) };
         let flight = Flight {
-            core: core.clone(),
+            core: core_in_flight,
             wrs,
         };
         // SAFETY: The entry is a part of the item, which is valid.
@@ -325,7 +333,6 @@ impl<O: QpOwner> QueuePair<O> {
             // SAFETY: It came from `into_raw` above.
             return Err((e, unsafe { Arc::from_raw(raw) }));
         }
-        core.launched();
         let first = chain(raw, Cqe::raw_cqe(cqe));
         // SAFETY: The requests are valid; what they refer to stays so until the completion.
         match unsafe { self.post_chain(first, wrs) } {
@@ -351,7 +358,6 @@ impl<O: QpOwner> QueuePair<O> {
             Err(Failed::Nothing(e)) => {
                 // SAFETY: We have claimed the entry, and no completion comes.
                 drop(unsafe { (*cqe).release() });
-                core.landed();
                 core.give_send(wrs);
                 // SAFETY: It came from `into_raw` above; no completion owns it.
                 Err((e, unsafe { Arc::from_raw(raw) }))
@@ -407,17 +413,16 @@ unsafe extern "C" fn recv_done<O: QpOwner>(_cq: *mut bindings::ib_cq, wc: *mut b
     let mut buf = unsafe { KBox::from_raw((*wc).__bindgen_anon_1.wr_cqe.cast::<RecvBuf<O>>()) };
     let posted = ::core::mem::replace(&mut buf.posted, Posted::No);
     buf.dma.sync_for_cpu();
-    let Posted::Qp(inner) = posted else {
+    let Posted::Qp(flight) = posted else {
         return;
     };
-    inner.core.give_recv();
-    // SAFETY: This receive is in flight until below.
-    if let Some(owner) = unsafe { inner.owner() } {
+    flight.core.give_recv();
+    if let Some(owner) = QpInner::owner(&flight) {
         // SAFETY: The completion is valid until we return, and that of a receive.
         let received = unsafe { WorkCompletion::from_raw(wc).received() };
         O::recv_done(owner, KBox::into_pin(buf), received);
     }
-    inner.core.landed();
+    drop(flight);
 }
 
 /// The common part of the completions of sends: takes the item back, lets `finish` free what the
@@ -433,17 +438,16 @@ unsafe fn complete<T: HasCqe<ID> + CqeHandler<ID>, const ID: u64>(
     // SAFETY: The completion is valid.
     let cqe = unsafe { (*wc).__bindgen_anon_1.wr_cqe.cast::<Cqe<T, ID>>() };
     // SAFETY: The entry is part of an item; one that has completed before is usually still there.
-    if !unsafe { (*cqe).is_busy() } {
+    if !unsafe { (*cqe).end() } {
         // A driver that completes a request twice, as siw does with RDMA READs that it flushes, must
-        // not take two references away. (If both were handled at the same time, which takes a pooled
-        // queue that somebody else drains, this would not notice.)
+        // not take two references away.
         if ratelimit::ok() {
             pr_warn!("a request was completed twice\n");
         }
         return;
     }
-    // SAFETY: `launch` turned the item into a pointer; its completion, which is this one as the entry
-    // is busy, gives it back.
+    // SAFETY: `launch` turned the item into a pointer; its completion gives it back, which is this
+    // one, as the entry has said so once.
     let item = unsafe { Arc::from_raw(T::cqe_container_of(cqe).cast_const()) };
     finish(&item);
     // SAFETY: The entry is part of the item, and its completion owns it.
@@ -453,7 +457,7 @@ unsafe fn complete<T: HasCqe<ID> + CqeHandler<ID>, const ID: u64>(
     flight.core.give_send(flight.wrs);
     // SAFETY: The completion is valid until we return.
     item.done(unsafe { WorkCompletion::from_raw(wc) });
-    flight.core.landed();
+    drop(flight);
 }
 
 /// Completion of a SEND.
