@@ -32,6 +32,11 @@ use kernel::{
 
 use crate::bindings;
 
+/// How long to sleep between two looks at the life of an id.
+const POLL: Delta = Delta::from_millis(1);
+/// Looks between two complaints: 10 seconds or more.
+const COMPLAIN_POLLS: u32 = 10_000;
+
 /// State of an id, as far as its queue pair is concerned.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Life {
@@ -107,37 +112,37 @@ impl IdShared {
         )
     }
 
-    /// Destroys a queue pair that was created on the id. Sleeps; waits for the id's callbacks if
-    /// the id is being destroyed.
+    /// Destroys a queue pair that was created on the id, after the id: over iWARP an id that is connected
+    /// keeps its queue pair, whose destruction waits for that. Sleeps until the [`CmId`](super::cm::CmId)
+    /// was dropped.
     ///
     /// # Safety
     ///
     /// `qp` must be valid, and not used by others than the id any more.
     pub(super) unsafe fn destroy_qp(&self, qp: *mut bindings::ib_qp) {
-        loop {
-            let life = self.life.lock();
-            match *life {
-                Life::Alive => {
-                    let id = self.id.as_ptr();
-                    // SAFETY: By the type invariant the id is valid. It has this queue pair, which
-                    // `rdma_destroy_qp` destroys, so that the id does not use it afterwards.
-                    unsafe {
-                        if ptr::eq((*id).qp, qp) {
-                            bindings::rdma_destroy_qp(id);
-                        } else {
-                            destroy_raw(qp);
-                        }
-                    }
-                    return;
-                }
-                // SAFETY: The id does not use it any more, as nobody else, says the caller.
-                Life::Gone => return unsafe { destroy_raw(qp) },
-                Life::Dying => {
-                    drop(life);
-                    fsleep(Delta::from_millis(1));
-                }
+        let mut polls = 0;
+        while *self.life.lock() != Life::Gone {
+            fsleep(POLL);
+            polls += 1;
+            if polls == COMPLAIN_POLLS {
+                polls = 0;
+                pr_warn!("a queue pair is to go, and its CM id is still there\n");
             }
         }
+        // SAFETY: The id does not use it any more, and neither does anything else, says the caller.
+        unsafe { destroy_raw(qp) };
+    }
+
+    /// Destroys a queue pair that was just created on the id and not used (`rdma_destroy_qp`). May
+    /// sleep.
+    ///
+    /// # Safety
+    ///
+    /// The id must be alive and have a queue pair, which must not have been used.
+    pub(super) unsafe fn undo_create_qp(&self) {
+        let _life = self.life.lock();
+        // SAFETY: The caller promises it.
+        unsafe { bindings::rdma_destroy_qp(self.id.as_ptr()) };
     }
 }
 

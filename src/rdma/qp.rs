@@ -10,6 +10,7 @@
 
 use ::core::{
     ffi::c_void,
+    mem::ManuallyDrop,
     ptr::{
         self,
         NonNull, //
@@ -255,16 +256,17 @@ impl<O: QpOwner> QpInner<O> {
 /// It holds its owner, and the owner normally holds it: this circle is broken by taking the queue
 /// pair out of the owner and dropping it, or by [`QueuePair::destroy`].
 ///
-/// Dropping is allowed in any context. What is left of the end is then done on a work queue: the
-/// queue pair is put into the error state, drained and destroyed, and only then the owner is
-/// dropped. The removal of the device waits for that.
+/// Dropping is allowed in any context; after [`QueuePair::destroy`], where one may sleep. What is left
+/// of the end is done on a work queue: the queue pair is put into the error state, drained and
+/// destroyed, and only then the owner is dropped. The removal of the device waits for that.
 ///
 /// # Order
 ///
-/// Normally the connection's [`CmId`](super::cm::CmId) is dropped first, then the queue pair is
-/// drained and dropped. The other order works, too.
+/// The connection's [`CmId`](super::cm::CmId) goes first, then the queue pair: a queue pair that was
+/// created on an id waits for the end of that before it is destroyed. So both can be dropped in any
+/// order, but a caller of [`QueuePair::destroy`] must not keep the id meanwhile.
 pub(crate) struct QueuePair<O: QpOwner> {
-    inner: Arc<QpInner<O>>,
+    inner: ManuallyDrop<Arc<QpInner<O>>>,
 }
 
 impl<O: QpOwner> QueuePair<O> {
@@ -273,7 +275,7 @@ impl<O: QpOwner> QueuePair<O> {
     /// # Safety
     ///
     /// If `create` returns a queue pair, it must have been made with these arguments, and it must
-    /// belong to the caller. If it was made on a CM id, that is `link`.
+    /// belong to the caller. If it was made on a CM id, that is `link`, and stays alive meanwhile.
     pub(super) unsafe fn create(
         init: QpInit<O>,
         link: Option<Arc<IdShared>>,
@@ -358,9 +360,10 @@ impl<O: QpOwner> QueuePair<O> {
             Ok(inner) => inner,
             Err(e) => {
                 match unwind {
-                    // SAFETY: Nothing was posted, and nobody else knows the queue pair.
-                    Some(link) => unsafe { link.destroy_qp(raw.as_ptr()) },
-                    // SAFETY: As above.
+                    // SAFETY: The caller, which has made the queue pair on the id just now, keeps that
+                    // alive. Nothing was posted.
+                    Some(link) => unsafe { link.undo_create_qp() },
+                    // SAFETY: Nothing was posted, and nothing else knows the queue pair.
                     None => unsafe { destroy_raw(raw.as_ptr()) },
                 }
                 drop(keep);
@@ -374,7 +377,9 @@ impl<O: QpOwner> QueuePair<O> {
         }
         // INVARIANT: This pointer is from `into_raw`.
         inner.context.store(Arc::into_raw(context), Release);
-        Ok(Self { inner })
+        Ok(Self {
+            inner: ManuallyDrop::new(inner),
+        })
     }
 
     /// The part that does not depend on the owner.
@@ -435,8 +440,8 @@ impl<O: QpOwner> QueuePair<O> {
     /// afterwards. Idempotent.
     ///
     /// Sleeps until every [`RwSlot`](super::rw::RwSlot) that was filled for this queue pair is idle
-    /// again. The same restrictions as for [`QueuePair::drain`]; in addition not from a CM event
-    /// handler.
+    /// again, and with the RDMA connection manager until the [`CmId`](super::cm::CmId) was dropped. The
+    /// same restrictions as for [`QueuePair::drain`]; in addition not from a CM event handler.
     pub(crate) fn destroy(&self) {
         self.inner.destroy();
     }
@@ -444,11 +449,13 @@ impl<O: QpOwner> QueuePair<O> {
 
 impl<O: QpOwner> Drop for QueuePair<O> {
     fn drop(&mut self) {
-        if self.inner.core.is_destroyed() {
+        // SAFETY: This is the drop, and nothing looks at the field afterwards.
+        let inner = unsafe { ManuallyDrop::take(&mut self.inner) };
+        if inner.core.is_destroyed() {
             return;
         }
-        let inner = self.inner.clone();
-        // The device is kept by the work item itself, which drops it last.
+        // The device is kept by the work item itself, which drops it last. The work item gets the
+        // handle's own reference, so that the last one is not dropped here.
         let device = inner.core.device().clone();
         // This work is queued here only, so it is not queued yet.
         let _ = device

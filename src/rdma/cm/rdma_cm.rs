@@ -282,7 +282,7 @@ impl<H: ConnHandler> CmId<H> {
                 NonNull::new((*id).qp).ok_or(EINVAL)
             }
         };
-        // SAFETY: The queue pair is made with the arguments, on this id.
+        // SAFETY: The queue pair is made with the arguments, on this id, which is borrowed.
         unsafe { QueuePair::create(init, Some(self.shared.clone()), port_num, create) }
     }
 

@@ -352,7 +352,7 @@ impl<O: QpOwner> QueuePair<O> {
                     .device()
                     .reaper()
                     .as_queue()
-                    .enqueue::<Arc<QpInner<O>>, 1>(self.inner.clone());
+                    .enqueue::<Arc<QpInner<O>>, 1>(Arc::clone(&self.inner));
                 Ok(())
             }
             Err(Failed::Nothing(e)) => {
