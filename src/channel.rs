@@ -25,10 +25,7 @@ use kernel::{
         ArcBorrow,
         SpinLock, //
     },
-    workqueue::{
-        Work,
-        WorkItem, //
-    }, //
+    workqueue::Work, //
 };
 
 use crate::{
@@ -194,28 +191,10 @@ pub(crate) struct Channel {
     /// Tear-down.
     #[pin]
     work: Work<Channel>,
-    /// Processes what came before the connection was confirmed.
-    #[pin]
-    early_work: Work<Channel, EARLY>,
 }
-
-/// Number of [`Channel::early_work`] among the channel's work items; tear-down's is 0.
-const EARLY: u64 = 1;
 
 kernel::impl_has_work! {
     impl HasWork<Self> for Channel { self.work }
-    impl HasWork<Self, EARLY> for Channel { self.early_work }
-}
-
-impl WorkItem<EARLY> for Channel {
-    type Pointer = Arc<Self>;
-
-    fn run(this: Arc<Self>) {
-        let this = this.as_arc_borrow();
-        // Left by `release_held()`.
-        let _busy = Busy::taken_over(this);
-        Self::run_held(this);
-    }
 }
 
 impl Channel {

@@ -92,16 +92,6 @@ impl<'a, O: Owner> Busy<'a, O> {
         owner.flow().begin_task();
         Self(owner)
     }
-
-    /// Leaves the task to another call, which takes it over. Tear-down waits until then.
-    pub(crate) fn leave(self) {
-        core::mem::forget(self);
-    }
-
-    /// Takes a task over that another call has left; once for each [`Self::leave`].
-    pub(crate) fn taken_over(owner: ArcBorrow<'a, O>) -> Self {
-        Self(owner)
-    }
 }
 
 impl<O: Owner> Drop for Busy<'_, O> {

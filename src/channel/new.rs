@@ -152,7 +152,6 @@ pub(crate) fn channel(parts: Parts<'_>) -> Result<Arc<Channel>> {
                 login.takes_credit_requests()
             ),
             work <- new_work!("Channel::work"),
-            early_work <- new_work!("Channel::early_work"),
         }),
         GFP_KERNEL,
     )

@@ -7,10 +7,15 @@
 
 use kernel::{
     alloc::kvec::PushError,
+    new_work,
     prelude::*,
     sync::{
         Arc,
         ArcBorrow, //
+    },
+    workqueue::{
+        Work,
+        WorkItem, //
     }, //
 };
 
@@ -20,9 +25,9 @@ use super::{
     Busy,
     Channel,
     Command,
+    Hold,
     Inner,
-    Link,
-    EARLY, //
+    Link, //
 };
 use crate::{
     command::timing::Time,
@@ -55,6 +60,40 @@ struct Ready<'a> {
 impl Ready<'_> {
     fn process(self, received: Received) {
         dispatch::process(&self.link, self.cmd, received);
+    }
+}
+
+/// Processes what came before the connection was confirmed, on a work queue.
+#[pin_data]
+struct Early {
+    #[pin]
+    work: Work<Early>,
+    /// Keeps tear-down waiting meanwhile.
+    hold: Hold,
+}
+
+kernel::impl_has_work! {
+    impl HasWork<Self> for Early { self.work }
+}
+
+impl Early {
+    /// The caller keeps tear-down waiting.
+    fn new(channel: &Arc<Channel>) -> Result<Pin<KBox<Self>>> {
+        KBox::pin_init(
+            pin_init!(Self {
+                work <- new_work!("Early::work"),
+                hold: Hold::new(channel),
+            }),
+            GFP_KERNEL,
+        )
+    }
+}
+
+impl WorkItem for Early {
+    type Pointer = Pin<KBox<Self>>;
+
+    fn run(this: Pin<KBox<Self>>) {
+        Channel::run_held(this.hold.owner().as_arc_borrow());
     }
 }
 
@@ -206,17 +245,12 @@ impl Channel {
             let wanted = inner.machine.state() == State::Live && !inner.incoming.held.is_empty();
             wanted.then(|| Busy::new(this))
         };
-        match (wanted, queues::retry()) {
-            // Enqueued once only: the machine says so once.
-            (Some(busy), Some(queue)) => {
-                let queued = queue
-                    .as_queue()
-                    .enqueue::<Arc<Self>, EARLY>(Arc::from(this));
-                if queued.is_ok() {
-                    busy.leave();
-                }
+        if let (Some(_busy), Some(queue)) = (&wanted, queues::retry()) {
+            if let Ok(early) = Early::new(&Arc::from(this)) {
+                queue.as_queue().enqueue::<_, 0>(early);
+                return;
             }
-            (_busy, _) => Self::run_held(this),
         }
+        Self::run_held(this);
     }
 }
