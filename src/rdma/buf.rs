@@ -345,10 +345,12 @@ pub(crate) unsafe trait HasTx {
 /// Safely implements [`HasTx`]: `impl_has_tx! { impl HasTx for Command { self.tx } }`.
 macro_rules! impl_has_tx {
     ($(impl$({$($generics:tt)*})? HasTx for $self:ty { self.$field:ident })*) => {$(
-        // SAFETY: It is a field of the type `TxBuf`, always the same.
+        // SAFETY: It is a field of the type `TxBuf`, always the same: `offset_of!` takes none that is
+        // reached through a `Deref`.
         unsafe impl$(<$($generics)*>)? $crate::rdma::buf::HasTx for $self {
             #[inline]
             fn tx(&self) -> &$crate::rdma::buf::TxBuf {
+                let _ = ::core::mem::offset_of!(Self, $field);
                 let field: *const $crate::rdma::buf::TxBuf = &raw const self.$field;
                 // SAFETY: A pointer to a field of a reference, for as long as the reference.
                 unsafe { &*field }

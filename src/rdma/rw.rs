@@ -610,10 +610,12 @@ pub(crate) unsafe trait HasRw {
 /// Safely implements [`HasRw`]: `impl_has_rw! { impl HasRw for Command { self.rw } }`.
 macro_rules! impl_has_rw {
     ($(impl$({$($generics:tt)*})? HasRw for $self:ty { self.$field:ident })*) => {$(
-        // SAFETY: It is a field of the type `RwSlot`, always the same.
+        // SAFETY: It is a field of the type `RwSlot`, always the same: `offset_of!` takes none that is
+        // reached through a `Deref`.
         unsafe impl$(<$($generics)*>)? $crate::rdma::rw::HasRw for $self {
             #[inline]
             fn rw(&self) -> &$crate::rdma::rw::RwSlot {
+                let _ = ::core::mem::offset_of!(Self, $field);
                 let field: *const $crate::rdma::rw::RwSlot = &raw const self.$field;
                 // SAFETY: A pointer to a field of a reference, for as long as the reference.
                 unsafe { &*field }
