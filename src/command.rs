@@ -95,7 +95,10 @@ mod transfer;
 pub(crate) mod wait;
 
 use answer::LocalAnswer;
-use respond::Outcome;
+use respond::{
+    Outcome,
+    Writes, //
+};
 use timing::{
     Time, //
     Timing,
@@ -368,7 +371,7 @@ impl<O: Pool> Command<O> {
             return;
         };
         let outcome = Outcome::of(&answer);
-        if Self::send(this.as_arc_borrow(), &link, 0, &outcome).is_err() {
+        if Self::send(this.as_arc_borrow(), &link, Writes::NONE, &outcome).is_err() {
             Self::abandon(this);
         }
     }

@@ -18,7 +18,9 @@
 //! - [`TargetCmd::rdy_to_xfer`] that returned [`Delivery::Success`] owes exactly one
 //!   [`Engine::rx_data`]; [`TargetCmd::xmit_response`] and
 //!   [`TargetCmd::task_mgmt_fn_done`] that returned `Success` owe exactly one
-//!   [`Engine::tgt_cmd_done`]. The engine keeps the data buffer until then.
+//!   [`Engine::tgt_cmd_done`]. The engine keeps the data buffer until then. It is lent
+//!   ([`SgList`]): as long as the list is not dropped, the completion is refused, and so is a callback
+//!   that returns something else than `Success`.
 //! - All callbacks run in process context. They do not sleep on I/O.
 //! - Whoever submits a command keeps a reference of its own on it until the session is closed
 //!   ([`Session::close`] has returned). [`TargetCmd::on_hw_timeout`] leans on that.
@@ -405,9 +407,6 @@ pub(crate) trait Session: Send + Sync {
 
 /// What the engine keeps of a command, as the target sees it.
 pub(crate) trait EngineCmd: Send + Sync {
-    /// The engine's data buffer; meaningful inside `rdy_to_xfer` and, for reads, from
-    /// `xmit_response` until `tgt_cmd_done`. Empty when no data is to be moved.
-    fn data(&self) -> SgList<'_>;
     /// SCSI status to report (inside `xmit_response`).
     fn status(&self) -> u8;
     /// Sense data to report, empty if none (inside `xmit_response`).
@@ -421,9 +420,9 @@ pub(crate) trait EngineCmd: Send + Sync {
 /// What a storage engine asks of a command of the SRP target.
 pub(crate) trait TargetCmd: HasEngineCmd + Send + Sync + 'static {
     /// The engine has a buffer: fetch the initiator's data into it.
-    fn rdy_to_xfer(this: ArcBorrow<'_, Self>) -> Delivery;
-    /// Send the data of a read, if any, and the response.
-    fn xmit_response(this: ArcBorrow<'_, Self>) -> Delivery;
+    fn rdy_to_xfer(this: ArcBorrow<'_, Self>, data: SgList) -> Delivery;
+    /// Send the data of a read, empty if there is none, and the response.
+    fn xmit_response(this: ArcBorrow<'_, Self>, data: SgList) -> Delivery;
     /// Send the response of a task management function.
     fn task_mgmt_fn_done(this: ArcBorrow<'_, Self>);
     /// The command was aborted: no response will be asked for, and none may be sent.

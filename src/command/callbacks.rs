@@ -13,10 +13,13 @@ use super::{
     Command,
     Pool, //
 };
-use crate::engine::{
-    impl_has_engine_cmd,
-    Delivery,
-    TargetCmd, //
+use crate::{
+    engine::{
+        impl_has_engine_cmd,
+        Delivery,
+        TargetCmd, //
+    },
+    rdma::sg::SgList, //
 };
 
 impl_has_engine_cmd! {
@@ -24,12 +27,12 @@ impl_has_engine_cmd! {
 }
 
 impl<O: Pool> TargetCmd for Command<O> {
-    fn rdy_to_xfer(this: ArcBorrow<'_, Self>) -> Delivery {
-        Self::rdy_to_xfer(this)
+    fn rdy_to_xfer(this: ArcBorrow<'_, Self>, data: SgList) -> Delivery {
+        Self::rdy_to_xfer(this, data)
     }
 
-    fn xmit_response(this: ArcBorrow<'_, Self>) -> Delivery {
-        Self::xmit_response(this)
+    fn xmit_response(this: ArcBorrow<'_, Self>, data: SgList) -> Delivery {
+        Self::xmit_response(this, data)
     }
 
     fn task_mgmt_fn_done(this: ArcBorrow<'_, Self>) {

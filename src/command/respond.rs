@@ -40,6 +40,7 @@ use crate::{
             SEND, //
         },
         rw::RwDir,
+        sg::SgList,
         wc::WorkCompletion, //
     },
     srp::{
@@ -111,37 +112,55 @@ impl Outcome<'_> {
     }
 }
 
+/// RDMA WRITEs before a response, prepared in the command's slot.
+#[derive(Clone, Copy)]
+pub(super) struct Writes {
+    /// Work requests.
+    slots: u32,
+    /// Bytes.
+    len: usize,
+}
+
+impl Writes {
+    /// None.
+    pub(super) const NONE: Self = Self { slots: 0, len: 0 };
+}
+
 impl<O: Pool> Command<O> {
     /// The engine wants the response sent, with data if it has any. See
     /// [`crate::engine::TargetCmd::xmit_response`].
-    pub(crate) fn xmit_response(this: ArcBorrow<'_, Self>) -> Delivery {
+    pub(crate) fn xmit_response(this: ArcBorrow<'_, Self>, data: SgList) -> Delivery {
         let (Some(link), rx) = this.take_rx() else {
             return Delivery::FatalError;
         };
-        let sg = this.engine.data();
-        let mut slots = 0;
+        let mut writes = Writes::NONE;
         let mut residual = (Residual::None, Residual::None);
         if let Some(rx) = rx {
             let request = rx.parse(link.owner.imm_offset());
             let filled = match request.as_ref().map(|request| &request.data) {
                 Some(DataDesc::In(list)) => {
                     residual.1 = this.engine.residual();
-                    match sg.len() {
-                        0 => Ok(0),
-                        _ => this.fill(&link, &sg, list, RwDir::Write),
+                    match data.len() {
+                        0 => Ok(Writes::NONE),
+                        len => this
+                            .fill(&link, data, list, RwDir::Write)
+                            .map(|slots| Writes { slots, len }),
                     }
                 }
                 _ => {
+                    drop(data);
                     residual.0 = this.engine.residual();
-                    Ok(0)
+                    Ok(Writes::NONE)
                 }
             };
             this.put_rx(rx);
-            slots = match filled {
-                Ok(slots) => slots,
+            writes = match filled {
+                Ok(writes) => writes,
                 Err(e) if is_transient(e) => return Delivery::QueueFull,
                 Err(_) => return Delivery::FatalError,
             };
+        } else {
+            drop(data);
         }
         let outcome = Outcome {
             status: this.engine.status(),
@@ -150,7 +169,7 @@ impl<O: Pool> Command<O> {
             residual_out: residual.0,
             residual_in: residual.1,
         };
-        match Self::send(this, &link, slots, &outcome) {
+        match Self::send(this, &link, writes, &outcome) {
             Ok(()) => Delivery::Success,
             Err(NotSent::QueueFull) => Delivery::QueueFull,
             Err(NotSent::NeverFits) => Delivery::FatalError,
@@ -173,7 +192,7 @@ impl<O: Pool> Command<O> {
         };
         let outcome = Outcome::of(&LocalAnswer::Mgmt(code));
         let sent = match this.link() {
-            Some(link) => Self::send(this, &link, 0, &outcome).is_ok(),
+            Some(link) => Self::send(this, &link, Writes::NONE, &outcome).is_ok(),
             None => false,
         };
         if !sent {
@@ -181,23 +200,23 @@ impl<O: Pool> Command<O> {
         }
     }
 
-    /// Posts the response, after the RDMA WRITEs in the filled slot if `rdma` is not 0.
+    /// Posts the response, after the RDMA WRITEs in the filled slot if there are any.
     pub(super) fn send(
         this: ArcBorrow<'_, Self>,
         link: &Arc<Link<O>>,
-        rdma: u32,
+        writes: Writes,
         outcome: &Outcome<'_>,
     ) -> Result<(), NotSent> {
+        let Writes {
+            slots: rdma,
+            len: read,
+        } = writes;
         let delta = link.flow().reserve_response(rdma).map_err(|e| {
             if rdma != 0 {
                 this.rw.cancel();
             }
             NotSent::from(e)
         })?;
-        let read = match rdma {
-            0 => 0,
-            _ => this.engine.data().len(),
-        };
         let (action, head, rx) = {
             let mut inner = this.inner.lock();
             inner.rdma_slots = rdma;

@@ -25,7 +25,6 @@ use crate::{
         Active,
         Delivery,
         Engine,
-        EngineCmd,
         RxDataStatus, //
     },
     link::Link,
@@ -76,11 +75,11 @@ pub(super) fn is_transient(e: Error) -> bool {
 
 impl<O: Pool> Command<O> {
     /// The engine wants the data of a write. See [`crate::engine::TargetCmd::rdy_to_xfer`].
-    pub(crate) fn rdy_to_xfer(this: ArcBorrow<'_, Self>) -> Delivery {
+    pub(crate) fn rdy_to_xfer(this: ArcBorrow<'_, Self>, data: SgList) -> Delivery {
         let (Some(link), Some(rx)) = this.take_rx() else {
             return Delivery::FatalError;
         };
-        let delivery = this.fetch(&link, &rx);
+        let delivery = this.fetch(&link, &rx, data);
         this.put_rx(rx);
         match delivery {
             Fetch::Here => {
@@ -93,15 +92,15 @@ impl<O: Pool> Command<O> {
     }
 
     /// Copies immediate data, or prepares to fetch data by RDMA.
-    fn fetch(&self, link: &Link<O>, rx: &Request<O>) -> Fetch {
-        let sg = self.engine.data();
+    fn fetch(&self, link: &Link<O>, rx: &Request<O>, mut sg: SgList) -> Fetch {
+        let len = sg.len();
         let Some(request) = rx.parse(link.owner.imm_offset()) else {
             return Fetch::Refused(Delivery::FatalError);
         };
         match request.data {
             DataDesc::Immediate(bytes) => {
                 // The engine's buffer is as long as the CDB and what was announced allow.
-                if sg.copy_from_slice(bytes) < sg.len() {
+                if sg.copy_from_slice(bytes) < len {
                     return Fetch::Refused(Delivery::FatalError);
                 }
                 let mut inner = self.inner.lock();
@@ -115,15 +114,14 @@ impl<O: Pool> Command<O> {
                     _ => Fetch::Refused(Delivery::FatalError),
                 }
             }
-            DataDesc::Out(list) => match self.reserve_rdma(link, &sg, &list, RwDir::Read) {
+            DataDesc::Out(list) => match self.reserve_rdma(link, sg, &list, RwDir::Read) {
                 Ok(slots) => {
                     let mut inner = self.inner.lock();
                     inner.rdma_slots = slots;
                     // CAST: What one command moves is less than 4 GiB.
-                    let len = sg.len() as u32;
-                    trace::rdma_read(link.owner.serial(), inner.head.tag, len);
+                    trace::rdma_read(link.owner.serial(), inner.head.tag, len as u32);
                     if let Some(timing) = &mut inner.timing {
-                        timing.wants_data(sg.len());
+                        timing.wants_data(len);
                     }
                     if let Some(Action::Fetch) = step(&mut inner.machine, Event::RdyToXfer) {
                         return Fetch::Posting;
@@ -146,7 +144,7 @@ impl<O: Pool> Command<O> {
     fn reserve_rdma(
         &self,
         link: &Link<O>,
-        sg: &SgList<'_>,
+        sg: SgList,
         list: &DescList<'_>,
         dir: RwDir,
     ) -> Result<u32, Delivery> {
@@ -167,10 +165,12 @@ impl<O: Pool> Command<O> {
         })
     }
 
+    /// Fills the RDMA slot. The engine gets its list back when the slot is idle again, or with an
+    /// error.
     pub(super) fn fill(
         &self,
         link: &Link<O>,
-        sg: &SgList<'_>,
+        sg: SgList,
         list: &DescList<'_>,
         dir: RwDir,
     ) -> Result<u32> {

@@ -37,6 +37,7 @@ impl<P: AtomicType<Repr = i32> + PartialEq> Phases<P> {
     }
 
     /// Whether the command is in this phase. Any context.
+    #[allow(dead_code, reason = "not every engine asks")]
     pub(super) fn is(&self, phase: P) -> bool {
         self.get() == phase
     }

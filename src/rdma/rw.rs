@@ -110,6 +110,8 @@ struct Filled {
 /// The contents of a slot.
 struct Contents {
     filled: Option<Filled>,
+    /// The list that the contexts were made from.
+    sg: SgList,
     /// The context of the common case, in memory of its own so that the slot may be moved.
     one: KBox<Ctx>,
     one_used: bool,
@@ -128,14 +130,15 @@ struct Contents {
 /// `QueuePair::post_write_send`), and back to idle with the completion; [`RwSlot::cancel`] takes
 /// it from filled to idle. While it is not idle, the queue pair cannot be destroyed.
 ///
-/// The engine may free its buffer when the slot is idle again, not before: its pages are mapped
-/// for the device (this is part of the contract of [`SgList::from_raw`]).
+/// The slot owns the list it was filled from, whose pages are mapped for the device, and gives it
+/// back to the engine when it is idle again.
 ///
 /// # Invariants
 ///
 /// - Who changed `state` to `BUSY` owns `contents`; so does, in `POSTED`, the completion.
 /// - In `FILLED` and `POSTED`, `contents.filled` is set and there is at least one initialised
-///   context, all of them for its queue pair, which it holds. Otherwise there are none.
+///   context, all of them for its queue pair, which it holds, and of the list `contents.sg` or of
+///   `contents.lists`, which is about the same pages. Otherwise there are none.
 pub(crate) struct RwSlot {
     state: Atomic<u32>,
     contents: UnsafeCell<Contents>,
@@ -158,6 +161,7 @@ impl RwSlot {
             state: Atomic::new(IDLE),
             contents: UnsafeCell::new(Contents {
                 filled: None,
+                sg: SgList::empty(),
                 one: KBox::new(Ctx::new(), GFP_KERNEL)?,
                 one_used: false,
                 many: KVVec::new(),
@@ -173,6 +177,8 @@ impl RwSlot {
     ///
     /// # Errors
     ///
+    /// With the list given back to its lender:
+    ///
     /// - `EBUSY`: the slot is not idle.
     /// - `EINVAL`: `total` is 0, more than `sg` holds, or more than the segments hold.
     /// - `E2BIG`: more work requests or memory regions than the queue pair can ever have.
@@ -182,7 +188,7 @@ impl RwSlot {
     pub(crate) fn fill<O: QpOwner>(
         &self,
         qp: &QueuePair<O>,
-        sg: &SgList<'_>,
+        sg: SgList,
         segs: impl Iterator<Item = RemoteSeg>,
         total: u32,
         dir: RwDir,
@@ -319,7 +325,7 @@ impl RwSlot {
         next
     }
 
-    /// The device has finished: unmaps the engine's buffer (`rdma_rw_ctx_destroy`).
+    /// The device has finished: unmaps the engine's buffer (`rdma_rw_ctx_destroy`), and gives it back.
     ///
     /// # Safety
     ///
@@ -347,7 +353,7 @@ impl Contents {
     fn fill(
         &mut self,
         core: &QpCore,
-        sg: &SgList<'_>,
+        sg: SgList,
         mut segs: impl Iterator<Item = RemoteSeg>,
         total: u32,
         dir: RwDir,
@@ -363,10 +369,11 @@ impl Contents {
             dir,
             wrs: 0,
         });
+        self.sg = sg;
         let first = segs.find(|seg| seg.len != 0);
         let result = match first {
-            Some(seg) if seg.len >= total && capacity == total as usize => self.fill_one(sg, seg),
-            Some(seg) => self.fill_many(sg, seg, segs, total),
+            Some(seg) if seg.len >= total && capacity == total as usize => self.fill_one(seg),
+            Some(seg) => self.fill_many(seg, segs, total),
             None => Err(EINVAL),
         };
         let result = result.and_then(|wrs| {
@@ -402,17 +409,17 @@ impl Contents {
         // SAFETY: There is one entry. The bytes came from `kmalloc`, so they are contiguous and
         // have pages; there are `seg.len` of them.
         unsafe { bindings::sg_init_one(sgl, self.own.as_mut_ptr().cast(), seg.len) };
-        // SAFETY: The list is the one just made. It and the bytes stay in place until `destroy`,
-        // and nobody looks at the bytes before.
-        let sg = unsafe { SgList::from_raw(sgl, 1, len) };
-        self.fill(core, &sg, core::iter::once(seg), seg.len, RwDir::Read)
+        // SAFETY: The list is the one just made. It and the bytes stay in place until `destroy`, which
+        // drops the result, and nothing looks at the bytes before.
+        let sg = unsafe { SgList::own(sgl, 1, len) };
+        self.fill(core, sg, core::iter::once(seg), seg.len, RwDir::Read)
     }
 
     /// One piece of remote memory for the whole of the engine's list.
-    fn fill_one(&mut self, sg: &SgList<'_>, seg: RemoteSeg) -> Result<u32> {
+    fn fill_one(&mut self, seg: RemoteSeg) -> Result<u32> {
         let filled = self.filled.as_ref().ok_or(EINVAL)?;
-        self.one.sgl = sg.as_raw();
-        self.one.nents = sg.nents();
+        self.one.sgl = self.sg.as_raw();
+        self.one.nents = self.sg.nents();
         let wrs = self.one.init(filled, seg)?;
         self.one_used = true;
         Ok(wrs)
@@ -421,7 +428,6 @@ impl Contents {
     /// Several pieces, or a list that is longer than the data.
     fn fill_many(
         &mut self,
-        sg: &SgList<'_>,
         first: RemoteSeg,
         rest: impl Iterator<Item = RemoteSeg>,
         total: u32,
@@ -452,7 +458,7 @@ impl Contents {
         }
 
         // Every entry is used once, plus once more for every border between segments.
-        let max = (sg.nents() as usize)
+        let max = (self.sg.nents() as usize)
             .checked_add(used.len())
             .ok_or(EINVAL)?;
         self.lists = KVVec::from_elem(Default::default(), max, GFP_KERNEL)?;
@@ -462,8 +468,8 @@ impl Contents {
         self.many = KVVec::with_capacity(used.len(), GFP_KERNEL)?;
 
         let mut source = Source {
-            sg: sg.as_raw(),
-            left: sg.nents(),
+            sg: self.sg.as_raw(),
+            left: self.sg.nents(),
             skip: 0,
         };
         let mut at = 0usize;
@@ -504,7 +510,7 @@ impl Contents {
         Ok(wrs)
     }
 
-    /// Destroys all contexts, and lets go of the queue pair.
+    /// Destroys all contexts, gives the list back, and lets go of the queue pair.
     fn destroy(&mut self) {
         let Some(filled) = self.filled.take() else {
             return;
@@ -520,6 +526,8 @@ impl Contents {
         }
         self.many = KVVec::new();
         self.lists = KVVec::new();
+        // The pages are not mapped any more.
+        self.sg = SgList::empty();
         drop(filled);
     }
 }

@@ -1,31 +1,85 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Scatterlists of the storage engine, borrowed.
+//! Scatterlists of the storage engine, lent.
 //!
 //! C header: [`include/linux/scatterlist.h`](srctree/include/linux/scatterlist.h)
 
-use core::{
-    marker::PhantomData,
-    ptr, //
+use core::ptr::{
+    self,
+    NonNull, //
+};
+
+use kernel::sync::atomic::{
+    Acquire,
+    AtomicFlag,
+    Release, //
 };
 
 use crate::bindings;
 
-/// The data buffer of a command, as a C scatterlist that belongs to the engine.
+/// Whether a scatterlist is lent; kept by its owner, which may free or use the list when it is not.
+pub(crate) struct Lender(AtomicFlag);
+
+impl Lender {
+    /// Nothing is lent.
+    pub(crate) const fn new() -> Self {
+        Self(AtomicFlag::new(false))
+    }
+
+    /// Lends a list of `nents` entries that hold `len` bytes of data, until the result is dropped.
+    ///
+    /// # Safety
+    ///
+    /// - The list must be well-formed, chained or not: `nents` entries, with a page, an offset and
+    ///   a length each, that add up to `len` or more.
+    /// - As long as [`Self::is_lent`], list and pages must stay valid, the pages must not be touched
+    ///   by others, and this object must stay where it is and not be used to lend again.
+    pub(crate) unsafe fn lend(
+        &self,
+        sgl: *mut bindings::scatterlist,
+        nents: u32,
+        len: usize,
+    ) -> SgList {
+        if sgl.is_null() || nents == 0 || len == 0 {
+            return SgList::empty();
+        }
+        self.0.store(true, Release);
+        // INVARIANT: The caller promises it.
+        SgList {
+            sgl,
+            nents,
+            len,
+            lender: Some(NonNull::from(self)),
+        }
+    }
+
+    /// Whether there is a list that was lent and not dropped.
+    pub(crate) fn is_lent(&self) -> bool {
+        self.0.load(Acquire)
+    }
+}
+
+/// The data buffer of a command, as a C scatterlist that was lent by the engine. Dropping it gives it
+/// back; a [`RwSlot`](super::rw::RwSlot) that was filled from it does so when it is idle again.
 ///
 /// # Invariants
 ///
-/// `sgl` is a list of `nents` entries that hold `len` bytes or more, valid for `'a` and as
-/// [`SgList::from_raw`] says; or `nents` is 0.
-#[derive(Clone, Copy)]
-pub(crate) struct SgList<'a> {
+/// - `sgl` is a list of `nents` entries that hold `len` bytes or more, valid as long as this; or
+///   `nents` is 0.
+/// - `lender` is valid as long as this.
+pub(crate) struct SgList {
     sgl: *mut bindings::scatterlist,
     nents: u32,
     len: usize,
-    _borrow: PhantomData<&'a mut [u8]>,
+    lender: Option<NonNull<Lender>>,
 }
 
-impl SgList<'_> {
+// SAFETY: The list belongs to no thread, and its lender is atomic.
+unsafe impl Send for SgList {}
+// SAFETY: A shared reference gives no access to the list but through functions of this module.
+unsafe impl Sync for SgList {}
+
+impl SgList {
     /// No data.
     pub(crate) const fn empty() -> Self {
         // INVARIANT: `nents` is 0.
@@ -33,29 +87,22 @@ impl SgList<'_> {
             sgl: ptr::null_mut(),
             nents: 0,
             len: 0,
-            _borrow: PhantomData,
+            lender: None,
         }
     }
 
-    /// Wraps a list of `nents` entries that hold `len` bytes of data.
+    /// A list that is not lent, of memory of the RDMA wrappers' own.
     ///
     /// # Safety
     ///
-    /// - The list must be well-formed, chained or not: `nents` entries, with a page, an offset and
-    ///   a length each, that add up to `len` or more.
-    /// - List and pages must stay valid, and the pages must not be touched by others, for `'a`, and
-    ///   in addition until every [`RwSlot`](super::rw::RwSlot) that was filled from this list was
-    ///   cancelled or its work has completed.
-    pub(crate) unsafe fn from_raw(sgl: *mut bindings::scatterlist, nents: u32, len: usize) -> Self {
-        if sgl.is_null() || nents == 0 {
-            return Self::empty();
-        }
+    /// As for [`Lender::lend`], as long as the result exists.
+    pub(super) unsafe fn own(sgl: *mut bindings::scatterlist, nents: u32, len: usize) -> Self {
         // INVARIANT: The caller promises it.
         Self {
             sgl,
             nents,
             len,
-            _borrow: PhantomData,
+            lender: None,
         }
     }
 
@@ -76,12 +123,12 @@ impl SgList<'_> {
 
     /// Copies `data` to the start of the buffer (`sg_copy_from_buffer`); returns how many bytes
     /// fitted. Does not sleep.
-    pub(crate) fn copy_from_slice(&self, data: &[u8]) -> usize {
+    pub(crate) fn copy_from_slice(&mut self, data: &[u8]) -> usize {
         if self.nents == 0 {
             return 0;
         }
         let len = data.len().min(self.len);
-        // SAFETY: By the type invariant the list is valid, and nobody else touches the pages.
+        // SAFETY: By the type invariant the list is valid, and nothing else touches the pages.
         unsafe { bindings::sg_copy_from_buffer(self.sgl, self.nents, data.as_ptr().cast(), len) }
     }
 
@@ -105,5 +152,14 @@ impl SgList<'_> {
             }
         }
         sum
+    }
+}
+
+impl Drop for SgList {
+    fn drop(&mut self) {
+        if let Some(lender) = self.lender {
+            // SAFETY: By the type invariant. It may be gone afterwards.
+            unsafe { lender.as_ref() }.0.store(false, Release);
+        }
     }
 }

@@ -78,7 +78,10 @@ use crate::{
         TmResult, //
     },
     queues,
-    rdma::sg::SgList,
+    rdma::sg::{
+        Lender,
+        SgList, //
+    },
     srp::wire::{
         ident::AclId,
         rsp::Residual, //
@@ -150,6 +153,8 @@ pub(crate) struct LioCmd<C> {
     pub(super) se: Opaque<bindings::se_cmd>,
     pub(super) sense: UnsafeCell<[u8; SENSE_SIZE]>,
     phase: Phases<Phase>,
+    /// Whether the target has the data buffer.
+    lender: Lender,
     kept: Kept,
     #[pin]
     retry: DelayedWork<C>,
@@ -181,6 +186,7 @@ impl<C: TargetCmd> LioCmd<C> {
             }),
             sense: UnsafeCell::new([0; SENSE_SIZE]),
             phase: Phases::new(Phase::Idle),
+            lender: Lender::new(),
             kept: Kept::new(),
             retry <- new_delayed_work!("LioCmd::retry"),
         })
@@ -231,9 +237,12 @@ impl<C: TargetCmd> LioCmd<C> {
         // SAFETY: Target core has passed the command to `write_pending()`; if this is a retry, it
         // was not given back.
         unsafe { this.kept.take(this.se.get(), execute_kept_callback::<C>) };
+        // SAFETY: Target core has the command until the phase is set to `Fetching`.
+        let data = unsafe { this.lend() };
         this.phase.set(Phase::Fetching);
-        match C::rdy_to_xfer(cmd.as_arc_borrow()) {
+        match C::rdy_to_xfer(cmd.as_arc_borrow(), data) {
             Delivery::Success => {}
+            _ if !this.is_back() => {}
             Delivery::QueueFull => Self::retry_later(cmd, Phase::FetchBlocked),
             Delivery::FatalError => {
                 this.phase.set(Phase::Core);
@@ -245,9 +254,12 @@ impl<C: TargetCmd> LioCmd<C> {
     /// `queue_data_in()`: has data and response sent. Returns what the callback is to return.
     pub(super) fn answer_with_data(cmd: ArcBorrow<'_, C>) -> c_int {
         let this = &cmd.engine_cmd();
+        // SAFETY: Target core has the command until the phase is set to `Sending`.
+        let data = unsafe { this.lend() };
         this.phase.set(Phase::Sending);
-        match C::xmit_response(cmd) {
+        match C::xmit_response(cmd, data) {
             Delivery::Success => 0,
+            _ if !this.is_back() => 0,
             Delivery::QueueFull => {
                 this.phase.set(Phase::Core);
                 EAGAIN.to_errno()
@@ -267,7 +279,7 @@ impl<C: TargetCmd> LioCmd<C> {
         // for a retry of ours and was not handed on.
         unsafe { order::count_off(this.se.get()) };
         this.phase.set(Phase::Answering);
-        match C::xmit_response(cmd) {
+        match C::xmit_response(cmd, SgList::empty()) {
             Delivery::Success => 0,
             // Commands wait for a retry in a list of their device.
             Delivery::QueueFull if !read_se!(this, se_dev).is_null() => {
@@ -319,7 +331,7 @@ impl<C: TargetCmd> LioCmd<C> {
     /// may sleep. The caller must hold a reference of its own if it uses the command afterwards.
     pub(super) fn data_arrived(cmd: ArcBorrow<'_, C>, status: RxDataStatus) {
         let this = &cmd.engine_cmd();
-        if !this.phase.change(Phase::Fetching, Phase::Core) {
+        if !this.end(Phase::Fetching, Phase::Core) {
             pr_err!("data nobody asked for\n");
             return;
         }
@@ -392,9 +404,7 @@ impl<C: TargetCmd> LioCmd<C> {
     /// The target is done with the response: puts the acknowledgement reference. Process context.
     /// The caller must hold a reference of its own if it uses the command afterwards.
     pub(super) fn done(&self, context: DoneContext) {
-        if !self.phase.change(Phase::Answering, Phase::Done)
-            && !self.phase.change(Phase::Sending, Phase::Done)
-        {
+        if !self.end(Phase::Answering, Phase::Done) && !self.end(Phase::Sending, Phase::Done) {
             pr_err!("completion of a response that was not asked for\n");
             return;
         }
@@ -415,29 +425,53 @@ impl<C: TargetCmd> LioCmd<C> {
     }
 }
 
-impl<C> EngineCmd for LioCmd<C> {
-    /// The data buffer: where to put the data of a write while it is being fetched, where to find
-    /// the data of a read until the response is acknowledged, otherwise empty.
+impl<C> LioCmd<C> {
+    /// Lends the data buffer: where to put the data of a write, or where the data of a read is.
     ///
     /// Its length is what target core made of the announced length: a read that needs less, or
     /// returned less, is shorter. A write is as announced, if it is executed at all; for commands
     /// other than plain writes the surplus is fetched and ignored (`target_cmd_size_check()`).
-    fn data(&self) -> SgList<'_> {
-        if !self.phase.is(Phase::Fetching) && !self.phase.is(Phase::Sending) {
-            return SgList::empty();
-        }
+    ///
+    /// # Safety
+    ///
+    /// To be called by the owner of the command, before the phase is set to `Fetching` or `Sending`. That
+    /// phase must not be left but by [`Self::end`], or if [`Self::is_back`].
+    unsafe fn lend(&self) -> SgList {
         let sg = read_se!(self, t_data_sg);
         let nents = read_se!(self, t_data_nents);
         let len = read_se!(self, data_length) as usize;
-        if sg.is_null() || nents == 0 || len == 0 {
-            return SgList::empty();
-        }
         // SAFETY: `transport_generic_new_cmd()` allocated the list with room for `data_length`
         // bytes at that time, and the length only shrinks. Target core frees it with the last
-        // reference, and by the type invariants ours has not been put.
-        unsafe { SgList::from_raw(sg, nents, len) }
+        // reference, and this command with it. By the type invariants ours is not put in these two
+        // phases, and by the safety requirements they do not end while the list is lent.
+        unsafe { self.lender.lend(sg, nents, len) }
     }
 
+    /// Whether the target does not have the data buffer. If it has, it is in error, and the command
+    /// stays as it is, for ever: the buffer may be in use by the HCA.
+    fn is_back(&self) -> bool {
+        let back = !self.lender.is_lent();
+        if !back {
+            pr_err!("the data buffer of a command is still in use\n");
+        }
+        back
+    }
+
+    /// Ends a phase in which the target has the data buffer. Says whether it was that phase, and the
+    /// target has the buffer no more.
+    fn end(&self, phase: Phase, next: Phase) -> bool {
+        if !self.phase.change(phase, next) {
+            return false;
+        }
+        let back = self.is_back();
+        if !back {
+            self.phase.set(phase);
+        }
+        back
+    }
+}
+
+impl<C> EngineCmd for LioCmd<C> {
     /// SCSI status, inside `queue_data_in()` and `queue_status()`.
     fn status(&self) -> u8 {
         read_se!(self, scsi_status)
@@ -510,7 +544,8 @@ unsafe extern "C" fn execute_kept_callback<C: TargetCmd>(
 ///
 /// # Safety
 ///
-/// `se` must be part of a command that was submitted and not reclaimed, nor be reclaimed for `'a`.
+/// `se` must be part of a command of the type `C` that was submitted and not reclaimed, nor be
+/// reclaimed for `'a`.
 pub(super) unsafe fn borrow<'a, C: TargetCmd>(se: *mut bindings::se_cmd) -> ArcBorrow<'a, C> {
     // SAFETY: By the safety requirements, `se` is that field of a command whose `Arc` was turned
     // into a pointer by `submit()` or `submit_tmf()`, and exists.
@@ -521,8 +556,8 @@ pub(super) unsafe fn borrow<'a, C: TargetCmd>(se: *mut bindings::se_cmd) -> ArcB
 ///
 /// # Safety
 ///
-/// `se` must be part of a submitted command that target core does not use any more. To be called
-/// once per submission.
+/// `se` must be part of a submitted command of the type `C` that target core does not use any more. To
+/// be called once per submission.
 pub(super) unsafe fn reclaim<C: TargetCmd>(se: *mut bindings::se_cmd) -> Arc<C> {
     // SAFETY: By the safety requirements, this is the reference that `submit()` or `submit_tmf()`
     // gave up.

@@ -62,7 +62,10 @@ use crate::{
         TargetCmd,
         TmResult, //
     },
-    rdma::sg::SgList,
+    rdma::sg::{
+        Lender,
+        SgList, //
+    },
     srp::wire::rsp::Residual, //
 };
 
@@ -123,6 +126,8 @@ pub(crate) struct ScstCmd<C> {
     #[pin]
     pub(super) raw: Opaque<bindings::scst_cmd>,
     phase: Phases<Phase>,
+    /// Whether the target has the data buffer.
+    lender: Lender,
     /// What a task management function has come to.
     tm_status: Atomic<i32>,
     /// The session the command was submitted in, which it keeps from ending completely.
@@ -147,6 +152,7 @@ impl<C: TargetCmd> ScstCmd<C> {
                 unsafe { slot.write_bytes(0, 1) }
             }),
             phase: Phases::new(Phase::Idle),
+            lender: Lender::new(),
             tm_status: Atomic::new(0),
             session: UnsafeCell::new(None),
             give_back <- new_work!("ScstCmd::give_back"),
@@ -187,8 +193,14 @@ impl<C: TargetCmd> ScstCmd<C> {
     /// answered and given back on another CPU before the target returns from its function.
     pub(super) fn fetch(cmd: Arc<C>) -> c_int {
         let this = &cmd.engine_cmd();
+        let (mut sg, mut nents) = (ptr::null_mut(), 0);
+        // SAFETY: SCST has handed the command to `rdy_to_xfer()`; the pointers are to locals.
+        let len = unsafe { bindings::srpt_scst_write_fields(this.raw.get(), &mut sg, &mut nents) };
+        // SAFETY: SCST has the command until the phase is set to `Fetching`, and the list is that of the
+        // write.
+        let data = unsafe { this.lend(sg, nents, len) };
         this.phase.set(Phase::Fetching);
-        this.outcome(C::rdy_to_xfer(cmd.as_arc_borrow()))
+        this.outcome(C::rdy_to_xfer(cmd.as_arc_borrow(), data))
     }
 
     /// `xmit_response()`: has data and response sent. Returns what the callback is to return. Takes
@@ -216,7 +228,17 @@ impl<C: TargetCmd> ScstCmd<C> {
                 && bindings::srpt_scst_read_len(raw) > 0
         };
         if reads {
-            match Self::transmit(&cmd, Phase::Sending) {
+            // SAFETY: SCST has the command until the phase is set to `Sending`, and the list is that of
+            // the read.
+            let data = unsafe {
+                this.lend(
+                    bindings::srpt_scst_sg(raw),
+                    bindings::srpt_scst_sg_cnt(raw),
+                    bindings::srpt_scst_read_len(raw),
+                )
+            };
+            this.phase.set(Phase::Sending);
+            match this.outcome(C::xmit_response(cmd.as_arc_borrow(), data)) {
                 FATAL_ERROR => {
                     // SAFETY: As above; SCST does the same after a fatal error, but then without a
                     // response.
@@ -225,14 +247,8 @@ impl<C: TargetCmd> ScstCmd<C> {
                 other => return other,
             }
         }
-        Self::transmit(&cmd, Phase::Answering)
-    }
-
-    /// One attempt to send a response.
-    fn transmit(cmd: &Arc<C>, phase: Phase) -> c_int {
-        let this = &cmd.engine_cmd();
-        this.phase.set(phase);
-        this.outcome(C::xmit_response(cmd.as_arc_borrow()))
+        this.phase.set(Phase::Answering);
+        this.outcome(C::xmit_response(cmd.as_arc_borrow(), SgList::empty()))
     }
 
     /// What a callback is to return. Unless the target accepted, SCST has the command again; if it
@@ -240,6 +256,7 @@ impl<C: TargetCmd> ScstCmd<C> {
     fn outcome(&self, delivery: Delivery) -> c_int {
         let result = match delivery {
             Delivery::Success => return SUCCESS,
+            _ if !self.is_back() => return SUCCESS,
             Delivery::QueueFull => QUEUE_FULL,
             Delivery::FatalError => FATAL_ERROR,
         };
@@ -280,7 +297,7 @@ impl<C: TargetCmd> ScstCmd<C> {
 
     /// The data asked for by [`TargetCmd::rdy_to_xfer`] arrived, or did not. Process context.
     pub(super) fn data_arrived(&self, status: RxDataStatus) {
-        if !self.phase.change(Phase::Fetching, Phase::Core) {
+        if !self.end(Phase::Fetching, Phase::Core) {
             pr_err!("data nobody asked for\n");
             return;
         }
@@ -294,41 +311,50 @@ impl<C: TargetCmd> ScstCmd<C> {
     }
 }
 
-impl<C> EngineCmd for ScstCmd<C> {
-    /// The data buffer: where to put the data of a write while it is being fetched, where to find
-    /// the data of a read until the response is acknowledged, otherwise empty.
+impl<C> ScstCmd<C> {
+    /// Lends the data buffer: where to put the data of a write, or where the data of a read is. Its
+    /// length is what SCST made of the announced length and the CDB.
     ///
-    /// Its length is what SCST made of the announced length and the CDB.
-    fn data(&self) -> SgList<'_> {
-        let raw = self.raw.get();
-        let (sg, nents, len) = if self.phase.is(Phase::Fetching) {
-            let (mut sg, mut nents) = (ptr::null_mut(), 0);
-            // SAFETY: SCST has handed the command to `rdy_to_xfer()`; the pointers are to locals.
-            let len = unsafe { bindings::srpt_scst_write_fields(raw, &mut sg, &mut nents) };
-            (sg, nents, len)
-        } else if self.phase.is(Phase::Sending) {
-            // SAFETY: SCST has handed the command to `xmit_response()`, and it was not completed.
-            unsafe {
-                (
-                    bindings::srpt_scst_sg(raw),
-                    bindings::srpt_scst_sg_cnt(raw),
-                    bindings::srpt_scst_read_len(raw),
-                )
-            }
-        } else {
-            return SgList::empty();
-        };
+    /// # Safety
+    ///
+    /// To be called by the owner of the command, before the phase is set to `Fetching` or `Sending`, with
+    /// the list that SCST has for that. That phase must not be left but by [`Self::end`], or if
+    /// [`Self::is_back`].
+    unsafe fn lend(&self, sg: *mut bindings::scatterlist, nents: c_int, len: c_int) -> SgList {
         let (Ok(nents), Ok(len)) = (u32::try_from(nents), usize::try_from(len)) else {
             return SgList::empty();
         };
-        if sg.is_null() || nents == 0 || len == 0 {
-            return SgList::empty();
-        }
         // SAFETY: SCST or the device handler allocated the list with room for that many bytes
-        // (`scst_prepare_space()`, `scst_adjust_sg()`), and frees it when the command was completed.
-        unsafe { SgList::from_raw(sg, nents, len) }
+        // (`scst_prepare_space()`, `scst_adjust_sg()`), and frees it, and gives this command back, when
+        // the command was completed. By the safety requirements that is not while the list is lent.
+        unsafe { self.lender.lend(sg, nents, len) }
     }
 
+    /// Whether the target does not have the data buffer. If it has, it is in error, and the command
+    /// stays as it is, for ever: the buffer may be in use by the HCA.
+    fn is_back(&self) -> bool {
+        let back = !self.lender.is_lent();
+        if !back {
+            pr_err!("the data buffer of a command is still in use\n");
+        }
+        back
+    }
+
+    /// Ends a phase in which the target has the data buffer. Says whether it was that phase, and the
+    /// target has the buffer no more.
+    fn end(&self, phase: Phase, next: Phase) -> bool {
+        if !self.phase.change(phase, next) {
+            return false;
+        }
+        let back = self.is_back();
+        if !back {
+            self.phase.set(phase);
+        }
+        back
+    }
+}
+
+impl<C> EngineCmd for ScstCmd<C> {
     /// SCSI status, inside `xmit_response()`.
     fn status(&self) -> u8 {
         // SAFETY: SCST has handed the command to `xmit_response()`.
@@ -384,8 +410,8 @@ impl<C> EngineCmd for ScstCmd<C> {
 ///
 /// # Safety
 ///
-/// `raw` must be part of a command that exists for `'a`: that was submitted and not reclaimed, or
-/// that somebody else keeps.
+/// `raw` must be part of a command of the type `C` that exists for `'a`: that was submitted and not
+/// reclaimed, or has a reference of its own.
 pub(super) unsafe fn borrow<'a, C: TargetCmd>(raw: *mut bindings::scst_cmd) -> ArcBorrow<'a, C> {
     // SAFETY: By the safety requirements, `raw` is that field of a command whose `Arc` was turned
     // into a pointer by `submit()`, and exists.
@@ -396,8 +422,8 @@ pub(super) unsafe fn borrow<'a, C: TargetCmd>(raw: *mut bindings::scst_cmd) -> A
 ///
 /// # Safety
 ///
-/// `raw` must be part of a submitted command that SCST does not use any more. To be called once per
-/// submission.
+/// `raw` must be part of a submitted command of the type `C` that SCST does not use any more. To be
+/// called once per submission.
 pub(super) unsafe fn reclaim<C: TargetCmd>(raw: *mut bindings::scst_cmd) -> Arc<C> {
     // SAFETY: By the safety requirements, this is the reference that `submit()` gave up.
     unsafe { Arc::from_raw(container_of(raw)) }
@@ -437,9 +463,7 @@ pub(super) fn done<C: TargetCmd>(cmd: ArcBorrow<'_, C>, context: DoneContext) {
         give_back(unsafe { Arc::from_raw(ptr::from_ref::<C>(&cmd)) });
         return;
     }
-    if !this.phase.change(Phase::Answering, Phase::Done)
-        && !this.phase.change(Phase::Sending, Phase::Done)
-    {
+    if !this.end(Phase::Answering, Phase::Done) && !this.end(Phase::Sending, Phase::Done) {
         pr_err!("completion of a response that was not asked for\n");
         return;
     }
