@@ -107,9 +107,14 @@ pub(super) fn leave(port: &Port) {
         .retain(|known| !core::ptr::eq(&**known, port));
 }
 
-/// Lets targets be registered from here on. The template must be registered. May sleep.
-pub(super) fn open(template: &Arc<Template>) {
-    // INVARIANT: It is registered, says the caller.
+/// Lets targets be registered from here on. May sleep.
+///
+/// # Safety
+///
+/// The template must be registered, and stay so until [`close`] was called and its gate has been
+/// empty.
+pub(super) unsafe fn open(template: &Arc<Template>) {
+    // INVARIANT: It is registered, as the caller promises.
     REGISTERED.lock().template = Some(template.clone());
 }
 

@@ -107,7 +107,9 @@ impl Registration {
                     e
                 );
             })?;
-        registry::open(&template);
+        // SAFETY: It was registered just above. The drop of the registration, which begins to exist
+        // below, closes the registry and waits for the gate before it unregisters the template.
+        unsafe { registry::open(&template) };
         // From here on a failure drops this.
         let this = Self { template };
         T::offer_ports()?;
