@@ -36,7 +36,10 @@ use crate::{
     engine::{
         Active,
         ActiveCmd,
-        Engine, //
+        Engine,
+        HasTarget,
+        Target,
+        Top, //
     },
     link::{
         Buffer,
@@ -217,7 +220,10 @@ impl_has_tx! { impl{O: Pool} HasTx for Command<O> { self.tx } }
 
 impl<O: Pool> Command<O> {
     /// A free command with a response buffer of `rsp_size` bytes. May sleep.
-    pub(crate) fn new(device: &Device, rsp_size: usize) -> Result<Arc<Self>> {
+    pub(crate) fn new(device: &Device, rsp_size: usize) -> Result<Arc<Self>>
+    where
+        Top: HasTarget<Target: Target<Cmd = Self>>,
+    {
         let tx = TxBuf::new(device, rsp_size)?;
         Arc::pin_init(
             try_pin_init!(Self {

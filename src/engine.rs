@@ -329,7 +329,9 @@ pub(crate) trait Engine: Sized + 'static {
     /// Prepares what is module-wide; called once, first thing in the module's init.
     fn init() {}
     /// Registers with the engine. Process context, may sleep.
-    fn register<T: Target>() -> Result<Self::Registration>;
+    fn register<T: Target>() -> Result<Self::Registration>
+    where
+        Top: HasTarget<Target = T>;
 
     /// A port is there and has a name, that is a GID; also called if that was so before. Engines
     /// that want a target for every port make it now. Process context, may sleep.
@@ -342,8 +344,11 @@ pub(crate) trait Engine: Sized + 'static {
         u32::MAX
     }
 
-    /// Initial per-command data.
-    fn new_cmd<C: TargetCmd>() -> impl PinInit<Self::Cmd<C>, Error>;
+    /// Initial per-command data. Only the commands of the target that registers have any, so no others
+    /// can be submitted.
+    fn new_cmd<C: TargetCmd>() -> impl PinInit<Self::Cmd<C>, Error>
+    where
+        Top: HasTarget<Target: Target<Cmd = C>>;
 
     /// Opens a session on `port` for the first access control entry that matches.
     /// Process context, may sleep.
@@ -434,6 +439,16 @@ pub(crate) trait TargetCmd: HasEngineCmd + Send + Sync + 'static {
     /// until then.
     #[allow(dead_code, reason = "not every engine watches transfers")]
     fn on_hw_timeout(this: ArcBorrow<'_, Self>);
+}
+
+/// What is above the engine; see [`HasTarget`].
+pub(crate) struct Top;
+
+/// Names the target that registers with the engine, whose commands the callbacks are for. Implemented
+/// for [`Top`], hence once.
+pub(crate) trait HasTarget {
+    /// That target.
+    type Target: Target;
 }
 
 /// What a storage engine asks of the SRP target but for single commands.

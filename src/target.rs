@@ -20,12 +20,14 @@ use crate::{
         ConfiguredPort,
         Engine,
         EntryChannel,
+        HasTarget,
         Port,
         Session,
         SessionKey,
         SessionView,
         Target,
-        TargetKey, //
+        TargetKey,
+        Top, //
     },
     hca,
     link::Owner,
@@ -166,6 +168,10 @@ fn listen(port: u16) -> Result {
 
 /// The engine's view of the SRP target.
 pub(crate) struct Srpt;
+
+impl HasTarget for Top {
+    type Target = Srpt;
+}
 
 impl Target for Srpt {
     type Cmd = Command;

@@ -43,6 +43,7 @@ use kernel::{
 use super::{
     DoneContext,
     Engine,
+    HasTarget,
     OpenError,
     Port,
     RxCmd,
@@ -51,7 +52,8 @@ use super::{
     RxMgmt,
     SessionRequest,
     Target,
-    TargetCmd, //
+    TargetCmd,
+    Top, //
 };
 use crate::srp::wire::ident::Lun;
 
@@ -67,11 +69,17 @@ impl Engine for Lio {
     /// Target core knows neither.
     const HAS_TASK_SETS: bool = false;
 
-    fn register<T: Target>() -> Result<fabric::Registration> {
+    fn register<T: Target>() -> Result<fabric::Registration>
+    where
+        Top: HasTarget<Target = T>,
+    {
         fabric::Registration::new::<T>()
     }
 
-    fn new_cmd<C: TargetCmd>() -> impl PinInit<cmd::LioCmd<C>, Error> {
+    fn new_cmd<C: TargetCmd>() -> impl PinInit<cmd::LioCmd<C>, Error>
+    where
+        Top: HasTarget<Target: Target<Cmd = C>>,
+    {
         cmd::LioCmd::new()
     }
 

@@ -48,6 +48,7 @@ use kernel::{
 use super::{
     DoneContext,
     Engine,
+    HasTarget,
     OpenError,
     Port,
     RxCmd,
@@ -56,7 +57,8 @@ use super::{
     RxMgmt,
     SessionRequest,
     Target,
-    TargetCmd, //
+    TargetCmd,
+    Top, //
 };
 use crate::{
     bindings,
@@ -86,7 +88,10 @@ impl Engine for Scst {
         registry::init();
     }
 
-    fn register<T: Target>() -> Result<template::Registration> {
+    fn register<T: Target>() -> Result<template::Registration>
+    where
+        Top: HasTarget<Target = T>,
+    {
         template::Registration::new::<T>()
     }
 
@@ -105,7 +110,10 @@ impl Engine for Scst {
         u32::try_from(most).unwrap_or(0)
     }
 
-    fn new_cmd<C: TargetCmd>() -> impl PinInit<cmd::ScstCmd<C>, Error> {
+    fn new_cmd<C: TargetCmd>() -> impl PinInit<cmd::ScstCmd<C>, Error>
+    where
+        Top: HasTarget<Target: Target<Cmd = C>>,
+    {
         cmd::ScstCmd::new()
     }
 

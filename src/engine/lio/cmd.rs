@@ -542,6 +542,8 @@ unsafe extern "C" fn execute_kept_callback<C: TargetCmd>(
 
 /// The command around a `struct se_cmd`.
 ///
+/// With the target's type of commands all are of that type, see [`HasTarget`](crate::engine::HasTarget).
+///
 /// # Safety
 ///
 /// `se` must be part of a command of the type `C` that was submitted and not reclaimed, nor be

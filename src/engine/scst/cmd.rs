@@ -408,6 +408,8 @@ impl<C> EngineCmd for ScstCmd<C> {
 
 /// The command around a `struct scst_cmd`.
 ///
+/// With the target's type of commands all are of that type, see [`HasTarget`](crate::engine::HasTarget).
+///
 /// # Safety
 ///
 /// `raw` must be part of a command of the type `C` that exists for `'a`: that was submitted and not
