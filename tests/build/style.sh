@@ -76,6 +76,10 @@ bad src/x.rs 'unsafe code outside' "unsafe code in the wrong layer" "$head
 unsafe impl Send for X {}"
 bad src/x.rs 'raw bindings outside' "raw bindings in the wrong layer" "$head
 use crate::bindings;"
+bad src/x.rs 'what is never dropped' "a guard that is forgotten" "$head
+fn f(guard: Guard) { core::mem::forget(guard) }"
+bad src/x.rs 'what is never dropped' "a box that is leaked" "$head
+fn f(guard: KBox<Guard>) { let _ = KBox::into_raw(guard); }"
 bad src/srp/x.rs 'src/srp is pure' "the kernel in the protocol layer" "$head
 use kernel::prelude::*;"
 bad src/srp/x.rs 'src/srp is pure' "the crate in the protocol layer" "$head
