@@ -6,8 +6,8 @@
 //! nothing behind. Once the channel has taken over the connection manager's id, every failure goes
 //! the way of all channels, through [`crate::channel::teardown`].
 //!
-//! Everything here runs in the connection manager's handler: process context, may sleep, one
-//! request of a listener at a time.
+//! Everything here runs in the connection manager's handler: process context, may sleep. Requests are
+//! handled in parallel, also those of one initiator; see [`ListenHandler`].
 
 use kernel::{
     prelude::*,

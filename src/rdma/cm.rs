@@ -117,7 +117,9 @@ impl fmt::Display for PeerAddr {
 
 /// Who accepts connections on a [`Listener`] or an [`IbListener`].
 pub(crate) trait ListenHandler: 'static {
-    /// A peer wants to connect. Process context, may sleep; serialised per device. Answer with
+    /// A peer wants to connect. Process context, may sleep. Calls may overlap: the RDMA connection
+    /// manager makes one at a time per device and family of addresses, for each of which it has a
+    /// listening id that it locks; `ib_cm` makes several per listener. Answer with
     /// [`ConnectRequest::reject`] or [`ConnectRequest::take_over`]; dropping the request rejects it
     /// without private data.
     fn connect_request(request: ConnectRequest<'_>);

@@ -427,7 +427,7 @@ impl<O: QpOwner> QueuePair<O> {
     /// was posted has come back and its completions were handled (`ib_drain_qp`).
     ///
     /// With a shared receive queue this takes up to 10 seconds the first time that the device does
-    /// not report the last receive, and a tenth of a second from then on.
+    /// not report the last receive, and a tenth of a second until it does so again.
     ///
     /// Idempotent. Sleeps. Must not be called from a completion, a queue pair event, or anything
     /// these wait for. A response that was posted only in part (see
