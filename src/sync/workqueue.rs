@@ -125,17 +125,16 @@ impl<T: Tick> Periodic<T> {
     ///
     /// `ENOMEM`.
     pub(crate) fn start(queue: &Arc<Queue>, target: T, period: Msecs) -> Result<Pin<KBox<Self>>> {
-        let this = KBox::pin(
-            Self {
-                work: UnsafeCell::new(bindings::delayed_work::default()),
-                queue: queue.clone(),
-                period,
-                stopped: AtomicFlag::new(false),
-                target,
-                _pin: core::marker::PhantomPinned,
-            },
-            GFP_KERNEL,
-        )?;
+        // The memory comes first: a value that is dropped has to have its work initialised.
+        let memory = KBox::<Self>::new_uninit(GFP_KERNEL)?;
+        let this = KBox::into_pin(memory.write(Self {
+            work: UnsafeCell::new(bindings::delayed_work::default()),
+            queue: queue.clone(),
+            period,
+            stopped: AtomicFlag::new(false),
+            target,
+            _pin: core::marker::PhantomPinned,
+        }));
         let work = this.work.get();
         // SAFETY: `work` points to memory for a `struct delayed_work` that does not move any
         // more, because it is pinned. The keys and names are static.
