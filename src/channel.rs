@@ -2,17 +2,16 @@
 
 //! A channel: one RDMA connection of an I_T nexus, with its queue pair, session and commands.
 //!
-//! How information units are received is in [`receive`], what is done about them in [`dispatch`] and
-//! [`task_mgmt`], what the target has to say of its own accord in [`notice`], how it finds out that
-//! nobody listens in [`probe`]. How a channel comes to be is in [`new`] and [`crate::login`], how it ends in
-//! [`teardown`]; what a single command does is in [`crate::command`].
+//! [`new`] allocates a channel, [`receive`] orders what arrives, [`dispatch`] and [`task_mgmt`] act
+//! on it, [`notice`] sends the target's own requests, [`probe`] detects dead peers, [`teardown`]
+//! ends the channel. Not here: logins ([`crate::login`]), single commands ([`crate::command`]).
 //!
-//! # Who holds whom
+//! # References
 //!
-//! The [`list`], the connection manager's id, the queue pair, every command in use
-//! and the pending tear-down hold the channel. The channel in turn holds the id and the queue pair
-//! in [`Inner`]; tear-down takes them out, which breaks the circle. Everything that belongs to the
-//! RDMA device is freed by tear-down, not by the drop of the last reference.
+//! The [`list`], the connection manager's id, the queue pair, every command in use and the pending
+//! tear-down hold the channel. The channel holds the id and the queue pair in [`Connection`];
+//! tear-down takes them out, which breaks the cycle. Everything that belongs to the RDMA device is
+//! freed by tear-down, not by the drop of the last reference.
 
 use kernel::{
     prelude::*,
@@ -117,51 +116,52 @@ use waits::{
 
 /// A command of a channel.
 pub(crate) type Command = command::Command<Channel>;
-/// What its commands need for posting.
+/// What the commands of a channel need for posting.
 pub(crate) type Link = link::Link<Channel>;
-/// Owned receive buffer.
+/// Owned receive buffer of a channel.
 pub(crate) type Buffer = link::Buffer<Channel>;
-/// Guard: keeps a channel's session and connection for one call, ...
+/// Guard: keeps the session and the connection of a channel during a call.
 pub(crate) type Busy<'a> = link::Busy<'a, Channel>;
-/// ... or longer.
+/// Guard: keeps the session and the connection of a channel for longer than a call.
 pub(crate) type Hold = link::Hold<Channel>;
 
-/// Information units that were received and not processed yet.
+/// Information units that were received and are not processed yet.
 struct Incoming {
-    /// The connection is not confirmed, or no command is free. Room for as many as can be under way.
+    /// In order of arrival: the connection is not confirmed, or no command is free. Has room for
+    /// all that the peer may send.
     held: KVec<Received>,
-    /// One task is processing what is held; others leave it to that.
+    /// A task is processing `held`; other tasks leave it to that one.
     draining: bool,
 }
 
 /// The channel's commands.
 struct Commands {
-    /// Those not in use.
+    /// Commands that are not in use.
     pool: KVec<Arc<Command>>,
-    /// All of them, until tear-down.
+    /// All commands, until tear-down.
     all: KVec<Arc<Command>>,
 }
 
-/// What the channel holds of its connection, until tear-down takes it out.
+/// References that tear-down takes out.
 struct Connection {
-    /// From [`Channel::connect`] on.
+    /// Set by [`Channel::connect`].
     link: Option<Arc<Link>>,
-    /// From [`Channel::take_cm`] on.
+    /// Set by [`Channel::take_cm`].
     cm: Option<Arc<CmId<Channel>>>,
     hca: Option<Pass<Hca<Channel>>>,
 }
 
 /// What the channel's lock protects.
 pub(crate) struct Inner {
-    /// Its life.
+    /// State machine of the channel's life.
     machine: srp::machine::channel::Channel,
     incoming: Incoming,
     commands: Commands,
-    /// Requests of the target.
+    /// Requests of the target to the initiator.
     notices: Notices,
-    /// Signs of life of the peer, ...
+    /// State machine that detects a dead peer.
     watch: Watch,
-    /// ... and what brings one about.
+    /// RDMA WRITE that provokes a sign of life.
     probe: Arc<Probe>,
     connection: Connection,
 }
@@ -171,24 +171,23 @@ pub(crate) struct Inner {
 pub(crate) struct Channel {
     id: Identity,
     session: <Active as Engine>::Session,
-    /// The logical units of the session, see [`Session::luns`].
+    /// Last value of [`Session::luns`] that was seen.
     luns: Atomic<u64>,
     /// Offset of immediate data in information units, if granted.
     imm_offset: Option<u16>,
-    /// Which of the target's requests are to raise a solicited event.
+    /// Requests of the target that raise a solicited event.
     solicit: Solicit,
     #[pin]
     inner: SpinLock<Inner>,
     #[pin]
     flow: Flow,
-    /// The queue pair failed; set in any context, acted upon by the reaper.
+    /// The queue pair failed. Set in any context; the periodic look closes the channel.
     failed: Atomic<bool>,
     #[pin]
     shown: Shown,
-    /// What tear-down waits for.
     #[pin]
     waits: Waits,
-    /// Tear-down.
+    /// Runs tear-down.
     #[pin]
     work: Work<Channel>,
 }
@@ -198,43 +197,44 @@ kernel::impl_has_work! {
 }
 
 impl Channel {
-    /// The HCA port.
+    /// Returns the HCA port.
     pub(crate) fn port(&self) -> &Port {
         &self.id.port
     }
 
-    /// The device the channel runs on.
+    /// Returns the identity of the RDMA device.
     pub(crate) fn device_id(&self) -> DeviceId {
         self.id.device
     }
 
-    /// Completion vector.
+    /// Returns the completion vector.
     pub(crate) fn comp_vector(&self) -> u32 {
         self.id.comp_vector
     }
 
-    /// Takes over the connection manager's id. Called once, by the login.
+    /// Stores the connection manager's id. Called once, by the login.
     pub(crate) fn take_cm(&self, cm: Arc<CmId<Self>>) {
         self.inner.lock().connection.cm = Some(cm);
     }
 
-    /// Takes what posting needs, and a send queue of its real size. Called once, by the login.
+    /// Stores what posting needs, and the send queue in its real size. Called once, by the login.
     pub(crate) fn connect(&self, link: Arc<Link>, sendq: SendQueue) {
         self.flow.open(sendq);
         self.inner.lock().connection.link = Some(link);
     }
 
-    /// Notes that the peer is told that the connection is accepted. Called once, by the login.
+    /// Notes that the answer to the login is about to be sent. Called once, by the login.
     pub(crate) fn is_being_accepted(&self) {
         self.inner.lock().machine.accept();
     }
 
-    /// Lets tear-down begin: the login has let go of the connection manager's id. Called last, once.
+    /// Allows tear-down to begin: the login holds the connection manager's id no more. Called once,
+    /// last, by the login.
     pub(crate) fn login_done(&self) {
         self.waits.happened(Until::SetUp);
     }
 
-    /// What can be seen of the channel now.
+    /// Returns a snapshot of state and counters.
     pub(crate) fn view(&self) -> SessionView {
         let inner = self.inner.lock();
         let flow = self.flow.view();
@@ -254,52 +254,52 @@ impl Channel {
         }
     }
 
-    /// The command with this number, from 0; [`None`] if there are not that many.
+    /// Returns the command with this index; [`None`] beyond the last.
     pub(crate) fn command(&self, index: usize) -> Option<Arc<Command>> {
         self.inner.lock().commands.all.get(index).cloned()
     }
 
-    /// Where what is counted about the channel goes when it ends.
+    /// Returns the HCA port whose totals take in this channel's counters.
     pub(crate) fn entry(&self) -> &HcaPort {
         &self.id.entry
     }
 
-    /// Initiator port identifier.
+    /// Returns the initiator port identifier.
     pub(crate) fn initiator_port(&self) -> PortId {
         self.id.initiator_port
     }
 
-    /// Address of the peer.
+    /// Returns the peer's address.
     pub(crate) fn peer(&self) -> PeerAddr {
         self.id.peer
     }
 
-    /// Keeps the tear-down of a channel waiting that is live; `None` if it is not.
+    /// Keeps tear-down waiting if the channel is live; returns [`None`] if it is not.
     pub(crate) fn hold_if_live(this: &Arc<Self>) -> Option<Hold> {
         let inner = this.inner.lock();
         let live = inner.machine.state() == State::Live;
         live.then(|| Hold::new(this))
     }
 
-    /// Whether requests are processed.
+    /// Returns whether requests are processed.
     pub(crate) fn is_live(&self) -> bool {
         self.inner.lock().machine.state() == State::Live
     }
 
-    /// Whether both channels belong to the same I_T nexus.
+    /// Returns whether both channels belong to the same I_T nexus.
     pub(crate) fn same_nexus(&self, other: &Self) -> bool {
-        // Most are not: seen at once.
+        // The cheap comparison first: most channels differ in it.
         self.id.initiator_port == other.id.initiator_port && self.nexus().is_same(&other.nexus())
     }
 
-    /// Whether both belong to the same I_T nexus and were let in as the same, so that a number means
-    /// the same logical unit to both.
+    /// Returns whether both channels belong to the same I_T nexus and the same access control entry
+    /// let them in, so that a LUN names the same logical unit on both.
     pub(crate) fn same_luns(&self, other: &Self) -> bool {
         let target = other.session.target();
         self.same_nexus(other) && self.is_let_in_by(target, other.session.name())
     }
 
-    /// Whether it was let in by this access control entry of a target.
+    /// Returns whether this access control entry of this target let the channel in.
     pub(crate) fn is_let_in_by(&self, target: TargetKey, entry: &CStr) -> bool {
         self.session.target() == target && self.session.name() == entry
     }
@@ -308,12 +308,12 @@ impl Channel {
         self.id.nexus(self.session.entry())
     }
 
-    /// Milliseconds since the login.
+    /// Returns the time since the login in milliseconds.
     pub(crate) fn age_ms(&self) -> i64 {
         self.id.born.elapsed().as_millis()
     }
 
-    /// Whether the queue pair or its shared receive queue reported an error.
+    /// Returns whether the queue pair or its shared receive queue reported an error.
     pub(crate) fn has_failed(&self) -> bool {
         let shared_failed = || {
             let inner = self.inner.lock();
@@ -327,10 +327,10 @@ impl Channel {
         self.failed.load(Relaxed) || shared_failed()
     }
 
-    /// Whether logical units of the session have come or gone since the login, or since this was
-    /// asked last. Process context.
+    /// Returns whether logical units of the session were added or removed since the login or the
+    /// last call. Process context.
     pub(crate) fn sees_other_luns(this: &Arc<Self>) -> bool {
-        // The session stays open meanwhile.
+        // Keeps the session open.
         let Some(_hold) = Self::hold_if_live(this) else {
             return false;
         };
@@ -338,17 +338,17 @@ impl Channel {
         this.luns.xchg(now, Relaxed) != now
     }
 
-    /// Whether the connection is not confirmed yet.
+    /// Returns whether the connection is not confirmed yet.
     pub(crate) fn is_connecting(&self) -> bool {
         self.inner.lock().machine.state() == State::Connecting
     }
 
-    /// Whether the end was decided.
+    /// Returns whether the end of the channel was decided.
     pub(crate) fn is_closing(&self) -> bool {
         self.inner.lock().machine.state() > State::Live
     }
 
-    /// Feeds an event to the machine and executes what it decides.
+    /// Feeds an event to the machine and executes the actions.
     fn handle(this: ArcBorrow<'_, Self>, event: Event) {
         let Actions {
             release_held_ius,
@@ -382,10 +382,10 @@ impl Channel {
                 reason
             );
         }
-        // The tear-down sends the disconnect: that may sleep.
+        // Tear-down sends the disconnect, which may sleep.
         match queues::tear_down() {
             Some(queue) => {
-                // Enqueued once only: the machine says so once.
+                // The machine asks for tear-down once, so this is enqueued once.
                 let _ = queue.as_queue().enqueue::<Arc<Self>, 0>(Arc::from(this));
             }
             None => pr_err!("channel {}: no work queue\n", this.id.serial),
@@ -422,7 +422,7 @@ impl Owner for Channel {
 impl Pool for Channel {
     fn command_free(this: ArcBorrow<'_, Self>, cmd: Arc<Command>) {
         let mut inner = this.inner.lock();
-        // The pool has room for every command there is.
+        // The pool has room for all commands.
         let lost = inner.commands.pool.push_within_capacity(cmd).err();
         let waiting = !inner.incoming.held.is_empty();
         drop(inner);
@@ -450,9 +450,9 @@ impl QpOwner for Channel {
     }
 
     fn qp_event(this: ArcBorrow<'_, Self>, event: QpEvent) {
-        // Any context: what is outstanding is flushed now, which closes the channel from the
-        // completions. If nothing is, the reaper finds the mark. That there will be no receive any
-        // more is news of the tear-down, or all that the device says of an error.
+        // Any context. The flush of what is posted closes the channel; if nothing is posted, the
+        // periodic look finds the mark. LAST_WQE_REACHED comes during tear-down, and from some
+        // devices instead of a fatal event.
         if let QpEvent::Fatal(_) | QpEvent::LastWqeReached = event {
             this.failed.store(true, Relaxed);
         }

@@ -2,16 +2,15 @@
 
 //! A command: one request of the initiator on its way through the engine and back.
 //!
-//! Commands are allocated with their channel and used again and again; nothing is allocated per
-//! request except, for reads and writes of several memory segments, the list of them, and the
-//! descriptor table if that has to be fetched ([`table`]). The receive
-//! buffer of a request stays with its command until the response is about to be sent: CDB and
-//! descriptors are read where they are, and a credit is never handed out before a buffer is posted
-//! for it.
+//! Commands are allocated with their channel and reused. Allocated per request are only the list of
+//! memory segments, for transfers with several, and a descriptor table that has to be fetched
+//! ([`table`]). The receive buffer of a request stays with its command until just before the
+//! response is posted: CDB and descriptors are read in place, and no credit is sent before a buffer
+//! is posted for it.
 //!
-//! A request becomes a command of the engine in [`scsi`]; its data is moved in [`transfer`], its response
-//! sent in [`respond`]. What the engine may ask is in [`callbacks`]; what a task management function
-//! waits for, in [`wait`].
+//! [`scsi`] submits a request to the engine, [`transfer`] moves its data, [`respond`] sends the
+//! response; [`callbacks`] are the engine's calls; [`wait`] defers task management functions. Not
+//! here: the decisions ([`crate::srp::machine::command`]).
 //!
 //! # Order at the end of a command
 //!
@@ -19,7 +18,7 @@
 //!    that is reported ([`crate::rdma::rw`]), so the engine's buffer is not mapped any more.
 //! 2. [`Engine::tgt_cmd_done`]: the engine may free the buffer, and gives the command back in
 //!    [`Command::on_free`].
-//! 3. The command returns to the pool of its channel and lets go of the channel.
+//! 3. The command returns to the pool of its channel and drops its reference on the channel.
 
 use kernel::{
     new_spinlock,
@@ -108,18 +107,18 @@ use timing::{
 };
 use wait::TableWait;
 
-/// A request as it was received.
+/// A request in its receive buffer.
 pub(crate) struct Request<O: Pool> {
     pub(crate) buf: Buffer<O>,
     pub(crate) len: usize,
-    /// When it arrived.
+    /// Time of arrival.
     pub(crate) arrived: Time,
-    /// The descriptor table, if that was not in the information unit and has been fetched.
+    /// The descriptor table that was fetched; empty if it is in the information unit.
     pub(crate) table: KVec<u8>,
 }
 
 impl<O: Pool> Request<O> {
-    /// A request without a descriptor table of its own.
+    /// Wraps a request that has no fetched table.
     pub(crate) fn new(buf: Buffer<O>, len: usize, arrived: Time) -> Self {
         Self {
             buf,
@@ -129,8 +128,8 @@ impl<O: Pool> Request<O> {
         }
     }
 
-    /// The SCSI command in it, with the fetched descriptor table if it has one. `None` if it is
-    /// not a command, or the table does not fit to it.
+    /// Parses the SCSI command, with the fetched descriptor table if there is one. Returns [`None`]
+    /// if it is no command, or the table does not match it.
     pub(crate) fn parse(&self, imm_offset: Option<u16>) -> Option<Cmd<'_>> {
         let mut cmd = Cmd::parse(self.buf.bytes(self.len), imm_offset).ok()?;
         if let DataDesc::External(external) = cmd.data {
@@ -140,63 +139,62 @@ impl<O: Pool> Request<O> {
     }
 }
 
-/// What the answer to a request needs to know of it.
+/// Fields of a request that the response needs.
 #[derive(Clone, Copy)]
 pub(crate) struct Head {
     /// Tag to be echoed.
     pub(crate) tag: u64,
-    /// Which answers are to raise a solicited event.
+    /// Responses that raise a solicited event.
     pub(crate) sol_not: SolNot,
 }
 
-/// What a command's lock protects. Empty, but for the machine, while the command is free.
+/// State of a command, behind its lock. All but the machine is empty while the command is free.
 struct Inner<O: Pool> {
     machine: Machine,
     head: Head,
-    /// Holds the channel and the queue pair while the command is in use.
+    /// Keeps the channel and the queue pair while the command is in use.
     link: Option<Arc<Link<O>>>,
-    /// The request, until its response is about to be sent.
+    /// The request, until just before the response is posted.
     rx: Option<Request<O>>,
-    /// Keeps the tear-down of the channel waiting while the engine's session of another channel has
-    /// the command.
+    /// Keeps tear-down waiting while a session of another channel has the command.
     hold: Option<Hold<O>>,
-    /// Functions that have aborted the command while its descriptor table is being fetched, and wait
-    /// for its end.
+    /// Task management functions that aborted the command while its descriptor table was being
+    /// fetched, and wait for its end.
     waits: KVec<TableWait<O>>,
-    /// When the request arrived.
+    /// Time of arrival of the request.
     arrived: Time,
-    /// Of a SCSI command, until it is answered.
+    /// Timestamps of a SCSI command, until its response completes.
     timing: Option<Timing>,
-    /// The logical unit, in the engine's form, while the descriptor table is being fetched.
+    /// Logical unit ([`Engine::lun_number`]) while the descriptor table is being fetched.
     table_lun: u64,
-    /// Slots of the send queue taken by RDMA.
+    /// Send queue slots reserved for RDMA.
     rdma_slots: u32,
 }
 
-/// What can be seen of a command in use at one moment.
+/// Snapshot of a command in use.
 pub(crate) struct View {
     /// Tag of the request.
     pub(crate) tag: u64,
-    /// What the command is doing.
+    /// State of the machine.
     pub(crate) state: srp::machine::command::State,
-    /// It is a SCSI command.
+    /// It is a SCSI command, not a task management request.
     pub(crate) is_scsi: bool,
-    /// The engine has it, or has answered it.
+    /// The engine has the command, or has answered it.
     pub(crate) at_engine: bool,
     /// Milliseconds since the request arrived.
     pub(crate) age_ms: i64,
 }
 
-/// What commands ask of the owner of their connection, besides: where they go when they are free.
+/// Owner of a connection that takes free commands back.
 pub(crate) trait Pool: Owner {
-    /// A command is free again. Process context.
+    /// Takes a free command back. Process context.
     fn command_free(this: ArcBorrow<'_, Self>, cmd: Arc<Command<Self>>);
 }
 
 /// A command.
 #[pin_data]
 pub(crate) struct Command<O: Pool> {
-    /// What the engine keeps per command.
+    /// The engine's part.
     #[pin]
     pub(crate) engine: ActiveCmd<Self>,
     #[pin]
@@ -219,7 +217,11 @@ impl_has_rw! { impl{O: Pool} HasRw for Command<O> { self.rw } }
 impl_has_tx! { impl{O: Pool} HasTx for Command<O> { self.tx } }
 
 impl<O: Pool> Command<O> {
-    /// A free command with a response buffer of `rsp_size` bytes. May sleep.
+    /// Allocates a command with a response buffer of `rsp_size` bytes. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, `EIO` if the device cannot map the buffer.
     pub(crate) fn new(device: &Device, rsp_size: usize) -> Result<Arc<Self>>
     where
         Top: HasTarget<Target: Target<Cmd = Self>>,
@@ -255,7 +257,7 @@ impl<O: Pool> Command<O> {
         )
     }
 
-    /// A SCSI command arrived.
+    /// Begins a SCSI command.
     pub(crate) fn start(&self, link: &Arc<Link<O>>, head: Head, rx: Request<O>) {
         let timing = Timing::new(rx.arrived);
         let mut inner = self.begin(link, head, rx);
@@ -263,13 +265,14 @@ impl<O: Pool> Command<O> {
         note(&mut inner.machine, Fact::Start);
     }
 
-    /// A request arrived that will be answered with an error because of its form. It does not count
-    /// as a command that failed.
+    /// Begins a malformed request, which is answered with an error and not counted as a command
+    /// that failed.
     pub(crate) fn start_invalid(&self, link: &Arc<Link<O>>, head: Head, rx: Request<O>) {
         note(&mut self.begin(link, head, rx).machine, Fact::Start);
     }
 
-    /// A task management request arrived. With `hold`, it is about a command of another channel.
+    /// Begins a task management request. `hold` keeps the channel of the command that it names, if
+    /// that is another one.
     pub(crate) fn start_mgmt(
         &self,
         link: &Arc<Link<O>>,
@@ -299,7 +302,7 @@ impl<O: Pool> Command<O> {
         inner
     }
 
-    /// What can be seen of the command; [`None`] if it is free.
+    /// Returns a snapshot; [`None`] if the command is free.
     pub(crate) fn view(&self) -> Option<View> {
         let inner = self.inner.lock();
         inner.link.as_ref()?;
@@ -312,7 +315,7 @@ impl<O: Pool> Command<O> {
         })
     }
 
-    /// Whether this is a SCSI command with this tag, not answered yet.
+    /// Returns whether this is a SCSI command with this tag that is not answered yet.
     pub(crate) fn is_task(&self, tag: u64) -> bool {
         let inner = self.inner.lock();
         inner.head.tag == tag && inner.machine.state().is_task()
@@ -322,26 +325,27 @@ impl<O: Pool> Command<O> {
         self.inner.lock().link.clone()
     }
 
-    /// The engine aborted the command.
+    /// Handles the engine's abort of the command.
     pub(crate) fn on_abort(&self) {
         note(&mut self.inner.lock().machine, Fact::Aborted);
     }
 
-    /// The engine thinks that the transfers take too long. Ends the channel, so that they complete.
+    /// Closes the channel because the engine's limit for the transfers has passed, so that they
+    /// complete.
     #[allow(dead_code, reason = "not every engine watches transfers")]
     pub(crate) fn on_hw_timeout(&self) {
         let (link, on_wire) = {
             let inner = self.inner.lock();
             (inner.link.clone(), inner.machine.state().on_wire())
         };
-        // If nothing is on the wire, it has completed meanwhile.
+        // Nothing on the wire: the transfers have completed meanwhile.
         if let (Some(link), true) = (link, on_wire) {
             pr_warn!("a transfer did not complete in time\n");
             link.close(CloseReason::QpError);
         }
     }
 
-    /// The engine gives the command back.
+    /// Takes the command back from the engine.
     pub(crate) fn on_free(this: Arc<Self>) {
         let (action, end) = {
             let mut inner = this.inner.lock();
@@ -354,24 +358,24 @@ impl<O: Pool> Command<O> {
         let Some(end) = end else {
             return;
         };
-        // Until the command is back, its hold may be all that keeps tear-down waiting.
+        // The hold may be all that keeps tear-down waiting until the command is in the pool.
         let (link, rest) = end.give_back();
         O::command_free(link.owner.as_arc_borrow(), this);
         drop(rest);
     }
 
-    /// Lets go of a command that the engine did not take and nobody is to answer.
+    /// Frees a command that the engine did not take, without a response.
     pub(crate) fn abandon(this: Arc<Self>) {
         Self::on_free(this);
     }
 
-    /// Answers a command that the engine did not take.
+    /// Responds to a command that the engine did not take.
     pub(crate) fn answer(this: Arc<Self>, answer: LocalAnswer) {
         note(&mut this.inner.lock().machine, Fact::Refused);
         Self::answer_here(this, answer);
     }
 
-    /// Answers a command that is not with the engine.
+    /// Responds to a command that is not with the engine.
     fn answer_here(this: Arc<Self>, answer: LocalAnswer) {
         let Some(link) = this.link() else {
             return;
@@ -391,8 +395,8 @@ impl<O: Pool> Command<O> {
         self.inner.lock().rx = Some(rx);
     }
 
-    /// After a completion with an error nothing works any more: closes the channel. The error is
-    /// logged, unless it is the flush of a channel that closes already.
+    /// Closes the channel after a completion with an error. Logs the error unless it is a flush,
+    /// which follows from an earlier error or from tear-down.
     fn check(&self, link: &Link<O>, what: &str, wc: &WorkCompletion) {
         if let Err(status) = wc.result() {
             if !wc.is_flush() && ratelimit::ok() {
@@ -404,7 +408,7 @@ impl<O: Pool> Command<O> {
 }
 
 impl<O: Pool> Inner<O> {
-    /// Takes out what a request held, if the machine has said that its life is over.
+    /// Takes out what the request holds if `action` ends its life.
     fn end(&mut self, action: Option<Action>) -> Option<End<O>> {
         let Some(Action::Recycle { return_credit }) = action else {
             return None;
@@ -421,7 +425,7 @@ impl<O: Pool> Inner<O> {
     }
 }
 
-/// What a request held.
+/// Resources of a request that has ended.
 struct End<O: Pool> {
     link: Arc<Link<O>>,
     rx: Option<Request<O>>,
@@ -429,8 +433,7 @@ struct End<O: Pool> {
     rest: Rest<O>,
 }
 
-/// What a request keeps until its command is free: tear-down waiting, and functions that wait for
-/// its end. To be dropped without a lock.
+/// Resources that are dropped after the command is free, without a lock held.
 struct Rest<O: Pool> {
     #[allow(dead_code, reason = "its drop carries the functions out")]
     waits: KVec<TableWait<O>>,
@@ -439,8 +442,8 @@ struct Rest<O: Pool> {
 }
 
 impl<O: Pool> End<O> {
-    /// Posts the receive buffer of a request without response, and notes its credit. Returns what
-    /// is to stay until the command is free.
+    /// Reposts the receive buffer of a request without response, and returns its credit. Returns
+    /// what the caller drops when the command is free.
     fn give_back(self) -> (Arc<Link<O>>, Rest<O>) {
         if let Some(rx) = self.rx {
             self.link.repost(rx.buf);
@@ -453,8 +456,8 @@ impl<O: Pool> End<O> {
     }
 }
 
-/// Feeds an event to a command's machine. Returns what to do, or [`None`] if the event was not
-/// possible, which is an error in this module or in the engine: it is reported, and nothing is done.
+/// Feeds an event to a command's machine. Returns the action, or [`None`] after a violation, which
+/// is an error in this module or in the engine: it is logged.
 #[must_use = "the action has to be executed"]
 fn step(machine: &mut Machine, event: Event) -> Option<Action> {
     let action = machine.handle(event);
@@ -463,7 +466,7 @@ fn step(machine: &mut Machine, event: Event) -> Option<Action> {
         .ok()
 }
 
-/// Tells a command's machine what asks for nothing; see [`step`].
+/// Feeds a fact to a command's machine; see [`step`].
 fn note(machine: &mut Machine, fact: Fact) {
     if let Err(violation) = machine.note(fact) {
         pr_err!("command: {}\n", violation);

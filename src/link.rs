@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The connection as its commands see it: where they post, what they account for, and what keeps its
-//! tear-down waiting.
+//! The connection as its commands use it: posting, accounts, and guards that keep tear-down
+//! waiting.
 //!
-//! Not here: how a connection comes to be and ends ([`crate::channel`]).
+//! Not here: set-up and tear-down of a connection ([`crate::login`], [`crate::channel`]).
 
 use kernel::{
     prelude::*,
@@ -31,27 +31,27 @@ pub(crate) mod flow;
 
 use flow::Flow;
 
-/// What the users of a connection ask of its owner; the channel implements it.
+/// Owner of a connection: the channel.
 pub(crate) trait Owner: QpOwner {
-    /// The accounts.
+    /// Returns the accounts.
     fn flow(&self) -> &Flow;
-    /// The engine's session.
+    /// Returns the engine's session.
     fn session(&self) -> &<Active as Engine>::Session;
-    /// Serial number, in the order of logins.
+    /// Returns the serial number of the login.
     fn serial(&self) -> u64;
-    /// Offset of immediate data, if granted.
+    /// Returns the offset of immediate data in information units, if granted.
     fn imm_offset(&self) -> Option<u16>;
-    /// Begins to close, unless that was done before. Process context: takes a mutex, but does not wait
-    /// for anything else.
+    /// Begins to close the connection. Idempotent. Process context: takes a mutex, and waits for
+    /// nothing else.
     fn close(this: ArcBorrow<'_, Self>, reason: CloseReason);
-    /// Credits may be due that no response will carry. Process context.
+    /// Returns credits that no response will carry, if they are due. Process context.
     fn credits_due(this: ArcBorrow<'_, Self>);
 }
 
-/// Owned receive buffer.
+/// Owned receive buffer of a connection.
 pub(crate) type Buffer<O> = Pin<KBox<RecvBuf<O>>>;
 
-/// What posting needs. Commands in use hold it, and with it the owner and the queue pair.
+/// Resources for posting. A command in use holds a reference, and so the owner and the queue pair.
 pub(crate) struct Link<O: Owner> {
     pub(crate) owner: Arc<O>,
     pub(crate) qp: Arc<QueuePair<O>>,
@@ -64,14 +64,14 @@ impl<O: Owner> Link<O> {
         self.owner.flow()
     }
 
-    /// Gives a receive buffer back to the queue it came from.
+    /// Reposts a receive buffer to the queue that it came from. Closes the connection on failure.
     pub(crate) fn repost(&self, buf: Buffer<O>) {
         let posted = match &self.srq {
             Some(srq) => srq.post_recv(buf),
             None => self.qp.post_recv(buf),
         };
         if posted.is_err() {
-            // The buffer is freed with the error; the channel cannot keep its promise of credits.
+            // The error frees the buffer: a credit of the peer has no buffer now.
             self.close(CloseReason::QpError);
         }
     }
@@ -82,12 +82,12 @@ impl<O: Owner> Link<O> {
     }
 }
 
-/// Guard: keeps session and connection as long as a call needs them.
+/// Guard: keeps session and connection during a call, because tear-down waits for its drop.
 pub(crate) struct Busy<'a, O: Owner>(ArcBorrow<'a, O>);
 
 impl<'a, O: Owner> Busy<'a, O> {
-    /// Keeps tear-down waiting. To be called only by one that does so already, or within a lock of the
-    /// owner under which its state allows it.
+    /// Keeps tear-down waiting. The caller does so already, or holds the lock of the owner's state
+    /// and has seen that tear-down has not begun.
     pub(crate) fn new(owner: ArcBorrow<'a, O>) -> Self {
         owner.flow().begin_task();
         Self(owner)
@@ -100,7 +100,7 @@ impl<O: Owner> Drop for Busy<'_, O> {
     }
 }
 
-/// The same for longer than one call.
+/// Guard: as [`Busy`], but owned, for longer than a call.
 pub(crate) struct Hold<O: Owner>(Arc<O>);
 
 impl<O: Owner> Hold<O> {

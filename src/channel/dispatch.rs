@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is done about an information unit: parse it, hand it to the engine, answer it, or break
-//! the connection off.
+//! Acts on a received information unit: parses it, submits it to the engine, answers it, or closes
+//! the channel.
 //!
-//! Everything here runs in process context, with the channel counted as busy, so that session and
-//! connection stay.
+//! Runs in process context with a [`Busy`](super::Busy) guard held, which keeps session and
+//! connection. Not here: the order of information units ([`super::receive`]).
 
 use kernel::{
     prelude::*,
@@ -61,7 +61,7 @@ use crate::{
     trace, //
 };
 
-/// Where all information units from the initiator have their tag.
+/// Offset of the tag in every information unit of the initiator.
 const TAG: usize = 8;
 
 /// Parses an information unit and acts on it. `cmd` is a free command of the pool.
@@ -152,8 +152,8 @@ pub(super) fn process(link: &Arc<Link>, cmd: Arc<Command>, received: Received) {
     }
 }
 
-/// Counts a request, and the credit it costs. Returns whether the peer had one. If it was one of
-/// the last, those that wait for a response to carry them go back now.
+/// Charges a request to the peer's credits and returns whether it had one. Returns waiting credits
+/// at once if the peer has few left.
 fn count(
     channel: ArcBorrow<'_, Channel>,
     parsed: &Result<Iu<'_>, IuError>,
@@ -172,8 +172,8 @@ fn count(
     charged.had
 }
 
-/// The initiator has answered a request of the target, or says so. The answer has cost no credit, so
-/// its buffer goes back at once.
+/// Handles a response of the initiator, which must match a request of the target. It costs no
+/// credit, so its buffer is reposted at once.
 fn answered(link: &Link, cmd: Arc<Command>, buf: Buffer, known: Result<(), Spurious>) {
     let channel = link.owner.as_arc_borrow();
     if known.is_err() {
@@ -185,17 +185,17 @@ fn answered(link: &Link, cmd: Arc<Command>, buf: Buffer, known: Result<(), Spuri
     Channel::send_notices(channel);
 }
 
-/// What no engine is to see, although it is well formed.
+/// Answers well-formed commands that no engine takes.
 fn fault(request: &Cmd<'_>) -> Option<LocalAnswer> {
     match request.data {
-        // No engine here takes data in both directions.
+        // No engine takes data in both directions.
         DataDesc::Bidi { .. } => Some(LocalAnswer::Sense(&sense::INVALID_CDB)),
         _ if request.data_len() > limit::MAX_MAX_RDMA_SIZE => Some(LocalAnswer::InvalidFields),
         _ => None,
     }
 }
 
-/// The peer does not speak the protocol: close the channel. `cmd` was not started.
+/// Closes the channel because the peer violates the protocol. `cmd` was not started.
 fn break_off(link: &Link, cmd: Arc<Command>, buf: Buffer, reason: CloseReason, what: &str) {
     let channel = link.owner.as_arc_borrow();
     if ratelimit::ok() {

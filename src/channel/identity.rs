@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Which channel it is: what is known from the login on, and does not change.
+//! The constants of a channel: what the login has settled.
+//!
+//! Not here: everything that changes ([`super::Inner`], [`crate::link::flow::Flow`]).
 
 use core::fmt::Write as _;
 
@@ -43,7 +45,7 @@ pub(super) fn next_serial() -> u64 {
     SERIAL.fetch_add(1, Relaxed)
 }
 
-/// Which channel it is.
+/// Constants of a channel, from the login on.
 pub(super) struct Identity {
     pub(super) serial: u64,
     pub(super) device: DeviceId,
@@ -53,13 +55,13 @@ pub(super) struct Identity {
     pub(super) initiator_port: PortId,
     pub(super) target_port: PortId,
     pub(super) peer: PeerAddr,
-    /// Completion vector: the port's whose turn it was.
+    /// Completion vector: the next one of the port's mask at login.
     pub(super) comp_vector: u32,
     pub(super) born: Instant<Monotonic>,
 }
 
 impl Identity {
-    /// Name of the channel's directory in sysfs: the initiator, and the channel's number in the log.
+    /// Returns the name of the directory in sysfs: initiator port identifier and serial number.
     pub(super) fn dir_name(&self) -> NameBuf<64> {
         let mut name = NameBuf::new();
         // It fits: 32 digits, a hyphen, and at most 20 digits.
@@ -72,7 +74,7 @@ impl Identity {
         name
     }
 
-    /// The I_T nexus of a channel that this access control entry has let in.
+    /// Returns the I_T nexus; `entry` is the access control entry that let the channel in.
     pub(super) fn nexus<'a>(&self, entry: &'a CStr) -> Nexus<&'a CStr, PeerAddr> {
         Nexus {
             initiator_port: self.initiator_port,

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The list of channels, and what concerns several of them: channels of one nexus, of a port, of an
-//! access control entry.
+//! The list of channels, and operations on several channels: of a nexus, of a port, of an access
+//! control entry.
 //!
-//! The lock is held for looking at the list only, never around calls into the engine, the connection
-//! manager or verbs.
+//! The lock is held while the list is searched, never around calls into the engine, the connection
+//! manager or verbs. Not here: operations on one channel ([`super`]).
 
 use kernel::{
     prelude::*,
@@ -44,8 +44,8 @@ global_mutex! {
     init = init;
 }
 
-/// Makes a channel known, and decides in the same instant what becomes of the other channels of
-/// its nexus. Returns the outcome to report and the channels to close.
+/// Adds a channel and, under the same lock, decides on the other channels of its nexus. Returns the
+/// outcome for the login response and the channels to close.
 pub(crate) fn add(
     channel: &Arc<Channel>,
     action: MultiChannel,
@@ -65,13 +65,13 @@ pub(crate) fn add(
     Ok((result, siblings))
 }
 
-/// Looks at all channels. None comes or goes meanwhile, so `f` must not wait for one.
+/// Calls `f` with the list locked: `f` must not wait for a channel.
 pub(crate) fn look<R>(f: impl FnOnce(&[Arc<Channel>]) -> R) -> R {
     f(&CHANNELS.lock())
 }
 
-/// Looks for signs of life of all peers, and probes those that have been silent; confirms the
-/// connections of those that send and do not confirm. Process context.
+/// Probes the peers that have been silent, and confirms connections on which the peer sends without
+/// a confirmation. Called once per period. Process context.
 pub(crate) fn look_after_peers() {
     let mut silent = KVec::new();
     let mut early = KVec::new();
@@ -85,7 +85,7 @@ pub(crate) fn look_after_peers() {
             } else {
                 continue;
             };
-            // Without memory it is this peer's turn at the next look.
+            // Without memory the peer is probed in the next period.
             if list.push(channel.clone(), GFP_KERNEL).is_err() {
                 break;
             }
@@ -100,8 +100,8 @@ pub(crate) fn look_after_peers() {
     close(CloseReason::PeerSilent, Channel::is_given_up);
 }
 
-/// Tells the initiators whose sessions `which` selects that their logical units have changed, each
-/// on the oldest of its channels that are told of events. Does not wait. Process context.
+/// Reports changed logical units to the initiators of the sessions that `which` selects, each on
+/// the oldest of its channels that take events. Does not wait. Process context.
 pub(crate) fn announce_luns(which: impl Fn(&Arc<Channel>) -> bool) {
     let mut told = KVec::new();
     {
@@ -115,7 +115,7 @@ pub(crate) fn announce_luns(which: impl Fn(&Arc<Channel>) -> bool) {
                 .iter()
                 .filter(listens)
                 .any(|other| other.same_luns(channel) && other.serial() < channel.serial());
-            // Without memory the initiator finds out by itself.
+            // Without memory the initiator finds the unit attention only.
             if !elder && told.push(channel.clone(), GFP_KERNEL).is_err() {
                 break;
             }
@@ -126,14 +126,18 @@ pub(crate) fn announce_luns(which: impl Fn(&Arc<Channel>) -> bool) {
     }
 }
 
-/// The channel that a directory in sysfs stands for.
+/// Returns the channel of a directory in sysfs.
 pub(crate) fn shown(key: DirKey) -> Option<Arc<Channel>> {
     let channels = CHANNELS.lock();
     let mut all = channels.iter();
     all.find(|channel| channel.is_shown_as(key)).cloned()
 }
 
-/// All channels there are; `ENOMEM`.
+/// Returns all channels.
+///
+/// # Errors
+///
+/// `ENOMEM`.
 pub(crate) fn all() -> Result<KVec<Arc<Channel>>> {
     let channels = CHANNELS.lock();
     let mut all = KVec::new();
@@ -143,14 +147,14 @@ pub(crate) fn all() -> Result<KVec<Arc<Channel>>> {
     Ok(all)
 }
 
-/// How many channels there are in the nexus of this one.
+/// Returns the number of channels in the nexus of `channel`, itself included.
 pub(crate) fn nexus_size(channel: &Channel) -> usize {
     let channels = CHANNELS.lock();
     let of_nexus = |other: &&Arc<Channel>| other.same_nexus(channel);
     channels.iter().filter(of_nexus).count()
 }
 
-/// What was counted about all channels of a port, past ones included.
+/// Returns the sum of the counters of all channels of a port, past channels included.
 pub(crate) fn port_stats(port: &HcaPort) -> Stats {
     let channels = CHANNELS.lock();
     let mut stats = port.past();
@@ -162,7 +166,7 @@ pub(crate) fn port_stats(port: &HcaPort) -> Stats {
     stats
 }
 
-/// Forgets a channel.
+/// Removes a channel and adds its counters to those of its port.
 pub(crate) fn remove(channel: &Channel) {
     let mut gone = None;
     {
@@ -171,7 +175,7 @@ pub(crate) fn remove(channel: &Channel) {
             .iter()
             .position(|known| core::ptr::eq(&**known, channel));
         if let Some(index) = found {
-            // In one step for those who add up, see `port_stats()`.
+            // Under the lock, so that `port_stats()` counts the channel once.
             channel.entry().keep(&channel.flow().stats());
             gone = channels.remove(index).ok();
         }
@@ -179,10 +183,10 @@ pub(crate) fn remove(channel: &Channel) {
     drop(gone);
 }
 
-/// Closes every channel `which` selects. Does not wait. Process context.
+/// Closes every channel that `which` selects. Does not wait. Process context.
 pub(crate) fn close(reason: CloseReason, which: impl Fn(&Channel) -> bool) {
-    // One at a time: closing needs no allocation then, and the lock is not held around it. A
-    // channel that is closing is not selected again, so this ends.
+    // One at a time, so that closing needs neither memory nor the lock. A channel that is closing
+    // is not selected again, so this ends.
     loop {
         let next = CHANNELS
             .lock()
@@ -196,7 +200,7 @@ pub(crate) fn close(reason: CloseReason, which: impl Fn(&Channel) -> bool) {
     }
 }
 
-/// The live channels whose sessions an access control entry has let in, oldest first.
+/// Returns the live channels that an access control entry has let in, oldest first.
 ///
 /// # Errors
 ///
@@ -217,18 +221,18 @@ pub(crate) fn of_entry(target: TargetKey, entry: &CStr) -> Result<KVec<EntryChan
     Ok(found)
 }
 
-/// What the channel of a session does.
+/// Returns a snapshot of the channel of a session.
 #[allow(dead_code, reason = "not every engine shows it")]
 pub(crate) fn session_view(key: SessionKey) -> Option<SessionView> {
     let channels = CHANNELS.lock();
-    // The newest: where the session of a channel that is closing was, another may be by now.
+    // The newest: a new session may have the address of an old one whose channel is closing.
     let mut newest_first = channels.iter().rev();
     newest_first
         .find(|channel| channel.session().key() == key)
         .map(|channel| channel.view())
 }
 
-/// Forgets what is left of the list, when the module goes.
+/// Frees the list when the module is unloaded.
 pub(crate) fn clear() {
     let old = core::mem::take(&mut *CHANNELS.lock());
     drop(old);

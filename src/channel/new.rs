@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A new channel and its memory.
+//! Allocation of a channel.
 //!
-//! Not here: who gets one ([`crate::login`]).
+//! Not here: the decision on a login and the connection ([`crate::login`]).
 
 use kernel::{
     new_spinlock,
@@ -68,7 +68,7 @@ use crate::{
     sync::gate::Pass, //
 };
 
-/// What a new channel is made of.
+/// Parts of a new channel.
 pub(crate) struct Parts<'a> {
     pub(crate) login: &'a LoginReq,
     pub(crate) grant: &'a LoginGrant,
@@ -78,12 +78,12 @@ pub(crate) struct Parts<'a> {
     pub(crate) entry: Arc<HcaPort>,
     pub(crate) port: Arc<Port>,
     pub(crate) memory: Memory,
-    /// Requests the initiator may have under way.
+    /// Requests that the initiator may have outstanding.
     pub(crate) rq_size: u32,
 }
 
-/// Allocates a channel, which is not known to anybody yet. Dropping it, or failing, closes the session.
-/// May sleep.
+/// Allocates a channel that is on no list yet. Dropping it, or an error, closes the session. May
+/// sleep.
 ///
 /// # Errors
 ///
@@ -157,14 +157,14 @@ pub(crate) fn channel(parts: Parts<'_>) -> Result<Arc<Channel>> {
     )
 }
 
-/// The parts of a channel that are mapped for the device.
+/// Parts of a channel that are mapped for the device.
 pub(crate) struct Memory {
     commands: Commands,
     notices: Notices,
 }
 
 impl Memory {
-    /// Allocates them, with room for `rsp_size` bytes of a response. May sleep.
+    /// Allocates the parts, with `rsp_size` bytes for each response. May sleep.
     ///
     /// # Errors
     ///
@@ -186,8 +186,8 @@ impl Memory {
     }
 }
 
-/// Information units from the initiator that may be under way at a time: requests, and answers to
-/// requests of the target.
+/// Returns how many information units of the initiator may be outstanding: requests, and responses
+/// to the target's requests.
 pub(crate) fn incoming(rq_size: u32) -> u32 {
     rq_size + limit::TARGET_REQUESTS
 }

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the target says of its own accord on a channel: credit requests, asynchronous event
-//! requests, and the logout.
+//! Requests of the target to the initiator: SRP_CRED_REQ, SRP_AER_REQ and SRP_T_LOGOUT.
 //!
-//! Each kind has a buffer and a slot of the send queue of its own, so that it never waits for
-//! commands. Which of them are under way, and what the initiator has to answer, is decided by
-//! [`crate::srp::machine::notice`]; when credits are to be returned, by [`crate::srp::machine::credit`].
+//! Each kind has its own buffer and send queue slot, so that it never waits for commands. Not here:
+//! which of them are outstanding and which response is expected ([`crate::srp::machine::notice`]),
+//! when credits are returned ([`crate::srp::machine::credit`]).
 
 use kernel::{
     new_spinlock,
@@ -67,12 +66,12 @@ use crate::{
     }, //
 };
 
-/// Slots of the send queue for what is said here: one per kind.
+/// Send queue slots for the target's requests: one per kind.
 pub(crate) const SLOTS: u32 = 3;
 
-/// The first tag of a request of the target. Some initiators take any unit for the response to the
-/// request with its tag, or look at half of it: these are far from theirs, which count from 0 in the
-/// lower 32 bits, and have a meaning for bit 31 (Linux).
+/// First tag of the target's requests. Some initiators match any information unit with their own
+/// request of this tag, or compare half of the tag only. Their tags count from 0 in the lower 32
+/// bits, and Linux gives bit 31 a meaning; this value is far from both.
 const FIRST_TAG: u64 = 0xffff_ffff_4000_0000;
 
 /// REPORTED LUNS DATA HAS CHANGED, a unit attention condition, as sense data in fixed format.
@@ -80,7 +79,7 @@ static LUNS_CHANGED: [u8; 18] = [
     0x70, 0, 0x06, 0, 0, 0, 0, 10, 0, 0, 0, 0, 0x3f, 0x0e, 0, 0, 0, 0,
 ];
 
-/// Which requests of the target are to raise a solicited event, as asked for at login.
+/// Requests of the target that raise a solicited event, as the login asks.
 #[derive(Clone, Copy)]
 pub(crate) struct Solicit {
     logout: bool,
@@ -89,7 +88,7 @@ pub(crate) struct Solicit {
 }
 
 impl Solicit {
-    /// What the login asks for.
+    /// Returns what the login asks for.
     pub(super) fn of(login: &LoginReq) -> Self {
         Self {
             logout: login.solicit_logout,
@@ -99,7 +98,7 @@ impl Solicit {
     }
 }
 
-/// A kind of request.
+/// Kind of request.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Credit,
@@ -107,14 +106,14 @@ enum Kind {
     Logout,
 }
 
-/// Buffer and completion queue entry of one kind of request.
+/// Buffer and completion of one kind of request.
 #[pin_data]
 struct Sender {
     kind: Kind,
     #[pin]
     send: Cqe<Sender, SEND>,
     tx: TxBuf,
-    /// Holds the channel and the queue pair while the request is being sent.
+    /// Keeps the channel and the queue pair until the send completes.
     #[pin]
     link: SpinLock<Option<Arc<Link>>>,
 }
@@ -138,7 +137,7 @@ impl Sender {
         )
     }
 
-    /// Sends what `build` writes. Returns whether it was posted.
+    /// Posts what `build` writes. Returns whether that worked.
     fn post(
         self: Arc<Self>,
         link: &Arc<Link>,
@@ -182,24 +181,29 @@ impl CqeHandler<SEND> for Sender {
     }
 }
 
-/// The buffers of a channel.
+/// Buffers of all kinds.
 pub(super) struct Senders {
     credit: Arc<Sender>,
     event: Arc<Sender>,
     logout: Arc<Sender>,
 }
 
-/// What a channel knows of its requests.
+/// The target's requests on a channel.
 pub(crate) struct Notices {
     credit: Notice,
     event: Notice,
     next_tag: u64,
-    /// Until tear-down.
+    /// Taken by tear-down.
     senders: Option<Senders>,
 }
 
 impl Notices {
-    /// Nothing said yet. `max_len` is the largest information unit the initiator takes. May sleep.
+    /// Allocates the buffers. `max_len` is the largest information unit that the initiator takes,
+    /// in bytes. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, `EIO` if the device cannot map them.
     pub(super) fn new(device: &Device, max_len: u32) -> Result<Self> {
         // CAST: A u32 fits in a usize on every architecture with RDMA.
         let event_len = (size::AER_REQ + LUNS_CHANGED.len()).min(max_len as usize);
@@ -215,7 +219,8 @@ impl Notices {
         })
     }
 
-    /// Takes the buffers out, to be dropped without a lock held. None of them may be on its way.
+    /// Takes the buffers out; the caller drops them without a lock held. No send may be
+    /// outstanding.
     pub(super) fn finish(&mut self) -> Option<Senders> {
         self.senders.take()
     }
@@ -233,12 +238,12 @@ struct Due<'a> {
     link: Arc<Link>,
     tag: u64,
     delta: i32,
-    /// Session and connection stay until it was posted.
+    /// Keeps session and connection until the request is posted.
     busy: Busy<'a>,
 }
 
 impl Channel {
-    /// The next request that is due, which is under way from now on.
+    /// Returns the next request that is due, and marks it outstanding.
     fn next_due(this: ArcBorrow<'_, Self>) -> Option<Due<'_>> {
         let mut guard = this.inner.lock();
         let inner = &mut *guard;
@@ -268,15 +273,16 @@ impl Channel {
         })
     }
 
-    /// Whether the initiator takes SRP_AER_REQ: those that asked for a solicited event with it. Others
-    /// find a unit attention. An initiator that posts one receive per request would get every response
-    /// one late from then on, and some take any unit for a response.
+    /// Returns whether the initiator takes SRP_AER_REQ: it asked for solicited events at login.
+    /// Others find a unit attention only: an initiator that posts one receive per request would
+    /// receive each later response one request late, and some take any information unit for a
+    /// response.
     pub(crate) fn takes_events(&self) -> bool {
         self.solicit.event
     }
 
-    /// The logical units have changed: tells the initiator, now or when it has answered what was
-    /// said before. Process context.
+    /// Reports changed logical units, at once or after the response to the previous report. Process
+    /// context.
     pub(crate) fn luns_changed(this: ArcBorrow<'_, Self>) {
         this.inner.lock().notices.event.want();
         Self::send_notices(this);
@@ -304,7 +310,7 @@ impl Channel {
     }
 
     fn post_notice(&self, due: Due<'_>) -> bool {
-        // The first is dropped last.
+        // Dropped last.
         let Due {
             busy: _busy,
             sender,
@@ -335,18 +341,18 @@ impl Channel {
         }
     }
 
-    /// The initiator has answered a credit request.
+    /// Handles SRP_CRED_RSP.
     pub(super) fn credits_taken(&self, tag: u64) -> Result<(), Spurious> {
         self.inner.lock().notices.credit.answered(tag)
     }
 
-    /// The initiator has answered an asynchronous event request.
+    /// Handles SRP_AER_RSP.
     pub(super) fn event_noted(&self, tag: u64) -> Result<(), Spurious> {
         self.inner.lock().notices.event.answered(tag)
     }
 
-    /// Sends the target's logout; [`Until::LogoutSent`] happens when it is out, and at once if it
-    /// cannot be sent. Called by tear-down, once.
+    /// Sends SRP_T_LOGOUT. [`Until::LogoutSent`] happens with its completion, or at once if it
+    /// cannot be posted. Called once, by tear-down.
     pub(super) fn send_logout(&self, link: &Arc<Link>, reason: TLogoutReason) {
         let (sender, tag) = {
             let mut inner = self.inner.lock();
@@ -369,7 +375,7 @@ impl Channel {
     }
 }
 
-/// Writes `bytes` to the start of a buffer of at least their size, and returns how many.
+/// Copies `bytes` to the start of `buf` and returns their number.
 fn copy(bytes: &[u8], buf: &mut [u8]) -> usize {
     buf.iter_mut()
         .zip(bytes)

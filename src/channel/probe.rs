@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Looking after peers: probes of those that have been silent for a while, and connections whose
-//! confirmation does not come.
+//! Probes of silent peers, and connections whose confirmation is late.
 //!
-//! A probe is an RDMA WRITE of no bytes: it needs no memory on either side, the initiator does not
-//! notice it, and its HCA acknowledges it. (On iWARP nothing is acknowledged, but TCP below it
-//! notices when the peer is gone.) When there is to be one is decided by [`crate::srp::machine::watch`];
-//! whose turn it is, by the list of channels in [`crate::target`].
+//! A probe is an RDMA WRITE of zero bytes: it needs no memory on either side, the initiator's
+//! software does not see it, and its HCA acknowledges it. (iWARP acknowledges nothing, but its TCP
+//! detects a dead peer.) [`crate::srp::machine::watch`] decides when to probe; the periodic work in
+//! [`crate::target`] calls this.
 //!
-//! A peer confirms the connection with a datagram (RTU), which its first message may overtake, and
-//! which may be lost; then the message stands for it. The connection manager is told so late, because
-//! it does not stop to repeat its own answer at once: if the connection ends meanwhile it forgets to,
-//! and the end waits until the answer is given up, more than a minute later (`cm_establish()`,
+//! A peer confirms the connection with a datagram (RTU), which may be lost or overtaken by its
+//! first message; then the message replaces it. COMM_EST is reported to the connection manager
+//! late, because the IB/CM does not stop repeating its REP at once: if the connection ends
+//! meanwhile, the end waits until the REP is given up, more than a minute later (`cm_establish()`,
 //! `cm_destroy_id()`).
+//!
+//! Not here: the decision to give a peer up ([`crate::srp::machine::watch`]).
 
 use kernel::{
     new_spinlock,
@@ -51,15 +52,15 @@ use crate::{
     }, //
 };
 
-/// Slots of the send queue for probes.
+/// Send queue slots for probes.
 pub(crate) const SLOTS: u32 = 1;
 
-/// The probe of a channel.
+/// Probe of a channel.
 #[pin_data]
 pub(crate) struct Probe {
     #[pin]
     write: Cqe<Probe, SEND>,
-    /// Holds the channel and the queue pair while the probe is under way.
+    /// Keeps the channel and the queue pair until the probe completes.
     #[pin]
     link: SpinLock<Option<Arc<Link>>>,
 }
@@ -69,7 +70,7 @@ impl_has_cqe! {
 }
 
 impl Probe {
-    /// A probe that is not under way. May sleep.
+    /// Allocates a probe. May sleep.
     pub(super) fn new() -> Result<Arc<Self>> {
         Arc::pin_init(
             try_pin_init!(Self {
@@ -99,7 +100,7 @@ impl CqeHandler<SEND> for Probe {
 }
 
 impl Channel {
-    /// Looks for signs of life of the peer. To be called once per period.
+    /// Looks for signs of life of the peer. Called once per period.
     pub(crate) fn look(&self) -> Look {
         let mut inner = self.inner.lock();
         self.listen(&mut inner);
@@ -109,30 +110,30 @@ impl Channel {
         }
     }
 
-    /// Whether the peer was given up.
+    /// Returns whether the peer was given up.
     pub(crate) fn is_given_up(&self) -> bool {
         let mut inner = self.inner.lock();
         self.listen(&mut inner);
         inner.watch.is_given_up()
     }
 
-    /// Passes signs of life on.
+    /// Passes signs of life to the machine.
     fn listen(&self, inner: &mut Inner) {
         if self.flow.was_heard() {
             inner.watch.heard();
         }
     }
 
-    /// Whether messages wait for the connection to be confirmed, and did at the last look. To be
-    /// called once per period.
+    /// Returns whether information units have waited for the confirmation for a whole period.
+    /// Called once per period.
     pub(crate) fn waits_for_confirmation(&self) -> bool {
         let mut inner = self.inner.lock();
         let held = !inner.incoming.held.is_empty();
         inner.machine.confirmation_is_late(held)
     }
 
-    /// Tells the connection manager that the peer has the connection, as its messages show.
-    /// Process context.
+    /// Reports to the connection manager that the first information unit replaces the RTU. Process
+    /// context.
     pub(crate) fn confirm(this: ArcBorrow<'_, Self>) {
         let (cm, _busy) = {
             let mut inner = this.inner.lock();
@@ -147,7 +148,7 @@ impl Channel {
         drop(cm);
     }
 
-    /// Probes the peer, unless that is under way. Process context.
+    /// Posts a probe unless one is outstanding. Process context.
     pub(crate) fn probe(this: ArcBorrow<'_, Self>) {
         let due = {
             let mut inner = this.inner.lock();

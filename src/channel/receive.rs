@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The receive path of a channel: information units are processed in the order of arrival, each with a
+//! Receive path of a channel: information units are processed in the order of arrival, each with a
 //! free command, or held until the connection is confirmed or a command is free.
 //!
-//! Not here: what an information unit asks for ([`super::dispatch`]).
+//! Not here: their contents ([`super::dispatch`]).
 
 use kernel::{
     alloc::kvec::PushError,
@@ -41,19 +41,19 @@ use crate::{
     sync::ratelimit, //
 };
 
-/// A received information unit: its buffer, its length, and when it arrived.
+/// A received information unit: buffer, length in bytes, time of arrival.
 pub(super) struct Received {
     pub(super) buf: Buffer,
     pub(super) len: usize,
     pub(super) at: Time,
 }
 
-/// What processing an information unit needs.
+/// Resources to process an information unit.
 struct Ready<'a> {
     link: Arc<Link>,
-    /// A free command.
+    /// Taken from the pool.
     cmd: Arc<Command>,
-    /// Session and connection stay meanwhile.
+    /// Keeps session and connection.
     _busy: Busy<'a>,
 }
 
@@ -63,12 +63,12 @@ impl Ready<'_> {
     }
 }
 
-/// Processes what came before the connection was confirmed, on a work queue.
+/// Work item that processes the information units from before the confirmation.
 #[pin_data]
 struct Early {
     #[pin]
     work: Work<Early>,
-    /// Keeps tear-down waiting meanwhile.
+    /// Keeps tear-down waiting.
     hold: Hold,
 }
 
@@ -77,7 +77,11 @@ kernel::impl_has_work! {
 }
 
 impl Early {
-    /// The caller keeps tear-down waiting.
+    /// Allocates the work item. The caller keeps tear-down waiting. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
     fn new(channel: &Arc<Channel>) -> Result<Pin<KBox<Self>>> {
         KBox::pin_init(
             pin_init!(Self {
@@ -97,25 +101,26 @@ impl WorkItem for Early {
     }
 }
 
-/// What to do with an information unit, decided with the lock held.
+/// Decision on an information unit, made with the lock held.
 enum Arrival<'a> {
     /// Process it.
     Process(Ready<'a>, Received),
-    /// It is held.
+    /// Held for later.
     Held,
-    /// The channel is closing.
+    /// Drop it: the channel is closing.
     Discard(Received),
-    /// More arrived than the peer has credits for.
+    /// Close the channel: the peer sent more than its credits allow.
     Overflow(Received),
 }
 
 impl Inner {
-    /// Whether nothing that came earlier is held, or taken and not with the engine yet.
+    /// Returns whether no earlier information unit is held or being processed by
+    /// [`Channel::run_held`].
     fn in_order(&self) -> bool {
         self.incoming.held.is_empty() && !self.incoming.draining
     }
 
-    /// Keeps an information unit for later. There is room for as many as the peer has credits.
+    /// Holds an information unit. There is room for as many as the peer has credits.
     fn hold(&mut self, received: Received) -> Arrival<'static> {
         match self.incoming.held.push_within_capacity(received) {
             Ok(()) => Arrival::Held,
@@ -125,7 +130,7 @@ impl Inner {
 }
 
 impl Channel {
-    /// Takes a free command to process something with. The caller holds the lock.
+    /// Takes a free command. The caller holds the lock.
     fn next_command<'a>(this: ArcBorrow<'a, Self>, inner: &mut Inner) -> Option<Ready<'a>> {
         let link = inner.connection.link.clone()?;
         let cmd = inner.commands.pool.pop()?;
@@ -136,7 +141,7 @@ impl Channel {
         })
     }
 
-    /// Takes the next held information unit for which there is something to do now. The caller holds
+    /// Takes the next held information unit that can be processed or dropped now. The caller holds
     /// the lock.
     fn next_held<'a>(this: ArcBorrow<'a, Self>, inner: &mut Inner) -> Option<Arrival<'a>> {
         if inner.incoming.held.is_empty() {
@@ -147,14 +152,14 @@ impl Channel {
             Disposition::Discard => inner.incoming.held.remove(0).ok().map(Arrival::Discard),
             Disposition::Process => {
                 let ready = Self::next_command(this, inner)?;
-                // It is not empty.
+                // Not empty: checked above.
                 let received = inner.incoming.held.remove(0).ok()?;
                 Some(Arrival::Process(ready, received))
             }
         }
     }
 
-    /// An information unit arrived.
+    /// Handles an information unit that arrived. Process context.
     pub(super) fn incoming(this: ArcBorrow<'_, Self>, buf: Buffer, len: usize) {
         let received = Received {
             buf,
@@ -177,7 +182,7 @@ impl Channel {
         };
         match arrival {
             Arrival::Process(ready, received) => ready.process(received),
-            // A command may have come free between the look at the pool and now.
+            // A command may have become free since the lock was dropped.
             Arrival::Held => Self::run_held(this),
             Arrival::Discard(received) => this.discard(received.buf),
             Arrival::Overflow(received) => {
@@ -187,11 +192,10 @@ impl Channel {
         }
     }
 
-    /// Processes what was held back, as far as commands are free. On a channel that is closing
-    /// the held buffers go back instead.
+    /// Processes held information units while commands are free; on a closing channel, drops them.
     ///
-    /// One task at a time does this, in the order of arrival; a call from within, when a command
-    /// that was just started is free again already, returns at once, so the stack does not grow.
+    /// One task at a time does so, in the order of arrival. A nested call (a command that was just
+    /// started may be free again) returns at once, which bounds the stack.
     pub(crate) fn run_held(this: ArcBorrow<'_, Self>) {
         {
             let mut inner = this.inner.lock();
@@ -217,7 +221,8 @@ impl Channel {
         }
     }
 
-    /// A buffer of a channel that is closing: a shared one goes back to its queue, others are freed.
+    /// Reposts a buffer of the shared receive queue; frees any other. For channels that are
+    /// closing.
     pub(super) fn discard(&self, buf: Buffer) {
         let srq = self
             .inner
@@ -236,9 +241,9 @@ impl Channel {
         }
     }
 
-    /// Lets go of what was held until the connection was confirmed or given up. The connection
-    /// manager, whose worker this is, has other connections to look after: what has to go to the
-    /// engine is left to a worker of ours, which may have to wait for a disk.
+    /// Processes or drops what was held until the connection was confirmed or failed. Runs in the
+    /// connection manager's handler, which serves other connections, too; the engine may wait for a
+    /// disk, so what goes there is left to a work item.
     pub(super) fn release_held(this: ArcBorrow<'_, Self>) {
         let wanted = {
             let inner = this.inner.lock();

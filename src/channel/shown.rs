@@ -63,7 +63,8 @@ impl Channel {
         Ok(())
     }
 
-    /// Removes the directory in sysfs, and waits for the functions of its files. Called by tear-down.
+    /// Removes the directory in sysfs, and waits for the functions of its files. Called by
+    /// tear-down.
     pub(super) fn hide(&self) {
         // The directory's address may be that of another channel's soon.
         self.shown.key.store(0, Relaxed);

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Task management: where the commands are that a function is about, who carries it out, and when
-//! it may be answered.
+//! Task management requests: finds the commands that a function concerns and submits it to the
+//! engine.
 //!
-//! With the answer the initiator may take the memory of the aborted commands away. The engine
-//! answers when those that it has have come to their end. Of commands whose descriptor table is
-//! being fetched it does not know: they are aborted here, and the function waits for them
+//! After the response the initiator may reuse the memory of the aborted commands. The engine
+//! responds when its commands have ended. Commands whose descriptor table is being fetched are not
+//! with the engine: they are aborted here, and the function waits for their end
 //! ([`crate::command::wait`]).
+//!
+//! Not here: the functions themselves, which the engine executes.
 
 use kernel::{
     prelude::*,
@@ -46,7 +48,7 @@ use crate::{
 };
 
 impl Channel {
-    /// Whether a SCSI command with this tag is in progress.
+    /// Returns whether a SCSI command with this tag is in progress.
     pub(crate) fn has_task(&self, tag: u64) -> bool {
         self.inner
             .lock()
@@ -56,8 +58,8 @@ impl Channel {
             .any(|cmd| cmd.is_task(tag))
     }
 
-    /// Aborts a SCSI command with this tag that the engine does not know yet, for `wait`. Returns
-    /// whether there is one.
+    /// Aborts the SCSI command with this tag if its descriptor table is being fetched; `wait` then
+    /// waits for its end. Returns whether that was so.
     ///
     /// # Errors
     ///
@@ -71,7 +73,8 @@ impl Channel {
         Ok(false)
     }
 
-    /// Aborts the SCSI commands of a logical unit that the engine does not know yet, for `wait`.
+    /// Aborts the SCSI commands of a logical unit whose descriptor tables are being fetched; `wait`
+    /// then waits for their end.
     ///
     /// # Errors
     ///
@@ -84,9 +87,9 @@ impl Channel {
     }
 }
 
-/// A task management request arrived. `cmd` is a free command of the pool. The engine looks for the
-/// command to abort among those of one session, so it is given the session the command came through:
-/// initiators with several channels may use any of them.
+/// Begins a task management request. `cmd` is a free command of the pool. The engine searches one
+/// session for the command to abort, so it gets the session of the channel on which the command
+/// arrived: an initiator with several channels may send the request on any of them.
 pub(super) fn begin(link: &Arc<Link>, cmd: Arc<Command>, request: &TskMgmt, rx: Request<Channel>) {
     let channel = &link.owner;
     let head = Head {
@@ -118,7 +121,7 @@ pub(super) fn begin(link: &Arc<Link>, cmd: Arc<Command>, request: &TskMgmt, rx: 
     let other = match found {
         Ok(FoundTask::Sibling(hold)) => Some(hold),
         Ok(FoundTask::NoSibling) => None,
-        // At once, if there is no table to wait for.
+        // Submits at once if no table is being fetched.
         Ok(FoundTask::Aborted) => return drop(wait),
         Err(_) => return wait.fail(),
     };
@@ -130,18 +133,18 @@ pub(super) fn begin(link: &Arc<Link>, cmd: Arc<Command>, request: &TskMgmt, rx: 
     hand_over(cmd, session, &mgmt);
 }
 
-/// Where the command that an ABORT TASK names was found.
+/// Place of the command that an ABORT TASK names.
 enum FoundTask {
-    /// It was aborted before the engine heard of it.
+    /// Its table was being fetched: aborted, not with the engine.
     Aborted,
-    /// On another channel of the nexus, which is kept from being torn down.
+    /// On another channel of the nexus; tear-down of that one waits.
     Sibling(Hold),
-    /// On no other channel.
+    /// Not on another channel.
     NoSibling,
 }
 
-/// Looks for a SCSI command with this tag on all channels of the nexus of `channel` that were let in
-/// as it was. A command of the channel itself comes first.
+/// Searches a SCSI command with this tag on the channels of the nexus of `channel` that the same
+/// entry let in, `channel` first.
 ///
 /// # Errors
 ///
@@ -171,9 +174,9 @@ fn find_task(channel: &Arc<Channel>, tag: u64, wait: &TableWait<Channel>) -> Res
     })
 }
 
-/// Aborts the SCSI commands of a logical unit that the engine does not know yet, on all channels of
-/// the nexus of `channel` that were let in as it was, for `wait`. (To others the number may mean
-/// another logical unit.)
+/// Aborts the SCSI commands of a logical unit whose descriptor tables are being fetched, on the
+/// channels of the nexus of `channel` that the same entry let in; `wait` then waits for their end.
+/// (On others the LUN may name another logical unit.)
 ///
 /// # Errors
 ///
@@ -185,7 +188,7 @@ fn abort_tables(channel: &Arc<Channel>, lun: u64, wait: &TableWait<Channel>) -> 
     })
 }
 
-/// Whether the function ends all commands of a logical unit, if the engine has it.
+/// Returns whether the function ends all commands of a logical unit and the engine supports it.
 fn resets(function: TmFunction) -> bool {
     match function {
         TmFunction::LunReset => true,

@@ -2,23 +2,25 @@
 
 //! The end of a channel: drain, then free.
 //!
-//! One work item per channel does all of it, in one order, whatever the reason. Every wait in it
-//! ends because of something the code before it has brought about ([`Until`] has the limits):
+//! One work item per channel executes all steps, in one order, whatever the reason. An earlier step
+//! causes the end of every wait ([`Until`] has the limits):
 //!
-//! 1. The login handler lets go of the connection: it is bounded and never waits for us.
-//!    If the connection manager was told that the connection is established, it gets a moment to
-//!    notice; see [`super::probe`].
-//! 2. The engine's session is stopped: no command enters any more. An initiator that does not
-//!    know yet is told with a logout, which gets a moment to be sent; that wait is limited. The
-//!    disconnect is sent.
-//! 3. The queue pair is drained: in error state every work request is flushed.
-//! 4. Sends that were reserved before the channel closed complete with a flush error, too, and
-//!    whoever is processing an information unit finishes with it: that does not wait for us.
-//! 5. The engine frees its commands: nothing of them is on the wire any more, so only the backend
-//!    can hold them, and no longer than it takes to finish its I/O.
-//! 6. The peer gets a moment to answer the disconnect; that wait is limited.
-//! 7. Connection, commands, queue pair, the directory in sysfs and the hold on the HCA go, in this
-//!    order. Who looks into a file of the directory does not wait for anything.
+//! 1. Wait for the login handler to return: it is bounded and never waits for tear-down. If
+//!    COMM_EST was reported, wait for the connection manager's event, with a limit; see
+//!    [`super::probe`].
+//! 2. Stop the engine's session: no new command enters. Send SRP_T_LOGOUT if the machine says so,
+//!    and wait for its completion, with a limit. Send the disconnect.
+//! 3. Drain the queue pair: in error state every work request is flushed.
+//! 4. Wait for reserved sends, which complete with a flush error, and for tasks that process an
+//!    information unit, which do not wait for tear-down.
+//! 5. Close the engine's session, which waits for its commands: none is on the wire, so only the
+//!    backend holds them, until its I/O ends.
+//! 6. Wait for the peer's answer to the disconnect, with a limit.
+//! 7. Free connection, commands, queue pair, directory in sysfs and the pass on the HCA, in this
+//!    order. The functions of the directory's files wait for nothing.
+//!
+//! Not here: the decision to close, and what is said to the initiator
+//! ([`crate::srp::machine::channel`]).
 
 use kernel::{
     sync::Arc,

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the tear-down of a channel waits for: five reasons, each with its limit and with what ends the
-//! wait.
+//! The five waits of tear-down, each with its limit and the cause of its end.
 //!
-//! Not here: the order of tear-down ([`super::teardown`]), and the engine's and the queue pair's own
-//! waits.
+//! Not here: the order of tear-down ([`super::teardown`]), and the engine's and the queue pair's
+//! own waits.
 
 use kernel::prelude::*;
 
@@ -13,33 +12,33 @@ use crate::{
     sync::completion::Completion, //
 };
 
-/// How long the peer may take to answer our disconnect, in milliseconds. When it is cut off the
-/// connection manager ends the connection without it.
+/// Limit for the peer's answer to the disconnect, in milliseconds. Without an answer the connection
+/// manager ends the connection by itself.
 const DISCONNECT_WAIT_MS: u32 = 2_000;
 
-/// How long sending the logout may take, in milliseconds: the initiator may be gone or have no
+/// Limit for the completion of SRP_T_LOGOUT, in milliseconds: the initiator may be dead or have no
 /// receive posted.
 const LOGOUT_WAIT_MS: u32 = 500;
 
-/// What tear-down waits for, in its order.
+/// A wait of tear-down, in the order of tear-down.
 #[derive(Clone, Copy)]
 pub(super) enum Until {
-    /// The login handler has let go of the connection manager's id: it is bounded, and never waits for
-    /// tear-down.
+    /// The login handler has released the connection manager's id. It is bounded, and never waits
+    /// for tear-down.
     SetUp,
-    /// The connection manager has said that the connection is established, or over.
+    /// The connection manager has reported that the connection is established, or over.
     Settled,
-    /// The target's logout was sent, or cannot be.
+    /// SRP_T_LOGOUT has completed, or cannot be posted.
     LogoutSent,
-    /// Nothing is on the send queue, and no task needs the session or the connection: everything sent is
-    /// flushed by then, and tasks do not wait for tear-down.
+    /// The send queue is empty, and no task uses session or connection. Posted sends are flushed by
+    /// then, and tasks do not wait for tear-down.
     Quiet,
-    /// The peer knows that the connection is over.
+    /// The connection manager has reported the end of the connection.
     PeerGone,
 }
 
 impl Until {
-    /// The limit in milliseconds. [`None`]: it happens without fail, and nothing can be freed before.
+    /// Returns the limit in milliseconds; [`None`] if nothing may be freed before it has happened.
     const fn limit_ms(self) -> Option<u32> {
         match self {
             Self::SetUp | Self::Quiet => None,
@@ -49,7 +48,7 @@ impl Until {
     }
 }
 
-/// Whether each of the reasons has happened; [`Until::Quiet`] is in the channel's [`Flow`].
+/// Completions of the waits; that of [`Until::Quiet`] is in the channel's [`Flow`].
 #[pin_data]
 pub(super) struct Waits {
     #[pin]
@@ -63,7 +62,7 @@ pub(super) struct Waits {
 }
 
 impl Waits {
-    /// Nothing has happened.
+    /// Initialises the completions.
     pub(super) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
             set_up <- Completion::new(),
@@ -83,14 +82,14 @@ impl Waits {
         }
     }
 
-    /// Notes that it has happened. [`Until::Quiet`] is noted by the [`Flow`]. Any context.
+    /// Ends the wait. [`Until::Quiet`] is ended by the [`Flow`]. Any context.
     pub(super) fn happened(&self, what: Until) {
         if let Some(completion) = self.completion(what) {
             completion.complete_all();
         }
     }
 
-    /// Waits until it has happened, or for as long as its limit says. Sleeps.
+    /// Waits until [`Self::happened`] or the limit. Sleeps.
     pub(super) fn wait(&self, flow: &Flow, what: Until) {
         match (self.completion(what), what.limit_ms()) {
             (None, _) => flow.wait_quiet(),

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Answers the target gives by itself, without the engine: to requests that are malformed, that
-//! nobody supports, or that the engine had no room for.
+//! Responses of the target itself: to requests that are malformed, that no engine supports, or that
+//! the engine refuses.
+//!
+//! Not here: the engine's responses ([`super::respond`]).
 
 use crate::srp::wire::consts::RspCode;
 
@@ -39,22 +41,22 @@ pub(crate) mod sense {
     pub(crate) static INVALID_IU: [u8; SIZE] = fixed(ILLEGAL_REQUEST, 0x0e, 0x03);
 }
 
-/// An answer.
+/// A response of the target itself.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum LocalAnswer {
-    /// To a command with invalid fields: response code 2, and sense data for initiators that do
-    /// not look at response codes of commands, as the Linux initiator.
+    /// For a command with invalid fields: response code 2, and sense data for initiators that
+    /// ignore the response code of a command, such as Linux.
     InvalidFields,
     /// CHECK CONDITION with this sense data.
     Sense(&'static [u8]),
     /// This status, without sense data.
     Status(u8),
-    /// To a task management request.
+    /// For a task management request.
     Mgmt(RspCode),
 }
 
 impl LocalAnswer {
-    /// SCSI status.
+    /// Returns the SCSI status.
     pub(crate) fn status(&self) -> u8 {
         match self {
             Self::InvalidFields | Self::Sense(_) => sam::CHECK_CONDITION,
@@ -63,7 +65,7 @@ impl LocalAnswer {
         }
     }
 
-    /// Sense data, may be empty.
+    /// Returns the sense data, which may be empty.
     pub(crate) fn sense(&self) -> &'static [u8] {
         match self {
             Self::InvalidFields => &sense::INVALID_IU,
@@ -72,7 +74,7 @@ impl LocalAnswer {
         }
     }
 
-    /// Response code.
+    /// Returns the response code.
     pub(crate) fn rsp_code(&self) -> Option<u8> {
         match self {
             Self::InvalidFields => Some(RspCode::FieldsInvalid.code()),

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A command as the storage engine sees it: where the engine's part of it is, and what the engine
-//! may ask of it. What is then done, functions of the same names do in [`super`]; a type's own
-//! functions are found before those of a trait.
+//! A command as the storage engine sees it: the place of the engine's part, and the callbacks.
+//!
+//! The callbacks call inherent functions of the same names, which the compiler finds before those
+//! of the trait. Not here: those functions ([`super`], [`super::transfer`], [`super::respond`]).
 
 use kernel::sync::{
     Arc,

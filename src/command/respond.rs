@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The response of a command: the engine's, or one of the target's own.
+//! The response to a request: the engine's, or the target's own.
+//!
+//! Not here: what the target's own responses say ([`super::answer`]), the data of a read
+//! ([`super::transfer`]).
 
 use kernel::{
     prelude::*,
@@ -65,13 +68,13 @@ use crate::{
     trace, //
 };
 
-/// Why a response was not posted.
+/// Reason why a response was not posted.
 pub(super) enum NotSent {
-    /// No room for RDMA now.
+    /// The send queue has no room for RDMA now.
     QueueFull,
-    /// The command needs more RDMA work requests than the send queue has.
+    /// The command needs more RDMA work requests than the send queue has slots.
     NeverFits,
-    /// Nothing can be sent on this channel any more, or the command was aborted.
+    /// The channel is closing, or the command was aborted.
     Dead,
 }
 
@@ -85,7 +88,7 @@ impl From<NoSlot> for NotSent {
     }
 }
 
-/// What a response says, apart from tag and credits.
+/// Contents of a response, apart from tag and credits.
 pub(super) struct Outcome<'a> {
     status: u8,
     sense: &'a [u8],
@@ -95,7 +98,7 @@ pub(super) struct Outcome<'a> {
 }
 
 impl Outcome<'_> {
-    /// Whether the request was carried out, as far as the initiator is concerned.
+    /// Returns whether the response reports success.
     fn is_success(&self) -> bool {
         let complete = RspCode::Complete.code();
         self.status == sam::GOOD && self.rsp_code.is_none_or(|code| code == complete)
@@ -122,12 +125,12 @@ pub(super) struct Writes {
 }
 
 impl Writes {
-    /// None.
+    /// No RDMA WRITE.
     pub(super) const NONE: Self = Self { slots: 0, len: 0 };
 }
 
 impl<O: Pool> Command<O> {
-    /// The engine wants the response sent, with data if it has any. See
+    /// Sends the data of a read, if any, and the response. See
     /// [`crate::engine::TargetCmd::xmit_response`].
     pub(crate) fn xmit_response(this: ArcBorrow<'_, Self>, data: SgList) -> Delivery {
         let (Some(link), rx) = this.take_rx() else {
@@ -180,11 +183,11 @@ impl<O: Pool> Command<O> {
         }
     }
 
-    /// The engine has carried out, or refused, a task management function.
+    /// Sends the response to a task management request.
     pub(crate) fn task_mgmt_fn_done(this: ArcBorrow<'_, Self>) {
         let code = match this.engine.tm_result() {
             TmResult::Complete => RspCode::Complete,
-            // The C driver says so of functions nobody knows only, not of those its engine lacks.
+            // The C driver uses this code only for unknown functions, not for those that LIO lacks.
             TmResult::Rejected | TmResult::NotSupported => RspCode::NotSupported,
             TmResult::TaskDoesNotExist | TmResult::LunDoesNotExist | TmResult::Failed => {
                 RspCode::Failed
@@ -232,7 +235,7 @@ impl<O: Pool> Command<O> {
             trace::rdma_write(serial, head.tag, read as u32);
         }
         trace::response(serial, head.tag, outcome.status, delta);
-        // Before the credit goes out, there is a buffer for what the peer will send.
+        // A buffer is posted before the credit for it is sent.
         if let Some(rx) = rx {
             link.repost(rx.buf);
         }
@@ -270,7 +273,7 @@ impl<O: Pool> Command<O> {
         link.flow().undo_delta(delta);
         this.inner.lock().rdma_slots = 0;
         link.flow().release_response(rdma, None);
-        // The credits wait for another carrier, and there may be none.
+        // The credits need another carrier, perhaps a request of the target.
         O::credits_due(link.owner.as_arc_borrow());
         Err(NotSent::Dead)
     }
@@ -303,8 +306,8 @@ impl<O: Pool> CqeHandler<SEND> for Command<O> {
             };
             Active::tgt_cmd_done(self.as_arc_borrow(), context);
         } else if let Some(end) = end {
-            // The response's slot is free before the command may be used again, and tear-down does not
-            // go on before the command is back.
+            // The slot of the response is free before the command can be reused, and tear-down
+            // waits until the command is in the pool.
             let _busy = Busy::new(link.owner.as_arc_borrow());
             let given_back = end.give_back();
             link.flow().release_response(slots, finished.as_ref());

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A SCSI command on its way from the information unit to the engine.
+//! Submits a SCSI command to the engine.
+//!
+//! Not here: parsing ([`crate::srp::wire::cmd`]).
 
 use kernel::sync::Arc;
 
@@ -71,7 +73,7 @@ impl ScsiRequest {
         }
     }
 
-    /// The logical unit, see [`Engine::lun_number`].
+    /// Returns the logical unit, see [`Engine::lun_number`].
     pub(crate) fn lun(&self) -> u64 {
         self.lun
     }
@@ -88,7 +90,7 @@ impl ScsiRequest {
     }
 }
 
-/// Hands a command to the engine.
+/// Submits a command to the engine, or responds if the engine does not take it.
 pub(crate) fn submit<O: Pool>(link: &Link<O>, cmd: Arc<Command<O>>, rx: &ScsiRequest) {
     let op = rx.cdb.first().copied().unwrap_or(0);
     trace::submit(link.owner.serial(), rx.tag, rx.lun, op, rx.data_len);

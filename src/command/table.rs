@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Commands whose descriptor table is in the memory of the initiator: the table is fetched by RDMA
-//! READ before the engine hears of the command.
+//! Commands whose descriptor table is in the initiator's memory: the table is fetched by RDMA READ
+//! before the command is submitted to the engine.
 //!
-//! The slot of the send queue that the READ takes keeps tear-down waiting until the command was
-//! handed to the engine or abandoned. Nothing is retried: when there is no room the command is
-//! answered with BUSY.
+//! The send queue slot of the READ keeps tear-down waiting until the command is submitted or
+//! abandoned. There are no retries: without room in the send queue the status is BUSY. Not here:
+//! the format of the table ([`crate::srp::wire::desc`]).
 
 use kernel::{
     prelude::*,
@@ -55,7 +55,7 @@ use crate::{
 };
 
 impl<O: Pool> Command<O> {
-    /// A SCSI command for this logical unit arrived, but its descriptor table did not: fetches it.
+    /// Begins a SCSI command for this logical unit by fetching its descriptor table.
     pub(crate) fn start_table(
         this: Arc<Self>,
         link: &Arc<Link<O>>,
@@ -96,7 +96,7 @@ impl<O: Pool> Command<O> {
         }
     }
 
-    /// Prepares the READ and takes room in the send queue for it, both or none.
+    /// Prepares the READ and reserves its send queue slots; undoes both on failure.
     fn reserve_table(&self, link: &Link<O>, table: DirectDesc) -> Result<u32, LocalAnswer> {
         let busy = LocalAnswer::Status(sam::BUSY);
         let seg = RemoteSeg {
@@ -121,9 +121,9 @@ impl<O: Pool> Command<O> {
         })
     }
 
-    /// The table is here: the command goes the way of all others.
+    /// Submits the command: its table has arrived.
     pub(super) fn table_here(this: Arc<Self>, link: &Arc<Link<O>>, slots: u32) {
-        // Before the slots are free, so that tear-down does not overtake.
+        // Taken before the slots are freed, so that tear-down keeps waiting.
         let hold = Hold::new(&link.owner);
         link.flow().release_rdma(slots);
         let scsi = match (this.rw.take_own(), this.take_rx().1) {
@@ -148,7 +148,7 @@ impl<O: Pool> Command<O> {
         drop(hold);
     }
 
-    /// The table cannot be had, or the command was aborted meanwhile.
+    /// Frees the command: its table did not arrive, or it was aborted meanwhile.
     pub(super) fn table_lost(this: Arc<Self>, link: &Arc<Link<O>>, slots: u32) {
         let hold = Hold::new(&link.owner);
         link.flow().release_rdma(slots);
@@ -157,8 +157,8 @@ impl<O: Pool> Command<O> {
         drop(hold);
     }
 
-    /// Aborts the command if it has this tag and its table is being fetched, so that the engine
-    /// will never hear of it; `wait` waits until it has ended. Returns whether it did.
+    /// Aborts the command if it has this tag and its table is being fetched, so that it is never
+    /// submitted; `wait` waits for its end. Returns whether that was so.
     ///
     /// # Errors
     ///
@@ -167,8 +167,8 @@ impl<O: Pool> Command<O> {
         self.abort_if(wait, |inner| inner.head.tag == tag)
     }
 
-    /// Aborts the command if it is for this logical unit and its table is being fetched; `wait` waits
-    /// until it has ended.
+    /// Aborts the command if it is for this logical unit and its table is being fetched; `wait`
+    /// waits for its end.
     ///
     /// # Errors
     ///

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Per-command timestamps and byte counts; what comes of them is counted by [`crate::srp::machine::stats`].
+//! Per-command timestamps and byte counts.
+//!
+//! Not here: counters and histograms ([`crate::srp::machine::stats`]).
 
 use kernel::time::{
     Delta,
@@ -21,13 +23,13 @@ pub(crate) type Time = Instant<Monotonic>;
 #[derive(Clone, Copy)]
 pub(super) struct Timing {
     arrived: Time,
-    /// The engine got it.
+    /// Submission to the engine.
     submitted: Time,
-    /// The engine asked for data.
+    /// The engine's request for data.
     wanted: Option<Time>,
-    /// How long the data took that has come.
+    /// Time that fetching the data took.
     fetch: Option<Delta>,
-    /// The engine has answered.
+    /// The engine's response.
     answered: Option<Time>,
     read: u32,
     written: u32,
@@ -35,7 +37,7 @@ pub(super) struct Timing {
 }
 
 impl Timing {
-    /// A command that arrived then, and is handed to the engine now.
+    /// Starts with a command that arrived at this time and is submitted now.
     pub(super) fn new(arrived: Time) -> Self {
         Self {
             arrived,
@@ -49,30 +51,31 @@ impl Timing {
         }
     }
 
-    /// The engine gets it only now.
+    /// Notes that the command is submitted only now.
     pub(super) fn submitted(&mut self) {
         self.submitted = Time::now();
     }
 
-    /// The engine asks for this many bytes.
+    /// Notes the engine's request for this many bytes.
     pub(super) fn wants_data(&mut self, bytes: usize) {
         self.written = u32::try_from(bytes).unwrap_or(u32::MAX);
         self.wanted = Some(Time::now());
     }
 
-    /// They are there.
+    /// Notes that the bytes have arrived.
     pub(super) fn has_data(&mut self) {
         self.fetch = self.wanted.map(|wanted| wanted.elapsed());
     }
 
-    /// The engine's answer, with this many bytes for the initiator, is about to be sent.
+    /// Notes that the response is about to be posted, with this many bytes for the initiator.
     pub(super) fn answered(&mut self, bytes: usize, failed: bool) {
         self.read = u32::try_from(bytes).unwrap_or(u32::MAX);
         self.failed = failed;
         self.answered = Some(Time::now());
     }
 
-    /// The answer was sent. Only commands that the engine had say something about its speed.
+    /// Returns what is counted when the response was sent. Only commands that the engine had
+    /// (`by_engine`) enter the histograms.
     pub(super) fn finished(&self, by_engine: bool) -> Finished {
         let mut finished = Finished {
             read: self.read,
@@ -105,7 +108,7 @@ impl Timing {
     }
 }
 
-/// A time span in nanoseconds.
+/// Returns a time span in nanoseconds; 0 if it is negative.
 fn ns(delta: Delta) -> u64 {
     u64::try_from(delta.as_nanos()).unwrap_or(0)
 }

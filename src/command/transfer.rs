@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The data of a command: immediate data is copied, other data fetched by RDMA READ, and the RDMA
-//! WRITEs of a read are prepared.
+//! The data of a command: copies immediate data, fetches other data by RDMA READ, and prepares the
+//! RDMA WRITEs of a read.
 //!
 //! Not here: descriptor tables ([`super::table`]).
 
@@ -58,23 +58,23 @@ use crate::{
     trace, //
 };
 
-/// What became of a request for data.
+/// Result of a request for data.
 enum Fetch {
-    /// It was in the information unit, and is in the engine's buffer now.
+    /// Immediate data: it is in the engine's buffer.
     Here,
-    /// RDMA READs are ready to be posted.
+    /// RDMA READs are prepared.
     Posting,
-    /// Neither.
+    /// The engine gets this result.
     Refused(Delivery),
 }
 
-/// Whether an error of [`crate::rdma::rw::RwSlot::fill`] may not come again.
+/// Returns whether a repetition of [`crate::rdma::rw::RwSlot::fill`] may succeed after this error.
 pub(super) fn is_transient(e: Error) -> bool {
     e == ENOMEM || e == EAGAIN
 }
 
 impl<O: Pool> Command<O> {
-    /// The engine wants the data of a write. See [`crate::engine::TargetCmd::rdy_to_xfer`].
+    /// Fetches the data of a write. See [`crate::engine::TargetCmd::rdy_to_xfer`].
     pub(crate) fn rdy_to_xfer(this: ArcBorrow<'_, Self>, data: SgList) -> Delivery {
         let (Some(link), Some(rx)) = this.take_rx() else {
             return Delivery::FatalError;
@@ -99,7 +99,8 @@ impl<O: Pool> Command<O> {
         };
         match request.data {
             DataDesc::Immediate(bytes) => {
-                // The engine's buffer is as long as the CDB and what was announced allow.
+                // The engine's buffer has the length of the CDB's transfer, or of the descriptors
+                // if that is less.
                 if sg.copy_from_slice(bytes) < len {
                     return Fetch::Refused(Delivery::FatalError);
                 }
@@ -140,7 +141,7 @@ impl<O: Pool> Command<O> {
         }
     }
 
-    /// Fills the RDMA slot and takes room in the send queue for it, both or none.
+    /// Fills the RDMA slot and reserves send queue slots; undoes both on failure.
     fn reserve_rdma(
         &self,
         link: &Link<O>,

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Task management functions on their way to the engine, and what they wait for before: commands that
-//! they have aborted while the descriptor table was being fetched.
+//! Deferred task management functions: a function is submitted to the engine when the commands have
+//! ended that it aborted while their descriptor tables were being fetched.
+//!
+//! Not here: which commands these are ([`crate::channel::task_mgmt`]).
 
 use kernel::{
     prelude::*,
@@ -36,23 +38,23 @@ use crate::{
     }, //
 };
 
-/// A function that waits for the tables of commands that it has aborted.
+/// A task management function that is deferred.
 struct Pending<O: Pool> {
     link: Arc<Link<O>>,
     cmd: Arc<Command<O>>,
     mgmt: RxMgmt,
-    /// It is not to be carried out.
+    /// The function is answered with FAILED instead of being submitted.
     failed: Atomic<bool>,
-    /// Tear-down does not know of the command meanwhile.
+    /// Keeps tear-down waiting until the function is submitted.
     _hold: Hold<O>,
 }
 
-/// A share in a function that is to be carried out when no command it has aborted fetches a table
-/// any more: whoever drops the last one does it. To be dropped in process context, without a lock.
+/// Reference to a deferred task management function; the last drop submits it. Dropped in process
+/// context, without a lock held.
 pub(crate) struct TableWait<O: Pool>(Option<Arc<Pending<O>>>);
 
 impl<O: Pool> TableWait<O> {
-    /// The only share.
+    /// Returns the first reference.
     ///
     /// # Errors
     ///
@@ -68,19 +70,19 @@ impl<O: Pool> TableWait<O> {
         Ok(Self(Some(Arc::new(pending, GFP_KERNEL)?)))
     }
 
-    /// Another share, for a command that is fetching its table.
+    /// Returns another reference, for a command whose table is being fetched.
     pub(crate) fn share(&self) -> Self {
         Self(self.0.clone())
     }
 
-    /// Gives the share up: the function has failed, and is answered when the others are gone, too.
+    /// Drops the reference and marks the function failed; the last drop answers it.
     pub(crate) fn fail(self) {
         if let Some(pending) = &self.0 {
             pending.failed.store(true, Relaxed);
         }
     }
 
-    /// Gives the only share up: the function is carried out elsewhere.
+    /// Drops the only reference without submitting: the caller submits the function.
     pub(crate) fn cancel(mut self) {
         drop(self.0.take());
     }
@@ -94,7 +96,7 @@ impl<O: Pool> Drop for TableWait<O> {
                 _ if pending.failed.load(Relaxed) => {
                     Command::answer(cmd, LocalAnswer::Mgmt(RspCode::Failed));
                 }
-                // The task is gone.
+                // The only task it names has ended.
                 TmFunction::AbortTask => {
                     Command::answer(cmd, LocalAnswer::Mgmt(RspCode::Complete));
                 }
@@ -104,7 +106,7 @@ impl<O: Pool> Drop for TableWait<O> {
     }
 }
 
-/// Hands a function to the engine.
+/// Submits a function to the engine, or responds if the engine does not take it.
 pub(crate) fn hand_over<O: Pool>(
     cmd: Arc<Command<O>>,
     session: &<Active as Engine>::Session,

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a connection accounts for: credits, slots of the send queue, statistics, and the tasks that
-//! keep tear-down waiting.
+//! Accounts of a connection: credits, send queue slots, statistics, and the tasks that keep
+//! tear-down waiting.
 //!
-//! Not here: what is sent and received. What the numbers mean is decided in
-//! [`crate::srp::machine::credit`] and [`crate::srp::machine::sendq`].
+//! Not here: their rules ([`crate::srp::machine::credit`], [`crate::srp::machine::sendq`]), sending
+//! and receiving.
 
 use kernel::{
     new_spinlock,
@@ -35,7 +35,7 @@ use crate::{
     sync::completion::Completion, //
 };
 
-/// What the lock protects.
+/// Accounts behind the lock.
 struct Accounts {
     credits: Credits,
     sendq: SendQueue,
@@ -43,7 +43,8 @@ struct Accounts {
 }
 
 impl Accounts {
-    /// Takes room for RDMA work requests of a transfer, which has to wait if there is none.
+    /// Reserves slots for the RDMA work requests of a transfer, and counts a transfer that has to
+    /// wait.
     fn reserve_rdma(&mut self, slots: u32) -> Result<(), NoSlot> {
         let reserved = self.sendq.reserve_rdma(slots);
         if reserved == Err(NoSlot::Full) {
@@ -53,30 +54,31 @@ impl Accounts {
     }
 }
 
-/// What became of the credit that a request costs.
+/// Result of charging a request.
 pub(crate) struct Charged {
-    /// The peer had one.
+    /// The peer had a credit.
     pub(crate) had: bool,
-    /// It was one of the last, and others wait for a response to carry them: they go back now.
+    /// The peer has few credits left and others are returnable: return them at once.
     pub(crate) return_now: bool,
 }
 
-/// What can be seen of the accounts at one moment.
+/// Snapshot of the accounts.
 pub(crate) struct FlowView {
-    /// Requests the initiator may send now.
+    /// Requests that the initiator may send now.
     pub(crate) req_lim: u32,
     /// Credits that wait for a carrier.
     pub(crate) delta: u32,
-    /// Slots of the send queue in use.
+    /// Send queue slots in use.
     pub(crate) sq_used: u32,
     /// Tasks that keep tear-down waiting.
     pub(crate) busy: u32,
 }
 
-/// The accounts of a connection.
+/// Accounts of a connection.
 ///
 /// No [`Gate`](crate::sync::gate::Gate): what ends it is the last slot of the send queue, which is
-/// counted with the lock held, or the last of the tasks, which begin others when it is closed already.
+/// counted with the lock held, or the last of the tasks, which begin others when it is closed
+/// already.
 #[pin_data]
 pub(crate) struct Flow {
     #[pin]
@@ -85,23 +87,23 @@ pub(crate) struct Flow {
     serial: u64,
     /// The initiator takes credit requests.
     listens: bool,
-    /// The peer has sent or acknowledged something since the last look; see
+    /// The peer has sent or acknowledged something since the last [`Self::was_heard`]; see
     /// [`crate::srp::machine::watch`].
     heard: Atomic<bool>,
-    /// Tasks that use the session or the connection, without a command of the engine that would keep
-    /// tear-down waiting; see [`super::Busy`].
+    /// Tasks that use the session or the connection, without a command of the engine that would
+    /// keep tear-down waiting; see [`super::Busy`].
     busy: Atomic<u32>,
-    /// The send queue is closed: said once more for the end of a task, which takes no lock. Set with
+    /// Copy of the send queue's closed mark, for the end of a task, which takes no lock. Set with
     /// `accounts` locked.
     closed: Atomic<bool>,
-    /// The send queue is closed and empty, and there is no task.
+    /// Done when the send queue is closed and empty, and no task is left.
     #[pin]
     quiet: Completion,
 }
 
 impl Flow {
-    /// The accounts of the channel with this serial number, whose initiator `listens` to credit
-    /// requests. The size of `sendq` is that of [`Self::open`] later.
+    /// Initialises the accounts of the channel with this serial number; the initiator `listens` to
+    /// credit requests or does not. [`Self::open`] replaces `sendq`.
     pub(crate) fn new(
         serial: u64,
         credits: Credits,
@@ -139,24 +141,23 @@ impl Flow {
     pub(crate) fn close(&self) {
         let mut accounts = self.accounts.lock();
         accounts.sendq.close();
-        // Ordered before the look at the tasks, as the end of a task is before its look at this.
+        // Full order: either this sees the last task gone, or the end of that task sees the mark.
         self.closed.xchg(true, Full);
         self.check_quiet(&accounts);
     }
 
-    /// Waits until nothing is on the send queue and no task is left. To be called after
-    /// [`Self::close`]. Sleeps without limit: whatever was sent has to complete.
+    /// Waits until the send queue is empty and no task is left. Called after [`Self::close`].
+    /// Sleeps without limit: everything posted completes.
     pub(crate) fn wait_quiet(&self) {
         self.quiet.wait();
     }
 
-    /// Counts a task. To be called only by one that keeps tear-down waiting already, or within a lock
-    /// under which the channel's state allows it.
+    /// Counts a task; see [`super::Busy::new`] for the conditions.
     pub(super) fn begin_task(&self) {
         self.busy.fetch_add(1, Relaxed);
     }
 
-    /// Counts a task less.
+    /// Ends a task.
     pub(super) fn end_task(&self) {
         self.busy.fetch_sub(1, Full);
         if self.closed.load(Relaxed) {
@@ -164,7 +165,7 @@ impl Flow {
         }
     }
 
-    /// Lets tear-down go on if nothing is left that it has to wait for.
+    /// Ends the wait of tear-down if its conditions are met.
     fn check_quiet(&self, accounts: &Accounts) {
         let sendq = &accounts.sendq;
         if sendq.is_closed() && sendq.is_idle() && self.busy.load(Relaxed) == 0 {
@@ -172,17 +173,17 @@ impl Flow {
         }
     }
 
-    /// The peer has sent something.
+    /// Notes a sign of life of the peer.
     pub(crate) fn heard(&self) {
         self.heard.store(true, Relaxed);
     }
 
-    /// Whether the peer has sent or acknowledged anything since this was asked last.
+    /// Returns whether the peer has sent or acknowledged anything since the last call.
     pub(crate) fn was_heard(&self) -> bool {
         self.heard.xchg(false, Relaxed)
     }
 
-    /// Counts what arrived, and the credit it costs if it `consumes` one.
+    /// Counts an information unit, and charges a credit if it `consumes` one.
     pub(crate) fn charge(&self, arrived: Option<Counter>, consumes: bool) -> Charged {
         let mut accounts = self.accounts.lock();
         if let Some(counter) = arrived {
@@ -204,29 +205,30 @@ impl Flow {
         }
     }
 
-    /// Takes the credits that wait for a carrier, if `choose` finds one. It is told whether they are to
-    /// go back by a request of their own; nothing else takes them meanwhile.
+    /// Takes the returnable credits if `choose` returns a carrier for them. Its argument says
+    /// whether a credit request is due. Atomic: no other carrier takes them meanwhile.
     pub(crate) fn carry<R>(&self, choose: impl FnOnce(bool) -> Option<R>) -> Option<(R, i32)> {
         let mut accounts = self.accounts.lock();
         let carrier = choose(accounts.credits.wants_credit_request(self.listens))?;
         Some((carrier, accounts.credits.take_delta()))
     }
 
-    /// Takes credits back that did not go out.
+    /// Takes back credits whose carrier was not posted.
     pub(crate) fn undo_delta(&self, delta: i32) {
         // An error means that the peer uses credits it was never given.
         let _ = self.accounts.lock().credits.undo(delta);
     }
 
-    /// Notes the credit of a request that gets no response.
+    /// Makes the credit of a request without response returnable.
     pub(crate) fn forgo_response(&self) {
         let mut accounts = self.accounts.lock();
         accounts.stats.count(Counter::Aborted);
-        // An error means that the peer had no credit for it: it is being disconnected.
+        // An error means that the peer had no credit for it: the channel is closing.
         let _ = accounts.credits.add_returnable(1);
     }
 
-    /// Takes room for RDMA work requests of a transfer, which has to wait if there is none.
+    /// Reserves slots for the RDMA work requests of a transfer, and counts a transfer that has to
+    /// wait.
     ///
     /// # Errors
     ///
@@ -235,8 +237,7 @@ impl Flow {
         self.accounts.lock().reserve_rdma(slots)
     }
 
-    /// Takes room for the READ of a descriptor table. It does not wait, so it is not counted as
-    /// waiting.
+    /// Reserves slots for the READ of a descriptor table. It never waits, so it is not counted.
     ///
     /// # Errors
     ///
@@ -245,15 +246,15 @@ impl Flow {
         self.accounts.lock().sendq.reserve_rdma(slots)
     }
 
-    /// Takes room for a response and `rdma` work requests before it, and the credits that it is to
-    /// carry, its own request's included.
+    /// Reserves slots for a response and for `rdma` work requests before it, and takes the credits
+    /// that the response carries, that of its own request included.
     ///
     /// # Errors
     ///
     /// `Closed` if nothing can be sent any more, or those of [`SendQueue::reserve_rdma`].
     pub(crate) fn reserve_response(&self, rdma: u32) -> Result<i32, NoSlot> {
         let mut accounts = self.accounts.lock();
-        // There is room for a response of every command.
+        // A slot is set aside for the response of each command.
         accounts
             .sendq
             .reserve_response()
@@ -261,32 +262,32 @@ impl Flow {
         accounts.reserve_rdma(rdma).inspect_err(|_| {
             let _ = accounts.sendq.release_response();
         })?;
-        // An error means that the peer had no credit for the request: it is being disconnected.
+        // An error means that the peer had no credit for the request: the channel is closing.
         let _ = accounts.credits.add_returnable(1);
         Ok(accounts.credits.take_delta())
     }
 
-    /// RDMA work requests have completed, or were not posted: their slots are free again.
+    /// Frees the slots of RDMA work requests that have completed or were not posted.
     pub(crate) fn release_rdma(&self, slots: u32) {
         self.release(|accounts| accounts.sendq.release_rdma(slots).is_ok());
     }
 
-    /// A response, and the work requests before it, have completed or were not posted: their slots are
-    /// free again.
+    /// Frees the slots of a response and of the work requests before it, which have completed or
+    /// were not posted.
     pub(crate) fn release_response(&self, rdma: u32, finished: Option<&Finished>) {
         self.release(|accounts| {
             if let Some(finished) = finished {
                 accounts.stats.finished(finished);
             }
-            // Both, whatever becomes of the first.
+            // Frees both, even if the first fails.
             let rdma = accounts.sendq.release_rdma(rdma);
             accounts.sendq.release_response().and(rdma).is_ok()
         });
     }
 
-    /// Gives slots back. `give` says whether they had been taken.
+    /// Frees slots. `give` returns whether they were reserved.
     fn release(&self, give: impl FnOnce(&mut Accounts) -> bool) {
-        // What has completed was acknowledged, or the channel closes.
+        // A completion is an acknowledgement of the peer, or the channel is closing.
         self.heard();
         let mut accounts = self.accounts.lock();
         let balanced = give(&mut accounts);
@@ -297,12 +298,12 @@ impl Flow {
         }
     }
 
-    /// Statistics so far.
+    /// Returns the statistics.
     pub(crate) fn stats(&self) -> Stats {
         self.accounts.lock().stats
     }
 
-    /// What can be seen of the accounts at one moment.
+    /// Returns a snapshot.
     pub(crate) fn view(&self) -> FlowView {
         let accounts = self.accounts.lock();
         FlowView {
