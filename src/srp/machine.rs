@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What decides and counts: state machines and rules that know wire formats, and nothing of bytes.
+//! State machines, accounting and rules: typed values in, decisions out.
 //!
-//! Not here: bytes ([`super::wire`]), and what is done about a decision (the driver).
+//! Not here: bytes ([`super::wire`]), and the execution of a decision (the driver).
 
 pub(crate) mod access;
 pub(crate) mod channel;

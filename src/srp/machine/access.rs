@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Access control: the names an initiator may have an entry (ACL) under, the order in which they are
-//! looked for, and which entry was perhaps meant for an initiator that has none.
+//! Access control: the names under which an initiator may have an entry (ACL), the order in which
+//! they are looked up, and which existing entry was perhaps meant for an initiator without one.
 //!
-//! Source of names and order: `srpt_cm_req_recv()` of the in-tree driver. It looks for the names of
-//! the initiator's port in the target's directory that is named after a GUID, and then for its port
-//! identifier in the one named after a GID. Here every name counts in both, after those: an initiator
-//! that is let in there gets the same disks here.
+//! Source of names and order: `srpt_cm_req_recv()` of the in-tree driver. It looks up the names of
+//! the initiator's port in the target's directory named after a GUID, and then the port identifier
+//! in the directory named after a GID. This driver looks up every name in both directories, those
+//! lookups first: an initiator admitted by the in-tree driver gets the same disks here.
 //!
-//! Not here: the entries (the engine's), the forms of names ([`super::super::wire::ident`]).
+//! Not here: the entries (the engine's), the formats of names ([`super::super::wire::ident`]).
 
 use core::{
     fmt,
@@ -32,7 +32,7 @@ pub(crate) enum Directory {
 }
 
 impl Directory {
-    /// Returns the kind of a directory with this name.
+    /// Returns the kind of the directory with this name.
     pub(crate) fn of(name: &str) -> Self {
         if name.contains(':') {
             Self::Guid
@@ -42,17 +42,17 @@ impl Directory {
     }
 }
 
-/// The two kinds of names of an initiator.
+/// Kinds of names of an initiator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Names {
-    /// What its port goes by: GUID or network address.
+    /// Names of its port: GUID or network address.
     Port,
-    /// Its port identifier, which it chooses itself.
+    /// Its port identifier, which the initiator chooses freely.
     PortId,
 }
 
-/// Which names are looked for in which directories, one after the other; in each in the order in
-/// which its portal groups were made.
+/// Lookups, in order: kind of directory, kind of names. Within a directory, portal groups are
+/// searched in the order of their creation.
 pub(crate) const SEARCH: [(Directory, Names); 4] = [
     (Directory::Guid, Names::Port),
     (Directory::Gid, Names::PortId),
@@ -60,19 +60,19 @@ pub(crate) const SEARCH: [(Directory, Names); 4] = [
     (Directory::Gid, Names::Port),
 ];
 
-/// What an initiator shows of itself at login.
+/// Identity of an initiator at login.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Initiator {
     /// Initiator port identifier.
     pub(crate) port_id: PortId,
-    /// GUID of its port, known with the InfiniBand CM only.
+    /// GUID of its port; available with the InfiniBand CM only.
     pub(crate) guid: Option<Guid>,
-    /// Network address, known with the RDMA/CM only.
+    /// Network address; available with the RDMA/CM only.
     pub(crate) addr: Option<IpAddr>,
 }
 
 impl Initiator {
-    /// Returns the names of a kind, those that the in-tree driver uses first.
+    /// Returns the names of a kind, the forms used by the in-tree driver first.
     pub(crate) fn names(self, kind: Names) -> impl Iterator<Item = AclName> {
         let forms: &'static [Form] = match kind {
             Names::Port => &Form::PORT,
@@ -81,12 +81,13 @@ impl Initiator {
         forms.iter().filter_map(move |&form| self.name(form))
     }
 
-    /// Returns all of them, the port identifier first.
+    /// Returns all names, the port identifier first.
     pub(crate) fn all_names(self) -> impl Iterator<Item = AclName> {
         self.names(Names::PortId).chain(self.names(Names::Port))
     }
 
-    /// Returns the name in one form, if it has one in that form that differs from those before.
+    /// Returns the name in one form; [`None`] if the initiator has no name in that form, or it
+    /// equals that in a previous form.
     fn name(&self, form: Form) -> Option<AclName> {
         let name = match (form, self.addr) {
             (Form::PortId, _) => AclName::from_display(self.port_id),
@@ -102,8 +103,8 @@ impl Initiator {
         name.ok()
     }
 
-    /// Says how an entry that does not match nearly does, for the administrator of a target whose own
-    /// address is `own`; [`None`] if it has nothing to do with this initiator.
+    /// Returns how an entry that does not match resembles this initiator; [`None`] if it does not.
+    /// `own` is the target's own address.
     pub(crate) fn nearly(&self, entry: AclId, own: Option<IpAddr>) -> Option<Nearly> {
         match entry {
             AclId::PortId(id) if id == self.port_id || self.addr.map(address_id) == Some(id) => {
@@ -127,7 +128,7 @@ impl Initiator {
     }
 }
 
-/// A form of a name.
+/// Form of a name.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Form {
     /// `0x` and 32 digits.
@@ -140,14 +141,14 @@ enum Form {
     Address,
     /// An IPv6 address, compressed.
     Short,
-    /// An IPv4 address that came in the guise of an IPv6 address.
+    /// An IPv4 address that was received as an IPv4-mapped IPv6 address.
     Dotted,
     /// The address in the form of a port identifier.
     AddressId,
 }
 
 impl Form {
-    /// Those of [`Names::Port`].
+    /// Forms of [`Names::Port`].
     const PORT: [Self; 5] = [
         Self::Guid,
         Self::Address,
@@ -158,8 +159,8 @@ impl Form {
 }
 
 /// Returns an address in the form of a port identifier: the digits of the IPv6 address, or of the
-/// one that stands for an IPv4 address. Tools that know port identifiers only (rtslib, and LIO where
-/// it makes a TransportID of the name) can have entries by address with it.
+/// IPv4-mapped IPv6 address. Tools that accept port identifiers only (rtslib, and LIO where it
+/// makes a TransportID of the name) can create entries by address in this form.
 fn address_id(addr: IpAddr) -> PortId {
     PortId(match addr.to_canonical() {
         IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
@@ -167,18 +168,17 @@ fn address_id(addr: IpAddr) -> PortId {
     })
 }
 
-/// Why an entry does not match although it looks as if it should; what is more likely to have been
-/// meant is greater.
+/// Why an entry that resembles an initiator does not match. The more likely it was meant for the
+/// initiator, the greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Nearly {
     /// The upper half of the port identifier differs: `initiator_ext` of ib_srp.
     OtherExtension,
-    /// It names the target's own address. (The in-tree driver compares with that.)
+    /// It is the target's own address. (The in-tree driver compares with that.)
     OwnAddress,
-    /// It means this initiator, but is spelled in a form that is not looked for: names are compared
-    /// as text.
+    /// It denotes this initiator in a form that is not looked up: names are compared as text.
     OtherForm,
-    /// It matches, but it is in a portal group that is not enabled.
+    /// It matches, but its portal group is not enabled.
     Disabled,
 }
 
@@ -193,29 +193,28 @@ impl fmt::Display for Nearly {
     }
 }
 
-/// An entry that was perhaps meant for an initiator that is refused.
+/// An entry that was perhaps meant for a refused initiator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Hint {
-    /// Its name.
+    /// Name of the entry.
     pub(crate) entry: AclName,
-    /// Why it does not let the initiator in.
+    /// Why it does not match.
     pub(crate) why: Nearly,
 }
 
-/// What an administrator can do about a login that no entry lets in. Displayed as the end of a line
-/// in the log.
+/// Advice to the administrator about a login without an entry. Displayed as the end of a log line.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Advice {
     /// The initiator.
     pub(crate) initiator: Initiator,
-    /// The entry that was perhaps meant.
+    /// The entry that was perhaps meant for it.
     pub(crate) hint: Option<Hint>,
 }
 
 impl fmt::Display for Advice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "it may be named {}", self.initiator.port_id)?;
-        // Not in the form of a port identifier, which is for tools.
+        // Without the form of a port identifier, which is meant for tools.
         for form in Form::PORT {
             match self.initiator.name(form) {
                 Some(name) if form != Form::AddressId => write!(f, " or {name}")?,

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The life of a channel, from the login request to the release of its resources.
+//! State machine of a channel, from the accepted login to the release of its resources.
 //!
-//! The machine decides what happens when. The driver locks it and feeds events in; after unlocking it
-//! executes the [`Actions`], and for tear-down the [`Farewell`], that come out: every field, and nothing
-//! else. Timers, queue pairs and the connection manager are unknown here.
+//! The driver locks the machine and feeds events in; after unlocking it executes every field of the
+//! [`Actions`] and, for tear-down, of the [`Farewell`] that result, and nothing else.
 //!
 //! ```text
 //! Connecting -> Live -> Disconnecting -> Draining -> Disconnected
@@ -12,6 +11,8 @@
 //! ```
 //!
 //! A channel only moves forward. Source: the states of the in-tree `ib_srpt` driver.
+//!
+//! Not here: timers, queue pairs and the connection manager (the driver).
 
 use core::fmt;
 
@@ -24,7 +25,7 @@ pub(crate) enum State {
     Connecting,
     /// Requests are processed.
     Live,
-    /// The end was decided; teardown is to begin.
+    /// The close was decided; tear-down has not begun.
     Disconnecting,
     /// The queue pair is in error state; work requests are being flushed.
     Draining,
@@ -49,11 +50,11 @@ impl fmt::Display for State {
 pub(crate) enum CloseReason {
     /// The target port was disabled.
     Disabled,
-    /// The administrator wants it.
+    /// The administrator requested it.
     Administrator,
-    /// The access of the initiator was revoked.
+    /// An access control entry of the initiator was removed.
     AclRemoved,
-    /// A new login asked for existing channels to be terminated.
+    /// A new login requested that existing channels be terminated.
     Replaced,
     /// The RDMA device is being removed.
     DeviceRemoved,
@@ -61,27 +62,27 @@ pub(crate) enum CloseReason {
     Logout,
     /// The initiator broke the protocol.
     ProtocolViolation,
-    /// The initiator answered a request that was never made.
+    /// The initiator sent a response that matches no request of the target.
     SpuriousResponse,
-    /// The initiator did not confirm the connection in time.
+    /// The connection was not confirmed in time.
     ConnectTimeout,
     /// The queue pair failed.
     QpError,
-    /// The initiator gives no sign of life.
+    /// No message and no acknowledgement arrived within the time limit of the watch.
     PeerSilent,
     /// The module is being unloaded.
     Unload,
     /// The initiator disconnected.
     PeerDisconnected,
-    /// The initiator refused the accepted connection.
+    /// The initiator rejected the accepted connection.
     PeerRejected,
     /// The connection could not be established.
     ConnectFailed,
 }
 
 impl CloseReason {
-    /// Says whether the end was decided here, while the connection works: the initiator listens
-    /// and does not expect it.
+    /// Returns whether the initiator is sent a target logout first: the target decided to close a
+    /// working connection, which the initiator does not expect.
     pub(crate) const fn is_announced(self) -> bool {
         match self {
             Self::Disabled
@@ -102,8 +103,8 @@ impl CloseReason {
         }
     }
 
-    /// Says whether somebody may hear a disconnect, or waits for an answer to one. Nobody does on a
-    /// device that is being removed, or through a connection that never was.
+    /// Returns whether a disconnect request, or the reply to one, can reach the peer. It cannot on
+    /// a device that is being removed, nor on a connection that was rejected or not established.
     pub(crate) const fn has_peer(self) -> bool {
         match self {
             Self::DeviceRemoved | Self::PeerRejected | Self::ConnectFailed => false,
@@ -122,7 +123,7 @@ impl CloseReason {
         }
     }
 
-    /// Returns what a target logout says.
+    /// Returns the reason code of the target logout.
     pub(crate) const fn logout_reason(self) -> TLogoutReason {
         match self {
             Self::Replaced => TLogoutReason::MultiChannelAction,
@@ -155,18 +156,18 @@ impl fmt::Display for CloseReason {
     }
 }
 
-/// What happened to a channel.
+/// Event of a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
     /// The initiator confirmed the connection (RTU or the first message).
     Established,
-    /// The initiator disconnected, or answered our disconnect request.
+    /// The initiator disconnected, or replied to the target's disconnect request.
     PeerDisconnected,
-    /// The initiator refused the accepted connection.
+    /// The initiator rejected the accepted connection.
     PeerRejected,
-    /// The connection manager gave up on the connection.
+    /// The connection manager failed to establish the connection.
     ConnectFailed,
-    /// The target wants the channel closed.
+    /// The target closes the channel.
     Close(CloseReason),
 }
 
@@ -177,8 +178,8 @@ pub(crate) struct Actions {
     /// Treat the held information units according to [`Channel::iu_disposition`], which is not
     /// [`Disposition::Hold`] any more. At most once.
     pub(crate) release_held_ius: bool,
-    /// Begin the tear-down for this reason, which ends in [`Channel::begin_teardown`]. Exactly once in
-    /// the life of a channel that ends.
+    /// Begin the tear-down for this reason; it calls [`Channel::begin_teardown`]. Requested exactly
+    /// once in the life of a channel that ends.
     pub(crate) start_teardown: Option<CloseReason>,
 }
 
@@ -194,16 +195,16 @@ impl Actions {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use = "a farewell has to be executed"]
 pub(crate) struct Farewell {
-    /// Wait until the connection manager has said what became of the connection: it was told that
-    /// it is established. The wait is limited.
+    /// Wait until the connection manager has reported the outcome of the connection, because
+    /// COMM_EST was reported to it. The wait is limited.
     pub(crate) await_settled: bool,
-    /// Send a target logout with this reason: the initiator listens, and does not know yet.
+    /// Send a target logout with this reason.
     pub(crate) send_logout: Option<TLogoutReason>,
-    /// Send a disconnect request, or answer that of the initiator.
+    /// Send a disconnect request, or the reply to that of the initiator.
     pub(crate) send_disconnect: bool,
 }
 
-/// What to do with an information unit that arrives.
+/// What to do with a received information unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Disposition {
     /// Keep it until the connection is confirmed: it may overtake the confirmation.
@@ -214,23 +215,24 @@ pub(crate) enum Disposition {
     Discard,
 }
 
-/// The life of one channel.
+/// State machine of one channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Channel {
     state: State,
     reason: Option<CloseReason>,
-    /// The channel was live when the end was decided.
+    /// The channel was live when the close was decided.
     was_live: bool,
-    /// The connection manager has sent the answer to the login, or is about to.
+    /// The connection manager was asked to accept the login.
     accepted: bool,
-    /// An information unit was held at the last look.
+    /// An information unit was held at the last check.
     waited: bool,
-    /// The connection manager was told that an information unit stands for the confirmation.
+    /// COMM_EST was reported to the connection manager: the first information unit replaces the
+    /// RTU.
     vouched: bool,
 }
 
 impl Channel {
-    /// Starts with an accepted login that the initiator has not confirmed.
+    /// Creates a channel whose login is accepted but not confirmed.
     pub(crate) const fn new() -> Self {
         Self {
             state: State::Connecting,
@@ -247,12 +249,13 @@ impl Channel {
         self.state
     }
 
-    /// Returns why the channel was closed: the first reason given, later ones are consequences.
+    /// Returns why the channel was closed: the first reason given, since later ones are
+    /// consequences.
     pub(crate) const fn close_reason(&self) -> Option<CloseReason> {
         self.reason
     }
 
-    /// Says what to do with an information unit that arrives now.
+    /// Returns what to do with an information unit that arrives now.
     pub(crate) const fn iu_disposition(&self) -> Disposition {
         match self.state {
             State::Connecting => Disposition::Hold,
@@ -282,21 +285,22 @@ impl Channel {
         }
     }
 
-    /// Notes that the connection manager is asked to send the answer to the login.
+    /// Records that the connection manager is asked to accept the login.
     pub(crate) fn accept(&mut self) {
         self.accepted = true;
     }
 
-    /// Decides whether the driver tells the connection manager that the first information unit stands
-    /// for the confirmation, which may be lost: true if one is `held` now and was at the last look. To
-    /// be called once per period.
+    /// Returns whether the driver has to report COMM_EST to the connection manager, because the
+    /// confirmation (RTU) may be lost: true if an information unit is `held` now and was at the
+    /// last call. Called once per period.
     #[must_use = "the connection manager has to be told"]
     pub(crate) fn confirmation_is_late(&mut self, held: bool) -> bool {
         let waits = held && self.state == State::Connecting;
         core::mem::replace(&mut self.waited, waits) && waits
     }
 
-    /// Decides whether the driver, which is about to tell the connection manager that, still does.
+    /// Returns whether COMM_EST is still to be reported, and records that it is. Called immediately
+    /// before the report.
     #[must_use = "the connection manager has to be told"]
     pub(crate) fn vouch(&mut self) -> bool {
         let begun = self.state == State::Connecting;
@@ -304,13 +308,14 @@ impl Channel {
         begun
     }
 
-    /// The connection manager refused to be told: the confirmation was faster, or the connection has
-    /// ended.
+    /// Records that the connection manager refused COMM_EST: the confirmation arrived first, or the
+    /// connection has ended.
     pub(crate) fn vouch_failed(&mut self) {
         self.vouched = false;
     }
 
-    /// The driver begins to execute `start_teardown`; what it says to whom. Nothing at any other time.
+    /// Begins the tear-down requested by `start_teardown`, and returns what to send first: nothing
+    /// if called in another state.
     pub(crate) fn begin_teardown(&mut self) -> Farewell {
         let (State::Disconnecting, Some(reason)) = (self.state, self.reason) else {
             return Farewell::default();
@@ -324,7 +329,7 @@ impl Channel {
         }
     }
 
-    /// The last work request has completed. No effect before tear-down has begun.
+    /// Records that the last work request has completed. No effect before tear-down has begun.
     pub(crate) fn drained(&mut self) {
         if self.state == State::Draining {
             self.state = State::Disconnected;

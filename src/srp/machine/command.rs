@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The life of one command or task management request.
+//! State machine of one command or task management request.
 //!
 //! Three parties act on a command: the initiator, through completions; the SCSI engine, through
-//! callbacks; and the driver, whose posts may fail. The machine makes sure that the engine is told
-//! about the end of a command exactly once, that the credit of the request is returned exactly
-//! once, and that the memory is not reused while a work request refers to it. Which work requests
-//! these are is unknown here.
+//! callbacks; and the driver, whose posts may fail. The machine makes sure that the engine is
+//! notified of the end of a command exactly once, that the credit of the request is returned
+//! exactly once, and that the memory is not reused while a work request refers to it.
 //!
-//! What happens is either an [`Event`], to which the driver has to do what the [`Action`] says, or a
-//! [`Fact`], to which it has to do nothing.
+//! An input is either an [`Event`], for which the driver has to execute an [`Action`], or a
+//! [`Fact`], for which it has to do nothing.
 //!
 //! ```text
 //! Free ------> New ----------------> Responding -> Done -> Free
@@ -18,10 +17,12 @@
 //! Free -> Mgmt -> MgmtResponding -> Done -> Free
 //! ```
 //!
-//! A command whose descriptor table is in the memory of the initiator begins with fetching that;
-//! the engine hears of it afterwards.
+//! A command whose descriptor table is in the memory of the initiator begins with fetching it; it
+//! is submitted to the engine afterwards.
 //!
 //! Source: the command states of the in-tree `ib_srpt` driver.
+//!
+//! Not here: the work requests (the driver).
 
 use core::fmt;
 
@@ -31,26 +32,26 @@ pub(crate) enum State {
     /// Not in use.
     Free,
     /// The descriptor table of a SCSI command is being fetched from the initiator. Work requests
-    /// are under way; the engine does not know the command.
+    /// are under way; the command was not submitted to the engine.
     FetchingTable,
-    /// A SCSI command the engine works on; no data has been fetched.
+    /// A SCSI command that the engine processes; no data has been fetched.
     New,
     /// Data is being fetched from the initiator. Work requests are under way.
     Fetching,
-    /// The data was fetched, or fetching it failed, and the engine knows.
+    /// The data was fetched, or fetching it failed, and the engine was notified.
     Executing,
     /// Data and response are being sent. Work requests are under way.
     Responding,
-    /// A task management request the engine works on.
+    /// A task management request that the engine processes.
     Mgmt,
     /// The response to a task management request is being sent. A work request is under way.
     MgmtResponding,
-    /// The engine was told that it is over; it has not let go of the command yet.
+    /// The engine was notified of the end; it has not released the command yet.
     Done,
 }
 
 impl State {
-    /// Says whether work requests may refer to the command.
+    /// Returns whether work requests may refer to the command.
     pub(crate) const fn on_wire(self) -> bool {
         match self {
             Self::FetchingTable | Self::Fetching | Self::Responding | Self::MgmtResponding => true,
@@ -60,12 +61,12 @@ impl State {
 }
 
 impl State {
-    /// Says whether this is a task management request that was not answered yet.
+    /// Returns whether this is a task management request whose response was not sent yet.
     pub(crate) const fn is_mgmt(self) -> bool {
         matches!(self, Self::Mgmt | Self::MgmtResponding)
     }
 
-    /// Says whether this is a SCSI command that was not answered yet.
+    /// Returns whether this is a SCSI command whose response was not sent yet.
     pub(crate) const fn is_task(self) -> bool {
         match self {
             Self::FetchingTable
@@ -94,41 +95,42 @@ impl fmt::Display for State {
     }
 }
 
-/// What happened to a command, and asks for something.
+/// Event of a command: requires an [`Action`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
     /// A SCSI command arrived whose descriptor table has to be fetched.
     StartTable,
     /// The engine is ready for the data of the initiator.
     RdyToXfer,
-    /// The engine is ready for the data of the initiator, which has come with the request.
+    /// The engine is ready for the data of the initiator, which arrived with the request.
     HasData,
     /// The last work request that fetches data completed.
     DataArrived {
         /// All of them succeeded.
         ok: bool,
     },
-    /// The engine wants the response, and data if any, to be sent.
+    /// The engine requests the response, and data if any, to be sent.
     XmitResponse,
-    /// The response completed.
+    /// The send of the response completed.
     SendDone {
-        /// It was sent.
+        /// It succeeded.
         ok: bool,
     },
-    /// The engine let go of the command, or never had it, and no response is under way.
+    /// The engine released the command, or never received it, and no response is under way.
     Freed,
 }
 
-/// What happened to a command, and asks for nothing now.
+/// Fact of a command: requires no action now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fact {
     /// A SCSI command arrived.
     Start,
     /// A task management request arrived.
     StartMgmt,
-    /// The engine did not take the request, or is not asked to: the target answers.
+    /// The engine did not accept the request, or it is not submitted: the target sends the
+    /// response.
     Refused,
-    /// The work requests of the last transition could not be posted, not even in part.
+    /// None of the work requests of the last transition could be posted.
     PostFailed,
     /// The engine aborted the command; no response is to be sent.
     Aborted,
@@ -140,26 +142,25 @@ pub(crate) enum Fact {
 pub(crate) enum Action {
     /// Post the work requests that fetch the descriptor table.
     FetchTable,
-    /// The table is here: hand the command to the engine, or answer it.
+    /// The table was fetched: submit the command to the engine, or answer it.
     Submit,
-    /// The table could not be fetched, or the command was aborted: let go of the command, which
-    /// the engine does not know.
+    /// The table could not be fetched, or the command was aborted: release the command, which was
+    /// not submitted to the engine.
     Abandon,
     /// Post the work requests that fetch the data.
     Fetch,
-    /// Tell the engine to go on: the data is here. It may find the command aborted.
+    /// Notify the engine that the data was fetched. The engine may find the command aborted.
     Execute,
-    /// Tell the engine that the data could not be fetched.
+    /// Notify the engine that the data could not be fetched.
     FailData,
-    /// Post the response. The credit of the request goes with it.
+    /// Post the response. It carries the credit of the request.
     SendResponse,
-    /// Send nothing, make the credit of the request returnable, and tell the engine that it is
-    /// over.
+    /// Send nothing, make the credit of the request returnable, and notify the engine of the end.
     SkipResponse,
-    /// Answer the task management request, which the engine has let go of without a response: it was
-    /// aborted by another one, but the initiator waits for an answer to each.
+    /// Send a response to the task management request, which the engine has released without one:
+    /// another request aborted it, but the initiator waits for a response to each.
     Answer,
-    /// Tell the engine that it is over.
+    /// Notify the engine of the end.
     Complete {
         /// The response was sent.
         ok: bool,
@@ -171,8 +172,8 @@ pub(crate) enum Action {
     },
 }
 
-/// An [`Event`] or a [`Fact`] that is not possible in the state of the command: an error of the driver
-/// or the engine. Nothing changed.
+/// An [`Event`] or a [`Fact`] that is not possible in the state of the command: an error of the
+/// driver or the engine. The command is unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Violation<E> {
     /// State of the command.
@@ -187,14 +188,14 @@ impl<E: fmt::Debug> fmt::Display for Violation<E> {
     }
 }
 
-/// The life of one command.
+/// State machine of one command.
 ///
 /// # Invariants
 ///
 /// `holds_credit` is false if and only if the credit of the request has been given to a response or
 /// made returnable, or there is no request ([`State::Free`]). `undo` is the state before the last
 /// transition if the state is one in which work requests are under way. `at_engine` is false if the
-/// target answers by itself, or there is no request.
+/// target sends the response itself, or there is no request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Command {
     state: State,
@@ -221,17 +222,17 @@ impl Command {
         self.state
     }
 
-    /// Says whether the engine aborted the command.
+    /// Returns whether the engine aborted the command.
     pub(crate) const fn is_aborted(&self) -> bool {
         self.aborted
     }
 
-    /// Says whether the credit of the request is still to be returned.
+    /// Returns whether the credit of the request has not been returned yet.
     pub(crate) const fn holds_credit(&self) -> bool {
         self.holds_credit
     }
 
-    /// Says whether the request is with the engine, or on its way there.
+    /// Returns whether the request was submitted to the engine or is about to be.
     pub(crate) const fn is_at_engine(&self) -> bool {
         self.at_engine
     }
@@ -311,7 +312,7 @@ impl Command {
         }
     }
 
-    /// Takes note of a fact.
+    /// Records a fact.
     ///
     /// # Errors
     ///
@@ -325,8 +326,8 @@ impl Command {
                 self.state = self.undo;
                 self.holds_credit = true;
             }
-            // Too late for the response, which is under way or was sent: nothing to do. In all
-            // other states the flag takes effect when the response would have been sent.
+            // In the states with a response under way or sent, the flag has no effect. In all
+            // others it takes effect when the response would have been sent.
             (
                 Fact::Aborted,
                 State::FetchingTable

@@ -2,12 +2,13 @@
 //! Accounting of credits: how many requests the initiator may send.
 //!
 //! At login the initiator is granted a number of credits, the request limit. Each request costs
-//! one; responses, credit requests and asynchronous event requests bring credits back. The machine
-//! here knows where each credit is. Posting the information units that carry credits is left to
-//! the driver.
+//! one; responses, credit requests and asynchronous event requests return credits. The machine
+//! tracks where each credit is.
 //!
 //! Source: the REQUEST LIMIT DELTA rules of T10 SRP revision 16a as practised by the Linux
 //! initiator and target drivers.
+//!
+//! Not here: posting the information units that carry credits (the driver).
 
 /// The initiator sent a request without having a credit for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,11 +37,11 @@ pub(crate) struct Credits {
 }
 
 impl Credits {
-    /// With this many credits or fewer an initiator may be stuck: the Linux initiator sets one
-    /// aside for task management and waits with commands.
+    /// With this many credits or fewer an initiator may be blocked: the Linux initiator sets one
+    /// credit aside for task management and defers commands.
     pub(crate) const LOW_WATER: u32 = 1;
 
-    /// Starts a channel on which the initiator was granted `limit` credits at login.
+    /// Creates the credits of a channel on which the initiator was granted `limit` at login.
     ///
     /// A limit that a request limit delta cannot express is reduced.
     pub(crate) fn new(limit: u32) -> Self {
@@ -105,9 +106,9 @@ impl Credits {
         }
     }
 
-    /// Says whether a credit request should be sent: there are credits to return, and the
-    /// initiator may be waiting for them. To an initiator of which it is not known whether it
-    /// `listens` to such requests, only if nothing else is going to carry them.
+    /// Returns whether a credit request should be sent: there are credits to return, and the
+    /// initiator may be waiting for them. To an initiator that is not known to handle such requests
+    /// (`listens` is false), only if no response is going to carry them.
     pub(crate) const fn wants_credit_request(&self, listens: bool) -> bool {
         self.returnable > 0 && self.at_peer <= Self::LOW_WATER && (listens || self.outstanding == 0)
     }
@@ -127,7 +128,7 @@ impl Credits {
         self.outstanding
     }
 
-    /// Returns the number of credits waiting for an information unit to carry them.
+    /// Returns the number of credits that the next information unit can carry.
     pub(crate) const fn returnable(&self) -> u32 {
         self.returnable
     }

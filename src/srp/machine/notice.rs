@@ -1,22 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Requests of the target: which of them is under way, and which tag its response must have.
 //!
-//! A target asks the initiator for two things on an established channel, to take back credits and
-//! to take note of an event; the initiator answers both. At most one request of a kind is under
-//! way, so one buffer per kind is enough on this side, and one receive buffer per kind on top of
-//! the request limit is enough for the responses. The buffer of a request is free again when its
-//! send completed *and* its response arrived, in either order. Building and posting the
-//! information units is left to the driver; when to take back credits is decided by
-//! [`Credits`](super::credit::Credits).
+//! On an established channel a target sends the initiator two kinds of requests, credit requests
+//! and asynchronous event requests; the initiator responds to both. At most one request of a kind
+//! is under way, so one buffer per kind suffices for the requests, and one receive buffer per kind
+//! on top of the request limit for the responses. The buffer of a request is free again when its
+//! send completed *and* its response arrived, in either order.
 //!
 //! Source: the request and response rules of T10 SRP revision 16a as practised by the Linux
 //! initiator driver.
+//!
+//! Not here: building and posting the information units (the driver), and when to return credits
+//! ([`Credits`](super::credit::Credits)).
 
-/// A response that answers no request of the target.
+/// A response that matches no request of the target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Spurious;
 
-/// A request of one kind.
+/// Request of one kind.
 ///
 /// # Invariants
 ///
@@ -31,7 +32,7 @@ pub(crate) struct Notice {
 }
 
 impl Notice {
-    /// Nothing under way.
+    /// Creates one with no request under way and none due.
     pub(crate) const fn new() -> Self {
         Self {
             under_way: None,
@@ -41,19 +42,17 @@ impl Notice {
         }
     }
 
-    /// Notes that there is something to say. Several things that come up before it is said become
-    /// one.
+    /// Makes a request due. Calls before [`Self::begin`] are merged into one request.
     pub(crate) fn want(&mut self) {
         self.wanted = true;
     }
 
-    /// Says whether [`Self::begin`] would begin a request: there is something to say, and nothing
-    /// is under way.
+    /// Returns whether [`Self::begin`] would begin a request: one is wanted, and none is under way.
     pub(crate) const fn is_due(&self) -> bool {
         self.wanted && self.under_way.is_none()
     }
 
-    /// Begins the request that is due, with this tag. The driver is to send it.
+    /// Begins the request that is due, with this tag. The driver has to send it.
     ///
     /// Returns `false`, and does nothing, if none is due.
     #[must_use = "the request has to be sent"]
@@ -66,7 +65,7 @@ impl Notice {
         due
     }
 
-    /// The request could not be posted: it is forgotten.
+    /// Records that the request could not be posted: it is dropped.
     pub(crate) fn post_failed(&mut self) {
         *self = Self {
             wanted: self.wanted,
@@ -74,7 +73,7 @@ impl Notice {
         };
     }
 
-    /// The send of the request completed.
+    /// Records that the send of the request completed.
     pub(crate) fn sent(&mut self) {
         if self.under_way.is_some() {
             self.sent = true;
@@ -82,11 +81,11 @@ impl Notice {
         }
     }
 
-    /// A response arrived.
+    /// Records that a response arrived.
     ///
     /// # Errors
     ///
-    /// [`Spurious`] if it does not answer the request under way, or not for the first time.
+    /// [`Spurious`] if it does not match the request under way, or is not the first to do so.
     pub(crate) fn answered(&mut self, tag: u64) -> Result<(), Spurious> {
         if self.under_way != Some(tag) || self.answered {
             return Err(Spurious);
@@ -96,7 +95,7 @@ impl Notice {
         Ok(())
     }
 
-    /// Ends the request when both halves of it are done.
+    /// Ends the request when it was both sent and answered.
     fn settle(&mut self) {
         if self.sent && self.answered {
             *self = Self {

@@ -1,21 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Accounting of send queue slots.
 //!
-//! Responses and RDMA work requests share a send queue of fixed size. If RDMA could fill it, a
-//! finished command might be unable to tell so, and the initiator would see a timeout. Therefore
-//! one slot per command is set aside for its response, and RDMA gets the rest. Posting work
-//! requests and waiting for room is left to the driver.
+//! Responses and RDMA work requests share a send queue of fixed size. If RDMA work requests could
+//! fill it, the response to a finished command might not be posted, and the initiator would see a
+//! timeout. Therefore one slot per command is set aside for its response, and RDMA gets the rest.
+//!
+//! Not here: posting work requests and waiting for slots (the driver).
 
 /// The send queue has no room for RDMA next to the responses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TooSmall;
 
-/// Why slots cannot be had.
+/// Why slots could not be reserved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NoSlot {
     /// Not now, but possibly after a release.
     Full,
-    /// Never: more were asked for than there are.
+    /// Never: more were requested than exist.
     NeverFits,
     /// Never again: the queue was closed.
     Closed,
@@ -29,8 +30,8 @@ pub(crate) struct Unbalanced;
 ///
 /// # Invariants
 ///
-/// `rdma <= total - commands` and `responses <= commands`, hence `rdma + responses <= total`: what
-/// is reserved always fits in the queue. Once closed, no counter increases.
+/// `rdma <= total - commands` and `responses <= commands`, hence `rdma + responses <= total`: all
+/// reserved slots exist. Once closed, no counter increases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct SendQueue {
     /// Number of slots RDMA may use.
@@ -41,15 +42,15 @@ pub(crate) struct SendQueue {
     rdma: u32,
     /// Number of slots used by responses.
     responses: u32,
-    /// No more reservations.
+    /// Reservations are refused.
     closed: bool,
 }
 
 impl SendQueue {
     /// Divides a queue of `total` slots among `commands` responses and RDMA.
     ///
-    /// Other sends the driver makes on its own account, such as credit requests or the last work
-    /// request of a drain, are either counted in `commands` or left out of `total`.
+    /// Other sends of the driver, such as credit requests or the last work request of a drain, are
+    /// either counted in `commands` or left out of `total`.
     ///
     /// # Errors
     ///
@@ -88,7 +89,7 @@ impl SendQueue {
         }
     }
 
-    /// Gives `n` RDMA slots back, because the work requests completed or were not posted.
+    /// Releases `n` RDMA slots, because the work requests completed or were not posted.
     ///
     /// # Errors
     ///
@@ -98,7 +99,7 @@ impl SendQueue {
         Ok(())
     }
 
-    /// Takes the slot set aside for the response of a command.
+    /// Reserves the slot set aside for the response of a command.
     ///
     /// # Errors
     ///
@@ -115,7 +116,7 @@ impl SendQueue {
         Ok(())
     }
 
-    /// Gives the slot of a response back, because it completed or was not posted.
+    /// Releases the slot of a response, because it completed or was not posted.
     ///
     /// # Errors
     ///
@@ -125,12 +126,12 @@ impl SendQueue {
         Ok(())
     }
 
-    /// Refuses all further reservations. What is reserved is still to be released.
+    /// Refuses all further reservations. Reserved slots still have to be released.
     pub(crate) fn close(&mut self) {
         self.closed = true;
     }
 
-    /// Says whether the queue was closed.
+    /// Returns whether the queue was closed.
     pub(crate) const fn is_closed(&self) -> bool {
         self.closed
     }
@@ -146,7 +147,7 @@ impl SendQueue {
         self.rdma.saturating_add(self.responses)
     }
 
-    /// Says whether no slot is in use.
+    /// Returns whether no slot is in use.
     pub(crate) const fn is_idle(&self) -> bool {
         self.outstanding() == 0
     }

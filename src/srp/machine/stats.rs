@@ -1,29 +1,29 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What is counted about a channel: events, bytes, and how long commands take.
+//! Counters of a channel: events, bytes, and durations of the stages of commands.
 //!
-//! Plain numbers: whoever keeps them has a lock around them anyway when there is something to count,
-//! so that counting costs an addition. Which file shows what is described in
+//! Plain numbers: they are updated under a lock that the caller holds for another reason anyway, so
+//! that counting costs an addition. Which file shows which counter is described in
 //! `docs/ABI/sysfs-class-infiniband_srpt`.
 
 use super::super::wire::consts::RejectReason;
 
-/// What is counted.
+/// Counters of [`Stats`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub(crate) enum Counter {
     /// SCSI commands received.
     Commands,
-    /// Commands that were answered with data for the initiator.
+    /// Commands with data sent to the initiator, counted at the response.
     Reads,
-    /// Commands that were answered after data had come from the initiator.
+    /// Commands with data received from the initiator, counted at the response.
     Writes,
     /// Bytes sent to the initiator.
     ReadBytes,
-    /// Bytes that came from the initiator.
+    /// Bytes received from the initiator.
     WriteBytes,
     /// Commands answered with a status other than GOOD.
     Failed,
-    /// Requests that ended without an answer.
+    /// Requests that ended without a response.
     Aborted,
     /// Task management requests received.
     TaskManagement,
@@ -31,7 +31,7 @@ pub(crate) enum Counter {
     Malformed,
     /// Requests that took the initiator's last credit.
     CreditsStarved,
-    /// Transfers that had to wait for room in the send queue.
+    /// Transfers that had to wait for slots of the send queue.
     SqFull,
 }
 
@@ -49,17 +49,17 @@ pub(crate) const fn refusal_index(reason: RejectReason) -> usize {
         .saturating_sub(RejectReason::UnableEstablishChannel.code()) as usize
 }
 
-/// A part of a command's life.
+/// A stage of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub(crate) enum Stage {
-    /// From its arrival until the engine has it.
+    /// From its arrival until it is submitted to the engine.
     Receive,
     /// In the engine, without the transfer of the initiator's data.
     Engine,
-    /// From the engine's wish for data until that is there.
+    /// From the engine's request for the initiator's data until all of it was fetched.
     Fetch,
-    /// From the engine's answer until the HCA has sent it.
+    /// From the engine's response until its send completed.
     Send,
 }
 
@@ -72,18 +72,18 @@ pub(crate) const BUCKETS: usize = 24;
 /// Times below `1 << FIRST_BITS` nanoseconds are in the first bucket.
 pub(crate) const FIRST_BITS: u32 = 10;
 
-/// How many times were how long. Bucket `i` has those below `1 << (FIRST_BITS + i)` nanoseconds that
-/// are in none before; the last has all others.
+/// Histogram of durations. Bucket `i` counts those below `1 << (FIRST_BITS + i)` nanoseconds that
+/// are in no bucket before; the last counts all others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Histogram([u64; BUCKETS]);
 
 impl Histogram {
-    /// No times.
+    /// Creates an empty histogram.
     pub(crate) const fn new() -> Self {
         Self([0; BUCKETS])
     }
 
-    /// Counts a time in nanoseconds.
+    /// Counts a duration in nanoseconds.
     pub(crate) fn note(&mut self, ns: u64) {
         let bits = u64::BITS.saturating_sub(ns.leading_zeros());
         let index = bits.saturating_sub(FIRST_BITS) as usize;
@@ -92,7 +92,7 @@ impl Histogram {
         }
     }
 
-    /// The buckets.
+    /// Returns the buckets.
     pub(crate) const fn buckets(&self) -> &[u64; BUCKETS] {
         &self.0
     }
@@ -104,20 +104,20 @@ impl Histogram {
     }
 }
 
-/// A command that was answered.
+/// A command with a response.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Finished {
     /// Bytes sent to the initiator.
     pub(crate) read: u32,
-    /// Bytes that came from the initiator.
+    /// Bytes received from the initiator.
     pub(crate) written: u32,
-    /// The status was not GOOD.
+    /// The SCSI status was not GOOD.
     pub(crate) failed: bool,
-    /// Nanoseconds per stage; [`None`] if there was no such stage.
+    /// Nanoseconds per stage; [`None`] if the command had no such stage.
     pub(crate) ns: [Option<u64>; STAGES],
 }
 
-/// What is counted about a channel, or several.
+/// Counters and histograms of a channel, or the sums of several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stats {
     counters: [u64; COUNTERS],
@@ -125,7 +125,7 @@ pub(crate) struct Stats {
 }
 
 impl Stats {
-    /// Nothing counted yet.
+    /// Creates counters that are all zero.
     pub(crate) const fn new() -> Self {
         Self {
             counters: [0; COUNTERS],
@@ -133,7 +133,7 @@ impl Stats {
         }
     }
 
-    /// Counts one.
+    /// Increments a counter.
     pub(crate) fn count(&mut self, what: Counter) {
         self.add(what, 1);
     }
@@ -144,7 +144,7 @@ impl Stats {
         }
     }
 
-    /// Counts a command that was answered.
+    /// Counts a command with a response.
     pub(crate) fn finished(&mut self, cmd: &Finished) {
         if cmd.read != 0 {
             self.count(Counter::Reads);
@@ -164,7 +164,7 @@ impl Stats {
         }
     }
 
-    /// Adds what was counted elsewhere.
+    /// Adds all counters and histograms of `other`.
     pub(crate) fn merge(&mut self, other: &Self) {
         for (to, from) in self.counters.iter_mut().zip(other.counters) {
             *to = to.wrapping_add(from);
@@ -174,12 +174,12 @@ impl Stats {
         }
     }
 
-    /// A counter, by its number; [`None`] if there is none with it.
+    /// Returns a counter by its number; [`None`] if the number is out of range.
     pub(crate) fn counter(&self, index: usize) -> Option<u64> {
         self.counters.get(index).copied()
     }
 
-    /// The histogram of a stage, by its number; [`None`] if there is none with it.
+    /// Returns the histogram of a stage by its number; [`None`] if the number is out of range.
     pub(crate) fn histogram(&self, index: usize) -> Option<&Histogram> {
         self.latency.get(index)
     }

@@ -1,27 +1,28 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Whether the peer of a channel is still there.
+//! Detection of dead peers.
 //!
-//! An initiator that loses its power says nothing, and a target that has nothing to send does not
-//! notice. So somebody looks now and then: when there was no sign of life for a while, the peer is
-//! to be probed with something that its HCA acknowledges, and when nothing comes of that either, it
-//! is given up. How long a while is between two looks, and what a probe is, is the driver's
-//! business.
+//! An initiator that loses its power sends no disconnect, and a target that sends nothing does not
+//! notice. Therefore each channel is checked once per period: after [`PROBE_AFTER`] checks without
+//! a sign of life the peer is probed with a work request that its HCA has to acknowledge, and after
+//! [`GIVE_UP_AFTER`] it is given up.
+//!
+//! Not here: the length of the period and the probe itself (the driver).
 
-/// Looks without a sign of life after which the peer is probed.
+/// Checks without a sign of life after which the peer is probed.
 pub(crate) const PROBE_AFTER: u32 = 2;
 
-/// Looks without a sign of life after which the peer is given up. Between the two a probe, or
-/// whatever it is queued behind, has the time to be retried as often as the connection allows.
+/// Checks without a sign of life after which the peer is given up. The difference leaves a probe,
+/// or the work requests queued before it, time for all retries of the connection.
 pub(crate) const GIVE_UP_AFTER: u32 = 14;
 
-/// What a look at a channel says.
+/// Result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Look {
     /// Nothing is to be done.
     Fine,
     /// The peer is to be probed; see [`Watch::probe_begun`].
     Probe,
-    /// The peer is gone.
+    /// The peer is given up.
     GiveUp,
 }
 
@@ -32,16 +33,16 @@ pub(crate) enum Look {
 /// `silent <= GIVE_UP_AFTER`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Watch {
-    /// There was a sign of life since the last look.
+    /// There was a sign of life since the last check.
     heard: bool,
-    /// Looks since the last sign of life.
+    /// Checks since the last sign of life.
     silent: u32,
     /// A probe is under way.
     probing: bool,
 }
 
 impl Watch {
-    /// A peer that was just heard of.
+    /// Creates the watch of a peer that has just shown a sign of life.
     pub(crate) const fn new() -> Self {
         Self {
             heard: true,
@@ -50,18 +51,18 @@ impl Watch {
         }
     }
 
-    /// The peer has sent something, or acknowledged something.
+    /// Records that the peer has sent something, or acknowledged something.
     pub(crate) fn heard(&mut self) {
         self.heard = true;
     }
 
-    /// Looks at the channel, once per period.
+    /// Checks the peer; called once per period.
     pub(crate) fn look(&mut self) -> Look {
         if core::mem::take(&mut self.heard) {
             self.silent = 0;
             return Look::Fine;
         }
-        // INVARIANT: Never more than the limit.
+        // INVARIANT: At most `GIVE_UP_AFTER`.
         self.silent = self.silent.saturating_add(1).min(GIVE_UP_AFTER);
         match self.silent {
             GIVE_UP_AFTER => Look::GiveUp,
@@ -70,18 +71,20 @@ impl Watch {
         }
     }
 
-    /// Says whether the last look gave the peer up, and nothing was heard since.
+    /// Returns whether the last check gave the peer up, and no sign of life has followed.
     pub(crate) const fn is_given_up(&self) -> bool {
         self.silent == GIVE_UP_AFTER && !self.heard
     }
 
-    /// A probe is about to be posted. Returns `false`, and does nothing, if one is under way.
+    /// Records that a probe is about to be posted. Returns `false`, and does nothing, if one is
+    /// under way.
     #[must_use = "the probe has to be posted"]
     pub(crate) fn probe_begun(&mut self) -> bool {
         !core::mem::replace(&mut self.probing, true)
     }
 
-    /// The probe completed, `ok` if the peer has acknowledged it, or could not be posted.
+    /// Records that the probe completed, `ok` if the peer has acknowledged it, or could not be
+    /// posted.
     pub(crate) fn probe_ended(&mut self, ok: bool) {
         self.probing = false;
         self.heard |= ok;
