@@ -3,16 +3,17 @@
 //!
 //! Everything here is a pure function of its arguments. There is no allocation, no I/O, no clock,
 //! no lock and no kernel type, so the same files are compiled twice: as a module of the kernel
-//! driver and as a host crate (`tests/host`) that tests them. Orchestration (locking, posting work
-//! requests, talking to the SCSI engine) lives in the driver, which feeds events in and executes
-//! the decisions that come out.
+//! driver and as a host crate (`tests/host`) that tests them.
+//!
+//! Not here: orchestration (locking, posting work requests, calling the SCSI engine). The driver
+//! feeds events in and executes the resulting decisions.
 //!
 //! Conventions:
 //!
 //! - Bytes become typed values first, and only typed values reach the logic.
-//! - Malformed bytes ([`wire::codec::Malformed`], [`wire::desc::DescFault`]) and well-formed bytes that break
-//!   the rules ([`wire::consts::RejectReason`], [`wire::desc::DescViolation`]) are
-//!   different types.
+//! - Malformed bytes ([`wire::codec::Malformed`], [`wire::desc::DescFault`]) and well-formed bytes
+//!   that violate the rules ([`wire::consts::RejectReason`], [`wire::desc::DescViolation`]) have
+//!   different error types.
 //! - No input from a peer may panic, because a panic is a `BUG()` in the kernel: no indexing, no
 //!   `unwrap`, no unchecked arithmetic on wire values.
 //! - Tags are opaque to the protocol. They are carried as the `u64` that results from reading the

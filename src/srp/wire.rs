@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Wire formats: bytes become typed values here, and typed values bytes. What can be said of a value
-//! alone, such as whether a login is acceptable to a policy, is here, too.
+//! Wire formats: conversion between bytes and typed values, and checks that depend on one value
+//! only, such as whether a login satisfies a policy.
 //!
 //! Not here: anything with a state ([`super::machine`]).
 

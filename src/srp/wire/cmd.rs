@@ -2,9 +2,11 @@
 //! The SCSI command request, `SRP_CMD`.
 //!
 //! Parses the fixed part, the command descriptor block (CDB) with its additional bytes and, through
-//! [`DataDesc`], the data descriptors. What the CDB means is the business of the SCSI engine.
+//! [`DataDesc`], the data descriptors.
 //!
 //! Source: `struct srp_cmd` in `include/scsi/srp.h`.
+//!
+//! Not here: the meaning of the CDB (the SCSI engine).
 
 use super::{
     codec::{
@@ -87,10 +89,10 @@ pub(crate) enum CmdErrorKind {
     Desc(DescError),
 }
 
-/// A command that cannot be executed.
+/// A command with invalid fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CmdError {
-    /// Tag of the command, unless there are too few bytes even for that.
+    /// Tag of the command; [`None`] if there are too few bytes for a tag.
     pub(crate) tag: Option<u64>,
     /// What is wrong.
     pub(crate) kind: CmdErrorKind,
@@ -104,7 +106,7 @@ impl<'a> Cmd<'a> {
     ///
     /// # Errors
     ///
-    /// [`CmdError`] with the tag to answer to.
+    /// [`CmdError`] with the tag for the response.
     pub(crate) fn parse(iu: &'a [u8], imm_offset: Option<u16>) -> Result<Self, CmdError> {
         Self::parse_fields(iu, imm_offset).map_err(|kind| CmdError {
             tag: codec::be64(iu, 8),
@@ -112,7 +114,7 @@ impl<'a> Cmd<'a> {
         })
     }
 
-    /// Does the work of [`Self::parse`].
+    /// Implements [`Self::parse`].
     fn parse_fields(iu: &'a [u8], imm_offset: Option<u16>) -> Result<Self, CmdErrorKind> {
         let head = View::<{ size::CMD }>::new(iu).map_err(CmdErrorKind::Malformed)?;
         head.expect_opcode::<0>(opcode::CMD)
@@ -163,7 +165,7 @@ impl<'a> Cmd<'a> {
         }
     }
 
-    /// Returns the length of the data; that of the data-out part if there are both.
+    /// Returns the length of the data; for data in both directions, that of the data-out part.
     pub(crate) fn data_len(&self) -> u32 {
         match self.data {
             DataDesc::In(_) => self.data.in_len(),

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Checked access to big-endian bytes, and the errors shared by all codecs.
 //!
-//! Two styles are offered. [`be16`], [`be32`], [`be64`], [`array()`] and [`put`] take an offset that
-//! is only known at run time and report what does not fit. [`View`] and [`Image`] take an offset
-//! that is a constant and refuse to compile if it does not fit, so that fixed headers are read and
-//! written without error handling and without a possible panic.
+//! There are two styles. [`be16`], [`be32`], [`be64`], [`array()`] and [`put`] take an offset that
+//! is known at run time only, and return an error if the access does not fit. [`View`] and
+//! [`Image`] take a constant offset and do not compile if the access does not fit, so that fixed
+//! headers are read and written without error handling and without a possible panic.
 //!
-//! Nothing in this file knows about SRP; field offsets live with the information units (IUs) they
-//! belong to.
+//! Not here: anything specific to SRP. Field offsets are in the codecs of the information units
+//! (IUs).
 
 use core::fmt;
 
-/// Bytes that do not have the shape of the information unit they claim to be.
+/// Bytes that do not have the form of the expected information unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Malformed {
     /// The information unit ends before its last mandatory field.
@@ -21,14 +21,14 @@ pub(crate) enum Malformed {
         /// Number of bytes present.
         have: usize,
     },
-    /// The opcode byte is not the one of the information unit that was asked for.
+    /// The opcode byte is not that of the expected information unit.
     Opcode {
-        /// Opcode of the requested information unit.
+        /// Opcode of the expected information unit.
         want: u8,
         /// Opcode found.
         got: u8,
     },
-    /// The named field contradicts another field or holds a value without a meaning.
+    /// The named field contradicts another field or has an undefined value.
     Field(&'static str),
 }
 
@@ -108,7 +108,7 @@ impl<'a, const N: usize> View<'a, N> {
             })
     }
 
-    /// Returns the `LEN` bytes at `OFF`. That they are inside the header is checked at build time.
+    /// Returns the `LEN` bytes at `OFF`. The bounds are checked at build time.
     pub(crate) fn array<const OFF: usize, const LEN: usize>(self) -> [u8; LEN] {
         const {
             assert!(OFF <= N && LEN <= N - OFF);
@@ -146,7 +146,7 @@ impl<'a, const N: usize> View<'a, N> {
     ///
     /// # Errors
     ///
-    /// [`Malformed::Opcode`] if it is another one.
+    /// [`Malformed::Opcode`] if it is a different one.
     pub(crate) fn expect_opcode<const OFF: usize>(self, want: u8) -> Result<(), Malformed> {
         match self.u8::<OFF>() {
             got if got == want => Ok(()),
@@ -165,7 +165,7 @@ impl<const N: usize> Image<N> {
         Self([0; N])
     }
 
-    /// Stores `src` at `OFF`. That it fits is checked at build time.
+    /// Stores `src` at `OFF`. The bounds are checked at build time.
     pub(crate) fn array<const OFF: usize, const LEN: usize>(mut self, src: [u8; LEN]) -> Self {
         const {
             assert!(OFF <= N && LEN <= N - OFF);
@@ -229,7 +229,7 @@ macro_rules! wire_enum {
         }
 
         impl $name {
-            /// Every defined value.
+            /// All defined values.
             pub(crate) const ALL: &'static [Self] = &[$( Self::$variant, )+];
 
             /// Returns the value used on the wire.

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Numbers of the SRP protocol and limits of this target.
+//! Constants of the SRP protocol and limits of this target.
 //!
-//! Opcodes, sizes, flag bits and code tables shared by several codecs. Field offsets are not here
-//! but with the codec of each information unit. Source: `include/scsi/srp.h` (T10 SRP revision
-//! 16a); the limits are those of the in-tree `ib_srpt` driver, whose configuration must keep
-//! working.
+//! Opcodes, sizes, flag bits and code tables shared by several codecs. Source: `include/scsi/srp.h`
+//! (T10 SRP revision 16a); the limits are those of the in-tree `ib_srpt` driver, whose
+//! configurations must keep working.
+//!
+//! Not here: field offsets (the codec of each information unit).
 
 use super::codec::wire_enum;
 
@@ -83,7 +84,7 @@ pub(crate) mod size {
     pub(crate) const IMM_BUF: usize = 4;
 }
 
-/// Limits of this target. The values of the in-tree driver are kept.
+/// Limits of this target, with the values of the in-tree driver where it has the same limit.
 pub(crate) mod limit {
     use super::size;
 
@@ -91,7 +92,7 @@ pub(crate) mod limit {
     pub(crate) const MIN_MAX_REQ_SIZE: u32 = 996;
     /// Default maximum size of an initiator-to-target information unit.
     pub(crate) const DEFAULT_MAX_REQ_SIZE: u32 = 8276;
-    /// Smallest request size an initiator may ask for at login.
+    /// Smallest request size that an initiator may request at login.
     pub(crate) const MIN_REQ_IT_IU_LEN: u32 = 64;
     /// Smallest size of a target-to-initiator information unit: a response with response data.
     pub(crate) const MIN_MAX_RSP_SIZE: u32 = 40;
@@ -105,7 +106,7 @@ pub(crate) mod limit {
     pub(crate) const MAX_MAX_RDMA_SIZE: u32 = 1 << 24;
     /// Default send queue size.
     pub(crate) const DEFAULT_SQ_SIZE: u32 = 4096;
-    /// Send queue size below which a channel is not worth having.
+    /// Send queue size below which no channel is set up.
     pub(crate) const MIN_SQ_SIZE: u32 = 16;
     /// Smallest send queue size that can be configured.
     pub(crate) const MIN_CONFIG_SQ_SIZE: u32 = 4;
@@ -113,11 +114,11 @@ pub(crate) mod limit {
     pub(crate) const MAX_CONFIG_SQ_SIZE: u32 = 65535;
     /// Largest receive queue size, hence the largest request limit of a channel.
     pub(crate) const MAX_RQ_SIZE: u32 = 128;
-    /// Requests a target may have under way on a channel, one of each kind that is answered: a
-    /// credit request and an asynchronous event request. So many receive buffers are needed for
-    /// the responses, which cost no credit.
+    /// Requests that the target may have under way on a channel, one of each kind that has a
+    /// response: a credit request and an asynchronous event request. As many receive buffers are
+    /// needed for the responses, which cost no credit.
     pub(crate) const TARGET_REQUESTS: u32 = 2;
-    /// RDMA READs a channel has outstanding at the initiator at most.
+    /// Largest number of outstanding RDMA READs of a channel.
     pub(crate) const MAX_RDMA_READS: u8 = 4;
     /// Smallest shared receive queue size.
     pub(crate) const MIN_SRQ_SIZE: u32 = 4;
@@ -129,7 +130,7 @@ pub(crate) mod limit {
     pub(crate) const MIN_IMM_DATA_OFFSET: u16 = 48;
     /// Largest offset of immediate data that is granted.
     pub(crate) const MAX_IMM_DATA_OFFSET: u16 = 80;
-    /// Amount of immediate data the default request size has room for.
+    /// Amount of immediate data that fits in the default request size.
     pub(crate) const MAX_IMM_DATA: u32 = 8192;
     /// Largest number of inline memory descriptors per direction: the count field has eight bits.
     pub(crate) const MAX_DESC: usize = 255;
@@ -154,7 +155,7 @@ pub(crate) mod buf_fmt {
     pub(crate) const DIRECT: u16 = 1 << 1;
     /// Indirect data buffer descriptors.
     pub(crate) const INDIRECT: u16 = 1 << 2;
-    /// What this target supports.
+    /// Formats supported by this target.
     pub(crate) const SUPPORTED: u16 = DIRECT | INDIRECT;
 }
 
@@ -218,7 +219,7 @@ impl SolNot {
     /// Raise a solicited event for the response to a request that failed (UCSOLNT).
     pub(crate) const FAILURE: u8 = 0x04;
 
-    /// Says whether the response to this request is to raise a solicited event.
+    /// Returns whether the response to this request is to raise a solicited event.
     pub(crate) const fn wants(self, success: bool) -> bool {
         let bit = if success {
             Self::SUCCESS
@@ -244,7 +245,7 @@ wire_enum! {
         UnsupportedDescriptorFmt = 0x0001_0004,
         /// The multi-channel action is not supported.
         MultiChannelUnsupported = 0x0001_0005,
-        /// No more channels for this initiator; also sent if it has no access at all.
+        /// No more channels for this initiator; also sent if no entry admits it.
         ChannelLimitReached = 0x0001_0006,
     }
 }
@@ -263,7 +264,7 @@ wire_enum! {
         InvalidIuType = 2,
         /// A response without an outstanding request was received.
         SpuriousResponse = 3,
-        /// A new login asked for existing channels to be terminated.
+        /// A new login requested that existing channels be terminated.
         MultiChannelAction = 4,
     }
 }

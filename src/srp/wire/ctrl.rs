@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The control information units: logout, credit and asynchronous event requests and responses.
-//!
-//! Only the formats are here. When to send a credit request is decided by
-//! [`Credits`](super::super::machine::credit::Credits), what a logout does by
-//! [`Channel`](super::super::machine::channel::Channel).
+//! Control information units: logout, credit and asynchronous event requests and responses.
 //!
 //! Source: `struct srp_i_logout`, `srp_t_logout`, `srp_cred_req`, `srp_cred_rsp`, `srp_aer_req` and
 //! `srp_aer_rsp` in `include/scsi/srp.h`.
+//!
+//! Not here: when to send a credit request ([`Credits`](super::super::machine::credit::Credits)),
+//! and the effect of a logout ([`Channel`](super::super::machine::channel::Channel)).
 
 use super::{
     codec::{
@@ -48,7 +47,7 @@ const fn sol_not_byte(sol_not: bool) -> u8 {
 /// Initiator logout: the initiator is about to disconnect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ILogout {
-    /// Tag. There is no answer.
+    /// Tag. There is no response.
     pub(crate) tag: u64,
 }
 
@@ -72,9 +71,9 @@ impl ILogout {
 /// Target logout: the target is about to disconnect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TLogout {
-    /// Tag. There is no answer.
+    /// Tag. There is no response.
     pub(crate) tag: u64,
-    /// The initiator asked for a solicited event at login.
+    /// The initiator requested a solicited event at login.
     pub(crate) sol_not: bool,
     /// Reason, a [`TLogoutReason`](super::consts::TLogoutReason) if sent by this target.
     pub(crate) reason: u32,
@@ -110,9 +109,9 @@ impl TLogout {
 /// Credit request: the target returns credits without a response to carry them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CredReq {
-    /// Tag to be echoed in the answer.
+    /// Tag to be echoed in the response.
     pub(crate) tag: u64,
-    /// The initiator asked for a solicited event at login.
+    /// The initiator requested a solicited event at login.
     pub(crate) sol_not: bool,
     /// Number of credits returned.
     pub(crate) req_lim_delta: i32,
@@ -145,7 +144,7 @@ impl CredReq {
     }
 }
 
-/// Credit response: answers [`CredReq`].
+/// Credit response to a [`CredReq`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CredRsp {
     /// Tag of the request.
@@ -172,13 +171,13 @@ impl CredRsp {
 /// Asynchronous event request: reports an event of a logical unit, and returns credits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct AerReq<'a> {
-    /// Tag to be echoed in the answer.
+    /// Tag to be echoed in the response.
     pub(crate) tag: u64,
-    /// The initiator asked for a solicited event at login.
+    /// The initiator requested a solicited event at login.
     pub(crate) sol_not: bool,
     /// Number of credits returned.
     pub(crate) req_lim_delta: i32,
-    /// Logical unit the event is about.
+    /// Logical unit of the event.
     pub(crate) lun: Lun,
     /// Sense data that describes the event.
     pub(crate) sense: &'a [u8],
@@ -235,7 +234,7 @@ impl<'a> AerReq<'a> {
     }
 }
 
-/// Asynchronous event response: answers [`AerReq`].
+/// Asynchronous event response to an [`AerReq`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct AerRsp {
     /// Tag of the request.

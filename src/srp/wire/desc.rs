@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Data buffer descriptors of a command: direct, indirect and immediate.
 //!
-//! A descriptor says where the data of a command is, in the memory of the initiator or in the
-//! information unit itself. This file turns the descriptor bytes of a command into checked views
-//! of the receive buffer: after [`DataDesc::parse`] every length is known to be covered by
-//! descriptors, and every descriptor to be inside the buffer. Fetching external tables and moving
-//! data is left to the driver.
+//! A descriptor locates the data of a command, in the memory of the initiator or in the information
+//! unit itself. This file turns the descriptor bytes of a command into checked views of the receive
+//! buffer: after [`DataDesc::parse`] every length is covered by descriptors, and every descriptor
+//! is inside the buffer.
 //!
 //! Source: `struct srp_direct_buf`, `srp_indirect_buf` and `srp_imm_buf` in `include/scsi/srp.h`.
+//!
+//! Not here: fetching external tables and moving data (the driver).
 
 use super::{
     codec,
@@ -58,7 +59,7 @@ impl DirectDesc {
             .into_bytes()
     }
 
-    /// Says whether the range ends beyond the address space.
+    /// Returns whether the range ends beyond the address space.
     fn wraps(&self) -> bool {
         // The last byte must have an address; the one after it need not.
         let last = u64::from(self.len.saturating_sub(1));
@@ -95,7 +96,7 @@ pub(crate) enum DescFault {
     ImmediateTruncated,
 }
 
-/// Which rule well-formed descriptors break.
+/// Which rule well-formed descriptors violate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DescViolation {
     /// Immediate data was not negotiated at login.
@@ -160,7 +161,7 @@ impl<'a> DescList<'a> {
         }
     }
 
-    /// Returns the descriptors as they were sent. They may describe more than the data.
+    /// Returns the descriptors as received. They may describe more memory than the data needs.
     pub(crate) fn iter(&self) -> impl Iterator<Item = DirectDesc> + Clone + 'a {
         self.bytes
             .chunks_exact(size::DIRECT_BUF)
@@ -201,14 +202,14 @@ impl<'a> DescList<'a> {
 pub(crate) struct ExternalTable {
     /// Direction of the data.
     pub(crate) dir: Dir,
-    /// Where the complete table is; its length is neither zero nor above the limit.
+    /// Location of the complete table; its length is neither zero nor above the limit.
     pub(crate) table: DirectDesc,
     /// Length of the data.
     pub(crate) data_len: u32,
 }
 
 impl ExternalTable {
-    /// Checks what is known before the table was fetched. Without data there is nothing to fetch.
+    /// Makes the checks that do not require the table. Without data there is nothing to fetch.
     ///
     /// # Errors
     ///
@@ -227,7 +228,7 @@ impl ExternalTable {
         }
     }
 
-    /// Checks the bytes of the table, and returns the data of the command.
+    /// Checks the bytes of the fetched table, and returns the data of the command.
     ///
     /// # Errors
     ///
@@ -263,7 +264,7 @@ pub(crate) enum DataDesc<'a> {
     },
 }
 
-/// Where the descriptors of a command are, and what is said about them elsewhere.
+/// Location of the descriptors of a command, and the fields elsewhere that describe them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DescParams {
     /// Offset of the first descriptor.
@@ -283,7 +284,7 @@ impl<'a> DataDesc<'a> {
     ///
     /// # Errors
     ///
-    /// [`DescError`], data-out being looked at first.
+    /// [`DescError`]; data-out is checked first.
     pub(crate) fn parse(iu: &'a [u8], params: &DescParams) -> Result<Self, DescError> {
         let out_format = params.formats >> 4;
         let in_format = params.formats & 0x0f;
@@ -325,7 +326,7 @@ impl<'a> DataDesc<'a> {
         }
     }
 
-    /// Returns the amount of data the initiator offers.
+    /// Returns the number of bytes that the initiator sends.
     pub(crate) fn out_len(&self) -> u32 {
         match self {
             Self::None | Self::In(_) => 0,
@@ -339,7 +340,7 @@ impl<'a> DataDesc<'a> {
         }
     }
 
-    /// Returns the amount of data the initiator has room for.
+    /// Returns the number of bytes that the initiator has room for.
     pub(crate) const fn in_len(&self) -> u32 {
         match self {
             Self::None | Self::Out(_) | Self::Immediate(_) => 0,
@@ -352,13 +353,13 @@ impl<'a> DataDesc<'a> {
     }
 }
 
-/// The descriptors of one direction, and the offset of what follows them.
+/// The descriptors of one direction, and the offset after them.
 enum List<'a> {
     /// No data.
     None,
     /// A list that is part of the information unit.
     Inline { list: DescList<'a>, next: usize },
-    /// A list that is not, or not completely.
+    /// A list that is not, or not completely, part of the information unit.
     External { table: ExternalTable, next: usize },
 }
 
@@ -399,7 +400,7 @@ fn parse_indirect(iu: &[u8], off: usize, count: u8, dir: Dir) -> Result<List<'_>
     let list = off
         .checked_add(size::INDIRECT_BUF)
         .ok_or(DescFault::Truncated)?;
-    // What follows is found by the count field even if the table uses fewer entries.
+    // The count field determines what follows even if the table uses fewer entries.
     let next = list.checked_add(inline_len).ok_or(DescFault::Truncated)?;
     if table_len > inline_len {
         let table = ExternalTable {

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Device management: the management datagrams (MADs) by which initiators find SRP targets.
+//! Device management: the management datagrams (MADs) by which initiators discover SRP targets.
 //!
-//! [`answer`] is what the agent of a port says to a datagram; the layouts of the attributes are in
-//! [`attr`]. Receiving and sending datagrams is the business of the driver. Finding the ports to
-//! ask (subnet administration) is that of the initiator.
+//! [`answer`] returns the response of a port's agent to a datagram; the layouts of the attributes
+//! are in [`attr`].
 //!
 //! Sources: the InfiniBand Architecture Specification, 13.4 (datagrams) and 16.3 (device
-//! management); SRP revision 16a, annex B.7 (what an I/O controller for SRP reports). Their
-//! numbers are those of `include/rdma/ib_mad.h`, `drivers/infiniband/ulp/srpt/ib_dm_mad.h` and
+//! management); SRP revision 16a, annex B.7 (what an I/O controller for SRP reports). Their numbers
+//! are those of `include/rdma/ib_mad.h`, `drivers/infiniband/ulp/srpt/ib_dm_mad.h` and
 //! `srp_daemon`.
+//!
+//! Not here: receiving and sending datagrams (the driver), and finding the ports to query (subnet
+//! administration, by the initiator).
 
 use super::{
     codec::{
@@ -37,8 +39,8 @@ use attr::{
 /// Size of a management datagram.
 pub(crate) const MAD_SIZE: usize = 256;
 
-/// Size of what precedes the attribute: common header (24 bytes), header of multi-packet transfers
-/// (12, not used) and 28 reserved bytes.
+/// Size of the headers in front of the attribute: common header (24 bytes), header of multi-packet
+/// transfers (12, not used) and 28 reserved bytes.
 pub(crate) const HEADER_SIZE: usize = 64;
 
 /// Size of the part of a datagram that holds an attribute.
@@ -47,41 +49,41 @@ pub(crate) const DATA_SIZE: usize = MAD_SIZE - HEADER_SIZE;
 /// Management class of device management.
 pub(crate) const CLASS: u8 = 0x06;
 
-/// Version of the class, and of management datagrams as such.
+/// Version of the class and of the common header.
 pub(crate) const VERSION: u8 = 1;
 
-/// Bit of the method that marks an answer.
+/// Bit of the method that marks a response.
 const RESPONSE: u8 = 0x80;
 
-/// How many slots for controllers the I/O unit has, as many as that of the C driver.
+/// Number of controller slots of the I/O unit, the same as that of the C driver.
 pub(crate) const MAX_CONTROLLERS: u8 = 16;
 
-/// The slot our controller is in; slots count from 1.
+/// Slot of the target's controller; slots count from 1.
 pub(crate) const OUR_SLOT: u8 = 1;
 
-/// How many services the controller has.
+/// Number of services of the controller.
 const SERVICES: u8 = 1;
 
-/// Counts changes of the list of controllers. There are none: the controller is there as long as
-/// the agent is, whether or not the target lets initiators in.
+/// Change counter of the list of controllers. It is constant: the controller is present as long as
+/// the agent, whether or not the target port is enabled.
 const CHANGE_ID: u16 = 1;
 
-/// A requester may wait 4.096 us * 2^20 = 4.3 s for an answer, as with the C driver.
+/// Longest time to a response: 4.096 us * 2^20 = 4.3 s, as with the C driver.
 const RESPONSE_TIME: u8 = 20;
 
-/// Methods. Of the requests, all but the first two are unknown to this class or need no answer.
+/// Methods. Requests other than the first two are undefined in this class or have no response.
 pub(crate) mod method {
-    /// Ask for an attribute.
+    /// Reads an attribute.
     pub(crate) const GET: u8 = 0x01;
-    /// Change an attribute.
+    /// Changes an attribute.
     pub(crate) const SET: u8 = 0x02;
-    /// A datagram without an answer.
+    /// A datagram without a response.
     pub(crate) const SEND: u8 = 0x03;
     /// A notice, answered by [`TRAP_REPRESS`].
     pub(crate) const TRAP: u8 = 0x05;
-    /// No more of these notices.
+    /// Stops the repetition of a [`TRAP`].
     pub(crate) const TRAP_REPRESS: u8 = 0x07;
-    /// The answer to [`GET`] and [`SET`].
+    /// Response to [`GET`] and [`SET`].
     pub(crate) const GET_RESP: u8 = 0x81;
 }
 
@@ -99,9 +101,9 @@ pub(crate) mod attr_id {
 }
 
 wire_enum! {
-    /// How a request ended.
+    /// Outcome of a request.
     pub(crate) enum Status: u16 {
-        /// Without an error.
+        /// Success.
         Good = 0x0000,
         /// The class, or this version of it, is not supported.
         BadVersion = 0x0004,
@@ -129,9 +131,9 @@ pub(crate) struct Header {
     pub(crate) class_version: u8,
     /// Method, see [`method`].
     pub(crate) method: u8,
-    /// Status; [`Status`] for the values that are used here.
+    /// Status; [`Status`] has the values used here.
     pub(crate) status: u16,
-    /// Transaction; echoed.
+    /// Transaction ID; echoed.
     pub(crate) tid: u64,
     /// Attribute, see [`attr_id`].
     pub(crate) attr_id: u16,
@@ -140,7 +142,7 @@ pub(crate) struct Header {
 }
 
 impl Header {
-    /// The header of a request of device management.
+    /// Returns the header of a device management request.
     pub(crate) const fn request(method: u8, tid: u64, attr_id: u16, attr_mod: u32) -> Self {
         Self {
             base_version: VERSION,
@@ -158,7 +160,7 @@ impl Header {
     ///
     /// # Errors
     ///
-    /// [`Malformed::Truncated`] if `mad` is shorter than [`MAD_SIZE`], which every datagram has.
+    /// [`Malformed::Truncated`] if `mad` is shorter than [`MAD_SIZE`], the size of every datagram.
     pub(crate) fn parse(mad: &[u8]) -> Result<Self, Malformed> {
         let mad = View::<MAD_SIZE>::new(mad)?;
         Ok(Self {
@@ -189,7 +191,7 @@ impl Header {
     }
 }
 
-/// The attribute of a datagram.
+/// Returns the attribute of a datagram.
 ///
 /// # Errors
 ///
@@ -198,12 +200,12 @@ pub(crate) fn data(mad: &[u8]) -> Result<[u8; DATA_SIZE], Malformed> {
     View::<MAD_SIZE>::new(mad).map(|mad| mad.array::<HEADER_SIZE, DATA_SIZE>())
 }
 
-/// What a request asks for.
+/// A query: an attribute, and its modifier decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Query {
-    /// What the agent can do.
+    /// Capabilities of the agent.
     ClassPortInfo,
-    /// Which controllers there are.
+    /// List of controllers.
     IoUnitInfo,
     /// The controller in a slot.
     IocProfile {
@@ -222,7 +224,7 @@ pub(crate) enum Query {
 }
 
 impl Query {
-    /// Returns the query for an attribute, or [`None`] if there is no such attribute here.
+    /// Returns the query for an attribute; [`None`] if the attribute is not defined here.
     pub(crate) const fn new(attr_id: u16, attr_mod: u32) -> Option<Self> {
         let [a, b, last, first] = attr_mod.to_be_bytes();
         match attr_id {
@@ -238,7 +240,7 @@ impl Query {
         }
     }
 
-    /// Returns attribute and modifier.
+    /// Returns the attribute and its modifier.
     pub(crate) const fn code(self) -> (u16, u32) {
         match self {
             Self::ClassPortInfo => (attr_id::CLASS_PORT_INFO, 0),
@@ -253,52 +255,52 @@ impl Query {
     }
 }
 
-/// Why a datagram is not answered.
+/// Why a datagram gets no response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Silence {
     /// It is too short to be a datagram.
     Malformed(Malformed),
     /// It belongs to another class.
     OtherClass(u8),
-    /// Its method is an answer, or one that has none.
+    /// Its method is a response, or has none.
     NoRequest(u8),
 }
 
-/// The text that identifies a controller: at most 63 bytes, so that there is always a NUL.
+/// The text that identifies a controller: at most 63 bytes and a NUL.
 pub(crate) type ControllerName = NameBuf<{ attr::ID_SIZE }>;
 
-/// The usual text that identifies a controller, the same as that of the in-tree C driver.
+/// The default text that identifies a controller, the same as that of the in-tree C driver.
 pub(crate) const ID_TEXT: &str = "Linux SRP target";
 
-/// What a controller reports about itself beyond what is the same for all of them.
+/// The properties of a controller that differ between controllers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Controller {
-    /// The GUID that logins name: identifies the controller, is its id extension and the id of
+    /// Service GUID of the target: identifies the controller, and is its id extension and the ID of
     /// its service.
     pub(crate) service_guid: Guid,
     /// IEEE vendor ID of the HCA, 24 bits.
     pub(crate) vendor_id: u32,
-    /// Part ID of the HCA, as the vendor defines it.
+    /// Part ID of the HCA, defined by the vendor.
     pub(crate) device_id: u32,
     /// Version of the HCA.
     pub(crate) device_version: u16,
-    /// Requests a channel may have outstanding.
+    /// Largest number of outstanding requests of a channel.
     pub(crate) send_queue_depth: u16,
-    /// RDMA READs a channel may have outstanding at the initiator.
+    /// Largest number of outstanding RDMA READs of a channel at the initiator.
     pub(crate) rdma_read_depth: u8,
-    /// Bytes of the largest request.
+    /// Size of the largest request, in bytes.
     pub(crate) send_size: u32,
-    /// Bytes of the largest transfer.
+    /// Size of the largest transfer, in bytes.
     pub(crate) rdma_size: u32,
     /// The text that identifies it.
     pub(crate) name: ControllerName,
 }
 
-/// Returns the answer to a received datagram.
+/// Returns the response to a received datagram.
 ///
 /// # Errors
 ///
-/// [`Silence`] if there is none: answering an answer could go on for ever.
+/// [`Silence`] if there is none. Responses get none, which could loop forever.
 pub(crate) fn answer(mad: &[u8], controller: &Controller) -> Result<[u8; MAD_SIZE], Silence> {
     let request = Header::parse(mad).map_err(Silence::Malformed)?;
     if request.class != CLASS {
@@ -329,7 +331,7 @@ pub(crate) fn answer(mad: &[u8], controller: &Controller) -> Result<[u8; MAD_SIZ
     Ok(response.emit(data))
 }
 
-/// Returns the attribute that answers a request, or the error to report.
+/// Returns the attribute of the response to a request, or the error to report.
 fn respond(request: &Header, controller: &Controller) -> Result<[u8; DATA_SIZE], Status> {
     if request.base_version != VERSION || request.class_version != VERSION {
         return Err(Status::BadVersion);
@@ -337,13 +339,13 @@ fn respond(request: &Header, controller: &Controller) -> Result<[u8; DATA_SIZE],
     let query = Query::new(request.attr_id, request.attr_mod);
     match (request.method, query) {
         (method::GET, Some(query)) => get(query, controller),
-        // There are no traps to be subscribed to by setting ClassPortInfo, and no diagnostics.
+        // No traps, so SET of ClassPortInfo cannot subscribe to any; no diagnostics.
         (method::GET, None) | (method::SET, _) => Err(Status::UnsupportedAttribute),
         _ => Err(Status::UnsupportedMethod),
     }
 }
 
-/// Returns the attribute a query asks for.
+/// Returns the attribute of a query.
 fn get(query: Query, controller: &Controller) -> Result<[u8; DATA_SIZE], Status> {
     match query {
         Query::ClassPortInfo => Ok(ClassPortInfo {
@@ -366,8 +368,8 @@ fn get(query: Query, controller: &Controller) -> Result<[u8; DATA_SIZE], Status>
                 Some(span) if usize::from(span) < ServiceEntries::COUNT => {}
                 _ => return Err(Status::InvalidField),
             }
-            // Entries are in the answer in the order of the range. Those behind the last one stay
-            // empty: the C driver answers such a range, too.
+            // The response has the entries in the order of the range. Those after the last one stay
+            // empty: the C driver responds to such a range, too.
             if first >= SERVICES {
                 return Err(Status::NoServiceEntries);
             }
@@ -377,7 +379,11 @@ fn get(query: Query, controller: &Controller) -> Result<[u8; DATA_SIZE], Status>
     }
 }
 
-/// Says whether our controller is in this slot.
+/// Checks that the target's controller is in this slot.
+///
+/// # Errors
+///
+/// [`Status::NoController`] if the slot is empty, [`Status::InvalidField`] if it does not exist.
 fn find_controller(slot: u32) -> Result<(), Status> {
     match u8::try_from(slot) {
         Ok(OUR_SLOT) => Ok(()),

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Identifiers of ports and logical units, and the names derived from them.
 //!
-//! Holds the GUID, port identifier and LUN types with their text forms and the parser for the names
-//! of access control entries (ACLs). Which of them an initiator goes by is in [`super::super::machine::access`],
-//! where they are stored and compared is the business of the SCSI engine. The text forms are
-//! those of the in-tree `ib_srpt` driver, because they appear in saved configurations; the LUN
-//! arithmetic follows `scsilun_to_int()` and the single-level addressing methods of SAM.
+//! Holds the GUID, port identifier and LUN types with their text forms, and the parser for the
+//! names of access control entries (ACLs). The text forms are those of the in-tree `ib_srpt`
+//! driver, because they appear in saved configurations; the LUN arithmetic follows
+//! `scsilun_to_int()` and the single-level addressing methods of SAM.
+//!
+//! Not here: which names an initiator may have an entry under ([`super::super::machine::access`]),
+//! and where entries are stored and compared (the SCSI engine).
 
 use core::{
     ffi::CStr,
@@ -147,9 +149,9 @@ impl Lun {
     /// Returns the logical unit number behind a single-level address.
     ///
     /// With all three simple addressing methods the number is taken from the 14 bits after the
-    /// method: Linux initiators put numbers above 255 there whatever the method says, and a target
-    /// without buses behind it has no other use for the bus and target bits. [`None`] for extended
-    /// addressing and for addresses with more than one level.
+    /// method bits: Linux initiators store numbers above 255 there regardless of the method, and a
+    /// target without buses behind it has no other use for the bus and target bits. [`None`] for
+    /// extended addressing and for addresses with more than one level.
     pub(crate) const fn flat(self) -> Option<u64> {
         match (self.0, self.method()) {
             (_, LunMethod::Extended) => None,
@@ -174,7 +176,7 @@ pub(crate) struct NameTooLong;
 /// A fixed-size text buffer with room for a terminating NUL.
 ///
 /// At most `N - 1` bytes of text fit. A write that does not fit, or that contains a NUL, fails and
-/// leaves the buffer unchanged: a truncated name could be the name of somebody else.
+/// leaves the buffer unchanged: a truncated name could be that of another initiator.
 ///
 /// # Invariants
 ///
@@ -265,7 +267,7 @@ pub(crate) type AclName = NameBuf<ACL_NAME_SIZE>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BadAclName;
 
-/// Whom an ACL name designates. Displayed in canonical form.
+/// What an ACL name denotes. Displayed in canonical form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AclId {
     /// Port GUID of the initiator.
@@ -277,8 +279,8 @@ pub(crate) enum AclId {
 }
 
 impl AclId {
-    /// Whether LIO makes a TransportID of it for persistent reservations: of hexadecimal digits only.
-    /// Source: `srp_get_pr_transport_id()`.
+    /// Returns whether LIO makes a TransportID of the name for persistent reservations: of
+    /// hexadecimal digits only. Source: `srp_get_pr_transport_id()`.
     pub(crate) const fn has_transport_id(self) -> bool {
         matches!(self, Self::PortId(_))
     }
@@ -311,16 +313,16 @@ impl fmt::Display for AclId {
     }
 }
 
-/// Returns the name of a port that is known by its GID: eight groups of four digits. Ports of SCST's
-/// SRP target, and the initiators that log in to it through the InfiniBand CM, go by it.
+/// Returns the name of a port identified by its GID: eight groups of four digits. SCST uses it for
+/// the ports of its SRP target and for the initiators that log in through the InfiniBand CM.
 pub(crate) fn gid_name(gid: PortId) -> AclName {
     // 39 characters always fit.
     AclName::from_display(Uncompressed(Ipv6Addr::from(gid.0))).unwrap_or(AclName::new())
 }
 
-/// Returns the name of an initiator that is known by its network address. Unlike with
-/// [`Initiator::names`](super::super::machine::access::Initiator::names) there is one only: dotted for IPv4, also where it came in the guise of an IPv6
-/// address, and eight groups of four digits for IPv6.
+/// Returns the name of an initiator identified by its network address. Unlike
+/// [`Initiator::names`](super::super::machine::access::Initiator::names) it has one form only:
+/// dotted for IPv4, also for an IPv4-mapped IPv6 address, and eight groups of four digits for IPv6.
 pub(crate) fn address_name(addr: IpAddr) -> AclName {
     match addr.to_canonical() {
         IpAddr::V4(v4) => AclName::from_display(v4).unwrap_or(AclName::new()),
@@ -360,7 +362,7 @@ fn hex_value(digits: &[u8]) -> Option<u64> {
 
 /// Parses the GUID form of an ACL name.
 fn parse_guid(name: &str) -> Option<Guid> {
-    // Splitting bytes instead of text keeps a bounds check of `core`, hence a panic, out.
+    // Splitting bytes instead of text avoids a bounds check in `core`, hence a panic.
     let mut groups = name.as_bytes().split(|&byte| byte == b':');
     let mut value = 0u64;
     for _ in 0..4 {

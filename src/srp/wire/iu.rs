@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Dispatch of the information units (IUs) an initiator sends on an established channel.
+//! Dispatch of the information units (IUs) that an initiator sends on an established channel.
 //!
 //! [`Iu::parse`] turns the bytes of a receive completion into a typed request or response;
-//! [`IuError::answer`] says what the peer is told if that fails. Login requests are not handled
-//! here, because they travel through the connection manager (see [`super::login`]), and neither
-//! is whether a response was asked for, because that is state of the channel.
+//! [`IuError::answer`] returns the answer to the peer if that fails.
+//!
+//! Not here: login requests, which are private data of the connection manager (see
+//! [`super::login`]), and whether a response matches a request of the target, which depends on the
+//! state of the channel.
 //!
 //! Source: opcodes of `include/scsi/srp.h`.
 
@@ -40,13 +42,13 @@ pub(crate) enum Iu<'a> {
     TskMgmt(TskMgmt),
     /// Initiator logout.
     ILogout(ILogout),
-    /// Answer to a credit request.
+    /// Credit response.
     CredRsp(CredRsp),
-    /// Answer to an asynchronous event request.
+    /// Asynchronous event response.
     AerRsp(AerRsp),
 }
 
-/// What is wrong with a request that can be answered.
+/// What is wrong with an invalid request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum InvalidKind {
     /// A SCSI command.
@@ -55,15 +57,15 @@ pub(crate) enum InvalidKind {
     TskMgmt(Malformed),
 }
 
-/// A received information unit that cannot be acted on.
+/// A received information unit that cannot be processed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum IuError {
-    /// There are not even enough bytes for a tag.
+    /// There are too few bytes for a tag.
     TooShort {
         /// Number of bytes received.
         have: usize,
     },
-    /// A request with invalid fields. It is answered, and its credit returns with the answer.
+    /// A request with invalid fields. It gets a response, which returns its credit.
     Invalid {
         /// Tag of the request.
         tag: u64,
@@ -90,7 +92,7 @@ pub(crate) enum IuError {
     },
 }
 
-/// What is done about an [`IuError`].
+/// Answer to an [`IuError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     /// Send a response with this response code.
@@ -102,7 +104,7 @@ pub(crate) enum Answer {
         /// Response code.
         rsp_code: RspCode,
     },
-    /// Close the channel: the peer does not speak the protocol.
+    /// Close the channel: the peer violates the protocol.
     Disconnect {
         /// Reason for a target logout.
         reason: TLogoutReason,
@@ -116,7 +118,7 @@ impl<'a> Iu<'a> {
     ///
     /// # Errors
     ///
-    /// [`IuError`], which knows what to do about it.
+    /// [`IuError`]; [`IuError::answer`] returns the answer to it.
     pub(crate) fn parse(bytes: &'a [u8], imm_offset: Option<u16>) -> Result<Self, IuError> {
         let too_short = IuError::TooShort { have: bytes.len() };
         let head = View::<16>::new(bytes).map_err(|_| too_short)?;
@@ -161,8 +163,8 @@ impl<'a> Iu<'a> {
         }
     }
 
-    /// Says whether the initiator spent a credit on this information unit: requests do, responses
-    /// do not.
+    /// Returns whether the initiator spent a credit on this information unit: on requests it does,
+    /// on responses it does not.
     pub(crate) const fn consumes_credit(&self) -> bool {
         match self {
             Self::Cmd(_) | Self::TskMgmt(_) | Self::ILogout(_) => true,
@@ -172,14 +174,14 @@ impl<'a> Iu<'a> {
 }
 
 impl IuError {
-    /// Says whether the initiator spent a credit on the information unit.
+    /// Returns whether the initiator spent a credit on the information unit.
     ///
-    /// Only an answered request has one to give back; the other errors end the channel.
+    /// Only a request that gets a response returns its credit; the other errors close the channel.
     pub(crate) const fn consumes_credit(&self) -> bool {
         matches!(self, Self::Invalid { .. })
     }
 
-    /// Says what to do about the error.
+    /// Returns the answer to the error.
     pub(crate) const fn answer(&self) -> Answer {
         match *self {
             Self::Invalid { tag, sol_not, .. } => Answer::Respond {

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Login: request, response and reject, and the decision between the latter two.
 //!
-//! The three information units travel as private data of the connection manager; the InfiniBand CM
-//! and the RDMA/CM use different layouts of the request and the same layouts of the answers.
-//! [`decide`] makes every check that needs neither memory nor the SCSI engine. Access control and
-//! resource allocation follow in the driver, which maps their failures to a [`RejectReason`].
+//! The three information units are private data of the connection manager; the InfiniBand CM and
+//! the RDMA/CM use different layouts of the request and the same layouts of response and reject.
+//! [`decide`] makes every check that requires neither memory nor the SCSI engine.
 //!
 //! Source: `struct srp_login_req`, `srp_login_req_rdma`, `srp_login_rsp` and `srp_login_rej` in
 //! `include/scsi/srp.h`; the order of the checks is that of the in-tree driver.
+//!
+//! Not here: access control and resource allocation (the driver, which maps their failures to a
+//! [`RejectReason`]).
 
 use super::{
     codec::{
@@ -30,7 +32,7 @@ use super::{
     }, //
 };
 
-/// What a login request wants done with existing channels of the same I_T nexus.
+/// Multi-channel action: what a login request demands for existing channels of the same I_T nexus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MultiChannel {
     /// Terminate them.
@@ -73,9 +75,8 @@ wire_enum! {
     }
 }
 
-/// Decides what happens to the existing channels of the I_T nexus of a new login.
-///
-/// The second part of the result says whether they are to be terminated.
+/// Returns the multi-channel result for a new login, and whether the existing channels of its I_T
+/// nexus are to be terminated.
 pub(crate) const fn multichannel_outcome(
     action: MultiChannel,
     existing_channels: usize,
@@ -93,23 +94,23 @@ pub(crate) const fn multichannel_outcome(
 /// A login request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LoginReq {
-    /// Tag to be echoed in the answer.
+    /// Tag to be echoed in the response or reject.
     pub(crate) tag: u64,
-    /// Size of the largest information unit the initiator wants to send.
+    /// Size of the largest information unit that the initiator requests to send.
     pub(crate) req_it_iu_len: u32,
     /// Data buffer descriptor formats the initiator needs, see [`buf_fmt`].
     pub(crate) buf_fmt: u16,
     /// What to do with existing channels.
     pub(crate) multichannel: MultiChannel,
-    /// The initiator wants a solicited event for a target logout.
+    /// The initiator requests a solicited event for a target logout.
     pub(crate) solicit_logout: bool,
-    /// The initiator wants a solicited event for credit requests.
+    /// The initiator requests a solicited event for credit requests.
     pub(crate) solicit_credit: bool,
-    /// The initiator wants a solicited event for asynchronous event requests.
+    /// The initiator requests a solicited event for asynchronous event requests.
     pub(crate) solicit_event: bool,
-    /// The initiator wants to send immediate data.
+    /// The initiator requests to send immediate data.
     pub(crate) imm_requested: bool,
-    /// Where in a command immediate data will start.
+    /// Offset of immediate data in a command.
     pub(crate) imm_data_offset: u16,
     /// Initiator port identifier.
     pub(crate) initiator_port: PortId,
@@ -156,16 +157,16 @@ impl LoginReq {
         })
     }
 
-    /// Says whether the initiator takes SRP_AER_REQ: it asks for a solicited event with it. No
-    /// published initiator acts on it, and some take any unit for a response.
+    /// Returns whether the initiator handles SRP_AER_REQ: it requests a solicited event for it. No
+    /// published initiator acts on it, and some take any information unit for a response.
     pub(crate) const fn takes_events(&self) -> bool {
         self.solicit_event
     }
 
-    /// Says whether the initiator is known to listen to SRP_CRED_REQ: it asks for a solicited event
-    /// with it, or for what only initiators do that listen (several channels, immediate data: Linux
-    /// from 3.19 and 5.1 on, which has taken credit requests since 2.6.38). Others may forget the
-    /// credits that it brings.
+    /// Returns whether the initiator is known to handle SRP_CRED_REQ: it requests a solicited event
+    /// for it, or a feature that only initiators with this ability request (several channels,
+    /// immediate data: Linux from 3.19 and 5.1 on, which has handled credit requests since 2.6.38).
+    /// Others may ignore the credits that it returns.
     pub(crate) fn takes_credit_requests(&self) -> bool {
         self.solicit_credit || self.imm_requested || self.multichannel == MultiChannel::Multi
     }
@@ -198,7 +199,7 @@ impl LoginReq {
             .into_bytes()
     }
 
-    /// Returns a request in which only what the flags say is filled in.
+    /// Returns a request in which only the fields encoded in the flags are set.
     const fn from_flags(flags: u8) -> Self {
         Self {
             tag: 0,
@@ -234,7 +235,7 @@ const fn flag_if(set: bool, flag: u8) -> u8 {
     }
 }
 
-/// What the target port has to offer to a login.
+/// The target port's policy for logins.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LoginPolicy {
     /// The port accepts logins.
@@ -262,7 +263,7 @@ pub(crate) struct LoginGrant {
     pub(crate) req_lim: u32,
     /// Supported data buffer descriptor formats.
     pub(crate) buf_fmt: u16,
-    /// Offset of immediate data if it was asked for and granted.
+    /// Offset of immediate data if requested and granted.
     pub(crate) imm_offset: Option<u16>,
 }
 
@@ -277,9 +278,9 @@ pub(crate) struct LoginGrant {
 ///   target (both halves are the service GUID, so the revision 10 layout, which swaps them, does
 ///   not differ).
 ///
-/// The descriptor formats asked for do not count: some initiators swap the bytes of the field (iPXE)
-/// or leave it empty, and use the formats that the answer names. Nor does a reserved multi-channel
-/// action, which keeps the other channels. The in-tree driver looks at neither.
+/// The requested descriptor formats are not checked: some initiators swap the bytes of the field
+/// (iPXE) or leave it empty, and use the formats in the response. Nor is a reserved multi-channel
+/// action, which keeps the other channels. The in-tree driver checks neither.
 pub(crate) fn decide(req: &LoginReq, policy: &LoginPolicy) -> Result<LoginGrant, RejectReason> {
     if !(limit::MIN_REQ_IT_IU_LEN..=policy.max_req_size).contains(&req.req_it_iu_len) {
         return Err(RejectReason::ReqItIuLengthTooLarge);
@@ -291,7 +292,7 @@ pub(crate) fn decide(req: &LoginReq, policy: &LoginPolicy) -> Result<LoginGrant,
         return Err(RejectReason::UnableAssociateChannel);
     }
 
-    // Immediate data is an option: where it cannot be had the login succeeds without it.
+    // Immediate data is optional: if it is not possible the login succeeds without it.
     let imm_offset = Some(req.imm_data_offset).filter(|&offset| {
         policy.immediate
             && req.imm_requested
@@ -386,14 +387,14 @@ impl LoginRsp {
 pub(crate) struct LoginRej {
     /// Tag of the request.
     pub(crate) tag: u64,
-    /// Reason code; targets exist that send values outside [`RejectReason`].
+    /// Reason code; some targets send values outside [`RejectReason`].
     pub(crate) reason: u32,
     /// Data buffer descriptor formats the target supports.
     pub(crate) buf_fmt: u16,
 }
 
 impl LoginRej {
-    /// Returns the answer to a login request that is refused.
+    /// Returns the reject of a login request.
     pub(crate) const fn new(tag: u64, reason: RejectReason) -> Self {
         Self {
             tag,

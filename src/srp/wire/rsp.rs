@@ -45,7 +45,7 @@ impl Residual {
         }
     }
 
-    /// Returns the flag to be set, given the two there are, and the count.
+    /// Returns the flag to be set, `over` or `under`, and the count.
     const fn encode(self, over: u8, under: u8) -> (u8, u32) {
         match self {
             Self::None => (0, 0),
@@ -70,7 +70,8 @@ impl Residual {
 pub(crate) struct Rsp<'a> {
     /// Tag of the request.
     pub(crate) tag: u64,
-    /// The request asked for a solicited event. The driver must also request the event.
+    /// The request asked for a solicited event. The driver must also set SEND_SOLICITED in the work
+    /// request.
     pub(crate) sol_not: bool,
     /// Number of credits returned.
     pub(crate) req_lim_delta: i32,
@@ -89,8 +90,8 @@ pub(crate) struct Rsp<'a> {
 impl<'a> Rsp<'a> {
     /// Emits the response into `buf` and returns its length.
     ///
-    /// Sense data that does not fit is cut off; initiators cope with that, as the additional sense
-    /// length tells them how much there was.
+    /// Sense data that does not fit is cut off; initiators handle that, as the additional sense
+    /// length gives the full length.
     ///
     /// # Errors
     ///
@@ -152,14 +153,14 @@ impl<'a> Rsp<'a> {
     ///
     /// # Errors
     ///
-    /// [`Malformed`] if the bytes are too few for what the response says it contains, are not a
-    /// response, or if flags contradict each other.
+    /// [`Malformed`] if the bytes are too few for the lengths in the response, are not a response,
+    /// or if flags contradict each other.
     pub(crate) fn parse(buf: &'a [u8]) -> Result<Self, Malformed> {
         let head = View::<{ size::RSP }>::new(buf)?;
         head.expect_opcode::<0>(opcode::RSP)?;
         let flags = head.u8::<18>();
 
-        // The lengths mean nothing if the flags do not say they are valid.
+        // A length is meaningful only if its flag is set.
         let length = |flag: u8, field: u32| {
             let field = if flags & flag != 0 { field } else { 0 };
             usize::try_from(field).unwrap_or(usize::MAX)

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The task management request, `SRP_TSK_MGMT`, and the outcome of a function.
 //!
-//! The answer travels as response data of an ordinary response, see [`super::rsp`]; performing the
-//! function is the business of the SCSI engine.
-//!
 //! Source: `struct srp_tsk_mgmt` in `include/scsi/srp.h`.
+//!
+//! Not here: the response, an ordinary one with response data ([`super::rsp`]), and the execution
+//! of the function (the SCSI engine).
 
 use super::{
     codec::{
@@ -35,7 +35,7 @@ pub(crate) enum TmFunction {
     LunReset,
     /// Clear the auto contingent allegiance condition.
     ClearAca,
-    /// Not a function of this protocol.
+    /// A code that the protocol does not define.
     Unknown(u8),
 }
 
@@ -83,22 +83,22 @@ pub(crate) struct TskMgmt {
     pub(crate) task_tag: u64,
 }
 
-/// A task management request that cannot be understood.
+/// A malformed task management request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TmfError {
-    /// Tag of the request, unless there are too few bytes even for that.
+    /// Tag of the request; [`None`] if there are too few bytes for a tag.
     pub(crate) tag: Option<u64>,
     /// What is wrong.
     pub(crate) kind: Malformed,
 }
 
 impl TskMgmt {
-    /// Parses a received request. Unknown functions are not an error here, because they are to be
-    /// answered by [`RspCode::NotSupported`].
+    /// Parses a received request. Unknown functions are not an error here, because the response to
+    /// them is [`RspCode::NotSupported`].
     ///
     /// # Errors
     ///
-    /// [`TmfError`] with the tag to answer to.
+    /// [`TmfError`] with the tag for the response.
     pub(crate) fn parse(iu: &[u8]) -> Result<Self, TmfError> {
         Self::parse_fields(iu).map_err(|kind| TmfError {
             tag: codec::be64(iu, 8),
@@ -106,7 +106,7 @@ impl TskMgmt {
         })
     }
 
-    /// Does the work of [`Self::parse`].
+    /// Implements [`Self::parse`].
     fn parse_fields(iu: &[u8]) -> Result<Self, Malformed> {
         let iu = View::<{ size::TSK_MGMT }>::new(iu)?;
         iu.expect_opcode::<0>(opcode::TSK_MGMT)?;

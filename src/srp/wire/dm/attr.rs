@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The attributes of device management, each in the form it has in a datagram.
+//! Attributes of device management in their wire form.
 //!
-//! Both directions are here: the agent emits attributes, initiators parse them. What the agent
-//! answers to what is in [`super::answer`].
+//! Both directions are here: the agent emits attributes, initiators parse them.
 //!
 //! Source: InfiniBand Architecture Specification, 13.4.8.1 (ClassPortInfo) and 16.3.3 (the others).
+//!
+//! Not here: the agent's responses ([`super::answer`]).
 
 use core::fmt;
 
@@ -26,12 +27,12 @@ use super::{
     VERSION, //
 };
 
-/// What an agent can do. Redirection and traps are not used and left out.
+/// Capabilities of an agent (ClassPortInfo). Redirection and traps are not used and left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ClassPortInfo {
     /// Capabilities; bit 0 is "generates traps".
     pub(crate) capabilities: u16,
-    /// Longest time to an answer: 4.096 us * 2^`response_time`. Five bits.
+    /// Longest time to a response: 4.096 us * 2^`response_time`. Five bits.
     pub(crate) response_time: u8,
 }
 
@@ -56,7 +57,7 @@ impl ClassPortInfo {
     }
 }
 
-/// What is in a slot of the I/O unit.
+/// State of a slot of the I/O unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SlotState {
     /// No controller.
@@ -91,24 +92,24 @@ impl SlotState {
     }
 }
 
-/// Number of bytes of the list of controllers.
+/// Size of the list of controllers, in bytes.
 const LIST_SIZE: usize = 128;
 
-/// Which I/O controllers there are.
+/// The list of I/O controllers (IOUnitInfo).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct IoUnitInfo {
-    /// Changes with the list of controllers.
+    /// Change counter of the list of controllers.
     pub(crate) change_id: u16,
     /// Number of slots.
     pub(crate) max_controllers: u8,
-    /// Whether there are diagnostics and an option ROM; 0 for neither.
+    /// Presence of diagnostics and of an option ROM; 0 for neither.
     pub(crate) flags: u8,
     /// Two slots per byte, the first in the upper half.
     list: [u8; LIST_SIZE],
 }
 
 impl IoUnitInfo {
-    /// A unit with `max_controllers` empty slots. All others do not exist.
+    /// Returns a unit with `max_controllers` empty slots. The other slots do not exist.
     pub(crate) fn empty(change_id: u16, max_controllers: u8) -> Self {
         let mut unit = Self {
             change_id,
@@ -122,20 +123,20 @@ impl IoUnitInfo {
         unit
     }
 
-    /// Byte of the list that has a slot, and by how many bits to shift it to the right for that.
+    /// Returns the index of the list byte that holds a slot, and the shift of the slot in it.
     fn place(slot: u8) -> Option<(usize, u32)> {
         let index = slot.checked_sub(1)?;
         Some((usize::from(index / 2), if index % 2 == 0 { 4 } else { 0 }))
     }
 
-    /// Returns what is in a slot; slots count from 1.
+    /// Returns the state of a slot; slots count from 1.
     pub(crate) fn slot(&self, slot: u8) -> SlotState {
         Self::place(slot)
             .and_then(|(byte, shift)| Some(SlotState::from_code(self.list.get(byte)? >> shift)))
             .unwrap_or(SlotState::NoSlot)
     }
 
-    /// Sets what is in a slot; slots count from 1. There is no slot 0.
+    /// Sets the state of a slot; slots count from 1, and slot 0 is ignored.
     pub(crate) fn set(&mut self, slot: u8, state: SlotState) {
         if let Some((byte, shift)) = Self::place(slot) {
             if let Some(byte) = self.list.get_mut(byte) {
@@ -168,7 +169,7 @@ impl IoUnitInfo {
 
 /// Operations of a controller (`ControllerOperationsCapabilityMask`).
 pub(crate) mod operation {
-    /// Takes SENDs.
+    /// Receives SENDs.
     pub(crate) const SEND_TO: u8 = 1 << 0;
     /// Issues SENDs.
     pub(crate) const SEND_FROM: u8 = 1 << 1;
@@ -185,25 +186,25 @@ pub(crate) const PROTOCOL: u16 = 0x0108;
 /// Version of the protocol.
 pub(crate) const PROTOCOL_VERSION: u16 = 1;
 
-/// Number of bytes of the identifying text of a controller.
+/// Size of the identifying text of a controller, in bytes.
 pub(super) const ID_SIZE: usize = 64;
 
-/// An I/O controller.
+/// Profile of an I/O controller (IOControllerProfile).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct IocProfile {
     /// Identifies the controller.
     pub(crate) guid: Guid,
     /// IEEE vendor ID, 24 bits.
     pub(crate) vendor_id: u32,
-    /// Part, as the vendor defines it.
+    /// Part ID, defined by the vendor.
     pub(crate) device_id: u32,
     /// Version of the part.
     pub(crate) device_version: u16,
     /// IEEE vendor ID of the subsystem, 24 bits.
     pub(crate) subsystem_vendor_id: u32,
-    /// Subsystem, as the vendor defines it.
+    /// Subsystem ID, defined by the vendor.
     pub(crate) subsystem_id: u32,
-    /// I/O class; tells the revision of SRP.
+    /// I/O class; depends on the revision of SRP.
     pub(crate) io_class: u16,
     /// I/O subclass, [`IO_SUBCLASS`].
     pub(crate) io_subclass: u16,
@@ -211,15 +212,15 @@ pub(crate) struct IocProfile {
     pub(crate) protocol: u16,
     /// Version of the protocol, [`PROTOCOL_VERSION`].
     pub(crate) protocol_version: u16,
-    /// Number of messages that may be outstanding.
+    /// Largest number of outstanding messages.
     pub(crate) send_queue_depth: u16,
-    /// Number of RDMA READs that may be outstanding.
+    /// Largest number of outstanding RDMA READs.
     pub(crate) rdma_read_depth: u8,
     /// Largest message, in bytes.
     pub(crate) send_size: u32,
     /// Largest transfer, in bytes.
     pub(crate) rdma_size: u32,
-    /// What the controller does, see [`operation`].
+    /// Operations of the controller, see [`operation`].
     pub(crate) operations: u8,
     /// Number of service entries.
     pub(crate) services: u8,
@@ -228,7 +229,7 @@ pub(crate) struct IocProfile {
 }
 
 impl IocProfile {
-    /// The profile of an SRP target (annex B.7 of the standard).
+    /// Returns the profile of an SRP target (annex B.7 of the standard).
     pub(crate) fn srp_target(controller: &Controller, services: u8) -> Self {
         Self {
             guid: controller.service_guid,
@@ -303,13 +304,13 @@ impl IocProfile {
     }
 }
 
-/// Number of bytes of the name of a service.
+/// Size of the name of a service, in bytes.
 const NAME_SIZE: usize = 40;
 
-/// Number of bytes of a service entry.
+/// Size of a service entry, in bytes.
 const ENTRY_SIZE: usize = NAME_SIZE + 8;
 
-/// A service of an I/O controller.
+/// A service of an I/O controller (a service entry).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ServiceEntry {
     /// Name, padded with zeroes; not terminated if it fills the field.
@@ -319,14 +320,14 @@ pub(crate) struct ServiceEntry {
 }
 
 impl ServiceEntry {
-    /// No service.
+    /// An unused entry.
     const EMPTY: Self = Self {
         name: [0; NAME_SIZE],
         id: 0,
     };
 
-    /// The service of an SRP target: its name tells the id extension, which is the service GUID
-    /// here; its ID is what the connection manager listens on.
+    /// Returns the service of an SRP target: its name contains the id extension, which is the
+    /// service GUID here; its ID is the one that the connection manager listens on.
     pub(crate) fn srp_target(guid: Guid) -> Self {
         let text = NameBuf::<NAME_SIZE>::from_display(ServiceName(guid)).unwrap_or(NameBuf::new());
         Self {
@@ -345,7 +346,7 @@ impl fmt::Display for ServiceName {
     }
 }
 
-/// Up to four services of a controller.
+/// Up to four services of a controller (ServiceEntries).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ServiceEntries(pub(crate) [ServiceEntry; Self::COUNT]);
 
@@ -356,10 +357,10 @@ impl Default for ServiceEntries {
 }
 
 impl ServiceEntries {
-    /// How many entries fit in a datagram.
+    /// Number of entries in a datagram.
     pub(crate) const COUNT: usize = 4;
 
-    /// A single service, as the first entry.
+    /// Returns a list with a single service as its first entry.
     pub(crate) const fn only(service: ServiceEntry) -> Self {
         let empty = ServiceEntry::EMPTY;
         Self([service, empty, empty, empty])
@@ -392,12 +393,12 @@ impl ServiceEntries {
     }
 }
 
-/// Reads from an attribute.
+/// Returns a view of an attribute.
 fn view(data: &[u8; DATA_SIZE]) -> View<'_, DATA_SIZE> {
     View::of(data)
 }
 
-/// A text in a field of fixed size, cut off if it is too long.
+/// Returns a text in a field of fixed size, cut off if it is too long.
 fn padded<const N: usize>(text: &str) -> [u8; N] {
     let mut field = [0; N];
     for (to, from) in field.iter_mut().zip(text.bytes()) {
