@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! An HCA: what is allocated once per RDMA device, between its arrival and its removal.
+//! HCA: the objects that exist once per RDMA device, from its addition to its removal.
 //!
-//! The protection domain, the shared receive queue, the device's ports with their device management
-//! agents and directories live here. Not here: how HCAs come and go ([`crate::target::client`]), and
-//! how logins use them ([`crate::login`]).
+//! The protection domain, the shared receive queue, and the device's ports with their device
+//! management agents and directories.
+//!
+//! Not here: addition and removal of devices ([`crate::target::client`]), and the use of HCAs by
+//! logins ([`crate::login`]).
 //!
 //! # Lifetime
 //!
-//! A login and every channel hold a [`Pass`] on their HCA. Removal closes the gate, closes the
-//! channels and waits until the last pass is gone; only then are the verbs objects freed and the
-//! device let go of.
+//! A login and every channel hold a [`Pass`] of their HCA. Removal closes the gate, closes the
+//! channels and waits until the last pass is dropped; only then are the verbs objects freed and the
+//! device reference dropped.
 //!
 //! [`Pass`]: crate::sync::gate::Pass
 
@@ -59,14 +61,14 @@ pub(crate) mod srq;
 use dm_agent::DmAgent;
 use port::HcaPort;
 
-/// Verbs objects of the device; taken out and freed on removal.
+/// Verbs objects of the device; taken and freed on removal.
 struct Verbs<O: QpOwner> {
     pd: Arc<ProtectionDomain>,
     /// Created when the first channel of a port with `use_srq` logs in.
     srq: Option<Arc<SharedReceiveQueue<O>>>,
 }
 
-/// An HCA, whose queue pairs belong to an `O` each.
+/// An HCA; `O` is the owner type of its queue pairs.
 #[pin_data]
 pub(crate) struct Hca<O: QpOwner> {
     id: DeviceId,
@@ -76,7 +78,7 @@ pub(crate) struct Hca<O: QpOwner> {
     verbs: Mutex<Option<Verbs<O>>>,
     #[pin]
     agents: Mutex<KVec<Arc<DmAgent>>>,
-    /// Directories of the ports in sysfs, with their numbers.
+    /// Directories of the ports in sysfs, with the port numbers.
     #[pin]
     dirs: Mutex<KVec<(u32, PortDir<HcaPort>)>>,
     ports: KVec<Arc<HcaPort>>,
@@ -91,7 +93,11 @@ impl<O: QpOwner> HasGate for Hca<O> {
 }
 
 impl<O: QpOwner> Hca<O> {
-    /// Sets up everything for `device`. Process context, sleeps.
+    /// Creates the protection domain and the ports of `device`. Process context, sleeps.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, or that of [`ProtectionDomain::new`].
     pub(crate) fn new(device: &Device) -> Result<Arc<Self>> {
         let pd = Arc::new(ProtectionDomain::new(device)?, GFP_KERNEL)?;
         let mut ports = KVec::new();
@@ -112,38 +118,43 @@ impl<O: QpOwner> Hca<O> {
         )
     }
 
-    /// Identity of the device.
+    /// Returns the identity of the device.
     pub(crate) fn id(&self) -> DeviceId {
         self.id
     }
 
-    /// The device. `None` once it is being removed; never while a pass is held. May sleep.
+    /// Returns the device; [`None`] once it is being removed, never while a pass is held. May
+    /// sleep.
     pub(crate) fn device(&self) -> Option<Device> {
         self.device.lock().clone()
     }
 
-    /// The protection domain, `None` as for [`Self::device`]. May sleep.
+    /// Returns the protection domain; [`None`] as for [`Self::device`]. May sleep.
     pub(crate) fn pd(&self) -> Option<Arc<ProtectionDomain>> {
         self.verbs.lock().as_ref().map(|verbs| verbs.pd.clone())
     }
 
-    /// The ports.
+    /// Returns the ports.
     pub(crate) fn ports(&self) -> &[Arc<HcaPort>] {
         &self.ports
     }
 
-    /// The port with this number.
+    /// Returns the port with this number.
     pub(crate) fn hca_port(&self, number: u32) -> Option<&Arc<HcaPort>> {
         self.ports.iter().find(|entry| entry.number() == number)
     }
 
-    /// The shared receive queue, filled; created on first use. It lives until the last channel
-    /// that uses it is gone and no port asks for it any more. Process context, sleeps.
+    /// Returns the shared receive queue, filled; creates it on first use. It exists until the last
+    /// channel that uses it has ended and no port is configured to use it. Process context, sleeps.
+    ///
+    /// # Errors
+    ///
+    /// `ENODEV` if the HCA is being removed, or that of [`srq::create`].
     pub(crate) fn srq(&self) -> Result<Arc<SharedReceiveQueue<O>>> {
         let device = self.device().ok_or(ENODEV)?;
         let mut verbs = self.verbs.lock();
         let verbs = (*verbs).as_mut().ok_or(ENODEV)?;
-        // Channels of one that the device has given up are being closed; they keep it until then.
+        // Channels that use a failed one are being closed; they hold it until then.
         if let Some(srq) = verbs.srq.as_ref().filter(|srq| !srq.has_failed()) {
             return Ok(srq.clone());
         }
@@ -155,8 +166,8 @@ impl<O: QpOwner> Hca<O> {
         Ok(srq)
     }
 
-    /// Lets go of the shared receive queue if no port asks for it any more; it lives on until the
-    /// last channel that uses it is gone. May sleep.
+    /// Drops the shared receive queue if no port is configured to use it; it exists until the last
+    /// channel that uses it has ended. May sleep.
     pub(crate) fn forget_unused_srq(&self) {
         let wanted = |entry: &Arc<HcaPort>| entry.current().attr(PortAttr::UseSrq) != 0;
         if self.ports.iter().any(wanted) {
@@ -168,8 +179,8 @@ impl<O: QpOwner> Hca<O> {
         drop(old);
     }
 
-    /// Makes the directories of the ports in sysfs. Without them the ports work all the same. May
-    /// sleep.
+    /// Creates the directories of the ports in sysfs. A failure is logged; the port works without.
+    /// May sleep.
     pub(crate) fn make_dirs(&self, device: &Device) {
         let mut dirs = KVec::new();
         for entry in self.ports.iter() {
@@ -191,8 +202,7 @@ impl<O: QpOwner> Hca<O> {
         *self.dirs.lock() = dirs;
     }
 
-    /// Follows a change of the device's name: directories of the ports, with everything in them. May
-    /// sleep.
+    /// Renames the directories of the ports after a change of the device's name. May sleep.
     pub(crate) fn rename_dirs(&self) {
         let Some(device) = self.device() else {
             return;
@@ -213,8 +223,12 @@ impl<O: QpOwner> Hca<O> {
         }
     }
 
-    /// Makes the directory of a channel, still without files. The caller keeps the HCA from being
-    /// removed. May sleep.
+    /// Creates the directory of a channel, without files. The caller prevents the removal of the
+    /// HCA. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `ENODEV` if the port has no directory, or that of [`SessionDir::new`].
     pub(crate) fn session_dir(&self, number: u32, name: &CStr) -> Result<SessionDir> {
         let dirs = self.dirs.lock();
         let parent = dirs.iter().find(|(port, _)| *port == number);
@@ -222,7 +236,7 @@ impl<O: QpOwner> Hca<O> {
         SessionDir::new(parent, name)
     }
 
-    /// Starts the device management agents. May sleep.
+    /// Starts the device management agents; a failure is logged. May sleep.
     pub(crate) fn start_agents(&self, device: &Device) {
         let mut agents = KVec::new();
         for entry in self.ports.iter().filter(|e| device.has_mads(e.number())) {
@@ -240,8 +254,8 @@ impl<O: QpOwner> Hca<O> {
         *self.agents.lock() = agents;
     }
 
-    /// Lets the agents of the ports that `which` selects follow whether these let initiators in. May
-    /// sleep.
+    /// Announces the agents of the ports that `which` selects, or withdraws the announcements, as
+    /// the ports are enabled or not. May sleep.
     pub(crate) fn follow_ports(&self, which: impl Fn(&HcaPort) -> bool) {
         let Some(device) = self.device() else {
             return;
@@ -266,10 +280,10 @@ impl<O: QpOwner> Hca<O> {
         }
     }
 
-    /// Takes the announcements back for good, and stops to answer; waits for answers in progress. May
-    /// sleep.
+    /// Withdraws the announcements for good and stops the agents; waits for responses in progress.
+    /// May sleep.
     pub(crate) fn end_agents(&self) {
-        // Unregistering waits: not with the lock held.
+        // Unregistering waits, so not under the lock.
         let agents = core::mem::take(&mut *self.agents.lock());
         for agent in agents.iter() {
             agent.end();
@@ -277,15 +291,15 @@ impl<O: QpOwner> Hca<O> {
         drop(agents);
     }
 
-    /// Removes the directories of the ports; waits for those that use the files in them. No channel may
-    /// be left. May sleep.
+    /// Removes the directories of the ports; waits for running reads and writes of their files. No
+    /// channel may be left. May sleep.
     pub(crate) fn remove_dirs(&self) {
-        // Not under the lock: this waits.
+        // Waits, so not under the lock.
         let dirs = core::mem::take(&mut *self.dirs.lock());
         drop(dirs);
     }
 
-    /// Frees the verbs objects and lets go of the device. No channel may be left. May sleep.
+    /// Frees the verbs objects and drops the device reference. No channel may be left. May sleep.
     pub(crate) fn free(&self) {
         drop(self.verbs.lock().take());
         drop(self.device.lock().take());

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! From a connection request to a channel.
+//! Logins: from a connection request to a channel that waits for its confirmation.
 //!
 //! Everything that can be checked is checked before anything is allocated; a refused login leaves
-//! nothing behind. Once the channel has taken over the connection manager's id, every failure goes
-//! the way of all channels, through [`crate::channel::teardown`].
+//! nothing behind. Once the channel owns the connection manager's id, every failure closes the
+//! channel through [`crate::channel::teardown`].
 //!
-//! Everything here runs in the connection manager's handler: process context, may sleep. Requests are
+//! All functions run in the connection manager's handler: process context, may sleep. Requests are
 //! handled in parallel, also those of one initiator; see [`ListenHandler`].
+//!
+//! Not here: the rules of a login ([`crate::srp::wire::login`]), and channels ([`crate::channel`]).
 
 use kernel::{
     prelude::*,
@@ -85,7 +87,7 @@ pub(crate) mod hcas;
 
 use bring_up::bring_up;
 
-/// Handles connection requests.
+/// Handler of connection requests.
 pub(crate) struct Logins;
 
 impl ListenHandler for Logins {
@@ -115,22 +117,22 @@ impl ListenHandler for Logins {
     }
 }
 
-/// Rejects a request that no channel has taken over.
+/// Rejects a request whose id no channel owns.
 fn refuse(req: ConnectRequest<'_>, tag: u64, refusal: &Refusal, initiator_port: PortId) {
     let hca = hcas::get(req.device_id());
     if let Some(port) = hca.as_ref().and_then(|hca| hca.hca_port(req.port_num())) {
         port.count_refusal(refusal.noted(initiator_port, req.peer()));
     }
-    // When this fails the connection manager rejects without our data, or the peer gave up.
+    // If this fails the connection manager rejects without private data, or the peer has given up.
     let _ = req.reject(&LoginRej::new(tag, refusal.reason).emit());
 }
 
-/// Why a login is refused: for the initiator, and for the log.
+/// Why a login is refused: for the reject, and for the log.
 struct Refusal {
     reason: RejectReason,
     what: &'static str,
     error: Option<Error>,
-    /// What would let the initiator in, if that is why.
+    /// How an entry could admit the initiator, if it has none.
     advice: Option<KBox<Advice>>,
 }
 
@@ -144,7 +146,7 @@ impl Refusal {
         }
     }
 
-    /// Something could not be allocated or set up.
+    /// Returns a refusal because of a failed allocation or setup.
     fn resources(what: &'static str, error: Error) -> Self {
         Self {
             error: Some(error),
@@ -152,7 +154,7 @@ impl Refusal {
         }
     }
 
-    /// The refused login, as administrators see it.
+    /// Returns the entry of the refused login for sysfs.
     fn noted(&self, initiator_port: PortId, peer: PeerAddr) -> RefusedLogin {
         RefusedLogin {
             at: Instant::now(),
@@ -194,18 +196,18 @@ impl Refusal {
     }
 }
 
-/// What the reasons of [`decide`] mean for an administrator.
+/// Returns the log text for a reason returned by [`decide`].
 fn explain(reason: RejectReason) -> &'static str {
     match reason {
         RejectReason::InsufficientResources => "the target port is not enabled",
         RejectReason::ReqItIuLengthTooLarge => "information unit length out of range",
         RejectReason::UnableAssociateChannel => "it names another target port",
-        // It gives no others.
+        // `decide()` returns no others.
         _ => "for another reason",
     }
 }
 
-/// What a channel that was prepared needs to get connected.
+/// What connecting a prepared channel requires.
 struct Prepared {
     channel: Arc<Channel>,
     hca: Arc<Hca<Channel>>,
@@ -243,7 +245,7 @@ fn prepare(req: &ConnectRequest<'_>, login: &LoginReq) -> Result<Prepared, Refus
             "no native InfiniBand logins on this port",
         ));
     }
-    // Receives for the answers to our own requests, and the drain, come on top.
+    // Receives for the responses to the target's requests, and for the drain, come on top.
     let most = device.attrs().max_qp_wr;
     let rq_size = limit::MAX_RQ_SIZE
         .min(most.saturating_sub(limit::TARGET_REQUESTS + 1))
@@ -252,7 +254,7 @@ fn prepare(req: &ConnectRequest<'_>, login: &LoginReq) -> Result<Prepared, Refus
         .map_err(|reason| Refusal::new(reason, explain(reason)))?;
     let session = open_session(req, login, &port)?;
     let srq = match port.attr(PortAttr::UseSrq) {
-        // Without support the channel has receives of its own, as with the C driver.
+        // Without support the channel has its own receives, as with the C driver.
         _ if device.attrs().max_srq_wr == 0 => None,
         0 => {
             hca.forget_unused_srq();
@@ -291,7 +293,7 @@ fn prepare(req: &ConnectRequest<'_>, login: &LoginReq) -> Result<Prepared, Refus
     })
 }
 
-/// What a login is measured against.
+/// Returns the policy of a port for logins.
 fn policy(port: &Port, service_guid: Guid, rq_size: u32) -> LoginPolicy {
     LoginPolicy {
         enabled: port.is_enabled(),
@@ -303,7 +305,7 @@ fn policy(port: &Port, service_guid: Guid, rq_size: u32) -> LoginPolicy {
     }
 }
 
-/// Opens the engine's session, which is where access is decided.
+/// Opens the engine's session; the engine decides about access.
 fn open_session(
     req: &ConnectRequest<'_>,
     login: &LoginReq,
@@ -318,7 +320,7 @@ fn open_session(
     match Active::open_session(port, &request) {
         Ok(session) => Ok(session),
         Err(OpenError::NotAllowed(hint)) => Err(Refusal {
-            // Without memory the line in the log is shorter.
+            // Without memory the log line has no advice.
             advice: KBox::new(
                 Advice {
                     initiator: request.initiator(),
@@ -337,12 +339,12 @@ fn open_session(
     }
 }
 
-/// Takes the connection over and brings the channel up.
+/// Transfers the connection to the channel and brings the channel up.
 fn connect(req: ConnectRequest<'_>, login: &LoginReq, prepared: Prepared) {
     let channel = prepared.channel.clone();
     let peer = req.peer();
-    // In the event, the depth is what the peer can answer. Without any, the first READ ends in an
-    // error, not in a send queue that never moves.
+    // The initiator depth of the request is the number of RDMA READs that the peer can respond to.
+    // If it is zero, the first READ ends in an error, instead of a send queue that never moves.
     let reads = req.initiator_depth().clamp(1, limit::MAX_RDMA_READS);
     let limit = prepared.device.attrs().max_qp_init_rd_atom;
     let reads = reads.min(u8::try_from(limit).unwrap_or(u8::MAX));
@@ -371,7 +373,7 @@ fn connect(req: ConnectRequest<'_>, login: &LoginReq, prepared: Prepared) {
     channel.login_done();
 }
 
-/// Shows administrators a login that was granted.
+/// Counts, traces and logs a granted login, and adds the channel's directory in sysfs.
 fn granted(channel: &Channel, hca: &Hca<Channel>) {
     channel.entry().count_login();
     trace::login(

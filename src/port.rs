@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! An HCA port as administrators see it: its names, its attributes, whether logins are allowed.
+//! HCA port as configured by administrators: names, attributes, and whether logins are allowed.
 //!
 //! A `Port` outlives the HCA it belongs to: configfs directories hold it, and when the same HCA
-//! comes back it is attached to the same object again, configuration included; the rules for that
-//! are in [`crate::srp::machine::ports`], the list of ports in [`crate::hca::ports`]. Verbs objects live in
-//! [`crate::hca`], channels in [`crate::channel`].
+//! returns it is attached to the same object again, configuration included.
+//!
+//! Not here: which object a returning port gets ([`crate::srp::machine::ports`]), the list of ports
+//! ([`crate::hca::ports`]), verbs objects ([`crate::hca`]), and channels ([`crate::channel`]).
 
 use core::fmt;
 
@@ -52,21 +53,21 @@ use crate::{
     vectors::VectorMask, //
 };
 
-/// Tunable attributes of a port. The names are those of the files in configfs.
+/// Tunable attributes of a port, named after the files in configfs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum PortAttr {
-    /// `srp_max_rdma_size`: bytes one command may move.
+    /// `srp_max_rdma_size`: largest number of bytes that one command may transfer.
     MaxRdmaSize,
     /// `srp_max_rsp_size`: bytes of a response buffer; new channels only.
     MaxRspSize,
     /// `srp_sq_size`: send queue entries; new channels only.
     SqSize,
-    /// `use_srq`: 1 for the device's shared receive queue; new channels only.
+    /// `use_srq`: 1 to use the HCA's shared receive queue; new channels only.
     UseSrq,
 }
 
 impl PortAttr {
-    /// Smallest and largest value accepted.
+    /// Returns the smallest and the largest accepted value.
     #[allow(dead_code, reason = "only for engines that keep attributes here")]
     pub(crate) const fn limits(self) -> (u32, u32) {
         match self {
@@ -87,24 +88,25 @@ struct Attrs {
     use_srq: u32,
 }
 
-/// Who a port is, and for how many directories.
+/// Identity of a port, and the number of its directories.
 struct Identity {
     /// Both names follow from the GID.
     known: Known,
-    /// How many configfs directories there are.
+    /// Number of configfs directories of the port.
     directories: u32,
 }
 
-/// What an engine keeps per port, and what it lays down for all of them.
+/// The engine's data per port, and its settings for all ports.
 pub(crate) trait PortData: Sized + Send + Sync + 'static {
     /// The text by which device management identifies the I/O controller of a port unless an
     /// administrator sets another; at most 63 bytes.
     const CONTROLLER_NAME: &'static str = ID_TEXT;
 
-    /// Initial data.
+    /// Returns an initialiser of the data.
     fn new() -> impl PinInit<Self, Error>;
 
-    /// A value for an attribute of all ports that takes the place of the port's own.
+    /// Returns the value of an attribute that overrides that of every port; [`None`] if ports have
+    /// their own values.
     fn attr(_attr: PortAttr) -> Option<u32> {
         None
     }
@@ -122,22 +124,22 @@ pub(crate) struct Port<D: PortData> {
     /// The text by which device management identifies the port's I/O controller.
     #[pin]
     controller_name: Mutex<ControllerName>,
-    /// Which completion vectors new channels use, in turn.
+    /// Completion vectors of new channels, used in turn.
     #[pin]
     vectors: Mutex<VectorMask>,
-    /// What the engine keeps per port.
+    /// The engine's data.
     #[pin]
     engine: D,
 }
 
 impl<D: PortData> Port<D> {
-    /// A port with default attributes, disabled and not attached. May sleep.
+    /// Creates a port with default attributes, disabled and not attached. May sleep.
     ///
     /// # Errors
     ///
     /// `ENOMEM`.
     pub(crate) fn new(place: Place, gid: Gid) -> Result<Arc<Self>> {
-        // It is shorter than what fits.
+        // It is shorter than the buffer.
         let name = ControllerName::from_display(D::CONTROLLER_NAME);
         let vectors = VectorMask::all(1, nr_cpu_ids())?;
         Arc::pin_init(
@@ -175,38 +177,39 @@ impl<D: PortData> Port<D> {
         )
     }
 
-    /// Who the port is.
+    /// Returns the identity of the port.
     pub(crate) fn known(&self) -> Known {
         self.identity.lock().known
     }
 
-    /// Notes that the port is present, where, and under which GID.
+    /// Records that the port is present, its place and its GID.
     pub(crate) fn attach(&self, place: Place, gid: Gid) {
         let known = &mut self.identity.lock().known;
         known.attached = true;
         known.place = place;
-        // One that cannot be read yet does not make the old name invalid.
+        // A GID that cannot be read yet does not invalidate the old name.
         if gid != NO_GID {
             known.gid = gid;
         }
     }
 
-    /// Notes that the HCA went away.
+    /// Records that the HCA was removed.
     pub(crate) fn detach(&self) {
         self.identity.lock().known.attached = false;
     }
 
-    /// Notes another GID.
+    /// Records a changed GID.
     pub(crate) fn set_gid(&self, gid: Gid) {
         self.identity.lock().known.gid = gid;
     }
 
-    /// GID at index 0; displayed as `0x` and 32 hex digits.
+    /// Returns the GID at index 0; displayed as `0x` and 32 hex digits.
     pub(crate) fn gid_name(&self) -> PortId {
         PortId(self.known().gid)
     }
 
-    /// Port GUID, the lower half of the GID; displayed as four groups of four hex digits.
+    /// Returns the port GUID, the lower half of the GID; displayed as four groups of four hex
+    /// digits.
     #[allow(
         dead_code,
         reason = "only for engines with directories of their own making"
@@ -215,7 +218,7 @@ impl<D: PortData> Port<D> {
         self.gid_name().halves().1
     }
 
-    /// Whether `name` is one of the two names of this port. Without a GID it has none.
+    /// Returns whether `name` is one of the two names of this port. Without a GID it has none.
     #[allow(
         dead_code,
         reason = "only for engines with directories of their own making"
@@ -227,8 +230,8 @@ impl<D: PortData> Port<D> {
                 || is(NameBuf::from_display(self.guid_name())))
     }
 
-    /// Writes what an initiator has to write to `add_target` to log in through InfiniBand's own
-    /// connection manager, but for the `t` of `tid_ext`.
+    /// Writes the parameters that an initiator writes to `add_target` to log in through the
+    /// InfiniBand CM, except that `tid_ext` stands for `id_ext`.
     pub(crate) fn login_info(&self, out: &mut impl fmt::Write) -> fmt::Result {
         let guid = params::service_guid().map_or(0, |guid| guid.0);
         let gid = self.gid_name().without_prefix();
@@ -238,17 +241,17 @@ impl<D: PortData> Port<D> {
         )
     }
 
-    /// What the engine keeps per port.
+    /// Returns the engine's data.
     pub(crate) fn engine(&self) -> &D {
         &self.engine
     }
 
-    /// Whether the engine has a value of an attribute for all ports, so that no port's own counts.
+    /// Returns whether the engine overrides an attribute of all ports.
     pub(crate) fn is_fixed(attr: PortAttr) -> bool {
         D::attr(attr).is_some()
     }
 
-    /// Reads an attribute. The engine may have a value for all ports.
+    /// Returns the value of an attribute, or the engine's override.
     pub(crate) fn attr(&self, attr: PortAttr) -> u32 {
         if let Some(value) = D::attr(attr) {
             return value;
@@ -262,11 +265,11 @@ impl<D: PortData> Port<D> {
         }
     }
 
-    /// Writes an attribute.
+    /// Sets an attribute.
     ///
     /// # Errors
     ///
-    /// `EINVAL` outside [`PortAttr::limits`]; nothing is changed then.
+    /// `EINVAL` outside [`PortAttr::limits`]; the attribute is unchanged then.
     #[allow(dead_code, reason = "only for engines that keep attributes here")]
     pub(crate) fn set_attr(&self, attr: PortAttr, value: u32) -> Result {
         let (low, high) = attr.limits();
@@ -283,27 +286,27 @@ impl<D: PortData> Port<D> {
         Ok(())
     }
 
-    /// The text by which device management identifies the port's I/O controller. May sleep.
+    /// Returns the text by which device management identifies the port's I/O controller. May sleep.
     pub(crate) fn controller_name(&self) -> ControllerName {
         *self.controller_name.lock()
     }
 
-    /// Sets it. May sleep.
+    /// Sets the text by which device management identifies the port's I/O controller. May sleep.
     pub(crate) fn set_controller_name(&self, name: ControllerName) {
         *self.controller_name.lock() = name;
     }
 
-    /// The completion vectors, locked. May sleep.
+    /// Locks and returns the completion vectors. May sleep.
     pub(crate) fn vectors(&self) -> MutexGuard<'_, VectorMask> {
         self.vectors.lock()
     }
 
-    /// Notes how many completion vectors the device has. A mask that was set stays if the device
-    /// that came back has as many as before. May sleep.
+    /// Sets the number of completion vectors of the device. A configured mask is kept if the number
+    /// is unchanged. May sleep.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`; the old mask stays then, which queues take modulo the number of vectors.
+    /// `ENOMEM`; the old mask is kept then, which queues take modulo the number of vectors.
     pub(crate) fn fit_vectors(&self, vectors: u32) -> Result {
         let mut mask = self.vectors.lock();
         if mask.vectors() != vectors {
@@ -312,23 +315,24 @@ impl<D: PortData> Port<D> {
         Ok(())
     }
 
-    /// Whether logins are allowed.
+    /// Returns whether logins are allowed.
     pub(crate) fn is_enabled(&self) -> bool {
         self.enabled.load(Acquire)
     }
 
-    /// Allows or forbids logins; existing sessions stay as they are.
+    /// Allows or forbids logins; existing sessions are not affected.
     pub(crate) fn set_enabled(&self, on: bool) {
         self.enabled.store(on, Release);
     }
 }
 
-/// A port a configfs directory stands for. While there is one, the port keeps its configuration,
-/// whatever becomes of the HCA and of the GID.
+/// A port with a configfs directory. While one exists, the port keeps its configuration, whatever
+/// happens to the HCA and the GID.
 pub(crate) struct ConfiguredPort<D: PortData>(Arc<Port<D>>);
 
 impl<D: PortData> ConfiguredPort<D> {
-    /// Counts a directory. The list of ports must be locked, so that the port is not forgotten.
+    /// Increments the number of directories. The list of ports must be locked, so that the port
+    /// stays in it.
     #[allow(
         dead_code,
         reason = "only for engines with directories of their own making"
@@ -344,7 +348,7 @@ impl<D: PortData> ConfiguredPort<D> {
         Self(port)
     }
 
-    /// The port.
+    /// Returns the port.
     #[allow(
         dead_code,
         reason = "only for engines with directories of their own making"
@@ -355,8 +359,8 @@ impl<D: PortData> ConfiguredPort<D> {
 }
 
 impl<D: PortData> Drop for ConfiguredPort<D> {
-    /// Counts the directory less. A port that is absent is forgotten with the next change of the list
-    /// of ports.
+    /// Decrements the number of directories. An absent port is removed with the next change of the
+    /// list of ports.
     fn drop(&mut self) {
         let mut identity = self.0.identity.lock();
         identity.directories = identity.directories.saturating_sub(1);

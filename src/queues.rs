@@ -2,7 +2,9 @@
 
 //! The two work queues of the module.
 //!
-//! C callbacks that carry no context begin work on them; hence they are module-wide.
+//! They are module-wide, because C callbacks without a context queue work on them.
+//!
+//! Not here: the work itself, and the binding of work queues ([`crate::sync::workqueue`]).
 
 use kernel::{
     prelude::*,
@@ -16,9 +18,9 @@ use crate::sync::{
 
 /// Both queues.
 struct Queues {
-    /// For tear-down, which waits.
+    /// For tear-down, which waits for work on the other queue.
     tear_down: Arc<Queue>,
-    /// For what tear-down waits for.
+    /// For work that tear-down waits for.
     retry: Arc<Queue>,
 }
 
@@ -27,7 +29,7 @@ global_mutex! {
     init = init;
 }
 
-/// Makes the queues; returns that for retries. Called once, after [`init`]. May sleep.
+/// Creates the queues; returns the one for retries. Called once, after [`init`]. May sleep.
 ///
 /// # Errors
 ///
@@ -42,7 +44,7 @@ pub(crate) fn start() -> Result<Arc<Queue>> {
     Ok(retry)
 }
 
-/// Waits until the work on both queues was done, and lets go of them. Nothing may begin work any more.
+/// Waits until the work on both queues has finished, and drops them. No more work may be queued.
 /// Sleeps.
 pub(crate) fn stop() {
     for queue in [tear_down(), retry()].into_iter().flatten() {
@@ -52,14 +54,15 @@ pub(crate) fn stop() {
     drop(old);
 }
 
-/// The queue for tear-down.
+/// Returns the queue for tear-down; [`None`] before [`start`] and after [`stop`]. May sleep.
 pub(crate) fn tear_down() -> Option<Arc<Queue>> {
     (*QUEUES.lock())
         .as_ref()
         .map(|queues| queues.tear_down.clone())
 }
 
-/// The queue for retries of commands. Tear-down waits for commands, so they do not share one.
+/// Returns the queue for retries of commands; [`None`] as for [`tear_down`]. Tear-down waits for
+/// commands, so they do not share a queue. May sleep.
 pub(crate) fn retry() -> Option<Arc<Queue>> {
     (*QUEUES.lock()).as_ref().map(|queues| queues.retry.clone())
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The target as a whole: its beginning and its end, the RDMA/CM listener, the periodic look at all
-//! channels, and the engine's view of it ([`Srpt`]).
+//! The target as a whole: start and stop of the module's parts, the RDMA/CM listener, the periodic
+//! check of all channels, and the engine's view of the target ([`Srpt`]).
 //!
 //! Not here: the lists of HCAs ([`crate::login::hcas`]), of ports ([`crate::hca::ports`]) and of
 //! channels ([`crate::channel::list`]).
@@ -55,21 +55,21 @@ use crate::{
 
 pub(crate) mod client;
 
-/// A channel that is not connected after this time is closed, in milliseconds. The peer's RTU
-/// normally takes one round trip; the IB CM gives up on its own after about a minute.
+/// Time after which a channel that is not connected is closed, in milliseconds. The peer's RTU
+/// normally takes one round trip; the IB CM gives up by itself after about a minute.
 const CONNECT_TIMEOUT_MS: i64 = 30_000;
 
-/// How often channels are looked over, in milliseconds.
+/// Period of the check of all channels, in milliseconds.
 const REAP_PERIOD_MS: u32 = 5_000;
 
 global_mutex! {
-    /// The RDMA/CM listener. Changes are one at a time: see [`params::on_cm_port_change`].
+    /// The RDMA/CM listener. Changes are serialised: see [`params::on_cm_port_change`].
     static LISTENER: Option<Listener<Logins>> = None;
     init = init_listener;
 }
 
-/// Closes channels whose connection never completes, whose queue pair failed unnoticed, or whose
-/// peer gives no sign of life; tells initiators that logical units have changed.
+/// Periodic check: closes channels that are not connected in time, whose queue pair failed without
+/// an event, or whose peer is dead; notifies initiators of changed logical units.
 struct Reaper;
 
 impl Tick for Reaper {
@@ -83,14 +83,20 @@ impl Tick for Reaper {
     }
 }
 
-/// Keeps the module-wide state alive; dropping it clears everything. Must be dropped after the
-/// listener was stopped, the IB client and the engine were unregistered: no channel exists then.
+/// Keeps the module-wide state alive; dropping it frees everything. Must be dropped after the
+/// listener was stopped, and the IB client and the engine were unregistered: no channel exists
+/// then.
 pub(crate) struct Lifetime {
     reaper: Pin<KBox<Periodic<Reaper>>>,
 }
 
 impl Lifetime {
-    /// Initialises the module-wide state; called once, first thing in the module's init.
+    /// Initialises the module-wide state; called once, before any other part of the module is
+    /// started. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
     pub(crate) fn new() -> Result<Self> {
         queues::init();
         sysfs::init();
@@ -110,7 +116,7 @@ impl Lifetime {
 impl Drop for Lifetime {
     fn drop(&mut self) {
         self.reaper.stop();
-        // The last channels may still be on their way out of the work function.
+        // The work functions of the last channels may still be returning.
         queues::stop();
         list::clear();
         hca::ports::clear();
@@ -118,14 +124,19 @@ impl Drop for Lifetime {
     }
 }
 
-/// Keeps the RDMA/CM listener, whose port the module parameter and the configfs attribute set;
-/// dropping it stops listening, waits for a login in progress and forbids to start again.
+/// Keeps the RDMA/CM listener, whose port the module parameter and the configfs attribute set.
+/// Dropping it stops the listener, waits for logins in progress, and prevents another start; may
+/// sleep.
 pub(crate) struct ListenerGuard {
     hook: Option<params::CmPortHook>,
 }
 
 impl ListenerGuard {
-    /// Starts to listen if the module parameter names a port. May sleep.
+    /// Starts the listener if the module parameter sets a port. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`params::on_cm_port_change`].
     pub(crate) fn new() -> Result<Self> {
         let hook = params::on_cm_port_change(listen)?;
         Ok(Self { hook: Some(hook) })
@@ -141,10 +152,11 @@ impl Drop for ListenerGuard {
 }
 
 /// Starts, moves or (0) stops the RDMA/CM listener. Called by `params` only, one call at a time.
+/// May sleep.
 ///
 /// # Errors
 ///
-/// Those of binding and listening, with the old listener still in place.
+/// Those of [`Listener::new`]; the old listener is kept then.
 fn listen(port: u16) -> Result {
     let new = match port {
         0 => None,
@@ -189,12 +201,12 @@ impl Target for Srpt {
     }
 
     fn port_changed(port: &Port) {
-        // Without memory initiators hear of it at the next change.
+        // Without memory the announcements follow at the next change.
         let Ok(hcas) = hcas::all() else {
             return;
         };
         for hca in hcas {
-            // One that is being removed announces nothing any more.
+            // One that is being removed has withdrawn its announcements.
             if let Some(hca) = Pass::enter(&hca) {
                 hca.follow_ports(|entry| core::ptr::eq(&*entry.current(), port));
             }
@@ -218,7 +230,8 @@ impl Target for Srpt {
     }
 
     fn offer_ports() -> Result {
-        // An HCA that comes meanwhile offers its ports itself; one that goes waits for the pass.
+        // An HCA that is added meanwhile offers its ports itself; the removal of one waits for the
+        // pass.
         for hca in hcas::all()? {
             if let Some(hca) = Pass::enter(&hca) {
                 client::offer_ports(&hca);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The completion vectors that the channels of a port may use: a bit mask in the text form of the
-//! kernel's CPU masks, and whose turn it is. Who asks, and where the mask is shown and set, is in
-//! [`crate::port`] and [`crate::admin`].
+//! Mask of the completion vectors that the channels of a port may use, in the text form of the
+//! kernel's CPU masks, and the next vector in turn.
+//!
+//! Not here: the use of the mask ([`crate::port`]), and its file ([`crate::admin`]).
 //!
 //! C source: `bitmap_parse()`, and `%*pb` in `lib/vsprintf.c`.
 
@@ -10,24 +11,24 @@ use core::fmt;
 
 use kernel::prelude::*;
 
-/// Bits of a group of hexadecimal digits in the text form.
+/// Bits per group of hexadecimal digits in the text form.
 const GROUP: u32 = 32;
 
 /// A mask of completion vectors.
 pub(crate) struct VectorMask {
-    /// 32 vectors each, the first ones first.
+    /// 32 vectors per word, the first ones first.
     words: KVec<u32>,
-    /// How many vectors the device has, at least 1.
+    /// Number of vectors of the device, at least 1.
     vectors: u32,
-    /// How many bits the text form has, as that of a CPU mask.
+    /// Number of bits of the text form, as that of a CPU mask.
     width: u32,
-    /// The vector after the one that was used last.
+    /// The vector after the last one used.
     next: u32,
 }
 
 impl VectorMask {
-    /// All vectors of a device that has `vectors`. `cpus` is how many the machine may have, at
-    /// least 1. May sleep.
+    /// Returns a mask of all vectors of a device that has `vectors`. `cpus` is the largest number
+    /// of CPUs of the machine, at least 1. May sleep.
     ///
     /// # Errors
     ///
@@ -51,38 +52,38 @@ impl VectorMask {
         })
     }
 
-    /// How many vectors the device has, at least 1.
+    /// Returns the number of vectors of the device, at least 1.
     pub(crate) fn vectors(&self) -> u32 {
         self.vectors
     }
 
-    /// Whether the mask contains a vector.
+    /// Returns whether the mask contains a vector.
     fn contains(&self, vector: u32) -> bool {
         // CAST: A `u32` fits in a `usize`.
         let word = self.words.get((vector / GROUP) as usize);
         word.is_some_and(|word| word & (1 << (vector % GROUP)) != 0)
     }
 
-    /// The next vector in turn.
+    /// Returns the next vector in turn.
     pub(crate) fn next(&mut self) -> u32 {
         let set = |vector: &u32| self.contains(*vector);
         let found = (self.next..self.vectors)
             .find(set)
             .or_else(|| (0..self.next).find(set));
-        // There is one: the mask is never empty.
+        // Some vector is found: the mask is never empty.
         let vector = found.unwrap_or(0);
         let next = vector.saturating_add(1);
         self.next = if next < self.vectors { next } else { 0 };
         vector
     }
 
-    /// Takes over a mask: hexadecimal digits, in groups of up to eight with commas in between, and
-    /// white space around. May sleep.
+    /// Parses and sets a mask: hexadecimal digits, in groups of up to eight separated by commas, or
+    /// a single group of any length; surrounding white space is ignored. May sleep.
     ///
     /// # Errors
     ///
-    /// `EINVAL` if it is none, is empty, or names a vector that does not exist; `EOVERFLOW` if a
-    /// group has more digits; `ENOMEM`. Nothing is changed then.
+    /// `EINVAL` if it is malformed, is empty, or contains a vector that does not exist; `EOVERFLOW`
+    /// if one of several groups has more than eight digits; `ENOMEM`. The mask is unchanged then.
     pub(crate) fn parse(&mut self, text: &str) -> Result {
         let text = text.trim();
         let groups = text.split(',').count();
@@ -101,7 +102,7 @@ impl VectorMask {
         self.set(words)
     }
 
-    /// The same for one group of more than eight digits, which is divided.
+    /// Implements [`Self::parse`] for a single group of more than eight digits, which is split.
     fn parse_long(&mut self, digits: &str) -> Result {
         let mut words = KVec::new();
         for group in digits.as_bytes().rchunks(8) {
@@ -114,7 +115,11 @@ impl VectorMask {
         self.set(words)
     }
 
-    /// Takes over a mask of vectors that exist.
+    /// Sets a mask that contains existing vectors only.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if it is empty or contains others; `ENOMEM`. The mask is unchanged then.
     fn set(&mut self, mut words: KVec<u32>) -> Result {
         let last = self.vectors.div_ceil(GROUP);
         let allowed = |index: usize| match u32::try_from(index) {
@@ -142,7 +147,7 @@ impl VectorMask {
 impl fmt::Display for VectorMask {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, word) in self.words.iter().enumerate().rev() {
-            // The first group has as many digits as it needs for the width.
+            // The first group has as many digits as the width requires.
             let top = index + 1 == self.words.len();
             let bits = match self.width % GROUP {
                 here if top && here != 0 => here,

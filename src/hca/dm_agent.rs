@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The device management agent of an HCA port: what `srp_daemon` and its like ask.
+//! Device management agent of an HCA port, which `srp_daemon` and similar tools query.
 //!
-//! It says what the port's I/O controller is like, and answers as long as the HCA is there, as that of
-//! the C driver. It is announced while the port lets initiators in. The datagrams are in
-//! [`crate::srp::wire::dm`].
+//! It reports the properties of the port's I/O controller as long as the HCA is present, as that of
+//! the C driver does. It is announced while the port is enabled.
+//!
+//! Not here: the datagrams ([`crate::srp::wire::dm`]), and their transport ([`crate::rdma::mad`]).
 
 use kernel::{
     new_mutex,
@@ -38,7 +39,7 @@ use crate::{
     }, //
 };
 
-/// What the agent is asked.
+/// Requests that the agent receives.
 const CLASS: MadClass = MadClass {
     class: dm::CLASS,
     version: dm::VERSION,
@@ -46,7 +47,7 @@ const CLASS: MadClass = MadClass {
     header: dm::HEADER_SIZE,
 };
 
-/// Answers requests of one port.
+/// Responds to the requests to one port.
 pub(crate) struct Responder {
     port: Arc<HcaPort>,
     vendor_id: u32,
@@ -73,18 +74,18 @@ impl MadHandler for Responder {
     }
 }
 
-/// Whether the agent is announced.
+/// State of the announcement of the agent.
 enum Announcement {
-    /// No.
+    /// Not announced.
     None,
-    /// As long as this exists.
+    /// Announced as long as the value exists.
     Made { _lasts: DeviceManagement },
-    /// No, and never again: the HCA is going away.
+    /// Never announced again: the HCA is being removed.
     Over,
 }
 
-/// The agent of a port and its announcement. Dropping it takes back the announcement, then waits for
-/// answers in progress; may sleep.
+/// The agent of a port and its announcement. Dropping it withdraws the announcement, then waits for
+/// responses in progress; may sleep.
 #[pin_data]
 pub(crate) struct DmAgent {
     device: Device,
@@ -95,12 +96,12 @@ pub(crate) struct DmAgent {
 }
 
 impl DmAgent {
-    /// Starts to answer. The service GUID must be known by now. May sleep.
+    /// Starts the agent. The service GUID must have been set. May sleep.
     ///
     /// # Errors
     ///
-    /// Those of [`MadAgent::register`]. The port can be used without an agent: initiators then have
-    /// to be told where it is.
+    /// Those of [`MadAgent::register`]. The port works without an agent, but initiators cannot
+    /// discover it.
     pub(crate) fn start(device: &Device, port: &Arc<HcaPort>) -> Result<Arc<Self>> {
         let attrs = device.attrs();
         let responder = Responder {
@@ -124,19 +125,19 @@ impl DmAgent {
         )
     }
 
-    /// The port.
+    /// Returns the port.
     pub(crate) fn port(&self) -> &HcaPort {
         &self.port
     }
 
-    /// Announces the agent, or takes that back, as the port lets initiators in or not: an initiator
-    /// that is told of a target and is refused may not ask again. May sleep.
+    /// Announces the agent or withdraws the announcement, as the port is enabled or not: an
+    /// initiator that discovers a target and is refused may not try again. May sleep.
     ///
     /// # Errors
     ///
-    /// Those of [`DeviceManagement::announce`]; it is tried again at the next change.
+    /// Those of [`DeviceManagement::announce`]; the next change of the port tries again.
     pub(crate) fn follow(&self) -> Result {
-        // What was seen last has to be done last.
+        // Under the lock, so that the last state read is the last one applied.
         let mut announcement = self.announcement.lock();
         let enabled = self.port.current().is_enabled();
         match (&*announcement, enabled) {
@@ -150,7 +151,7 @@ impl DmAgent {
         Ok(())
     }
 
-    /// Takes the announcement back for good. May sleep.
+    /// Withdraws the announcement for good. May sleep.
     pub(crate) fn end(&self) {
         *self.announcement.lock() = Announcement::Over;
     }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A port of an HCA: its number, what is counted about it, and which [`Port`] object stands for it
-//! at the moment.
+//! A port of an HCA: its number, its counters, and the [`Port`] object it is attached to.
 //!
 //! Not here: names, attributes and configuration ([`crate::port`]).
 
@@ -59,28 +58,28 @@ use crate::{
 
 /// The port object of an [`HcaPort`].
 struct Current {
-    /// Another one if the port's GID turns out to be that of a port seen before.
+    /// Replaced if the port's GID proves to be that of a known port.
     port: Arc<Port>,
-    /// It was left to the HCA's return; it may belong to another [`HcaPort`] by now.
+    /// It was released; it may belong to another [`HcaPort`] by now.
     released: bool,
 }
 
-/// A login that was refused.
+/// A refused login.
 #[derive(Clone, Copy)]
 pub(crate) struct RefusedLogin {
     pub(crate) at: Instant<Monotonic>,
     pub(crate) reason: RejectReason,
-    /// Zero if the request was none.
+    /// Zero if the request was malformed.
     pub(crate) initiator_port: PortId,
     pub(crate) peer: PeerAddr,
-    /// What would let the initiator in, if that is why.
+    /// How an entry could admit the initiator, if it has none.
     pub(crate) advice: Option<Advice>,
 }
 
-/// How many of them are kept.
+/// Number of refused logins that are kept.
 const KEPT_REFUSALS: usize = 8;
 
-/// One port of an HCA; dropping it leaves the port to the HCA's return.
+/// One port of an HCA; dropping it releases the port object.
 #[pin_data(PinnedDrop)]
 pub(crate) struct HcaPort {
     device: DeviceId,
@@ -91,10 +90,10 @@ pub(crate) struct HcaPort {
     logins: Atomic<u64>,
     /// Logins refused, by reason.
     refusals: [Atomic<u64>; REFUSALS],
-    /// The last of them, the newest first.
+    /// The last refused logins, the newest first.
     #[pin]
     refused: SpinLock<[Option<RefusedLogin>; KEPT_REFUSALS]>,
-    /// What was counted about channels that have ended; changed with the list of channels locked.
+    /// Sum of the counters of channels that have ended; changed with the list of channels locked.
     #[pin]
     past: SpinLock<Stats>,
     #[pin]
@@ -102,7 +101,11 @@ pub(crate) struct HcaPort {
 }
 
 impl HcaPort {
-    /// Finds or makes the port object. May sleep.
+    /// Finds or creates the port object. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
     pub(super) fn new(device: &Device, number: u32) -> Result<Arc<Self>> {
         let place = Place {
             node_guid: device.node_guid(),
@@ -133,37 +136,38 @@ impl HcaPort {
         .inspect_err(|_| ports::release(&port))
     }
 
-    /// The HCA's device.
+    /// Returns the identity of the HCA's device.
     pub(crate) fn device(&self) -> DeviceId {
         self.device
     }
 
-    /// Number of the port, from 1.
+    /// Returns the number of the port, from 1.
     pub(crate) fn number(&self) -> u32 {
         self.number
     }
 
-    /// Whether native InfiniBand logins are accepted.
+    /// Returns whether native InfiniBand logins are accepted.
     pub(crate) fn takes_ib_cm(&self) -> bool {
         self.ib_cm
     }
 
-    /// Logins granted.
+    /// Returns the number of granted logins.
     pub(crate) fn logins(&self) -> u64 {
         self.logins.load(Relaxed)
     }
 
-    /// Counts a login that was granted.
+    /// Counts a granted login.
     pub(crate) fn count_login(&self) {
         self.logins.fetch_add(1, Relaxed);
     }
 
-    /// Logins refused for a reason, by its number.
+    /// Returns the number of logins refused for a reason, by the number of the reason; [`None`] if
+    /// it is out of range.
     pub(crate) fn refusals(&self, index: usize) -> Option<u64> {
         self.refusals.get(index).map(|count| count.load(Relaxed))
     }
 
-    /// Counts a login that was refused, and keeps it among the last ones.
+    /// Counts a refused login, and keeps it among the last ones.
     pub(crate) fn count_refusal(&self, login: RefusedLogin) {
         if let Some(count) = self.refusals.get(refusal_index(login.reason)) {
             count.fetch_add(1, Relaxed);
@@ -175,51 +179,52 @@ impl HcaPort {
         }
     }
 
-    /// The last logins that were refused, the newest first.
+    /// Returns the last refused logins, the newest first.
     pub(crate) fn last_refusals(&self) -> [Option<RefusedLogin>; KEPT_REFUSALS] {
         *self.refused.lock()
     }
 
-    /// What was counted about channels that have ended.
+    /// Returns the sum of the counters of channels that have ended.
     pub(crate) fn past(&self) -> Stats {
         *self.past.lock()
     }
 
-    /// Keeps what was counted about a channel that ends.
+    /// Adds the counters of a channel that ends.
     pub(crate) fn keep(&self, stats: &Stats) {
         self.past.lock().merge(stats);
     }
 
-    /// The port object. May sleep.
+    /// Returns the port object. May sleep.
     pub(crate) fn current(&self) -> Arc<Port> {
         self.current.lock().port.clone()
     }
 
-    /// Reads the GID again; says whether it has changed. May sleep.
+    /// Reads the GID again; returns whether it has changed. May sleep.
     pub(crate) fn refresh(&self, device: &Device) -> bool {
-        // Events may be handled several at a time. With the lock held around reading, which looks
-        // into a cache, what is read last is written last.
+        // Events may be handled concurrently. With the lock held around the read, which is one of a
+        // cache, the last GID read is the last one stored.
         let mut current = self.current.lock();
         let gid = device.query_gid(self.number, 0).unwrap_or(NO_GID);
-        // A port whose GID has gone for a moment keeps its names.
+        // A port whose GID is missing for a moment keeps its names.
         if current.released || gid == NO_GID || gid == current.port.known().gid {
             return false;
         }
         if let Some(old) = ports::rename(&current.port, gid) {
-            // Without memory the mask stays as it was, which does no harm.
+            // Without memory the old mask stays, which queues take modulo the number of vectors.
             let _ = old.fit_vectors(device.num_comp_vectors());
             current.port = old;
         }
         true
     }
 
-    /// Says in the log how the port is named.
+    /// Logs the name of the port. May sleep.
     pub(crate) fn log(&self, device: &Device) {
         let gid = self.current().gid_name();
         pr_info!("{} port {}: {}\n", device.name(), self.number, gid);
     }
 
-    /// Leaves the port to the HCA's return. May be called twice.
+    /// Releases the port object, which keeps its configuration for the HCA's return. May be called
+    /// twice. May sleep.
     pub(crate) fn release(&self) {
         let mut current = self.current.lock();
         if !core::mem::replace(&mut current.released, true) {
@@ -235,8 +240,8 @@ impl PinnedDrop for HcaPort {
     }
 }
 
-/// Whether a port is meant for native InfiniBand logins: those whose link layer is InfiniBand, and
-/// those of RoCE if the administrator wants that.
+/// Returns whether a port accepts native InfiniBand logins: if its link layer is InfiniBand, or it
+/// is a RoCE port and the module parameter `ib_cm_on_roce` is set.
 fn takes_ib_cm(device: &Device, port: u32) -> bool {
     let wanted = match device.link_layer(port) {
         LinkLayer::InfiniBand => true,

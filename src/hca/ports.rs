@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The list of ports: those of the HCAs that are there, and absent ones with a configuration, which a
-//! returning HCA finds. Which of them is which after a change is decided in [`crate::srp::machine::ports`].
+//! The list of ports: those of present HCAs, and absent ones with a configuration, which an HCA
+//! that returns takes over.
+//!
+//! Not here: the rules that identify a port after a change ([`crate::srp::machine::ports`]).
 
 use kernel::{
     prelude::*,
@@ -27,8 +29,8 @@ global_mutex! {
     init = init;
 }
 
-/// The port object for a port that appears: one that was seen before, or a new one. It counts as
-/// attached from now on; see [`release`].
+/// Returns the port object for a port that appears: a known one, or a new one. It is attached until
+/// [`release`]. May sleep.
 ///
 /// # Errors
 ///
@@ -50,15 +52,16 @@ pub(crate) fn adopt(place: Place, gid: Gid) -> Result<Arc<Port>> {
     Ok(port)
 }
 
-/// Notes that the HCA of a port is gone. What was configured is kept for its return.
+/// Records that the HCA of a port was removed. The configuration of the port is kept for its
+/// return. May sleep.
 pub(crate) fn release(port: &Port) {
     let mut ports = PORTS.lock();
     port.detach();
     forget_unneeded(&mut ports);
 }
 
-/// Notes that the GID of a port that is in use has changed. Returns the port object that takes the
-/// place of `port` if its configuration turns out to be that of a port seen before.
+/// Records that the GID of an attached port has changed. Returns the port object that replaces
+/// `port` if its configuration proves to be that of a known port. May sleep.
 pub(crate) fn rename(port: &Port, gid: Gid) -> Option<Arc<Port>> {
     let mut ports = PORTS.lock();
     forget_unneeded(&mut ports);
@@ -79,15 +82,15 @@ pub(crate) fn rename(port: &Port, gid: Gid) -> Option<Arc<Port>> {
     }
 }
 
-/// Forgets ports that are absent and have no configuration (any more), so that a returning HCA finds
-/// none of them, and the list does not grow with every HCA that comes under a new name.
+/// Removes absent ports without configuration, so that a returning HCA finds none of them, and the
+/// list does not grow with every HCA that appears under a new name.
 fn forget_unneeded(ports: &mut KVec<Arc<Port>>) {
-    // A port that goes here has no portal groups, so nothing but memory is freed.
+    // A port that is dropped here has no portal groups, so only memory is freed.
     ports.retain(|port| port.known().is_needed());
 }
 
-/// Finds a port that is there by one of its names. It counts as configured until the result is
-/// dropped.
+/// Returns the attached port with this name, [`None`] if there is none. It counts as configured
+/// until the result is dropped. May sleep.
 #[allow(
     dead_code,
     reason = "only for engines with directories of their own making"
@@ -99,7 +102,7 @@ pub(crate) fn configured(name: &str) -> Option<ConfiguredPort> {
     Some(ConfiguredPort::new(port.clone()))
 }
 
-/// Forgets what is left of the list, when the module goes.
+/// Empties the list when the module is unloaded.
 pub(crate) fn clear() {
     let old = core::mem::take(&mut *PORTS.lock());
     drop(old);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Filling the receive queues: a channel's own, or the one its HCA's channels share.
+//! Filling of receive queues: a channel's own, or the shared receive queue of an HCA.
+//!
+//! Not here: the queues themselves ([`crate::rdma::qp`]).
 
 use kernel::{
     prelude::*,
@@ -20,7 +22,7 @@ use crate::{
     }, //
 };
 
-/// A new receive buffer, for the largest information unit an initiator may send. May sleep.
+/// Returns a new receive buffer for the largest information unit an initiator may send. May sleep.
 ///
 /// # Errors
 ///

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Bringing a channel up whose login was granted: queue pair, receives, the list of channels, and the
-//! acceptance of the connection.
+//! Bring-up of a channel whose login was granted: queue pair, receives, the list of channels, and
+//! the acceptance of the connection.
+//!
+//! Not here: the checks before ([`super`]), and tear-down ([`crate::channel::teardown`]).
 
 use kernel::{
     prelude::*,
@@ -54,7 +56,11 @@ use crate::{
     sync::gate::HasGate, //
 };
 
-/// Creates the queue pair, makes the channel known and accepts the connection.
+/// Creates the queue pair, adds the channel to the list of channels and accepts the connection.
+///
+/// # Errors
+///
+/// [`Refusal`]; the caller rejects the login and closes the channel.
 pub(super) fn bring_up(
     cm: &Arc<CmId<Channel>>,
     prepared: &Prepared,
@@ -71,15 +77,16 @@ pub(super) fn bring_up(
     };
     let link = Arc::new(link, GFP_KERNEL)
         .map_err(|e| Refusal::resources("allocating the channel", e.into()))?;
-    // Devices round sizes up, and those that register memory get slots for that: more than there are
-    // completion queue entries, so they stay unused. Notices, probes and the drain have slots of their own.
+    // Devices round sizes up, and those that register memory get slots for that: more than there
+    // are completion queue entries, so they stay unused. Notices, probes and the drain have their
+    // own slots.
     let slots = link
         .qp
         .max_send_wr()
         .saturating_sub(notice::SLOTS + probe::SLOTS + 1)
         .min(incoming(prepared.rq_size) + rdma);
-    // A response per command, not per credit: with its response the initiator gets its credit back,
-    // and may use it before the completion of the response is handled.
+    // A response per command, not per credit: a response returns the credit, and the initiator may
+    // spend it before the completion of the response is handled.
     let sendq = SendQueue::new(slots, incoming(prepared.rq_size))
         .map_err(|_| Refusal::resources("creating the queue pair", EINVAL))?;
     channel.connect(link.clone(), sendq);
@@ -95,7 +102,8 @@ pub(super) fn bring_up(
     for other in replaced {
         Channel::close(other.as_arc_borrow(), CloseReason::Replaced);
     }
-    // What happened before the channel could be found by those who close channels.
+    // Catches events that happened before the channel was in the list and could be closed through
+    // it.
     if prepared.hca.gate().is_closed()
         || !channel.port().is_enabled()
         || !channel.session().is_valid()
@@ -108,7 +116,7 @@ pub(super) fn bring_up(
     let rsp = LoginRsp::granted(login.tag, &prepared.grant, outcome).emit();
     channel.is_being_accepted();
     cm.accept(&ConnParams {
-        // The initiator has no access to our memory.
+        // The initiator has no access to memory of the target.
         responder_resources: 0,
         initiator_depth: reads,
         rnr_retry: 7,
@@ -117,8 +125,8 @@ pub(super) fn bring_up(
     .map_err(|e| Refusal::resources("accepting the connection", e))
 }
 
-/// Creates the queue pair; where the device has no room for the send queue asked for, a smaller one.
-/// Returns how many work requests of RDMA transfers it has room for, too.
+/// Creates the queue pair; if the device has no room for the configured send queue, a smaller one.
+/// Also returns the number of work requests for RDMA transfers that it has room for.
 fn create_qp(
     cm: &Arc<CmId<Channel>>,
     prepared: &Prepared,
@@ -140,13 +148,13 @@ fn try_create_qp(
 ) -> Result<Arc<QueuePair<Channel>>> {
     let attrs = prepared.device.attrs();
     let vector = prepared.channel.comp_vector();
-    // A slot for the drain in both directions.
+    // One entry for the drain in each direction.
     let sends = incoming(prepared.rq_size) + notice::SLOTS + probe::SLOTS + 1;
     let recvs = incoming(prepared.rq_size) + 1;
     let least = sends + rdma + recvs;
     let cq = match &prepared.srq {
         None => CompletionQueue::from_pool(&prepared.device, least, vector)?,
-        // A peer that ignores its credits may take every shared receive.
+        // A peer that exceeds its credits may use every shared receive.
         Some(srq) => {
             let wanted = sends + rdma + srq.max_wr().max(recvs);
             CompletionQueue::new(&prepared.device, least, wanted, vector)?

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The list of HCAs that logins may use.
+//! The list of HCAs available to logins.
+//!
+//! Not here: HCAs themselves ([`crate::hca`]), and when they are added and removed
+//! ([`crate::target::client`]).
 
 use kernel::{
     prelude::*,
@@ -24,7 +27,12 @@ global_mutex! {
     init = init;
 }
 
-/// Makes an HCA known to logins.
+/// Adds an HCA to the list, and sets the service GUID if none is set yet; warns if it is zero. May
+/// sleep.
+///
+/// # Errors
+///
+/// `ENOMEM`.
 pub(crate) fn add(hca: &Arc<Hca<Channel>>, node_guid: u64) -> Result {
     HCAS.lock().push(hca.clone(), GFP_KERNEL)?;
     if params::service_guid_or(Active::service_guid(node_guid)) == 0 {
@@ -35,17 +43,17 @@ pub(crate) fn add(hca: &Arc<Hca<Channel>>, node_guid: u64) -> Result {
     Ok(())
 }
 
-/// Hides an HCA from logins.
+/// Removes an HCA from the list. May sleep.
 pub(crate) fn remove(hca: &Arc<Hca<Channel>>) {
     HCAS.lock().retain(|known| !Arc::ptr_eq(known, hca));
 }
 
-/// The HCA of a device.
+/// Returns the HCA of a device. May sleep.
 pub(crate) fn get(id: DeviceId) -> Option<Arc<Hca<Channel>>> {
     HCAS.lock().iter().find(|hca| hca.id() == id).cloned()
 }
 
-/// All HCAs. Each may be on its way out.
+/// Returns all HCAs. Each may be in the course of its removal.
 ///
 /// # Errors
 ///
@@ -59,7 +67,7 @@ pub(crate) fn all() -> Result<KVec<Arc<Hca<Channel>>>> {
     Ok(all)
 }
 
-/// Forgets what is left of the list, when the module goes.
+/// Empties the list when the module is unloaded.
 pub(crate) fn clear() {
     let old = core::mem::take(&mut *HCAS.lock());
     drop(old);

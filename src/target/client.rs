@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The IB client: how HCAs come, change and go.
+//! IB client: addition, renaming and removal of HCAs, and events of their ports.
 //!
-//! Not here: what an HCA consists of ([`crate::hca`]).
+//! Not here: the contents of an HCA ([`crate::hca`]), and the registration
+//! ([`crate::rdma::client`]).
 
 use kernel::{
     prelude::*,
@@ -47,24 +48,26 @@ use crate::{
     sync::gate::HasGate, //
 };
 
-/// What exists while an HCA is in use. Removal takes it apart in the order of the fields, with steps
-/// of the HCA's own in between.
+/// The state of an HCA in use. Removal dismantles it in the order of the fields, with steps of the
+/// HCA's own in between.
 pub(crate) struct Attached {
-    /// Port changes are followed; `None` if the device does not report any.
+    /// Handles port events; [`None`] if it could not be registered.
     events: Option<EventHandler<PortWatch>>,
-    /// For logins through the IB/CM; `None` if no port is meant for them.
+    /// Listener for logins through the IB/CM; [`None`] if no port accepts them, or listening
+    /// failed.
     listener: Option<IbListener<Logins>>,
     hca: Arc<Hca<Channel>>,
 }
 
-/// Follows changes of port names. Finds the HCA by its device, so that it does not hold it.
+/// Handler of port events: refreshes names of ports. Looks up the HCA by its device, so that it
+/// holds no reference.
 pub(crate) struct PortWatch {
     id: DeviceId,
 }
 
 impl DeviceEvents for PortWatch {
     fn event(&self, event: DeviceEvent) {
-        // Which event a new GID or subnet prefix comes with differs between drivers; reading the
+        // Drivers differ in the event by which they report a new GID or subnet prefix; reading the
         // GID again costs little.
         if event.port != 0 {
             if let Some(hca) = hcas::get(self.id) {
@@ -99,7 +102,7 @@ impl Client for SrpClient {
         hca.start_agents(device);
         offer_ports(&hca);
         let listener = listen(&hca, device);
-        // Now that it can be logged in to.
+        // Announces the ports only now that logins are possible.
         hca.follow_ports(|_| true);
         Ok(Attached {
             events,
@@ -122,7 +125,7 @@ impl Client for SrpClient {
         hca.end_agents();
         hcas::remove(&hca);
         hca.gate().close();
-        // Waits for a login that is being handled.
+        // Waits for logins in progress.
         drop(listener);
         for entry in hca.ports() {
             entry.release();
@@ -139,7 +142,7 @@ impl Client for SrpClient {
     }
 }
 
-/// Offers a port to the engine if it has a name. May sleep.
+/// Offers a port to the engine if it has a GID. May sleep.
 fn offer(entry: &HcaPort, device: &Device) {
     let port = entry.current();
     if port.known().gid != NO_GID {
@@ -147,7 +150,7 @@ fn offer(entry: &HcaPort, device: &Device) {
     }
 }
 
-/// Offers the ports of an HCA to the engine. The caller keeps the HCA from being removed. May sleep.
+/// Offers the ports of an HCA to the engine. The caller prevents the removal of the HCA. May sleep.
 pub(super) fn offer_ports(hca: &Hca<Channel>) {
     if let Some(device) = hca.device() {
         for entry in hca.ports() {
@@ -156,22 +159,21 @@ pub(super) fn offer_ports(hca: &Hca<Channel>) {
     }
 }
 
-/// Reads the GID of a port again. May sleep.
+/// Reads the GID of a port again, and acts on a change. May sleep.
 fn refresh_port(hca: &Hca<Channel>, number: u32) {
     let (Some(device), Some(entry)) = (hca.device(), hca.hca_port(number)) else {
         return;
     };
     if entry.refresh(&device) {
         entry.log(&device);
-        // It may be another port by now.
+        // The port object may be another one now.
         hca.follow_ports(|port| port.number() == number);
     }
     offer(entry, &device);
 }
 
-/// Starts to listen for native InfiniBand logins if there is a port for them. The service id is the
-/// service GUID, as with the C driver. Without a listener the HCA serves RDMA/CM logins all the same.
-/// May sleep.
+/// Starts the listener for native InfiniBand logins if a port accepts them. The service id is the
+/// service GUID, as with the C driver. A failure is logged; RDMA/CM logins work without. May sleep.
 fn listen(hca: &Hca<Channel>, device: &Device) -> Option<IbListener<Logins>> {
     if !hca.ports().iter().any(|entry| entry.takes_ib_cm()) {
         return None;
@@ -186,7 +188,7 @@ fn listen(hca: &Hca<Channel>, device: &Device) -> Option<IbListener<Logins>> {
             );
             Some(listener)
         }
-        // An id that is in use, or of the range that the IB/CM assigns itself.
+        // The id is in use, or in the range that the IB/CM assigns itself.
         Err(e) => {
             pr_warn!(
                 "{}: cannot listen for IB/CM logins on service 0x{:016x}: {:?}\n",
