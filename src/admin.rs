@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What administrators see and set in `/sys/class/infiniband_srpt/`, whatever the storage engine.
+//! Administration through `/sys/class/infiniband_srpt/`, the same for every storage engine: the
+//! functions of files that take more than a line. The files are described in
+//! `docs/ABI/sysfs-class-infiniband_srpt`. No function waits for I/O.
 //!
-//! What takes more than a line to show or to take is here, everything else in the tables of
-//! [`files`]. What the files mean is written in `docs/ABI/sysfs-class-infiniband_srpt`. Nothing here
-//! waits for I/O.
+//! Not here: the tables of files, with the other functions ([`files`]), and the directories
+//! ([`crate::sysfs`]).
 
 use core::{
     fmt::Write as _,
@@ -56,14 +57,14 @@ use crate::{
 pub(crate) mod dump;
 mod files;
 
-/// Entries of a GID table that are looked at; each can make one line.
+/// Largest number of entries of a GID table that are read; each makes at most one line.
 const MOST_GIDS: u16 = 256;
 
-/// A port's HCA, unless it is going away.
+/// Returns the device of a port's HCA.
 ///
 /// # Errors
 ///
-/// `ENODEV` if it is.
+/// `ENODEV` if the HCA is being removed.
 fn device(port: &HcaPort) -> Result<Device> {
     let hca = hcas::get(port.device());
     hca.and_then(|hca| hca.device()).ok_or(ENODEV)
@@ -78,7 +79,7 @@ fn show_attr(port: &HcaPort, attr: PortAttr, page: &mut Page<'_>) -> Result {
 ///
 /// # Errors
 ///
-/// `EINVAL` if it is not an acceptable value, `EPERM` if the engine has one for all ports.
+/// `EINVAL` if the value is not acceptable, `EPERM` if the engine overrides it for all ports.
 fn set_attr(port: &HcaPort, attr: PortAttr, text: &str) -> Result {
     if Port::is_fixed(attr) {
         return Err(EPERM);
@@ -91,7 +92,7 @@ fn set_attr(port: &HcaPort, attr: PortAttr, text: &str) -> Result {
 ///
 /// # Errors
 ///
-/// `EINVAL` if it is not an acceptable one.
+/// `EINVAL` if the text is empty, too long, or contains control characters.
 fn set_port_id(port: &HcaPort, text: &str) -> Result {
     let text = text.strip_suffix('\n').unwrap_or(text);
     if text.is_empty() || text.chars().any(char::is_control) {
@@ -106,41 +107,41 @@ fn set_port_id(port: &HcaPort, text: &str) -> Result {
 ///
 /// # Errors
 ///
-/// `EINVAL` if it is not an acceptable mask.
+/// `EINVAL` if the mask is not acceptable; `ENOMEM`.
 fn set_comp_v_mask(port: &HcaPort, text: &str) -> Result {
     let taken = port.current().vectors().parse(text);
     taken.map_err(|e| if e == EOVERFLOW { EINVAL } else { e })
 }
 
-/// How many logins through a port were refused, for whichever reason.
+/// Returns the number of refused logins of a port, for all reasons.
 fn all_refusals(port: &HcaPort) -> u64 {
     let all = (0..REFUSALS).filter_map(|index| port.refusals(index));
     all.fold(0, u64::wrapping_add)
 }
 
-/// The channel of a session.
+/// Returns the channel of a session.
 ///
 /// # Errors
 ///
-/// `ENODEV` if it is not there any more.
+/// `ENODEV` if the channel has ended.
 fn channel(key: DirKey) -> Result<Arc<Channel>> {
     list::shown(key).ok_or(ENODEV)
 }
 
-/// What the channel of a session is doing.
+/// Returns the state of the channel of a session.
 ///
 /// # Errors
 ///
-/// `ENODEV` if it is not there any more.
+/// `ENODEV` if the channel has ended.
 fn view(key: DirKey) -> Result<SessionView> {
     Ok(channel(key)?.view())
 }
 
-/// Ends all channels of the nexus of a session if `text` says so. Does not wait. Process context.
+/// Closes all channels of the nexus of a session if `text` is "1". Does not wait. Process context.
 ///
 /// # Errors
 ///
-/// `EINVAL` unless it says 1, `ENODEV` if the channel is not there any more.
+/// `EINVAL` if `text` is something else, `ENODEV` if the channel has ended.
 fn disconnect(key: DirKey, text: &str) -> Result {
     if text.trim_ascii() != "1" {
         return Err(EINVAL);
@@ -152,7 +153,7 @@ fn disconnect(key: DirKey, text: &str) -> Result {
     Ok(())
 }
 
-/// The buckets of a histogram in one line.
+/// Shows the buckets of a histogram in one line.
 fn buckets(histogram: &Histogram, page: &mut Page<'_>) -> Result {
     for (index, count) in histogram.buckets().iter().enumerate() {
         let space = if index == 0 { "" } else { " " };
@@ -161,12 +162,12 @@ fn buckets(histogram: &Histogram, page: &mut Page<'_>) -> Result {
     page.line("")
 }
 
-/// A line per address through which RDMA/CM logins can come; as many as fit in the page. On RoCE
-/// the GID table has the addresses of the network interfaces, once per version of the protocol.
+/// Shows a line per address of a port for RDMA/CM logins; as many as fit in the page. On RoCE the
+/// GID table contains the addresses of the network interfaces, once per RoCE version.
 ///
 /// # Errors
 ///
-/// `ENODEV` if the HCA is going away.
+/// `ENODEV` if the HCA is being removed.
 fn login_info_rdma_cm(entry: &HcaPort, page: &mut Page<'_>) -> Result {
     let (device, port) = (device(entry)?, entry.number());
     let cm_port = params::rdma_cm_port();
@@ -206,8 +207,8 @@ fn login_info_rdma_cm(entry: &HcaPort, page: &mut Page<'_>) -> Result {
     Ok(())
 }
 
-/// The IP address in a GID of a RoCE port, unless it is link-local, for which the name of an
-/// interface of the initiator is needed.
+/// Returns the IP address in a GID of a RoCE port; [`None`] if it is unspecified, or link-local,
+/// which an initiator cannot use without the name of one of its interfaces.
 fn reachable(gid: [u8; 16]) -> Option<IpAddr> {
     let addr = Ipv6Addr::from(gid);
     match addr.to_ipv4_mapped() {
@@ -217,7 +218,7 @@ fn reachable(gid: [u8; 16]) -> Option<IpAddr> {
     }
 }
 
-/// Sixteen hexadecimal digits.
+/// Displays sixteen hexadecimal digits.
 #[derive(Clone, Copy)]
 struct Bare(u64);
 
@@ -227,8 +228,8 @@ impl core::fmt::Display for Bare {
     }
 }
 
-/// The last logins that were refused, the newest first: how many seconds ago, reason, initiator port
-/// identifier, address, and how an entry could let it in if that is why.
+/// Shows the last refused logins, the newest first: age in seconds, reason, initiator port
+/// identifier, address, and how an entry could admit the initiator, if it has none.
 fn last_refusals(port: &HcaPort, page: &mut Page<'_>) -> Result {
     for login in port.last_refusals().into_iter().flatten() {
         let ago = login.at.elapsed().as_millis() / 1000;

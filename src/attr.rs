@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Files in configfs and sysfs: tables of typed attributes, and what all their callbacks share.
+//! Files in configfs and sysfs: tables of typed attributes, and the code common to their callbacks.
 //!
 //! A directory with files is a [`Table`] of [`Attr`]s. An entry of the table is a file: name, mode,
-//! unit, what it shows, what it takes. Nothing else has to be written for a new file. Where the tables
-//! are: [`crate::engine`] (LIO: configfs, SCST: its directories in sysfs) and [`crate::admin`]
+//! unit, and functions that show and store its content. A new file needs nothing else. The tables
+//! are in [`crate::engine`] (LIO: configfs, SCST: its directories in sysfs) and [`crate::admin`]
 //! (`/sys/class/infiniband_srpt/`).
 //!
-//! Which C object stands for a directory, and how to get from it to the Rust object that its files
-//! are about, says the directory's [`Kind`]. What C wants to see (`struct configfs_attribute`,
-//! `struct device_attribute`, `struct kobj_attribute`, lists and groups of them) is made of the
-//! tables while compiling, in [`abi`]; so are the functions that C calls. Page, numbers and error
-//! numbers are in [`page`].
+//! The [`Kind`] of a directory defines the C object that represents it, and the way from that to
+//! the Rust object behind its files. The C structures (`struct configfs_attribute`, `struct
+//! device_attribute`, `struct kobj_attribute`, lists and groups of them) and the C callbacks are
+//! generated from the tables at compile time, in [`abi`]. Page, numbers and error codes are in
+//! [`page`].
 //!
 //! Not here: directories in sysfs as such ([`crate::sysfs`]), module parameters
 //! ([`crate::params`]).
@@ -38,10 +38,10 @@ const MODE_RW: bindings::umode_t = 0o644;
 /// Mode of a file that cannot be read.
 const MODE_WO: bindings::umode_t = 0o200;
 
-/// What the number in a file counts. The documents say so with the same word; `tests/docs` compares.
+/// Unit of the number in a file. The documents use the same word; `tests/docs` compares.
 #[derive(Clone, Copy)]
 pub(crate) enum Unit {
-    /// No number, or one that counts nothing.
+    /// No number, or one without a unit.
     Text,
     /// 0 or 1.
     Flag,
@@ -51,7 +51,7 @@ pub(crate) enum Unit {
     Seconds,
     /// SCSI commands.
     Commands,
-    /// Information units that ask for something, or the right to send one.
+    /// Requests: information units that require a response; credits, too.
     Requests,
     /// Information units.
     Units,
@@ -69,21 +69,21 @@ pub(crate) enum Unit {
     PortNumber,
 }
 
-/// What shows a file.
+/// Function that shows a file.
 enum Show<T: 'static> {
     /// It cannot be read.
     Nothing,
-    /// A function of its own.
+    /// A function of this file only.
     This(fn(&T, &mut Page<'_>) -> Result),
-    /// A function for several files, which is told the number of this one.
+    /// A function for several files, and the number of this file, which is passed to it.
     Nth(fn(&T, usize, &mut Page<'_>) -> Result, usize),
 }
 
-/// A file about a `T`.
+/// A file of a `T`.
 ///
 /// All functions are called in process context, may sleep, and must not wait for the removal of the
-/// directory. A function that shows writes the whole content, the newline included; one that takes
-/// gets what was written, up to a NUL, newline included.
+/// directory. A `show` function writes the whole content, including the newline; a `store` function
+/// gets the written text up to a NUL, including the newline.
 pub(crate) struct Attr<T: 'static> {
     name: &'static CStr,
     #[expect(dead_code, reason = "for readers and for tests/docs")]
@@ -94,7 +94,7 @@ pub(crate) struct Attr<T: 'static> {
 }
 
 impl<T> Attr<T> {
-    /// A file that can be read.
+    /// Returns a read-only file.
     pub(crate) const fn ro(
         name: &'static CStr,
         unit: Unit,
@@ -109,7 +109,7 @@ impl<T> Attr<T> {
         }
     }
 
-    /// A file that can be read, by a function for several files.
+    /// Returns a read-only file with a function for several files.
     pub(crate) const fn nth(
         name: &'static CStr,
         unit: Unit,
@@ -125,7 +125,7 @@ impl<T> Attr<T> {
         }
     }
 
-    /// A file that can be read and written.
+    /// Returns a file that can be read and written.
     pub(crate) const fn rw(
         name: &'static CStr,
         unit: Unit,
@@ -141,7 +141,7 @@ impl<T> Attr<T> {
         }
     }
 
-    /// A file that can be written.
+    /// Returns a write-only file.
     pub(crate) const fn wo(name: &'static CStr, unit: Unit, store: fn(&T, &str) -> Result) -> Self {
         Self {
             name,
@@ -152,54 +152,54 @@ impl<T> Attr<T> {
         }
     }
 
-    /// Whether it can be read.
+    /// Returns whether the file can be read.
     const fn shows(&self) -> bool {
         !matches!(self.show, Show::Nothing)
     }
 
-    /// Whether it can be written.
+    /// Returns whether the file can be written.
     const fn stores(&self) -> bool {
         self.store.is_some()
     }
 }
 
-/// A kind of directory: the C object that stands for it, and the object its files are about.
+/// A kind of directory: the C object that represents it, and the object behind its files.
 pub(crate) trait Kind: 'static {
-    /// What C passes to the callbacks: a `struct config_item`, `struct device` or `struct kobject`.
+    /// C object passed to the callbacks: `struct config_item`, `struct device` or `struct kobject`.
     type Raw;
-    /// What the files are about.
+    /// Object behind the files.
     type Object: 'static;
 
-    /// Calls `f` with the object that a directory stands for. Process context, may sleep.
+    /// Calls `f` with the object behind a directory. Process context, may sleep.
     ///
     /// # Safety
     ///
-    /// `raw` must be what C passes to the callbacks of the files of a directory of this kind, and
-    /// the directory must exist until this function has returned.
+    /// `raw` must be the C object passed to the callbacks of the files of a directory of this kind,
+    /// and the directory must exist until this function has returned.
     ///
     /// # Errors
     ///
-    /// What `f` returns, or that the object is not there.
+    /// That of `f`, or another if the object does not exist.
     unsafe fn with<R>(raw: *mut Self::Raw, f: impl FnOnce(&Self::Object) -> Result<R>)
         -> Result<R>;
 }
 
-/// What the files of a table are about.
+/// Object behind the files of a table.
 type Object<T> = <<T as Table>::Kind as Kind>::Object;
 
 /// The files of a directory.
 pub(crate) trait Table: 'static {
-    /// Which kind of directory it is.
+    /// Kind of the directory.
     type Kind: Kind;
-    /// Name of a directory below that of the [`Kind`], in which the files are. In sysfs only.
+    /// Name of a subdirectory of the [`Kind`]'s directory that contains the files. In sysfs only.
     const GROUP: Option<&'static CStr> = None;
-    /// Files that other tables have, too.
+    /// Files in common with other tables.
     const SHARED: &'static [Attr<Object<Self>>] = &[];
     /// The other files.
     const FILES: &'static [Attr<Object<Self>>];
 }
 
-/// The file with this number in a table, from 0.
+/// Returns the file with this number in a table, from 0; [`None`] if the number is out of range.
 const fn nth<T: Table>(index: usize) -> Option<&'static Attr<Object<T>>> {
     let shared = T::SHARED.len();
     if index < shared {
@@ -213,12 +213,12 @@ const fn nth<T: Table>(index: usize) -> Option<&'static Attr<Object<T>>> {
     }
 }
 
-/// Shows a file: what all callbacks for that do. Returns how many bytes, or a negative error number.
-/// Process context, may sleep.
+/// Implements all `show` callbacks. Returns the number of bytes, or a negative error code. Process
+/// context, may sleep.
 ///
 /// # Safety
 ///
-/// As for [`Kind::with`]; `page` must be a zeroed page that nobody else uses meanwhile.
+/// As for [`Kind::with`]; `page` must be a zeroed page without concurrent users.
 unsafe fn show<K: Kind>(raw: *mut K::Raw, attr: &Attr<K::Object>, page: *mut c_char) -> isize {
     // SAFETY: By the safety requirements.
     let mut page = unsafe { Page::from_raw(page) };
@@ -232,8 +232,8 @@ unsafe fn show<K: Kind>(raw: *mut K::Raw, attr: &Attr<K::Object>, page: *mut c_c
     to_ssize(shown.map(|()| page.len()))
 }
 
-/// Takes what was written to a file: what all callbacks for that do. Returns `count`, or a negative
-/// error number: `EINVAL` for what is not UTF-8. Process context, may sleep.
+/// Implements all `store` callbacks. Returns `count`, or a negative error code: `EINVAL` if the
+/// text is not UTF-8. Process context, may sleep.
 ///
 /// # Safety
 ///

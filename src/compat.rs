@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What differs between the supported kernel series.
+//! Differences between the supported kernel series.
 //!
-//! The only file that asks for the series (`srpt_kernel`, see `Kbuild`), which `make style` checks.
-//! What is not 7.2 is treated like 7.3, so that newer kernels can be tried.
+//! This is the only file that depends on the series (`srpt_kernel`, see `Kbuild`), which `make
+//! style` checks. Series other than 7.2 are treated like 7.3, so that newer kernels can be tried.
 //!
-//! Of the kernel crate, the rest of this module uses only what all series have. To keep in mind:
+//! The rest of this module uses only those parts of the kernel crate that all series have. Known
+//! differences:
 //!
 //! - error codes: 7.2 has those of `errno-base.h` and few others, not `ESHUTDOWN` for example;
 //! - `KVVec::zeroed` came with 7.3; `KVVec::from_elem` is in both;
@@ -13,7 +14,7 @@
 
 use kernel::ffi::c_void;
 
-/// `THIS_MODULE`, for the tables that C code takes it from.
+/// Returns `THIS_MODULE`, for tables with an owner that C code reads.
 #[allow(dead_code, reason = "not every engine has such tables")]
 pub(crate) const fn this_module() -> *mut c_void {
     #[cfg(MODULE)]
@@ -30,7 +31,7 @@ pub(crate) const fn this_module() -> *mut c_void {
 
 /// Reads a limit in `struct ib_device_attr`: `int` in 7.2, `u32` since 7.3.
 ///
-/// A negative one would make no sense and counts as 0: the device has nothing of the kind.
+/// A negative value is meaningless and counts as 0: the device has nothing of the kind.
 pub(crate) fn device_limit<T>(limit: T) -> u32
 where
     u32: TryFrom<T>,
@@ -38,7 +39,8 @@ where
     u32::try_from(limit).unwrap_or(0)
 }
 
-/// The function `show` or `store` of a `struct kobj_attribute`: in an anonymous union since 7.3.
+/// Place expression of the member `show` or `store` of a `struct kobj_attribute`: in an anonymous
+/// union since 7.3.
 #[cfg(not(srpt_kernel = "7.2"))]
 macro_rules! kobj_attribute_fn {
     ($attribute:ident.show) => {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Lets the `pr_*!` macros print types of the protocol layer.
+//! `Display` of the kernel crate for types of the protocol layer, as the `pr_*!` macros require.
 //!
-//! The kernel crate prints with a `Display` trait of its own; the protocol layer, which knows
-//! nothing of the kernel, implements that of `core`.
+//! The protocol layer is independent of the kernel crate and implements `core::fmt::Display`; this
+//! file forwards to it.
 
 use crate::srp;
 

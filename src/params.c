@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The module parameters' macros. The kernel crate's own parameters do not
- * show up in sysfs, hence C. No logic lives here: see params.rs.
+ * The macros of the module parameters. Parameters declared with the kernel
+ * crate's module! macro do not appear in sysfs, hence C.
+ *
+ * Not here: any logic (params.rs).
  */
 #include <linux/module.h>
 
@@ -27,6 +29,6 @@ bool srpt_param_ib_cm_on_roce;
 module_param_named(ib_cm_on_roce, srpt_param_ib_cm_on_roce, bool, 0444);
 MODULE_PARM_DESC(ib_cm_on_roce, "Accept native InfiniBand (IB/CM) logins on RoCE ports, too (default N). For tests.");
 
-/* The lock under which the kernel calls every set and get operation. */
+/* The lock that the kernel holds around every set and get operation. */
 void srpt_param_lock(void) { kernel_param_lock(THIS_MODULE); }
 void srpt_param_unlock(void) { kernel_param_unlock(THIS_MODULE); }

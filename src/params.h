@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What params.c (the module_param macros) and params.rs (everything else)
- * share: the plain variables, the callbacks that Rust implements, and the
- * parameter lock. Read by bindgen.
+ * Interface between params.c (the module_param macros) and params.rs (the
+ * logic): variables, set and get operations, and the parameter lock. Input of
+ * bindgen.
  */
 #ifndef SRPT_PARAMS_H
 #define SRPT_PARAMS_H
@@ -12,7 +12,7 @@
 /* In params.c: written while the module loads (0444), only read afterwards. */
 extern int srpt_param_srp_max_req_size;
 extern bool srpt_param_ib_cm_on_roce;
-/* In params.c: with some engines it can be written later, too. */
+/* In params.c: with some engines written later, too. */
 extern unsigned int srpt_param_srpt_srq_size;
 void srpt_param_lock(void);
 void srpt_param_unlock(void);

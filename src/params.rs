@@ -1,21 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Module parameters: typed values, their limits, and the one port number of the RDMA/CM listener.
+//! Module parameters: typed values, their limits, and the port number of the RDMA/CM listener.
+//!
+//! The `module_param` macros are in `params.c`, because parameters declared with the kernel crate's
+//! `module!` macro do not appear in sysfs; names, formats, defaults and permissions are those of
+//! the C driver, which has all of them but `ib_cm_on_roce`. All logic is here.
+//!
+//! Not here: the listener, whose owner registers a function with [`on_cm_port_change`].
 //!
 //! C header: [`include/linux/moduleparam.h`](srctree/include/linux/moduleparam.h)
-//!
-//! The `module_param` macros live in `params.c`, because parameters declared with the kernel
-//! crate's `module!` macro do not appear in sysfs; names, formats, defaults and permissions are
-//! those of the C driver. Everything with logic in it lives here. The listener itself does not: its
-//! owner registers a function with [`on_cm_port_change`].
 //!
 //! # The parameter lock
 //!
 //! The kernel calls the set and get operations of a module's parameters, at load time and from
 //! sysfs, with that module's parameter mutex held (`kernel_param_lock()`, see `parse_one()` and
-//! `param_attr_store()`). Other writers of `rdma_cm_port` (configfs) take the same lock in
-//! [`set_rdma_cm_port`], so there is one order of changes and one value that both places show. The
-//! lock is outermost: it is taken before any lock of the listener's owner, never inside one.
+//! `param_attr_store()`). The other writer of `rdma_cm_port` (configfs) takes the same lock in
+//! [`set_rdma_cm_port`], so changes are serialised and both files show one value. The lock is
+//! outermost: it is taken before any lock of the listener's owner, never inside one.
 
 use core::cell::UnsafeCell;
 
@@ -62,21 +63,21 @@ pub(crate) const MIN_SRQ_SIZE: u32 = 4;
 /// Largest accepted `srpt_srq_size`, in receive requests.
 pub(crate) const MAX_SRQ_SIZE: u32 = 65535;
 
-/// What acts on a new `rdma_cm_port`; see [`on_cm_port_change`].
+/// Function that applies a new `rdma_cm_port`; see [`on_cm_port_change`].
 pub(crate) type CmPortFn = fn(u16) -> Result;
 
-/// The value of `srpt_service_guid`; zero means "not set".
+/// Value of `srpt_service_guid`; zero means "not set".
 static SERVICE_GUID: Atomic<u64> = Atomic::new(0);
 
-/// An HCA has been asked for its node GUID, which may be zero.
+/// [`SERVICE_GUID`] is in force even if it is zero: [`service_guid_or`] was called.
 static SERVICE_GUID_CHOSEN: AtomicFlag = AtomicFlag::new(false);
 
-/// The value of `rdma_cm_port`: what the listener uses, or will use once the module is up.
+/// Value of `rdma_cm_port`: used by the listener now, or once the module is initialised.
 ///
-/// Changed only with the parameter lock held, read by anyone.
+/// Written only with the parameter lock held, read from any context.
 static RDMA_CM_PORT: Atomic<u32> = Atomic::new(0);
 
-/// Who acts on changes of [`RDMA_CM_PORT`]; nobody before module init and after exit.
+/// Function that applies changes of [`RDMA_CM_PORT`]; [`None`] before module init and after exit.
 static CM_PORT_HOOK: ParamLocked<Option<CmPortFn>> = ParamLocked::new(None);
 
 /// Proof that the current task holds the parameter lock of this module.
@@ -114,8 +115,8 @@ fn with_lock<R>(f: impl FnOnce(&mut Held) -> R) -> R {
 /// A value that is read and written only with the parameter lock held.
 struct ParamLocked<T>(UnsafeCell<T>);
 
-// SAFETY: All access goes through `get` and `set`, which demand the unique proof that the current
-// task holds a mutex; `T: Send` allows the value to be used by whichever task that is.
+// SAFETY: All access goes through `get` and `set`, which require the unique proof that the current
+// task holds a mutex; `T: Send` allows any task to use the value.
 unsafe impl<T: Send> Sync for ParamLocked<T> {}
 
 impl<T: Copy> ParamLocked<T> {
@@ -126,13 +127,13 @@ impl<T: Copy> ParamLocked<T> {
 
     /// Returns the value.
     fn get(&self, _: &mut Held) -> T {
-        // SAFETY: By the invariants of `Held`, nobody else accesses the value now.
+        // SAFETY: By the invariants of `Held`, there is no concurrent access to the value.
         unsafe { *self.0.get() }
     }
 
     /// Replaces the value.
     fn set(&self, _: &mut Held, value: T) {
-        // SAFETY: By the invariants of `Held`, nobody else accesses the value now.
+        // SAFETY: By the invariants of `Held`, there is no concurrent access to the value.
         unsafe { *self.0.get() = value }
     }
 }
@@ -141,8 +142,8 @@ impl<T: Copy> ParamLocked<T> {
 ///
 /// # Errors
 ///
-/// Returns `EINVAL`, after saying so in the kernel log, if a parameter is outside its limits: the
-/// module must then refuse to load.
+/// `EINVAL` if a parameter is outside its limits, which is logged: the module must then refuse to
+/// load.
 pub(crate) fn validate() -> Result {
     // SAFETY: Written only by `param_set_int()` while the module is being loaded (mode 0444), and
     // that is over before module init runs.
@@ -166,7 +167,7 @@ pub(crate) fn validate() -> Result {
     Ok(())
 }
 
-/// Returns the size of a receive buffer and largest accepted request, in bytes.
+/// Returns the size of a receive buffer, hence of the largest accepted request, in bytes.
 ///
 /// Between [`MIN_REQ_SIZE`] and [`MAX_REQ_SIZE`] once [`validate`] has succeeded. Any context.
 pub(crate) fn srp_max_req_size() -> u32 {
@@ -179,12 +180,12 @@ pub(crate) fn srp_max_req_size() -> u32 {
 /// Returns the depth of a shared receive queue, in requests.
 ///
 /// Between [`MIN_SRQ_SIZE`] and [`MAX_SRQ_SIZE`]: with some engines the parameter can be changed
-/// after [`validate`] has looked at it. Any context.
+/// after [`validate`] has checked it. Any context.
 pub(crate) fn srq_size() -> u32 {
     given_srq_size().clamp(MIN_SRQ_SIZE, MAX_SRQ_SIZE)
 }
 
-/// Returns what the parameter was set to.
+/// Returns the value of the parameter.
 fn given_srq_size() -> u32 {
     // SAFETY: An aligned variable of the module; `param_set_uint()` writes it as a whole.
     unsafe { (&raw const bindings::srpt_param_srpt_srq_size).read_volatile() }
@@ -197,7 +198,7 @@ pub(crate) fn ib_cm_on_roce() -> bool {
     unsafe { bindings::srpt_param_ib_cm_on_roce }
 }
 
-/// Returns the service GUID that logins have to name; [`None`] if none was given or chosen yet.
+/// Returns the service GUID that logins have to contain; [`None`] if none was set yet.
 ///
 /// Any context.
 pub(crate) fn service_guid() -> Option<Guid> {
@@ -210,11 +211,11 @@ pub(crate) fn service_guid() -> Option<Guid> {
     Some(Guid(guid))
 }
 
-/// Sets the service GUID unless the user (or an earlier call) did, and returns the one in force.
+/// Sets the service GUID unless the user or an earlier call did, and returns the one in force.
 ///
-/// The first HCA's node GUID, in host byte order, is what the C driver takes. Zero, which virtual
-/// functions have before an administrator gives them one, is as good as any until an HCA comes that
-/// has one. Any context.
+/// The C driver uses the node GUID of the first HCA, in host byte order. Zero, the node GUID of
+/// virtual functions before an administrator sets one, is in force until an HCA with another is
+/// added. Any context.
 pub(crate) fn service_guid_or(guid: u64) -> u64 {
     let current = match SERVICE_GUID.cmpxchg(0, guid, Full) {
         Ok(_) => guid,
@@ -239,13 +240,13 @@ pub(crate) fn rdma_cm_port() -> u16 {
 ///
 /// # Errors
 ///
-/// What the registered function returned; the value is unchanged then.
+/// Those of the registered function; the value is unchanged then.
 #[allow(dead_code, reason = "not every engine has a file for it")]
 pub(crate) fn set_rdma_cm_port(port: u16) -> Result {
     with_lock(|held| change_cm_port(held, port))
 }
 
-/// Lets `hook` act on the port number, and stores the number only if that worked.
+/// Calls the registered function with the port number, and stores the number only on success.
 fn change_cm_port(held: &mut Held, port: u16) -> Result {
     if port == rdma_cm_port() {
         return Ok(());
@@ -259,22 +260,22 @@ fn change_cm_port(held: &mut Held, port: u16) -> Result {
 
 /// A registered [`CmPortFn`]. Dropping it unregisters the function and waits for a running call.
 ///
-/// Kept by the module for as long as the listener may be changed; drop it before tearing down what
-/// the function uses, and not with a lock held that the function takes. Dropping may sleep.
+/// Held by the module for as long as the listener may be changed; to be dropped before the objects
+/// that the function uses, and not with a lock held that the function takes. Dropping may sleep.
 #[must_use = "the function is unregistered when this is dropped"]
 pub(crate) struct CmPortHook(());
 
 /// Registers the function that starts, moves or stops the RDMA/CM listener.
 ///
 /// If a port number was given when the module was loaded, `hook` is called with it at once. Later
-/// it is called for each change, whether that comes from sysfs or from [`set_rdma_cm_port`], always
-/// in process context, one call at a time and with the parameter lock held; it may sleep. On error
-/// it must leave the listener as it was. May sleep.
+/// it is called for each change, whether through sysfs or through [`set_rdma_cm_port`], always in
+/// process context, one call at a time and with the parameter lock held; it may sleep. On error it
+/// must leave the listener unchanged. May sleep.
 ///
 /// # Errors
 ///
-/// What `hook` returned for the port number given at load time; it is not registered then.
-/// `EBUSY` if another function is registered.
+/// That of `hook` for the port number given at load time; `hook` is not registered then. `EBUSY` if
+/// another function is registered.
 pub(crate) fn on_cm_port_change(hook: CmPortFn) -> Result<CmPortHook> {
     with_lock(|held| {
         if CM_PORT_HOOK.get(held).is_some() {
@@ -333,8 +334,8 @@ unsafe extern "C" fn srpt_param_guid_get(
     _kp: *const bindings::kernel_param,
 ) -> c_int {
     let format = c"0x%016llx\n".as_char_ptr();
-    // SAFETY: sysfs hands `param_attr_show()`, and that hands us, a buffer of `PAGE_SIZE` bytes;
-    // the format is NUL-terminated and takes one `unsigned long long`.
+    // SAFETY: sysfs passes a buffer of `PAGE_SIZE` bytes to `param_attr_show()`, which passes it
+    // on; the format is NUL-terminated and takes one `unsigned long long`.
     unsafe {
         kernel::bindings::scnprintf(
             buf,
@@ -357,8 +358,8 @@ unsafe extern "C" fn srpt_param_cm_port_set(
 ) -> c_int {
     let mut port = 0;
     // SAFETY: `val` is NUL-terminated: `parse_one()` refuses a parameter without a value for
-    // operations that lack `KERNEL_PARAM_OPS_FL_NOARG`, and sysfs terminates what it hands to
-    // `param_attr_store()`. `port` is valid for writes.
+    // operations that lack `KERNEL_PARAM_OPS_FL_NOARG`, and sysfs terminates the text that it
+    // passes to `param_attr_store()`. `port` is valid for writes.
     let parsed = to_result(unsafe { kernel::bindings::kstrtou16(val, 0, &mut port) });
     // SAFETY: `parse_one()` and `param_attr_store()` hold the parameter lock of the parameter's
     // module, which is this one, around set operations. Nothing on that path creates a `Held`.
@@ -381,7 +382,7 @@ unsafe extern "C" fn srpt_param_cm_port_get(
 ) -> c_int {
     let format = c"%u\n".as_char_ptr();
     let port = c_uint::from(rdma_cm_port());
-    // SAFETY: sysfs hands `param_attr_show()`, and that hands us, a buffer of `PAGE_SIZE` bytes;
-    // the format is NUL-terminated and takes one `unsigned int`.
+    // SAFETY: sysfs passes a buffer of `PAGE_SIZE` bytes to `param_attr_show()`, which passes it
+    // on; the format is NUL-terminated and takes one `unsigned int`.
     unsafe { kernel::bindings::scnprintf(buf, PAGE_SIZE, format, port) }
 }

@@ -2,8 +2,8 @@
 
 //! SCSI RDMA Protocol (SRP) target.
 //!
-//! Crate root: which modules there are, and in which order the module comes up and goes down.
-//! There is no logic here.
+//! Crate root: the list of modules, and the order in which the parts of the kernel module are
+//! started and stopped. There is no logic here.
 
 #![crate_name = "ib_srpt"]
 
@@ -39,11 +39,12 @@ use rdma::client::Registration;
 
 /// The module.
 ///
-/// Fields are dropped in the order they are declared: no configfs; no new logins; no HCAs, which
-/// closes every channel and waits for it; no directories in sysfs and
-/// debugfs; nothing. The module cannot be unloaded while configfs
-/// directories exist, because the engine holds a reference on it for each; without them there is
-/// no session. The engine comes up last: once directories can be made, nothing may fail any more.
+/// Fields are dropped in the order they are declared: first the engine's registration, and with it
+/// configfs; then the listener, so that no logins follow; then the HCAs, which closes every channel
+/// and waits for it; then the directories in sysfs and debugfs; last the module-wide state. The
+/// module cannot be unloaded while configfs directories exist, because the engine holds a reference
+/// to it for each; without them there is no session. The engine is registered last: once
+/// directories can be created, nothing may fail any more.
 struct SrpTarget {
     _engine: <Active as Engine>::Registration,
     _listener: target::ListenerGuard,

@@ -1,23 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Directories in sysfs: `/sys/class/infiniband_srpt/`, a directory per HCA port in it, and one per
-//! channel below.
+//! Directories in sysfs: `/sys/class/infiniband_srpt/`, in it a directory per HCA port, and in
+//! those one per channel.
 //!
-//! Not here: the files in them. What is shown ([`crate::admin`]) says which they are with
-//! [`ShownPort`]; how they are made is in [`crate::attr`].
+//! Not here: the files in them. [`crate::admin`] defines them with [`ShownPort`]; [`crate::attr`]
+//! makes the C structures.
 //!
 //! C headers: [`include/linux/device/class.h`](srctree/include/linux/device/class.h),
 //! [`include/linux/kobject.h`](srctree/include/linux/kobject.h)
 //!
 //! # Why the objects exist
 //!
-//! A file is in use as long as one of its functions runs, and removing it waits for them
-//! (`kernfs_drain()`). So what a directory stands for is kept until the directory was removed: the
-//! port by its [`PortDir`], and a channel is looked for each time, by the directory's address.
+//! A file is active while one of its functions runs, and its removal waits for them
+//! (`kernfs_drain()`). So the object behind a directory must exist until the directory was removed:
+//! a [`PortDir`] holds its port, and a channel is looked up on each access, by the directory's
+//! address.
 //!
-//! Nothing of the objects that sysfs counts references of is in this module: devices and kobjects
-//! are freed by functions of the kernel's own (`device_create_release()`, `dynamic_kobj_release()`),
-//! so that it does not matter who holds them when the module goes.
+//! Reference-counted objects of sysfs contain nothing of this module: devices and kobjects are
+//! freed by functions of the kernel (`device_create_release()`, `dynamic_kobj_release()`), so
+//! references to them may outlive the module.
 
 use core::{
     any::TypeId,
@@ -43,7 +44,7 @@ use crate::{
     sync::global::global_mutex, //
 };
 
-/// A port that has a directory: which files are there, and in those of its channels.
+/// A port with a directory: its files, and those of its channels' directories.
 pub(crate) trait ShownPort: Send + Sync + Sized + 'static {
     /// The files in the directory of a port.
     const FILES: Groups<PortFiles<Self>>;
@@ -51,7 +52,7 @@ pub(crate) trait ShownPort: Send + Sync + Sized + 'static {
     const SESSION_FILES: Groups<SessionFiles>;
 }
 
-/// The directory of a port, [`PortDir`]: its files are about the port.
+/// The directory of a port, [`PortDir`]: the object behind its files is the port.
 pub(crate) struct PortFiles<T>(PhantomData<T>);
 
 impl<T: ShownPort> Kind for PortFiles<T> {
@@ -60,12 +61,12 @@ impl<T: ShownPort> Kind for PortFiles<T> {
 
     unsafe fn with<R>(dev: *mut bindings::device, f: impl FnOnce(&T) -> Result<R>) -> Result<R> {
         // SAFETY: By the safety requirements, the device is that of a `PortDir`, which is not
-        // dropped before its directory is gone.
+        // dropped before its directory was removed.
         f(unsafe { port_of(dev) }.ok_or(EINVAL)?)
     }
 }
 
-/// The directory of a channel, [`SessionDir`]: its files are about what has this key.
+/// The directory of a channel, [`SessionDir`]: the object behind its files is its key.
 pub(crate) struct SessionFiles;
 
 impl Kind for SessionFiles {
@@ -84,22 +85,22 @@ impl Kind for SessionFiles {
 const NAME: &CStr = c"infiniband_srpt";
 
 global_mutex! {
-    /// The class, while ports may get directories.
+    /// The class, while directories of ports may be created.
     static CLASS: Option<Arc<RawClass>> = None;
     init = init;
 }
 
-/// A class; the last reference removes its directory.
+/// A class; dropping the last reference removes its directory.
 ///
 /// # Invariants
 ///
-/// It came from `class_create()`. Each device of it is that of a [`PortDir`], which holds a reference
-/// until the device was unregistered.
+/// It was created by `class_create()`. Each of its devices is that of a [`PortDir`], which holds a
+/// reference until the device was unregistered.
 struct RawClass(NonNull<bindings::class>);
 
 // SAFETY: Classes may be destroyed by any task.
 unsafe impl Send for RawClass {}
-// SAFETY: Its one function on a shared reference returns the address.
+// SAFETY: The only use of a shared reference reads the address.
 unsafe impl Sync for RawClass {}
 
 impl Drop for RawClass {
@@ -109,20 +110,20 @@ impl Drop for RawClass {
     }
 }
 
-/// The directory `/sys/class/infiniband_srpt`: ports get directories while this exists. It is removed
-/// with this and all [`PortDir`]s.
+/// The directory `/sys/class/infiniband_srpt`: directories of ports can be created while this
+/// exists. It is removed when this and all [`PortDir`]s are dropped.
 pub(crate) struct Class(());
 
 impl Class {
-    /// Makes the directory. Called once, while the module is loaded. May sleep.
+    /// Creates the directory. Called once, while the module is loaded. May sleep.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`, `EEXIST` if another module has made it.
+    /// `ENOMEM`, `EEXIST` if another module has created it.
     pub(crate) fn new() -> Result<Self> {
         // SAFETY: The name is a static string.
         let class = from_err_ptr(unsafe { bindings::class_create(NAME.as_char_ptr()) })?;
-        // INVARIANT: It was just made, and has no devices.
+        // INVARIANT: It was just created, and has no devices.
         let class = RawClass(NonNull::new(class).ok_or(ENOMEM)?);
         *CLASS.lock() = Some(Arc::new(class, GFP_KERNEL)?);
         Ok(Self(()))
@@ -136,13 +137,13 @@ impl Drop for Class {
     }
 }
 
-/// The directory of an HCA port; dropping it removes it and waits for those who read or write one of
-/// its files. All [`SessionDir`]s in it must be gone before.
+/// The directory of an HCA port; dropping it removes it and waits for running reads and writes of
+/// its files. All [`SessionDir`]s in it must have been dropped.
 ///
 /// # Invariants
 ///
-/// Both are valid, and we own a reference on each. The device is of `_class`, and its data points to
-/// `_owner`.
+/// Both are valid, and this owns a reference to each. The device is of `_class`, and its data
+/// points to `_owner`.
 pub(crate) struct PortDir<T: Send + Sync + 'static> {
     device: NonNull<bindings::device>,
     sessions: NonNull<bindings::kobject>,
@@ -151,25 +152,25 @@ pub(crate) struct PortDir<T: Send + Sync + 'static> {
     _class: Arc<RawClass>,
 }
 
-/// What the data of a device points to: the port, and of which type it is.
+/// Data of a device: the port, and its type.
 ///
 /// # Invariants
 ///
-/// `port` points to one of that type.
+/// `port` points to a value of the type `kind`.
 struct Owner {
     kind: TypeId,
     port: *const c_void,
 }
 
-/// The port that a directory stands for; `None` if it is of another type.
+/// Returns the port of a directory; [`None`] if it has another type.
 ///
 /// # Safety
 ///
 /// `dev` must be the device of a [`PortDir`], which must not be dropped for `'a`.
 unsafe fn port_of<'a, T: Send + Sync + 'static>(dev: *mut bindings::device) -> Option<&'a T> {
-    // SAFETY: By the invariant of `PortDir` its data is an `Owner`, which it keeps.
+    // SAFETY: By the invariant of `PortDir` its data is an `Owner`, which the `PortDir` owns.
     let owner = unsafe { &*bindings::srpt_dev_get_drvdata(dev).cast::<Owner>() };
-    // SAFETY: By its invariant; the `PortDir` keeps the port, too.
+    // SAFETY: By the invariant of `Owner`; the `PortDir` holds the port, too.
     (owner.kind == TypeId::of::<T>()).then(|| unsafe { &*owner.port.cast::<T>() })
 }
 
@@ -179,14 +180,14 @@ unsafe impl<T: Send + Sync> Send for PortDir<T> {}
 unsafe impl<T: Send + Sync> Sync for PortDir<T> {}
 
 impl<T: ShownPort> PortDir<T> {
-    /// Makes the directory with this name. May sleep.
+    /// Creates the directory with this name. May sleep.
     ///
     /// # Errors
     ///
     /// `ENODEV` without a [`Class`], `ENOMEM`, `EEXIST`.
     pub(crate) fn new(name: &CStr, port: Arc<T>) -> Result<Self> {
         let class = CLASS.lock().clone().ok_or(ENODEV)?;
-        // INVARIANT: It is of this type.
+        // INVARIANT: `port` has this type.
         let owner = KBox::new(
             Owner {
                 kind: TypeId::of::<T>(),
@@ -195,8 +196,9 @@ impl<T: ShownPort> PortDir<T> {
             GFP_KERNEL,
         )?;
         let data = (&raw const *owner).cast_mut().cast::<c_void>();
-        // SAFETY: The class is valid, and the result keeps a reference. The data is valid until the device was unregistered. The groups are constant, and of tables for
-        // directories such as this. The format takes a string, which is copied.
+        // SAFETY: The class is valid, and the result holds a reference. The data is valid until the
+        // device was unregistered. The groups are constant, and of tables for directories of this
+        // kind. The format takes a string, which is copied.
         let device = from_err_ptr(unsafe {
             bindings::device_create_with_groups(
                 class.0.as_ptr(),
@@ -209,7 +211,7 @@ impl<T: ShownPort> PortDir<T> {
             )
         })?;
         let device = NonNull::new(device).ok_or(ENOMEM)?;
-        // SAFETY: The device was just made.
+        // SAFETY: The device was just created.
         let sessions = unsafe {
             let dir = bindings::srpt_dev_kobj(device.as_ptr());
             bindings::kobject_create_and_add(c"sessions".as_char_ptr(), dir)
@@ -219,7 +221,7 @@ impl<T: ShownPort> PortDir<T> {
             unsafe { bindings::device_unregister(device.as_ptr()) };
             return Err(ENOMEM);
         };
-        // INVARIANT: Both were just made, with this data.
+        // INVARIANT: Both were just created, with this data.
         Ok(Self {
             device,
             sessions,
@@ -229,11 +231,11 @@ impl<T: ShownPort> PortDir<T> {
         })
     }
 
-    /// Gives the directory another name, with everything in it. One call at a time. May sleep.
+    /// Renames the directory, including its contents. One call at a time. May sleep.
     ///
     /// # Errors
     ///
-    /// `EEXIST`, `ENOMEM`; it keeps the old name then.
+    /// `EEXIST`, `ENOMEM`; the name is unchanged then.
     pub(crate) fn rename(&self, name: &CStr) -> Result {
         // SAFETY: By the type invariant the device is valid; the name is copied.
         kernel::error::to_result(unsafe {
@@ -244,8 +246,8 @@ impl<T: ShownPort> PortDir<T> {
 
 impl<T: Send + Sync> Drop for PortDir<T> {
     fn drop(&mut self) {
-        // SAFETY: By the type invariant both are ours. When the device was unregistered nobody
-        // uses its data any more.
+        // SAFETY: By the type invariant both references are owned. After the device was
+        // unregistered there are no users of its data.
         unsafe {
             bindings::kobject_del(self.sessions.as_ptr());
             bindings::kobject_put(self.sessions.as_ptr());
@@ -254,16 +256,16 @@ impl<T: Send + Sync> Drop for PortDir<T> {
     }
 }
 
-/// Identity of a [`SessionDir`]: compared, never followed.
+/// Identity of a [`SessionDir`]: an address that is compared, never dereferenced.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct DirKey(pub(crate) usize);
 
-/// The directory of a channel; dropping it removes it and waits for those who read or write one of
-/// its files.
+/// The directory of a channel; dropping it removes it and waits for running reads and writes of its
+/// files.
 ///
 /// # Invariants
 ///
-/// `dir` is valid and we own a reference.
+/// `dir` is valid and this owns a reference.
 pub(crate) struct SessionDir {
     dir: NonNull<bindings::kobject>,
     files: Groups<SessionFiles>,
@@ -275,37 +277,37 @@ unsafe impl Send for SessionDir {}
 unsafe impl Sync for SessionDir {}
 
 impl SessionDir {
-    /// Makes the directory with this name, still without files; see [`Self::fill`]. May sleep.
+    /// Creates the directory with this name, without files; see [`Self::fill`]. May sleep.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`, also if there is one already.
+    /// `ENOMEM`, also if the name exists already.
     pub(crate) fn new<T: ShownPort>(parent: &PortDir<T>, name: &CStr) -> Result<Self> {
         // SAFETY: By the invariant of `PortDir` its directory is valid; the name is copied.
         let dir = unsafe {
             bindings::kobject_create_and_add(name.as_char_ptr(), parent.sessions.as_ptr())
         };
-        // INVARIANT: It was just made, with a reference for us.
+        // INVARIANT: It was just created, with a reference for the caller.
         Ok(Self {
             dir: NonNull::new(dir).ok_or(ENOMEM)?,
             files: T::SESSION_FILES,
         })
     }
 
-    /// Makes the files. Called once, when the channel can be found by [`Self::key`]. May sleep.
+    /// Creates the files. Called once, when the channel can be found by [`Self::key`]. May sleep.
     ///
     /// # Errors
     ///
     /// `ENOMEM`; there are no files then.
     pub(crate) fn fill(&self) -> Result {
-        // SAFETY: By the type invariant. The groups are constant, and of tables for directories
-        // such as this.
+        // SAFETY: By the type invariant. The groups are constant, and of tables for directories of
+        // this kind.
         kernel::error::to_result(unsafe {
             bindings::sysfs_create_groups(self.dir.as_ptr(), self.files.as_raw())
         })
     }
 
-    /// Identity of the directory.
+    /// Returns the identity of the directory.
     pub(crate) fn key(&self) -> DirKey {
         DirKey(self.dir.as_ptr().addr())
     }
@@ -313,8 +315,8 @@ impl SessionDir {
 
 impl Drop for SessionDir {
     fn drop(&mut self) {
-        // Removes what is in it, too, if it was filled.
-        // SAFETY: By the type invariant it is ours.
+        // Also removes the contents, if it was filled.
+        // SAFETY: By the type invariant the reference is owned.
         unsafe {
             bindings::kobject_del(self.dir.as_ptr());
             bindings::kobject_put(self.dir.as_ptr());

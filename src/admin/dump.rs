@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `/sys/kernel/debug/ib_srpt/channels`: every channel, and every command in use, with its state and
-//! age. For people; the format may change.
+//! `/sys/kernel/debug/ib_srpt/channels`: every channel, and every command in use, with its state
+//! and age. For debugging; the format may change.
 //!
-//! Each channel and each command is looked at by itself, with its own lock held for a moment, so
-//! that the file may be read whatever is going on; the lines are not from one and the same moment.
+//! Each channel and each command is locked by itself, for a moment only, so that the file can be
+//! read under any load; the lines are therefore not a consistent snapshot.
+//!
+//! Not here: files with a stable format ([`super::files`]).
 
 use kernel::{
     debugfs::{
@@ -23,14 +25,14 @@ use crate::{
     link::Owner, //
 };
 
-/// The directory in debugfs; dropping it removes it and waits for those who read. Without debugfs
-/// there is none, and nothing fails.
+/// The directory in debugfs; dropping it removes it and waits for running reads. If debugfs is not
+/// available nothing is created, without an error.
 pub(crate) struct Debugfs {
     _channels: Pin<KBox<File<()>>>,
 }
 
 impl Debugfs {
-    /// Makes the directory. May sleep.
+    /// Creates the directory. May sleep.
     ///
     /// # Errors
     ///
@@ -78,7 +80,7 @@ fn describe(channel: &Channel, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         view.busy
     )?;
     let mut index = 0;
-    // One at a time: nothing can be allocated, and nothing printed, with the lock held.
+    // One at a time: nothing can be allocated or written to a file with the lock held.
     while let Some(cmd) = channel.command(index) {
         index += 1;
         if let Some(cmd) = cmd.view() {

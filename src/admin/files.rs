@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The files in `/sys/class/infiniband_srpt/`: a table per directory, an entry per file, see
-//! [`crate::attr`].
+//! Files in `/sys/class/infiniband_srpt/`: a table per directory, an entry per file, see
+//! [`crate::attr`]. All functions run in process context and may sleep.
 //!
-//! What does not fit into an entry is in [`super`]. The directories are in [`crate::sysfs`], which
-//! says why the objects behind them exist. All functions run in process context and may sleep.
+//! Not here: functions that do not fit in an entry ([`super`]), and the directories
+//! ([`crate::sysfs`], which explains why the objects behind them exist).
 
 use core::marker::PhantomData;
 
@@ -76,7 +76,7 @@ impl ShownPort for HcaPort {
     ]);
 }
 
-/// A file about a tunable attribute of a port.
+/// Defines the file of a tunable attribute of a port.
 macro_rules! port_attr {
     ($name:literal, $unit:ident, $attr:ident) => {
         Attr::rw(
@@ -94,11 +94,11 @@ struct Port;
 impl Table for Port {
     type Kind = PortFiles<HcaPort>;
     const FILES: &'static [Attr<HcaPort>] = &[
-        // What to write to `add_target` for InfiniBand's own connection manager.
+        // Parameters for `add_target`, for logins through the InfiniBand CM.
         Attr::ro(c"login_info", Unit::Text, |port, page| {
             port.current().login_info(page).map_err(|_| EINVAL)
         }),
-        // The same for RDMA/CM.
+        // The same for the RDMA/CM.
         Attr::ro(c"login_info_rdma_cm", Unit::Text, login_info_rdma_cm),
         // Whether logins are allowed.
         Attr::ro(c"enabled", Unit::Flag, |port, page| {
@@ -116,7 +116,7 @@ impl Table for Port {
         Attr::ro(c"rdma_cm_port", Unit::PortNumber, |_, page| {
             page.line(params::rdma_cm_port())
         }),
-        // The last logins that were refused.
+        // The last refused logins.
         Attr::ro(c"login_refused", Unit::Text, last_refusals),
         // The text by which device management identifies the port's I/O controller.
         Attr::rw(
@@ -139,9 +139,9 @@ impl Table for Port {
     ];
 }
 
-/// What has counters and histograms.
+/// An object with counters and histograms.
 trait Counted: 'static {
-    /// Their values now.
+    /// Returns their current values.
     fn counted(&self) -> Result<Stats>;
 }
 
@@ -157,7 +157,7 @@ impl Counted for DirKey {
     }
 }
 
-/// A file about a counter.
+/// Returns the file of a counter.
 const fn counter<T: Counted>(name: &'static CStr, unit: Unit, counter: Counter) -> Attr<T> {
     Attr::nth(
         name,
@@ -170,7 +170,7 @@ const fn counter<T: Counted>(name: &'static CStr, unit: Unit, counter: Counter) 
     )
 }
 
-/// A file about a histogram.
+/// Returns the file of a histogram.
 const fn stage<T: Counted>(name: &'static CStr, stage: Stage) -> Attr<T> {
     Attr::nth(
         name,
@@ -183,7 +183,7 @@ const fn stage<T: Counted>(name: &'static CStr, stage: Stage) -> Attr<T> {
     )
 }
 
-/// What ports and sessions have in common.
+/// Files of both ports and sessions.
 struct Both<T>(PhantomData<T>);
 
 impl<T: Counted> Both<T> {
@@ -221,7 +221,7 @@ impl Table for PortCounters {
         Attr::ro(c"logins", Unit::Logins, |port, page| {
             page.line(port.logins())
         }),
-        // Logins refused, for whichever reason.
+        // Logins refused, for all reasons.
         Attr::ro(c"logins_refused", Unit::Logins, |port, page| {
             page.line(all_refusals(port))
         }),
@@ -237,7 +237,7 @@ impl Table for PortLatency {
     const FILES: &'static [Attr<HcaPort>] = &Both::<HcaPort>::STAGES;
 }
 
-/// A file about the logins that were refused for one reason.
+/// Returns the file of the number of logins refused for one reason.
 const fn refusal(name: &'static CStr, reason: RejectReason) -> Attr<HcaPort> {
     Attr::nth(
         name,
@@ -247,7 +247,7 @@ const fn refusal(name: &'static CStr, reason: RejectReason) -> Attr<HcaPort> {
     )
 }
 
-/// One for each reason.
+/// A file for each reason.
 const REASONS: [Attr<HcaPort>; REFUSALS] = [
     refusal(c"unable_establish", RejectReason::UnableEstablishChannel),
     refusal(c"no_resources", RejectReason::InsufficientResources),
@@ -270,8 +270,7 @@ impl Table for PortRefusals {
     const FILES: &'static [Attr<HcaPort>] = &REASONS;
 }
 
-/// The directory of a session. All that can be read fails with `ENODEV` if the channel is not there
-/// any more.
+/// The directory of a session. All reads fail with `ENODEV` once the channel has ended.
 struct Session;
 
 impl Table for Session {
@@ -285,7 +284,7 @@ impl Table for Session {
         Attr::ro(c"peer", Unit::Text, |&key, page| {
             page.line(channel(key)?.peer())
         }),
-        // How many channels the nexus has.
+        // Number of channels of the nexus.
         Attr::ro(c"channels", Unit::Channels, |&key, page| {
             page.line(list::nexus_size(&*channel(key)?))
         }),
@@ -313,7 +312,7 @@ impl Table for Session {
         Attr::ro(c"age", Unit::Seconds, |&key, page| {
             page.line(channel(key)?.age_ms() / 1000)
         }),
-        // Ends the session.
+        // Closes all channels of the nexus.
         Attr::wo(c"disconnect", Unit::Flag, |&key, text| {
             disconnect(key, text)
         }),

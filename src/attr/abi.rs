@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tables of files as C wants to see them, and the functions that C calls.
+//! Tables of files as C structures, and the C callbacks.
 //!
-//! There are three shapes: `struct configfs_attribute`, `struct device_attribute` and
-//! `struct kobj_attribute`. For each shape there is a `show()` and a `store()`, and a list of
-//! attributes that ends with NULL; of the lists of sysfs there are groups, too. All of it is constant:
-//! C gets pointers that it may write to, because its members are declared so, but only reads.
+//! There are three types of files: `struct configfs_attribute`, `struct device_attribute` and
+//! `struct kobj_attribute`. Each type has a `show()` and a `store()`, and NULL-terminated lists of
+//! attributes; for sysfs there are groups of lists, too. All of it is constant: C gets mutable
+//! pointers, because the members of its structures are declared so, but does not write through
+//! them.
 //!
-//! Every file of a table has a C object of its own, made of the table and the file's number. That
-//! works for tables of generic types as well.
+//! Every file of a table has its own C object, made of the table and the file's number. This works
+//! for tables of generic types as well.
+//!
+//! Not here: the tables, and the code common to the callbacks ([`super`]).
 //!
 //! C headers: [`include/linux/configfs.h`](srctree/include/linux/configfs.h),
 //! [`include/linux/device.h`](srctree/include/linux/device.h),
@@ -43,10 +46,10 @@ use crate::{
     }, //
 };
 
-/// How many files a table can have.
+/// Largest number of files of a table.
 const MOST: usize = 16;
 
-/// Fails constant evaluation, and so the build, if a table has more files than that.
+/// Fails constant evaluation, and so the build, if a table has more than [`MOST`] files.
 const fn check<T: Table>() {
     assert!(
         T::SHARED.len() + T::FILES.len() <= MOST,
@@ -54,7 +57,7 @@ const fn check<T: Table>() {
     );
 }
 
-/// The list of the C objects of a table's files. Behind the last one are NULLs.
+/// List of the C objects of a table's files. The rest is NULL.
 macro_rules! list {
     ($file:ident, $table:ty) => {
         [
@@ -87,7 +90,7 @@ where
     T: Table,
     T::Kind: Kind<Raw = bindings::config_item>,
 {
-    /// The C object, if there are so many files.
+    /// The C object; [`None`] if the table has fewer files.
     const C: &'static Option<bindings::configfs_attribute> = &match nth::<T>(N) {
         Some(attr) => Some(bindings::configfs_attribute {
             ca_name: as_char_ptr_in_const_context(attr.name),
@@ -153,12 +156,12 @@ where
     let Some(attr) = nth::<T>(N) else {
         return 0;
     };
-    // SAFETY: As in `show_item()`, but for `flush_write_buffer()`. `fill_write_buffer()` puts a NUL
-    // behind the bytes it copied; the mutex of the open file is held.
+    // SAFETY: As in `show_item()`, but for `flush_write_buffer()`. `fill_write_buffer()` appends a
+    // NUL to the copied bytes; the mutex of the open file is held.
     unsafe { store::<T::Kind>(item, attr, page, count) }
 }
 
-/// The list of a table's files in configfs.
+/// List of a table's files in configfs.
 struct ItemList<T>(PhantomData<T>);
 
 impl<T> ItemList<T>
@@ -170,7 +173,7 @@ where
     const LIST: &'static [*mut bindings::configfs_attribute; MOST + 1] = &list!(ItemFile, T);
 }
 
-/// The files of a directory in configfs: a list that ends with NULL. It is constant.
+/// Returns the files of a directory in configfs: a NULL-terminated list. It is constant.
 ///
 /// # Safety
 ///
@@ -185,14 +188,14 @@ where
     ItemList::<T>::LIST.as_ptr().cast_mut()
 }
 
-/// A C object of a file in sysfs, and behind it the entry of the table, where the callbacks find it.
+/// A C object of a file in sysfs, followed by the entry of the table, for the callbacks.
 #[repr(C)]
 struct Entry<C, O: 'static> {
     c: C,
     attr: &'static Attr<O>,
 }
 
-/// The beginning of a C object in sysfs.
+/// Returns the common beginning of a C object in sysfs.
 const fn attribute<O>(attr: &Attr<O>) -> bindings::attribute {
     let mut attribute: bindings::attribute = pin_init::zeroed();
     attribute.name = as_char_ptr_in_const_context(attr.name);
@@ -200,7 +203,7 @@ const fn attribute<O>(attr: &Attr<O>) -> bindings::attribute {
     attribute
 }
 
-/// A directory's files in sysfs, or those in a directory below it, as C wants them.
+/// Returns the group of a directory's files in sysfs, or of those in a subdirectory.
 const fn group(
     name: Option<&'static CStr>,
     list: *mut *mut bindings::attribute,
@@ -223,7 +226,7 @@ macro_rules! device_attribute_fn {
     };
 }
 
-/// What there is of a shape in sysfs. The two shapes differ in the types of C only.
+/// Defines the items for a type of files in sysfs. The two types differ in the C types only.
 macro_rules! sysfs_shape {
     ($raw:ident, $attribute:ident, $fn:ident: $file:ident, $list:ident, $show:ident, $store:ident) => {
         /// A file in sysfs, by its number in a table.
@@ -234,7 +237,7 @@ macro_rules! sysfs_shape {
             T: Table,
             T::Kind: Kind<Raw = bindings::$raw>,
         {
-            /// The C object, if there are so many files.
+            /// The C object; [`None`] if the table has fewer files.
             const C: &'static Option<Entry<bindings::$attribute, Object<T>>> = &match nth::<T>(N) {
                 Some(attr) => {
                     let mut c: bindings::$attribute = pin_init::zeroed();
@@ -252,7 +255,7 @@ macro_rules! sysfs_shape {
 
             /// A pointer to it, or NULL.
             const RAW: *mut bindings::attribute = match Self::C {
-                // `attr` is the first member of the first one.
+                // `attr` is the first member of `c`, which is the first member of `Entry`.
                 Some(entry) => (&raw const *entry).cast_mut().cast(),
                 None => ptr::null_mut(),
             };
@@ -263,7 +266,7 @@ macro_rules! sysfs_shape {
         ///
         /// # Safety
         ///
-        /// Called by sysfs only, for a file of a list that is made here of a table of this kind.
+        /// Called by sysfs only, for a file of a list made here of a table of this kind.
         unsafe extern "C" fn $show<K: Kind<Raw = bindings::$raw>>(
             raw: *mut bindings::$raw,
             attr: *mut bindings::$attribute,
@@ -272,7 +275,7 @@ macro_rules! sysfs_shape {
             // SAFETY: By the safety requirements, the attribute is the beginning of an `Entry`.
             let entry = unsafe { &*attr.cast::<Entry<bindings::$attribute, K::Object>>() };
             // SAFETY: By the safety requirements, the directory is of this kind, and
-            // `kernfs_drain()` waits for this function before the directory is gone.
+            // `kernfs_drain()` waits for this function before the directory is removed.
             // `sysfs_kf_seq_show()` passes a zeroed page, with the mutex of the open file held.
             unsafe { show::<K>(raw, entry.attr, buf) }
         }
@@ -291,12 +294,12 @@ macro_rules! sysfs_shape {
         ) -> isize {
             // SAFETY: By the safety requirements, the attribute is the beginning of an `Entry`.
             let entry = unsafe { &*attr.cast::<Entry<bindings::$attribute, K::Object>>() };
-            // SAFETY: As in the function above. `kernfs_fop_write_iter()` puts a NUL behind what
-            // it copied, and holds the mutex of the open file around `sysfs_kf_write()`.
+            // SAFETY: As in the function above. `kernfs_fop_write_iter()` terminates the copied
+            // text with a NUL, and holds the mutex of the open file around `sysfs_kf_write()`.
             unsafe { store::<K>(raw, entry.attr, buf, count) }
         }
 
-        /// The files of a table in sysfs.
+        /// List of the files of a table in sysfs.
         struct $list<T>(PhantomData<T>);
 
         impl<T> $list<T>
@@ -321,7 +324,8 @@ sysfs_shape! {
     KobjectFile, KobjectList, show_kobject, store_kobject
 }
 
-/// The files of a directory in sysfs that is a kobject: a list that ends with NULL. It is constant.
+/// Returns the files of a directory in sysfs that is a kobject: a NULL-terminated list. It is
+/// constant.
 ///
 /// # Safety
 ///
@@ -346,7 +350,7 @@ impl<K: Kind> Group<K> {
 }
 
 impl<K: Kind<Raw = bindings::device>> Group<K> {
-    /// The files of a table, for directories that are devices.
+    /// Returns the files of a table, for directories that are devices.
     pub(crate) const fn of_device<T: Table<Kind = K>>() -> Self {
         let () = DeviceList::<T>::CHECK;
         Self(Some(DeviceList::<T>::GROUP), PhantomData)
@@ -354,7 +358,7 @@ impl<K: Kind<Raw = bindings::device>> Group<K> {
 }
 
 impl<K: Kind<Raw = bindings::kobject>> Group<K> {
-    /// The files of a table, for directories that are kobjects.
+    /// Returns the files of a table, for directories that are kobjects.
     pub(crate) const fn of_kobject<T: Table<Kind = K>>() -> Self {
         let () = KobjectList::<T>::CHECK;
         Self(Some(KobjectList::<T>::GROUP), PhantomData)
@@ -369,8 +373,8 @@ impl<K: Kind<Raw = bindings::kobject>> Group<K> {
 pub(crate) struct Groups<K: 'static>(&'static [Group<K>]);
 
 impl<K: Kind> Groups<K> {
-    /// The files of these groups; the last one must be [`Group::END`], which is checked while
-    /// compiling.
+    /// Returns the files of these groups; the last one must be [`Group::END`], which is checked at
+    /// compile time.
     pub(crate) const fn new(groups: &'static [Group<K>]) -> Self {
         assert!(
             matches!(groups, [.., Group(None, _)]),
@@ -380,7 +384,7 @@ impl<K: Kind> Groups<K> {
         Self(groups)
     }
 
-    /// The list as C wants it: ends with NULL, and is constant.
+    /// Returns the list for C: NULL-terminated and constant.
     pub(crate) const fn as_raw(&self) -> *mut *const bindings::attribute_group {
         self.0.as_ptr().cast_mut().cast()
     }

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What files of configfs and sysfs have in common: the page their content is written to, the form
-//! of numbers, and the result their operations return.
+//! Common parts of files in configfs and sysfs: the page for their content, the format of numbers,
+//! and the result of their operations.
+//!
+//! Not here: the operations ([`super`]).
 //!
 //! C source: `fill_read_buffer()` in `fs/configfs/file.c`, `sysfs_kf_seq_show()` in
 //! `fs/sysfs/file.c`.
@@ -14,18 +16,18 @@ use kernel::{
     prelude::*, //
 };
 
-/// The page a file's content is written to.
+/// Page for the content of a file.
 pub(crate) struct Page<'a> {
     buf: &'a mut [u8],
     len: usize,
 }
 
 impl Page<'_> {
-    /// An empty page.
+    /// Returns an empty page.
     ///
     /// # Safety
     ///
-    /// `page` must be a page of initialised memory that nobody else uses as long as the result
+    /// `page` must be a page of initialised memory without other users as long as the result
     /// exists.
     pub(super) unsafe fn from_raw(page: *mut c_char) -> Self {
         // SAFETY: By the safety requirements.
@@ -33,7 +35,7 @@ impl Page<'_> {
         Self { buf, len: 0 }
     }
 
-    /// Bytes written so far.
+    /// Returns the number of bytes written so far.
     pub(crate) fn len(&self) -> usize {
         self.len
     }
@@ -42,17 +44,17 @@ impl Page<'_> {
     ///
     /// # Errors
     ///
-    /// `EINVAL` if it does not fit; a part of it is there then.
+    /// `EINVAL` if it does not fit; a part of it may have been written then.
     pub(crate) fn line(&mut self, what: impl core::fmt::Display) -> Result {
         self.write(format_args!("{what}\n"))
     }
 
-    /// What [`Self::line`] is for all types.
+    /// Implements [`Self::line`] for all types.
     fn write(&mut self, what: core::fmt::Arguments<'_>) -> Result {
         self.write_fmt(what).map_err(|_| EINVAL)
     }
 
-    /// Takes back what was written after the first `len` bytes.
+    /// Removes everything after the first `len` bytes.
     pub(crate) fn truncate(&mut self, len: usize) {
         self.len = self.len.min(len);
     }
@@ -70,7 +72,7 @@ impl fmt::Write for Page<'_> {
     }
 }
 
-/// Turns a result into what the file systems expect: a number of bytes or a negative error number.
+/// Converts a result to that of a file operation: a number of bytes or a negative error code.
 pub(super) fn to_ssize(result: Result<usize>) -> isize {
     match result {
         // A page and a write to a file are both much smaller than `isize::MAX`.
@@ -81,7 +83,7 @@ pub(super) fn to_ssize(result: Result<usize>) -> isize {
 }
 
 /// Parses a number like `kstrtoull(text, 0, ..)`: hexadecimal with prefix `0x`, octal with prefix
-/// `0`, otherwise decimal, with an optional `+` in front and one optional newline behind.
+/// `0`, otherwise decimal, with an optional leading `+` and one optional trailing newline.
 ///
 /// # Errors
 ///
@@ -111,7 +113,7 @@ pub(crate) fn parse_number(text: &str) -> Result<u64> {
 ///
 /// # Errors
 ///
-/// `EINVAL`, whatever is wrong with it.
+/// `EINVAL`, whatever the cause.
 pub(crate) fn parse_u32(text: &str) -> Result<u32> {
     let value = parse_number(text).map_err(|_| EINVAL)?;
     u32::try_from(value).map_err(|_| EINVAL)
