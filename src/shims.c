@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-/* One-line shims over kernel inlines and macros; no logic lives here.
- * The few that differ between RDMA headers follow macros that bindings/probes
- * defines; nothing else in the module knows of such differences. */
+/*
+ * One-line functions over kernel inlines and macros, without logic. Those that
+ * differ between RDMA headers depend on macros that bindings/probes defines; no
+ * other file of the module depends on such differences.
+ */
 #include <linux/ratelimit.h>
 #include "probes_generated.h"
 #include "shims.h"

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Prototypes of the one-line shims over kernel inlines and macros that
- * bindgen cannot reach. No logic lives here or in shims.c.
+ * Prototypes of the one-line functions over kernel inlines and macros that
+ * bindgen does not translate. Input of bindgen.
+ *
+ * Not here, nor in shims.c: any logic.
  */
 #ifndef SRPT_SHIMS_H
 #define SRPT_SHIMS_H

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The tracepoints srpt:*: what is recorded and how it is printed. The macros of
- * the kernel read this file several times. Who calls them is trace.rs, through
- * the one-line functions of trace.c.
+ * Tracepoints srpt:*: their fields and formats. The macros of the kernel include
+ * this file several times. trace.rs calls the tracepoints through the one-line
+ * functions of trace.c.
  */
 #undef TRACE_SYSTEM
 #define TRACE_SYSTEM srpt
@@ -27,7 +27,7 @@ TRACE_EVENT(srpt_login,
 		__entry->channel, __entry->ini_high, __entry->ini_low, __entry->req_lim)
 );
 
-/* A login was refused, with the reason in SRP_LOGIN_REJ. */
+/* A login was refused; reason is the code in SRP_LOGIN_REJ. */
 TRACE_EVENT(srpt_login_refused,
 	TP_PROTO(u64 ini_high, u64 ini_low, u32 reason),
 	TP_ARGS(ini_high, ini_low, reason),
@@ -40,7 +40,7 @@ TRACE_EVENT(srpt_login_refused,
 	TP_printk("initiator=0x%016llx%016llx reason=0x%x", __entry->ini_high, __entry->ini_low, __entry->reason)
 );
 
-/* The end of a channel was decided; the reason is srp::channel::CloseReason. */
+/* A channel is closed; reason is a srp::machine::channel::CloseReason. */
 TRACE_EVENT(srpt_close,
 	TP_PROTO(u64 channel, const char *reason),
 	TP_ARGS(channel, reason),
@@ -52,7 +52,7 @@ TRACE_EVENT(srpt_close,
 	TP_printk("channel=%llu reason=\"%s\"", __entry->channel, __get_str(reason))
 );
 
-/* A channel is gone. */
+/* The tear-down of a channel has finished. */
 TRACE_EVENT(srpt_gone,
 	TP_PROTO(u64 channel),
 	TP_ARGS(channel),
@@ -76,7 +76,7 @@ TRACE_EVENT(srpt_iu,
 		__entry->channel, __entry->tag, __entry->opcode, __entry->len)
 );
 
-/* A SCSI command is handed to the engine. */
+/* A SCSI command is submitted to the engine. */
 TRACE_EVENT(srpt_submit,
 	TP_PROTO(u64 channel, u64 tag, u64 lun, u8 op, u32 bytes),
 	TP_ARGS(channel, tag, lun, op, bytes),
@@ -124,11 +124,11 @@ DECLARE_EVENT_CLASS(srpt_done,
 	TP_printk("channel=%llu tag=0x%016llx ok=%d", __entry->channel, __entry->tag, __entry->ok)
 );
 
-/* The initiator's data is there, or will not come. */
+/* The initiator's data has arrived or could not be fetched. */
 DEFINE_EVENT(srpt_done, srpt_data,
 	TP_PROTO(u64 channel, u64 tag, bool ok), TP_ARGS(channel, tag, ok));
 
-/* The response was sent, or was not. */
+/* The send of a response succeeded or failed. */
 DEFINE_EVENT(srpt_done, srpt_sent,
 	TP_PROTO(u64 channel, u64 tag, bool ok), TP_ARGS(channel, tag, ok));
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* The tracepoints of srpt_trace.h, and one-line functions over them. */
+/* Instantiates the tracepoints of srpt_trace.h; one-line functions over them for Rust. */
 #include "trace.h"
 
 #define CREATE_TRACE_POINTS

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Functions over the tracepoints of srpt_trace.h. Read by bindgen. */
+/* Prototypes of the functions of trace.c. Input of bindgen. */
 #ifndef SRPT_TRACE_SHIMS_H
 #define SRPT_TRACE_SHIMS_H
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The tracepoints `srpt:*`, for perf, trace-cmd and bpftrace. What they record is declared in
-//! `srpt_trace.h`. While one is off, it costs a function call that returns at once.
+//! Tracepoints `srpt:*`, for perf, trace-cmd and bpftrace. Their fields are declared in
+//! `srpt_trace.h`. A disabled tracepoint costs a function call that returns at once.
 //!
-//! Channels are named by their number in the log, commands by the initiator's tag. All functions may
-//! be called in any context.
+//! Channels are identified by their number in the log, commands by the initiator's tag. All
+//! functions may be called in any context.
 
 use kernel::prelude::*;
 
@@ -13,7 +13,7 @@ use crate::{
     srp::wire::ident::PortId, //
 };
 
-/// Defines a function over the one of the same name in `trace.c`.
+/// Defines a function over the one for the same tracepoint in `trace.c`.
 macro_rules! tracepoints {
     ($($(#[$meta:meta])* $name:ident($($arg:ident: $type:ty),*) = $shim:ident;)*) => {$(
         $(#[$meta])*
@@ -26,39 +26,39 @@ macro_rules! tracepoints {
 }
 
 tracepoints! {
-    /// A channel is gone.
+    /// Records that tear-down of a channel has finished.
     gone(channel: u64) = srpt_trace_gone;
-    /// An information unit arrived.
+    /// Records that an information unit arrived.
     iu(channel: u64, opcode: u8, tag: u64, len: u32) = srpt_trace_iu;
-    /// A SCSI command is handed to the engine.
+    /// Records that a SCSI command is submitted to the engine.
     submit(channel: u64, tag: u64, lun: u64, op: u8, bytes: u32) = srpt_trace_submit;
-    /// RDMA READs are about to be posted.
+    /// Records that RDMA READs are about to be posted.
     rdma_read(channel: u64, tag: u64, bytes: u32) = srpt_trace_rdma_read;
-    /// RDMA WRITEs are about to be posted.
+    /// Records that RDMA WRITEs are about to be posted.
     rdma_write(channel: u64, tag: u64, bytes: u32) = srpt_trace_rdma_write;
-    /// The initiator's data is there, or will not come.
+    /// Records that the initiator's data has arrived or could not be fetched.
     data(channel: u64, tag: u64, ok: bool) = srpt_trace_data;
-    /// A response is about to be posted.
+    /// Records that a response is about to be posted.
     response(channel: u64, tag: u64, status: u8, delta: i32) = srpt_trace_response;
-    /// The response was sent, or was not.
+    /// Records that the send of a response succeeded or failed.
     sent(channel: u64, tag: u64, ok: bool) = srpt_trace_sent;
 }
 
-/// A login was granted.
+/// Records that a login was granted.
 pub(crate) fn login(channel: u64, initiator: PortId, req_lim: u32) {
     let (high, low) = initiator.halves();
     // SAFETY: Takes plain numbers, and may be called in any context.
     unsafe { bindings::srpt_trace_login(channel, high.0, low.0, req_lim) }
 }
 
-/// A login was refused.
+/// Records that a login was refused.
 pub(crate) fn login_refused(initiator: PortId, reason: u32) {
     let (high, low) = initiator.halves();
     // SAFETY: Takes plain numbers, and may be called in any context.
     unsafe { bindings::srpt_trace_login_refused(high.0, low.0, reason) }
 }
 
-/// The end of a channel was decided.
+/// Records that a channel is closed.
 pub(crate) fn close(channel: u64, reason: &CStr) {
     // SAFETY: The string is NUL-terminated, and copied; may be called in any context.
     unsafe { bindings::srpt_trace_close(channel, reason.as_char_ptr()) }

@@ -38,7 +38,7 @@ pub(crate) enum State {
     New,
     /// Data is being fetched from the initiator. Work requests are under way.
     Fetching,
-    /// The data was fetched, or fetching it failed, and the engine was notified.
+    /// The data has arrived or could not be fetched, and the engine was notified.
     Executing,
     /// Data and response are being sent. Work requests are under way.
     Responding,
@@ -149,7 +149,7 @@ pub(crate) enum Action {
     Abandon,
     /// Post the work requests that fetch the data.
     Fetch,
-    /// Notify the engine that the data was fetched. The engine may find the command aborted.
+    /// Notify the engine that the data has arrived. The engine may find the command aborted.
     Execute,
     /// Notify the engine that the data could not be fetched.
     FailData,

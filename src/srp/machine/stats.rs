@@ -21,7 +21,7 @@ pub(crate) enum Counter {
     ReadBytes,
     /// Bytes received from the initiator.
     WriteBytes,
-    /// Commands answered with a status other than GOOD.
+    /// Commands whose response has a status other than GOOD.
     Failed,
     /// Requests that ended without a response.
     Aborted,
@@ -57,7 +57,7 @@ pub(crate) enum Stage {
     Receive,
     /// In the engine, without the transfer of the initiator's data.
     Engine,
-    /// From the engine's request for the initiator's data until all of it was fetched.
+    /// From the engine's request for the initiator's data until all of it has arrived.
     Fetch,
     /// From the engine's response until its send completed.
     Send,

@@ -21,9 +21,9 @@ pub(crate) mod opcode {
     pub(crate) const CMD: u8 = 0x02;
     /// Initiator logout request.
     pub(crate) const I_LOGOUT: u8 = 0x03;
-    /// Credit response, answers [`CRED_REQ`].
+    /// Credit response, to [`CRED_REQ`].
     pub(crate) const CRED_RSP: u8 = 0x41;
-    /// Asynchronous event response, answers [`AER_REQ`].
+    /// Asynchronous event response, to [`AER_REQ`].
     pub(crate) const AER_RSP: u8 = 0x42;
     /// Target logout request.
     pub(crate) const T_LOGOUT: u8 = 0x80;
