@@ -10,7 +10,7 @@ head="$spdx
 
 fresh() {
 	rm -rf "$repo"
-	mkdir -p "$repo/src/rdma" "$repo/src/srp" "$repo/scripts"
+	mkdir -p "$repo/src/rdma" "$repo/src/srp" "$repo/src/login" "$repo/scripts"
 	cat >"$repo/scripts/layers.toml" <<-TOML
 		# ${spdx#// }
 		[[floors]]
@@ -102,6 +102,19 @@ unsafe impl Send for X {}"
 bad src/rdma/x.rs 'unsafe fn or trait without a # Safety section' "an unsafe function without a section" "$head
 /// Docs.
 pub(crate) unsafe fn f() {}"
+bad src/srp/x.rs "'Nobody' in a comment" "a person in a doc comment" "$head
+/// Nobody calls it.
+fn f() {}"
+bad src/login/x.rs "'whom' in a comment" "a person behind code" "$head
+fn f() {} // for whom"
+bad src/params.h "'Someone' in a comment" "a person in a comment in C" "/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Someone reads it: http://example.org */
+int x;"
+fresh
+printf '%s\n' "$head" '/// A type whose body and anyones pass, as does' 'const F: &str = "nobody"; /* a */' \
+	>"$repo/src/srp/x.rs"
+expect 0 'ok$' "no person in a string or a longer word" style
 bad src/x.h '901 lines' "a long file" "$(echo "$spdx"; seq 900)"
 bad x.py 'FIRST replaces that of line 2' "a constant in Python that replaces another" "# ${spdx#// }
 FIRST = 1
