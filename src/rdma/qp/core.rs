@@ -3,9 +3,9 @@
 //! The part of a queue pair that does not depend on its owner: its users, and how it ends.
 //!
 //! Three things keep an `ib_qp` alive, and its end waits for them in this order: callers inside a
-//! function ([`QpCore::enter`]), posted work ([`IN_FLIGHT`]), and prepared RDMA contexts ([`HELD`]).
-//! Each has a gate ([`crate::sync::gate`]), and each is a guard. Only callers can begin the other two,
-//! so their gates are closed when there are no callers any more.
+//! function ([`QpCore::enter`]), posted work ([`IN_FLIGHT`]), and prepared RDMA contexts
+//! ([`HELD`]). Each has a gate ([`crate::sync::gate`]), and each is a guard. Only callers can begin
+//! the other two, so their gates are closed when there are no callers any more.
 
 use core::{
     ffi::c_int,
@@ -71,8 +71,8 @@ pub(in crate::rdma) const HELD: u64 = 2;
 /// Milliseconds between two complaints of a wait.
 const COMPLAIN_MS: u32 = 10_000;
 
-/// How long the device may take to say that it will not take from the shared receive queue any more,
-/// in milliseconds.
+/// How long the device may take to say that it will not take from the shared receive queue any
+/// more, in milliseconds.
 const LAST_WQE_WAIT_MS: u32 = 10_000;
 
 /// The same for a device that did not say so the last time: some never do. Time enough for the
@@ -199,8 +199,8 @@ impl QpCore {
     #[inline]
     pub(in crate::rdma) fn hold(&self, _inside: &Inside<'_>) -> Result<Stay<Self, HELD>> {
         // SAFETY: By the type invariant this is not freed before the gate was closed and has been
-        // empty. It is pinned. The gate is closed when no caller is inside any more, and only callers
-        // enter it.
+        // empty. It is pinned. The gate is closed when no caller is inside any more, and only
+        // callers enter it.
         unsafe { Stay::enter(self) }.ok_or(EPIPE)
     }
 
@@ -240,17 +240,21 @@ impl QpCore {
             .store(false, Relaxed);
     }
 
-    /// Waits until the device will not take from the shared receive queue any more, as long as the
-    /// device lets one expect to hear of it. Sleeps.
+    /// Waits until the device has reported the last receive that it took from the shared receive
+    /// queue. The limit is [`LAST_WQE_WAIT_MS`]; once a queue pair of the device has waited that
+    /// long in vain, all waits end within [`NO_LAST_WQE_WAIT_MS`], those in progress included.
+    /// Sleeps.
     fn await_last_wqe(&self) {
         let silent = self.made_with.device.silent_about_last_wqe();
-        let limit = if silent.load(Relaxed) {
-            NO_LAST_WQE_WAIT_MS
-        } else {
-            LAST_WQE_WAIT_MS
-        };
-        if self.end.last_wqe.wait_timeout(limit) {
-            return;
+        let mut waited = 0;
+        while waited < LAST_WQE_WAIT_MS {
+            if self.end.last_wqe.wait_timeout(NO_LAST_WQE_WAIT_MS) {
+                return;
+            }
+            if silent.load(Relaxed) {
+                break;
+            }
+            waited += NO_LAST_WQE_WAIT_MS;
         }
         if !silent.xchg(true, Relaxed) {
             pr_warn!(
