@@ -117,8 +117,8 @@ pub(super) fn process(link: &Arc<Link>, cmd: Arc<Command>, received: Received) {
             channel.discard(buf);
             Channel::command_free(channel.as_arc_borrow(), cmd);
         }
-        Ok(Iu::CredRsp(rsp)) => answered(link, cmd, buf, channel.credits_taken(rsp.tag)),
-        Ok(Iu::AerRsp(rsp)) => answered(link, cmd, buf, channel.event_noted(rsp.tag)),
+        Ok(Iu::CredRsp(rsp)) => answered(link, cmd, buf, || channel.credits_taken(rsp.tag)),
+        Ok(Iu::AerRsp(rsp)) => answered(link, cmd, buf, || channel.event_noted(rsp.tag)),
         Err(error) => match error.answer() {
             Answer::Respond {
                 tag,
@@ -173,14 +173,23 @@ fn count(
 }
 
 /// Handles a response of the initiator, which must match a request of the target. It costs no
-/// credit, so its buffer is reposted at once.
-fn answered(link: &Link, cmd: Arc<Command>, buf: Buffer, known: Result<(), Spurious>) {
+/// credit, so its buffer is reposted at once: before `note` allows the next request of the target,
+/// whose response needs a receive.
+fn answered(
+    link: &Link,
+    cmd: Arc<Command>,
+    buf: Buffer,
+    note: impl FnOnce() -> Result<(), Spurious>,
+) {
     let channel = link.owner.as_arc_borrow();
-    if known.is_err() {
-        let reason = CloseReason::SpuriousResponse;
-        return break_off(link, cmd, buf, reason, "a response to nothing");
-    }
     link.repost(buf);
+    if note().is_err() {
+        violation(
+            channel,
+            CloseReason::SpuriousResponse,
+            "a response to nothing",
+        );
+    }
     Channel::command_free(channel, cmd);
     Channel::send_notices(channel);
 }
@@ -195,9 +204,16 @@ fn fault(request: &Cmd<'_>) -> Option<LocalAnswer> {
     }
 }
 
-/// Closes the channel because the peer violates the protocol. `cmd` was not started.
+/// Closes the channel because the peer violates the protocol; `cmd` was not started.
 fn break_off(link: &Link, cmd: Arc<Command>, buf: Buffer, reason: CloseReason, what: &str) {
     let channel = link.owner.as_arc_borrow();
+    violation(channel, reason, what);
+    channel.discard(buf);
+    Channel::command_free(channel, cmd);
+}
+
+/// Closes the channel because the peer violates the protocol.
+fn violation(channel: ArcBorrow<'_, Channel>, reason: CloseReason, what: &str) {
     if ratelimit::ok() {
         pr_warn!(
             "channel {} of {}: protocol violation: {}\n",
@@ -207,6 +223,4 @@ fn break_off(link: &Link, cmd: Arc<Command>, buf: Buffer, reason: CloseReason, w
         );
     }
     Channel::close(channel, reason);
-    channel.discard(buf);
-    Channel::command_free(channel, cmd);
 }
