@@ -115,8 +115,8 @@ host-test: ## Test the protocol code on this machine, without a kernel
 	$(CARGO) test --workspace
 
 .PHONY: model
-model: ## Explore the state machines exhaustively (MODEL_BOUND=large: further)
-	$(CARGO) run --locked --manifest-path tests/model/Cargo.toml
+model: ## Explore the driver in many orders of events (MODEL_BOUND=large: further)
+	RUSTC_BOOTSTRAP=srpt_model $(CARGO) run --locked --manifest-path tests/model/Cargo.toml
 
 .PHONY: fuzz
 fuzz: ## Fuzz the protocol code, in the lab (FUZZ_SECONDS=600 per target)

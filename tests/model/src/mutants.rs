@@ -1,113 +1,157 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Drivers that are wrong on purpose.
-//!
-//! A rule that was never seen to be broken proves nothing. Each mutant is an error somebody could
-//! make in the driver; `main` explores it, too, and expects the rule named here to be broken.
+// Errors that somebody could make in the driver. A rule that was never seen to be broken proves
+// nothing: each of these is explored, too, and has to break a rule named here.
+//
+// `build.rs` includes this file, and so does the model. The driver's files are copied with all of
+// them in it (`edits.rs`), as choices at run time.
 
-use crate::rules::Rule;
-
-/// What is wrong with the driver.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mutant {
-    /// Nothing.
-    None,
-    /// The credit of a request that ends without response is forgotten.
-    CreditLost,
-    /// Credits of a response that was not posted are forgotten.
-    CreditsNotUndone,
-    /// A request without credit is served.
-    OverrunServed,
-    /// A receive buffer is forgotten.
-    BufferLost,
-    /// The receive buffer is posted after the response.
-    RepostAfterSend,
-    /// A completion is reported twice.
-    CompletedTwice,
-    /// Slots of RDMA READs are not given back.
-    SlotsLeak,
-    /// The send queue is not closed with the channel.
-    SendQueueStaysOpen,
-    /// What was held is not let go of.
-    HeldForgotten,
-    /// A command that comes free does not look for what is held.
-    HeldNotResumed,
-    /// The engine is not told that its data has arrived.
-    DataNotTold,
-    /// Room for fewer held information units than the peer has credits.
-    HeldTooSmall,
-    /// Slots of a response are given back twice.
-    SlotsTwice,
-    /// A response is posted twice.
-    AnsweredTwice,
-    /// The engine is told of the end by the thread that posts the response, too.
-    ToldTwice,
-    /// The channel counts as drained before the engine has let go of its commands.
-    DrainedEarly,
-    /// The machine is not told that a command was aborted.
-    AbortForgotten,
-    /// Information units are processed before the connection is confirmed.
-    ProcessedEarly,
-    /// The buffer of an answer to a request of the target is forgotten.
-    AnswerBufferLost,
-    /// A credit that becomes returnable waits for the next response.
-    CreditKept,
-    /// Credits are asked to be taken back by a peer that may not listen while responses are to come.
-    AskedTooEarly,
-    /// Credits that can be returned are not, when the peer sends its last request.
-    LastCreditKept,
-    /// Credits of a response that is not wanted any more wait for the next response.
-    UndoneKept,
-    /// Slots for as many responses as the peer has credits, not as there are commands.
-    SlotPerCredit,
-    /// The worker for what came early is not counted.
-    EarlyNotBusy,
-    /// Whoever processes an information unit is not counted.
-    NotBusy,
-    /// Tear-down does not wait for the flushed completions.
-    NoDrain,
-    /// Tear-down does not wait for `quiet`.
-    NoQuiet,
-    /// Tear-down does not wait for the engine.
-    NoEngineWait,
+/// An error.
+#[allow(dead_code, reason = "build.rs looks at the name only")]
+pub(crate) struct Mutant {
+    pub(crate) name: &'static str,
+    /// What notices it: one of these rules.
+    pub(crate) rules: &'static [&'static str],
+    /// The exploration in which that happens.
+    pub(crate) bound: &'static str,
 }
 
-/// Every mutant, what notices it, and the bound in which that happens.
-pub(crate) const MUTANTS: &[(Mutant, Rule, &str)] = &[
-    (Mutant::CreditLost, Rule::Outstanding, "credit requests"),
-    (Mutant::CreditsNotUndone, Rule::EndToEnd, "credit requests"),
-    (Mutant::OverrunServed, Rule::Outstanding, "rogue"),
-    (Mutant::BufferLost, Rule::Buffers, "request"),
-    (
-        Mutant::RepostAfterSend,
-        Rule::BufferPerCredit,
+const fn mutant(name: &'static str, bound: &'static str, rules: &'static [&'static str]) -> Mutant {
+    Mutant { name, rules, bound }
+}
+
+/// All of them.
+pub(crate) const MUTANTS: &[Mutant] = &[
+    // The credit of a request that ends without response is forgotten.
+    mutant("CreditLost", "credit requests", &["Credits", "NotStarved"]),
+    // Credits of a response that was not posted are forgotten.
+    mutant(
+        "CreditsNotUndone",
         "credit requests",
+        &["Credits", "NotStarved"],
     ),
-    (Mutant::CompletedTwice, Rule::NoViolation, "request"),
-    (Mutant::SlotsLeak, Rule::Ends, "request"),
-    (Mutant::SendQueueStaysOpen, Rule::Ends, "login"),
-    (Mutant::HeldForgotten, Rule::NothingLeft, "login"),
-    (Mutant::HeldNotResumed, Rule::NothingLeft, "rogue"),
-    (Mutant::DataNotTold, Rule::CalmDown, "request"),
-    (Mutant::HeldTooSmall, Rule::HonestPeer, "login"),
-    (Mutant::SlotsTwice, Rule::SendQueueBalanced, "request"),
-    (Mutant::AnsweredTwice, Rule::OneAnswer, "rogue"),
-    (Mutant::ToldTwice, Rule::OneCompletion, "request"),
-    (Mutant::DrainedEarly, Rule::OneTeardown, "login"),
-    (
-        Mutant::AbortForgotten,
-        Rule::AbortedIsSilent,
-        "credit requests",
+    // A request without credit is served.
+    mutant("OverrunServed", "rogue", &["Overrun"]),
+    // The receive buffer of an answered request is forgotten.
+    mutant("BufferLost", "plain", &["BufferPerCredit", "Buffers"]),
+    // The receive buffer is posted after the response.
+    mutant("RepostAfterSend", "notices", &["BufferPerCredit"]),
+    // A completion is reported twice.
+    mutant("CompletedTwice", "plain", &["NoViolation"]),
+    // A slot of RDMA READs is not given back.
+    mutant("SlotsLeak", "data", &["CalmDown", "Ends"]),
+    // The send queue is not closed with the channel.
+    mutant("SendQueueStaysOpen", "plain", &["Ends"]),
+    // What was held is not let go of.
+    mutant("HeldForgotten", "login", &["NothingLeft"]),
+    // A command that comes free does not look for what is held.
+    mutant("HeldNotResumed", "freed late", &["NothingLeft"]),
+    // The engine is not told that its data has arrived.
+    mutant("DataNotTold", "data", &["CalmDown", "Ends"]),
+    // The engine is told that data is there which could not be fetched.
+    mutant("LostDataTold", "data and faults", &["DataThere"]),
+    // A logout is taken note of, and nothing else.
+    mutant("LogoutIgnored", "request", &["RogueEnds", "Buffers"]),
+    // Room for fewer held information units than the peer has credits.
+    mutant("HeldTooSmall", "login", &["HonestPeer"]),
+    // Slots of a response are given back twice.
+    mutant("SlotsTwice", "plain", &["SendQueueBalanced"]),
+    // The target's own answer is sent twice.
+    mutant("AnsweredTwice", "request", &["OneAnswer", "NoViolation"]),
+    // The engine is told of the end by the thread that posts the response, too.
+    mutant("ToldTwice", "plain", &["OneCompletion"]),
+    // The channel counts as drained before the engine has let go of its commands.
+    mutant("DrainedEarly", "request", &["OneTeardown"]),
+    // The machine is not told that a command was aborted.
+    mutant("AbortForgotten", "credit requests", &["AbortedIsSilent"]),
+    // Information units are processed before the connection is confirmed.
+    mutant("ProcessedEarly", "login", &["OnlyConfirmed"]),
+    // The buffer of an answer to a request of the target is forgotten.
+    mutant(
+        "AnswerBufferLost",
+        "events",
+        &["BufferPerCredit", "Buffers"],
     ),
-    (Mutant::ProcessedEarly, Rule::OnlyConfirmed, "login"),
-    (Mutant::AnswerBufferLost, Rule::Buffers, "events"),
-    (Mutant::CreditKept, Rule::NotStarved, "credit requests"),
-    (Mutant::UndoneKept, Rule::NotStarved, "credit requests"),
-    (Mutant::LastCreditKept, Rule::NotStarved, "slow engine"),
-    (Mutant::AskedTooEarly, Rule::LastResort, "last resort"),
-    (Mutant::SlotPerCredit, Rule::OneAnswer, "events"),
-    (Mutant::EarlyNotBusy, Rule::NothingLeft, "login"),
-    (Mutant::NotBusy, Rule::NothingFreedInUse, "request"),
-    (Mutant::NoDrain, Rule::NothingFreedInUse, "login"),
-    (Mutant::NoQuiet, Rule::StaysQuiet, "login"),
-    (Mutant::NoEngineWait, Rule::NothingFreedInUse, "login"),
+    // A credit that becomes returnable waits for the next response.
+    mutant("CreditKept", "credit requests", &["NotStarved"]),
+    // Credits of a response that is not wanted any more wait for the next response.
+    mutant("UndoneKept", "credit requests", &["NotStarved"]),
+    // Credits that can be returned are not, when the peer sends its last request.
+    mutant("LastCreditKept", "slow engine", &["NotStarved"]),
+    // Credits are asked to be taken back by a peer that may not listen while responses are to come.
+    mutant("AskedTooEarly", "last resort", &["LastResort"]),
+    // Slots for as many responses as the peer has credits, not as there are commands.
+    mutant("SlotPerCredit", "freed late", &["OneAnswer"]),
+    // A channel that comes up while its HCA is removed is let in.
+    mutant("GateNotAsked", "login", &["Ends"]),
+    // A login does not end the other channels although it asks for that.
+    mutant("OthersKept", "replaced", &["Replaced"]),
+    // The worker for what came early is not counted.
+    mutant(
+        "EarlyNotBusy",
+        "login",
+        &["NothingFreedInUse", "NothingLeft", "NoViolation"],
+    ),
+    // Tear-down does not wait for the flushed completions.
+    mutant("NoDrain", "silence", &["Ends"]),
+    // Tear-down does not wait for tasks.
+    mutant(
+        "NoQuiet",
+        "early requests",
+        &["NothingFreedInUse", "NothingLeft", "NoViolation"],
+    ),
+    // Tear-down does not wait for the engine.
+    mutant(
+        "NoEngineWait",
+        "request",
+        &["NothingLeft", "NothingFreedInUse", "NoViolation"],
+    ),
+    // Of locks and orders.
+    // Whether credits are to go back is asked, and they are taken, in two steps.
+    mutant("CarriedInTwoSteps", "two credits", &["CreditCarried"]),
+    // A request of the target counts as answered before the buffer of the answer is back.
+    mutant("AnswerNotedEarly", "notices", &["BufferPerCredit"]),
+    // A request of the target is counted as a task after the lock was dropped.
+    mutant(
+        "NoticeBusyLate",
+        "events",
+        &["NothingLeft", "NothingFreedInUse"],
+    ),
+    // The end of a task looks whether the queue is closed, then counts.
+    mutant("LookThenCount", "request", &["Ends"]),
+    // A task says that it does not process what is held any more after the lock was dropped.
+    mutant("DrainingLate", "login", &["NothingLeft"]),
+    // The slot of a response is free after its command is.
+    mutant("SlotFreeLate", "freed late", &["OneAnswer"]),
+    // A confirmation is counted as a task after the lock was dropped.
+    mutant("ConfirmBusyLate", "early requests", &["NothingLeft"]),
+    // A task management function is handed to the session of a channel that ends.
+    mutant(
+        "HeldThoughDead",
+        "two channels",
+        &["NothingFreedInUse", "NothingLeft", "NoViolation"],
+    ),
+    // Tear-down does not wait for a function that the session of another channel has.
+    mutant(
+        "OwnNotHeld",
+        "two channels",
+        &["NothingLeft", "NothingFreedInUse", "NoViolation"],
+    ),
+    // A function is answered before the tables of what it has aborted are here.
+    mutant("TablesNotAwaited", "tables", &["AbortedIsGone"]),
 ];
+
+std::thread_local! {
+    static ON: std::cell::Cell<usize> = const { std::cell::Cell::new(usize::MAX) };
+}
+
+/// Makes this error from now on, or none.
+#[allow(dead_code, reason = "build.rs does not")]
+pub(crate) fn set(number: Option<usize>) {
+    ON.set(number.unwrap_or(usize::MAX));
+}
+
+/// Whether this error is made.
+#[allow(dead_code, reason = "build.rs does not")]
+pub(crate) fn is_on(number: usize) -> bool {
+    ON.get() == number
+}

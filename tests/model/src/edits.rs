@@ -1,0 +1,325 @@
+// SPDX-License-Identifier: GPL-2.0
+// How the errors of `mutants.rs` are built into the driver's text. `build.rs` includes both files.
+//
+// An edit takes a place that an error is about, and writes both what is right and what is wrong; most
+// leave the driver as it is but for the choice.
+
+/// A change of the driver's text.
+struct Edit {
+    /// The file below `src/`.
+    file: &'static str,
+    /// Text that is there once.
+    from: &'static str,
+    /// What takes its place. `$Name` says whether the error of that name is made.
+    to: &'static str,
+}
+
+const fn edit(file: &'static str, from: &'static str, to: &'static str) -> Edit {
+    Edit { file, from, to }
+}
+
+/// How the errors are made.
+const EDITS: &[Edit] = &[
+    edit(
+        "command.rs",
+        "self.link.flow().forgo_response();",
+        "if !$CreditLost { self.link.flow().forgo_response(); }",
+    ),
+    edit(
+        "command/respond.rs",
+        "link.flow().undo_delta(delta);",
+        "if !$CreditsNotUndone { link.flow().undo_delta(delta); }",
+    ),
+    edit(
+        "channel/dispatch.rs",
+        "if !count(channel.as_arc_borrow(), &parsed, consumes) {",
+        "if !count(channel.as_arc_borrow(), &parsed, consumes) && !$OverrunServed {",
+    ),
+    edit(
+        "command/respond.rs",
+        "if let Some(rx) = rx {\n            link.repost(rx.buf);\n        }",
+        "let mut rx = rx;
+        if $BufferLost {
+            rx = None;
+        }
+        if !$RepostAfterSend {
+            if let Some(rx) = rx.take() {
+                link.repost(rx.buf);
+            }
+        }",
+    ),
+    edit(
+        "command/respond.rs",
+        "if let Some(Ok(())) = posted {\n            return Ok(());",
+        "if let Some(Ok(())) = posted {
+            if let Some(rx) = rx.take() {
+                link.repost(rx.buf);
+            }
+            return Ok(());",
+    ),
+    edit(
+        "command/respond.rs",
+        "let action = step(&mut inner.machine, Event::SendDone { ok });",
+        "let action = step(&mut inner.machine, Event::SendDone { ok });
+            if $CompletedTwice {
+                let _ = step(&mut inner.machine, Event::SendDone { ok });
+            }",
+    ),
+    edit(
+        "command/transfer.rs",
+        "link.flow().release_rdma(slots);\n        Active::rx_data(self.as_arc_borrow(), status);",
+        "link.flow().release_rdma(slots - u32::from($SlotsLeak));
+        if !$DataNotTold {
+            Active::rx_data(self.as_arc_borrow(), status);
+        }",
+    ),
+    edit(
+        "command/transfer.rs",
+        "Some(Action::FailData) => RxDataStatus::Error,",
+        "Some(Action::FailData) if !$LostDataTold => RxDataStatus::Error,
+            Some(Action::FailData) => RxDataStatus::Success,",
+    ),
+    edit(
+        "channel/dispatch.rs",
+        "Channel::close(channel.as_arc_borrow(), CloseReason::Logout);",
+        "if !$LogoutIgnored {
+                Channel::close(channel.as_arc_borrow(), CloseReason::Logout);
+            }",
+    ),
+    edit(
+        "channel.rs",
+        "this.flow.close();",
+        "if !$SendQueueStaysOpen { this.flow.close(); }",
+    ),
+    edit(
+        "channel.rs",
+        "if release_held_ius {",
+        "if release_held_ius && !$HeldForgotten {",
+    ),
+    edit(
+        "channel.rs",
+        "if waiting {",
+        "if waiting && !$HeldNotResumed {",
+    ),
+    edit(
+        "channel/new.rs",
+        "let held = KVec::with_capacity(incoming(rq_size) as usize, GFP_KERNEL)?;",
+        "let room = if $HeldTooSmall { rq_size - 1 } else { incoming(rq_size) };
+    let held = KVec::with_capacity(room as usize, GFP_KERNEL)?;",
+    ),
+    edit(
+        "command/respond.rs",
+        "link.flow().release_response(slots, finished.as_ref());
+            let context",
+        "link.flow().release_response(slots, finished.as_ref());
+            if $SlotsTwice {
+                link.flow().release_response(slots, finished.as_ref());
+            }
+            let context",
+    ),
+    edit(
+        "command.rs",
+        "if Self::send(this.as_arc_borrow(), &link, Writes::NONE, &outcome).is_err() {",
+        "if $AnsweredTwice {
+            let _ = Self::send(this.as_arc_borrow(), &link, Writes::NONE, &outcome);
+        }
+        if Self::send(this.as_arc_borrow(), &link, Writes::NONE, &outcome).is_err() {",
+    ),
+    edit(
+        "command/respond.rs",
+        "Ok(()) => Delivery::Success,",
+        "Ok(()) => {
+                if $ToldTwice {
+                    Active::tgt_cmd_done(this, DoneContext::Same);
+                }
+                Delivery::Success
+            }",
+    ),
+    edit(
+        "channel/teardown.rs",
+        "this.session.close();",
+        "if $DrainedEarly {
+            this.inner.lock().machine.drained();
+        }
+        if !$NoEngineWait {
+            this.session.close();
+        }",
+    ),
+    edit(
+        "channel/teardown.rs",
+        "link.qp.drain();",
+        "if !$NoDrain { link.qp.drain(); }",
+    ),
+    edit(
+        "channel/teardown.rs",
+        "this.waits.wait(&this.flow, Until::Quiet);",
+        "if !$NoQuiet { this.waits.wait(&this.flow, Until::Quiet); }",
+    ),
+    edit(
+        "command.rs",
+        "note(&mut self.inner.lock().machine, Fact::Aborted);",
+        "if !$AbortForgotten { note(&mut self.inner.lock().machine, Fact::Aborted); }",
+    ),
+    edit(
+        "channel/receive.rs",
+        "match inner.machine.iu_disposition() {
+                Disposition::Discard => Arrival::Discard(received),",
+        "let disposition = match $ProcessedEarly {
+                true => Disposition::Process,
+                false => inner.machine.iu_disposition(),
+            };
+            match disposition {
+                Disposition::Discard => Arrival::Discard(received),",
+    ),
+    edit(
+        "channel/dispatch.rs",
+        "link.repost(buf);
+    if note().is_err() {",
+        "let mut note = Some(note);
+    let early = $AnswerNotedEarly.then(|| note.take().is_some_and(|note| note().is_err()));
+    if $AnswerBufferLost {
+        drop(buf);
+    } else {
+        link.repost(buf);
+    }
+    if early.unwrap_or_else(|| note.is_some_and(|note| note().is_err())) {",
+    ),
+    edit(
+        "command.rs",
+        "O::credits_due(self.link.owner.as_arc_borrow());",
+        "if !$CreditKept { O::credits_due(self.link.owner.as_arc_borrow()); }",
+    ),
+    edit(
+        "command/respond.rs",
+        "O::credits_due(link.owner.as_arc_borrow());",
+        "if !$UndoneKept { O::credits_due(link.owner.as_arc_borrow()); }",
+    ),
+    edit(
+        "channel/dispatch.rs",
+        "if charged.return_now {",
+        "if charged.return_now && !$LastCreditKept {",
+    ),
+    edit(
+        "link/flow.rs",
+        "let mut accounts = self.accounts.lock();
+        let carrier = choose(accounts.credits.wants_credit_request(self.listens))?;",
+        "if $CarriedInTwoSteps {
+            let wanted = self.accounts.lock().credits.wants_credit_request(self.listens);
+            let carrier = choose(wanted)?;
+            return Some((carrier, self.accounts.lock().credits.take_delta()));
+        }
+        let mut accounts = self.accounts.lock();
+        let listens = self.listens || $AskedTooEarly;
+        let carrier = choose(accounts.credits.wants_credit_request(listens))?;",
+    ),
+    edit(
+        "link/flow.rs",
+        "self.busy.fetch_sub(1, Full);
+        if self.closed.load(Relaxed) {",
+        "let before = $LookThenCount.then(|| self.closed.load(Relaxed));
+        self.busy.fetch_sub(1, Full);
+        if before.unwrap_or_else(|| self.closed.load(Relaxed)) {",
+    ),
+    edit(
+        "channel/receive.rs",
+        "    hold: Hold,",
+        "    _hold: Option<Hold>,
+    channel: Arc<Channel>,",
+    ),
+    edit(
+        "channel/receive.rs",
+        "hold: Hold::new(channel),",
+        "_hold: (!$EarlyNotBusy).then(|| Hold::new(channel)),
+                channel: channel.clone(),",
+    ),
+    edit(
+        "channel/receive.rs",
+        "this.hold.owner().as_arc_borrow()",
+        "this.channel.as_arc_borrow()",
+    ),
+    edit(
+        "channel/receive.rs",
+        "if next.is_none() {
+                    inner.incoming.draining = false;
+                }
+                next
+            };",
+        "if next.is_none() && !$DrainingLate {
+                    inner.incoming.draining = false;
+                }
+                next
+            };
+            if $DrainingLate && next.is_none() {
+                this.inner.lock().incoming.draining = false;
+            }",
+    ),
+    edit(
+        "login/bring_up.rs",
+        "SendQueue::new(slots, incoming(prepared.rq_size))",
+        "SendQueue::new(
+        slots,
+        if $SlotPerCredit { prepared.rq_size } else { incoming(prepared.rq_size) },
+    )",
+    ),
+    edit(
+        "login/bring_up.rs",
+        "if prepared.hca.gate().is_closed()",
+        "if (prepared.hca.gate().is_closed() && !$GateNotAsked)",
+    ),
+    edit(
+        "channel/notice.rs",
+        "Some(Due {
+            sender,",
+        "if $NoticeBusyLate {
+            drop(guard);
+        }
+        Some(Due {
+            sender,",
+    ),
+    edit(
+        "command/respond.rs",
+        "link.flow().release_response(slots, finished.as_ref());
+            O::command_free(link.owner.as_arc_borrow(), self);",
+        "if !$SlotFreeLate {
+                link.flow().release_response(slots, finished.as_ref());
+            }
+            O::command_free(link.owner.as_arc_borrow(), self);
+            if $SlotFreeLate {
+                link.flow().release_response(slots, finished.as_ref());
+            }",
+    ),
+    edit(
+        "channel/probe.rs",
+        "Some(cm) if inner.machine.vouch() => (cm, Busy::new(this)),",
+        "Some(cm) if inner.machine.vouch() => {
+                    if $ConfirmBusyLate {
+                        drop(inner);
+                    }
+                    (cm, Busy::new(this))
+                }",
+    ),
+    edit(
+        "channel.rs",
+        "live.then(|| Hold::new(this))",
+        "(live || $HeldThoughDead).then(|| Hold::new(this))",
+    ),
+    edit(
+        "channel/list.rs",
+        "if !terminate {",
+        "if !terminate || $OthersKept {",
+    ),
+    edit(
+        "channel/task_mgmt.rs",
+        "Ok(FoundTask::Sibling(_)) => Some(Hold::new(channel)),",
+        "Ok(FoundTask::Sibling(_)) if !$OwnNotHeld => Some(Hold::new(channel)),",
+    ),
+    edit(
+        "channel/task_mgmt.rs",
+        "Ok(FoundTask::Aborted) => return drop(wait),",
+        "Ok(FoundTask::Aborted) if $TablesNotAwaited => {
+            wait.cancel();
+            return Command::answer(cmd, LocalAnswer::Mgmt(RspCode::Complete));
+        }
+        Ok(FoundTask::Aborted) => return drop(wait),",
+    ),
+];

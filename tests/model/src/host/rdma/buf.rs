@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Stands for `src/rdma/buf.rs`: receive buffers and response buffers.
+
+use core::{
+    cell::{Cell, RefCell},
+    marker::PhantomData,
+};
+
+use kernel::{error::code::*, error::Result};
+use sched::Trace;
+
+use super::device::Device;
+use crate::world::{world, Rule};
+
+/// Counts a buffer that is mapped for the device, for a connection.
+struct Mapped(usize);
+
+impl Mapped {
+    fn new(device: &Device) -> Self {
+        let conn = world().conn(device.0);
+        conn.mapped.set(conn.mapped.get() + 1);
+        Self(device.0)
+    }
+}
+
+impl Drop for Mapped {
+    fn drop(&mut self) {
+        let conn = world().conn(self.0);
+        conn.mapped.set(conn.mapped.get() - 1);
+    }
+}
+
+/// A receive buffer.
+pub(crate) struct RecvBuf<P> {
+    data: Vec<u8>,
+    _mapped: Mapped,
+    _of: PhantomData<fn() -> P>,
+}
+
+impl<P> RecvBuf<P> {
+    pub(crate) fn new(device: &Device) -> core::pin::Pin<Box<Self>> {
+        Box::pin(Self {
+            data: Vec::new(),
+            _mapped: Mapped::new(device),
+            _of: PhantomData,
+        })
+    }
+
+    /// The device writes to it.
+    pub(crate) fn receive(&mut self, data: Vec<u8>) {
+        self.data = data;
+    }
+
+    pub(crate) fn bytes(&self, len: usize) -> &[u8] {
+        &self.data[..len.min(self.data.len())]
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    Idle,
+    Filled,
+    Posted,
+}
+
+/// A response buffer.
+pub(crate) struct TxBuf {
+    state: Cell<State>,
+    data: RefCell<Vec<u8>>,
+    filled: Cell<usize>,
+    trace: Trace,
+    _mapped: Mapped,
+}
+
+// SAFETY: The threads are coroutines of one operating system thread.
+unsafe impl Send for TxBuf {}
+// SAFETY: As above.
+unsafe impl Sync for TxBuf {}
+
+impl TxBuf {
+    pub(crate) fn new(device: &Device, len: usize) -> Result<Self> {
+        Ok(Self {
+            state: Cell::new(State::Idle),
+            data: RefCell::new(vec![0; len]),
+            filled: Cell::new(0),
+            trace: Trace::new(),
+            _mapped: Mapped::new(device),
+        })
+    }
+
+    pub(crate) fn fill(&self, build: impl FnOnce(&mut [u8]) -> usize) -> Result {
+        sched::touch(&self.trace, true);
+        if self.state.get() == State::Posted {
+            return Err(EBUSY);
+        }
+        let len = build(&mut self.data.borrow_mut());
+        self.filled.set(len);
+        self.state.set(State::Filled);
+        Ok(())
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.filled.get()
+    }
+
+    /// The bytes to send; the buffer is the device's from now on.
+    pub(super) fn begin_post(&self, len: usize) -> Result<Vec<u8>> {
+        sched::touch(&self.trace, true);
+        if self.state.get() != State::Filled {
+            return Err(EBUSY);
+        }
+        if len == 0 || len > self.filled.get() {
+            return Err(EINVAL);
+        }
+        self.state.set(State::Posted);
+        Ok(self.data.borrow()[..len].to_vec())
+    }
+
+    pub(super) fn abort_post(&self) {
+        sched::touch(&self.trace, true);
+        self.state.set(State::Filled);
+    }
+
+    pub(super) fn end_post(&self) {
+        sched::touch(&self.trace, true);
+        self.state.set(State::Idle);
+    }
+}
+
+impl Drop for TxBuf {
+    fn drop(&mut self) {
+        if self.state.get() == State::Posted {
+            world().breaks(Rule::NothingFreedInUse, "a response buffer that is posted");
+        }
+    }
+}
+
+/// Has a response buffer.
+pub(crate) trait HasTx {
+    fn tx(&self) -> &TxBuf;
+}
+
+/// Says which.
+macro_rules! impl_has_tx {
+    ($(impl$({$($generics:tt)*})? HasTx for $self:ty { self.$field:ident })*) => {$(
+        impl$(<$($generics)*>)? $crate::rdma::buf::HasTx for $self {
+            fn tx(&self) -> &$crate::rdma::buf::TxBuf {
+                &self.$field
+            }
+        }
+    )*};
+}
+pub(crate) use impl_has_tx;
