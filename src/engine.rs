@@ -22,7 +22,7 @@
 //!   ([`SgList`]): as long as the list is not dropped, the completion is refused, and so is a callback
 //!   that returns something else than `Success`.
 //! - All callbacks run in process context. They do not sleep on I/O.
-//! - Whoever submits a command keeps a reference of its own on it until the session is closed
+//! - The submitter of a command keeps a reference of its own on it until the session is closed
 //!   ([`Session::close`] has returned). [`TargetCmd::on_hw_timeout`] leans on that.
 
 use core::net::IpAddr;
@@ -271,7 +271,7 @@ pub(crate) enum Aen {
     LunsChanged,
 }
 
-/// Who wants to log in, for the engine's access control.
+/// Initiator of a login, for the engine's access control.
 pub(crate) struct SessionRequest {
     /// Initiator port identifier of the login.
     pub(crate) initiator_port: PortId,

@@ -12,7 +12,7 @@
 //! - What is posted belongs to the hardware: a posted item is an `Arc` (sends) or a box (receives)
 //!   that was turned into a raw pointer and comes back through its completion. It also holds its
 //!   queue pair, so nothing it needs can go away.
-//! - A [`qp::QueuePair`] is destroyed only after it was drained, whoever drops it.
+//! - A [`qp::QueuePair`] is destroyed only after it was drained, whichever task drops it.
 //!
 //! # Context
 //!

@@ -7,7 +7,7 @@
 //!
 //! - [`fabric`]: `struct target_core_fabric_ops`, the callbacks target core makes;
 //! - [`tpg`]: `struct se_wwn` and `struct se_portal_group`, the directories below
-//!   `/sys/kernel/config/target/srpt`, and who is enabled;
+//!   `/sys/kernel/config/target/srpt`, and which of them are enabled;
 //! - [`attrs`]: the files in these directories;
 //! - [`session`]: `struct se_session` and access control;
 //! - [`cmd`]: `struct se_cmd`, its life cycle and its references; [`submit`] begins it.

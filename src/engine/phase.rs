@@ -11,8 +11,8 @@ use kernel::sync::atomic::{
     Release, //
 };
 
-/// A phase that is changed atomically, so that a completion that is not owed is refused. Whoever
-/// sees a phase also sees what was written before it was set.
+/// A phase that is changed atomically, so that a completion that is not owed is refused. A task
+/// that sees a phase also sees what was written before it was set.
 pub(super) struct Phases<P: AtomicType<Repr = i32>>(Atomic<P>);
 
 impl<P: AtomicType<Repr = i32> + PartialEq> Phases<P> {
@@ -26,7 +26,7 @@ impl<P: AtomicType<Repr = i32> + PartialEq> Phases<P> {
         self.0.cmpxchg(from, to, Full).is_ok()
     }
 
-    /// Sets the phase; for whoever handles the command. Any context.
+    /// Sets the phase; for the task that handles the command. Any context.
     pub(super) fn set(&self, phase: P) {
         self.0.store(phase, Release);
     }

@@ -8,7 +8,7 @@
 //! - [`template`]: `struct scst_tgt_template`, the callbacks SCST makes, and the registration;
 //! - [`registry`]: the template and the ports that are registered;
 //! - [`target`]: `struct scst_tgt`, one per HCA port, the directories below
-//!   `/sys/kernel/scst_tgt/targets/ib_srpt`, and who is enabled;
+//!   `/sys/kernel/scst_tgt/targets/ib_srpt`, and which of them are enabled;
 //! - [`attrs`]: the files in these directories that are not SCST's own;
 //! - [`session`]: `struct scst_session`;
 //! - [`cmd`]: `struct scst_cmd` and `struct scst_mgmt_cmd`, their life cycles; [`submit`] begins
@@ -16,7 +16,7 @@
 //! - [`params`]: the module parameters that come with this engine.
 //!
 //! Names, attributes, parameters and defaults are those of SCST's own SRP target, because
-//! `/etc/scst.conf` and `scstadmin` depend on them. Who may see which LUN is decided by SCST, by
+//! `/etc/scst.conf` and `scstadmin` depend on them. SCST decides which initiator sees which LUN, by
 //! the name of the session. Nothing here knows the SRP protocol or verbs.
 //!
 //! C header: `scst/include/scst.h` in the SCST tree that the module is built with (`SCST_DIR`).

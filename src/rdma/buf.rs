@@ -24,7 +24,7 @@ use kernel::{
 use super::device::Device;
 use crate::bindings;
 
-/// Who moves data.
+/// Side that moves data.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum DmaDir {
     /// The device reads the buffer.
@@ -146,7 +146,7 @@ impl DmaBuf {
 
 impl Drop for DmaBuf {
     fn drop(&mut self) {
-        // SAFETY: By the type invariant this is what was mapped and allocated; nobody else has it.
+        // SAFETY: By the type invariant this is what was mapped and allocated; nothing else has it.
         unsafe {
             bindings::srpt_ib_dma_unmap_single(
                 self.device.as_raw(),
@@ -163,7 +163,7 @@ impl Drop for DmaBuf {
     }
 }
 
-/// A receive buffer. In a box it belongs to whoever has the box; posting gives the box to the
+/// A receive buffer. In a box it belongs to the owner of the box; posting gives the box to the
 /// hardware, and the completion gives it back. `P` says where it is posted: at first nowhere, by
 /// default.
 #[repr(C)]
@@ -197,7 +197,7 @@ impl<P> RecvBuf<P> {
     /// data beyond its length.
     pub(crate) fn bytes(&self, len: usize) -> &[u8] {
         // SAFETY: By the invariant of `DmaBuf` there are that many initialised bytes. The buffer
-        // is not posted, because nobody has a reference to a posted one, so the device does not
+        // is not posted, because no reference to a posted one exists, so the device does not
         // write to it.
         unsafe { slice::from_raw_parts(self.dma.data.as_ptr(), len.min(self.dma.len())) }
     }
@@ -210,7 +210,7 @@ impl<P> RecvBuf<P> {
 
 /// Nothing to send in the buffer.
 const IDLE: u32 = 0;
-/// Somebody has exclusive access.
+/// One task has exclusive access.
 const BUSY: u32 = 1;
 /// Ready to be sent.
 const FILLED: u32 = 2;
@@ -221,7 +221,7 @@ const POSTED: u32 = 3;
 ///
 /// # Invariants
 ///
-/// `state` is `BUSY` while somebody writes, `POSTED` while the device reads.
+/// `state` is `BUSY` while a task writes, `POSTED` while the device reads.
 pub(crate) struct TxBuf {
     state: Atomic<u32>,
     /// Bytes that are filled in; meaningful in `FILLED` and `POSTED`.
@@ -236,7 +236,7 @@ impl TxBuf {
     ///
     /// Those of [`DmaBuf::new`].
     pub(crate) fn new(device: &Device, len: usize) -> Result<Self> {
-        // INVARIANT: Nobody uses it yet.
+        // INVARIANT: It is not in use yet.
         Ok(Self {
             state: Atomic::new(IDLE),
             filled: Atomic::new(0),

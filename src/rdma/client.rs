@@ -76,7 +76,7 @@ pub(crate) trait Client: 'static {
     fn remove(data: Self::Data);
 }
 
-/// The registered `struct ib_client`, and what tears down objects nobody waits for.
+/// The registered `struct ib_client`, and what tears down objects without a waiter.
 #[repr(C)]
 struct Cell {
     client: bindings::ib_client,

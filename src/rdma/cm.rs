@@ -4,7 +4,7 @@
 //!
 //! There are two: [`rdma_cm`] finds peers by network address, [`ib_cm`] is that of native
 //! InfiniBand. Events, handlers and parameters are the same; [`ConnectRequest`] and [`CmId`] are one
-//! or the other. What differs for whoever uses them: the form of a login request (see
+//! or the other. What differs for their users: the form of a login request (see
 //! [`ConnectRequest::manager`]) and what is known about the peer ([`PeerAddr`]).
 
 use core::{
@@ -115,7 +115,7 @@ impl fmt::Display for PeerAddr {
     }
 }
 
-/// Who accepts connections on a [`Listener`] or an [`IbListener`].
+/// Handler of connection requests on a [`Listener`] or an [`IbListener`].
 pub(crate) trait ListenHandler: 'static {
     /// A peer wants to connect. Process context, may sleep. Calls may overlap: the RDMA connection
     /// manager makes one at a time per device and family of addresses, for each of which it has a
@@ -125,12 +125,12 @@ pub(crate) trait ListenHandler: 'static {
     fn connect_request(request: ConnectRequest<'_>);
 }
 
-/// Who a connection belongs to.
+/// Owner of a connection.
 pub(crate) trait ConnHandler: Send + Sync + 'static {
     /// Something happened. Process context, may sleep; serialised per connection, except that on
     /// the IB/CM the news that the peer does not answer may overlap with others, the connection
     /// request included. Must neither drop the last [`CmId`] nor destroy the queue pair, nor
-    /// wait for somebody who does.
+    /// wait for a task that does.
     fn cm_event(this: ArcBorrow<'_, Self>, event: CmEvent);
 }
 
@@ -306,7 +306,7 @@ impl<H: ConnHandler> CmId<H> {
         }
     }
 
-    /// Sends a disconnect, or the answer to one. Whoever calls this drains the queue pair next; the
+    /// Sends a disconnect, or the answer to one. The caller drains the queue pair next; the
     /// RDMA/CM has put it into the error state then. May sleep.
     ///
     /// # Errors

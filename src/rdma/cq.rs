@@ -122,7 +122,7 @@ impl CompletionQueue {
         })
     }
 
-    /// Whether nobody else's queue pairs complete here.
+    /// Returns whether no other queue pairs complete here.
     pub(super) fn is_own(&self) -> bool {
         self.origin == Origin::Own
     }

@@ -204,7 +204,7 @@ impl Device {
         self.0.raw.as_ptr()
     }
 
-    /// Where objects of this device that nobody waits for are torn down. Outlives the handle.
+    /// Where objects of this device without a waiter are torn down. Outlives the handle.
     pub(super) fn reaper(&self) -> &Queue {
         // SAFETY: By the type invariant the queue is valid while a handle exists.
         unsafe { self.0.reaper.as_ref() }

@@ -47,7 +47,7 @@ pub(crate) struct DeviceEvent {
     pub(crate) port: u32,
 }
 
-/// Somebody who wants to know about events.
+/// Handler of events.
 pub(crate) trait DeviceEvents: Send + Sync + 'static {
     /// Called for each event, in process context, possibly several times at once. May sleep, but
     /// must not drop the [`EventHandler`].

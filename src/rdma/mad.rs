@@ -4,7 +4,7 @@
 //!
 //! C header: [`include/rdma/ib_mad.h`](srctree/include/rdma/ib_mad.h)
 //!
-//! Requests only: nothing is sent that was not asked for, and nobody waits for an answer. What the
+//! Requests only: nothing is sent that was not asked for, and no function waits for an answer. What the
 //! datagrams mean is none of the business of this file.
 
 use core::ptr::{
@@ -45,12 +45,12 @@ pub(crate) type Mad = [u8; MAD_SIZE];
 /// receive queue would do, and requesters ask again: a peer must not make the queue grow.
 const MAX_ANSWERS: i32 = 64;
 
-/// Somebody who answers requests.
+/// Handler of requests.
 pub(crate) trait MadHandler: Send + Sync + 'static {
     /// A request arrived. Returns the answer, if there is to be one.
     ///
     /// Called in process context, by ib_core's work for the port's receives; not twice at a time
-    /// for one agent. May sleep, but nobody on this port receives a datagram meanwhile, the
+    /// for one agent. May sleep, but no agent of this port receives a datagram meanwhile, the
     /// connection manager included. Must not drop the [`MadAgent`].
     fn request(&self, mad: &Mad) -> Option<Mad>;
 }
@@ -98,7 +98,7 @@ impl<T: MadHandler> MadAgent<T> {
     ///
     /// # Errors
     ///
-    /// `EINVAL` for a class or method that cannot be, or if somebody else has it on this port;
+    /// `EINVAL` for a class or method that cannot be, or if another agent has it on this port;
     /// `ENODEV` where the port has no management datagrams; `ENOMEM`.
     pub(crate) fn register(
         device: &Device,
@@ -196,7 +196,7 @@ impl Received {
             return None;
         }
         // SAFETY: The buffer has at least as many bytes as the port's largest datagram, so `Mad` is
-        // inside; it was zeroed when it was allocated, and the device is done with it. Nobody
+        // inside; it was zeroed when it was allocated, and the device is done with it. Nothing
         // writes to it before it is given back, when `self` is dropped.
         unsafe { mad.cast::<Mad>().as_ref() }
     }
@@ -245,7 +245,7 @@ impl AddressHandle {
         Ok(Self(NonNull::new(ah).ok_or(ENOMEM)?))
     }
 
-    /// Gives up the handle; whoever has the pointer has to destroy it.
+    /// Gives up the handle; the holder of the pointer has to destroy it.
     fn into_raw(self) -> *mut bindings::ib_ah {
         core::mem::ManuallyDrop::new(self).0.as_ptr()
     }
@@ -297,7 +297,7 @@ impl Outgoing {
         })?;
         // INVARIANT: It was just created, without an address handle.
         let outgoing = Self(NonNull::new(buf).ok_or(ENOMEM)?);
-        // SAFETY: For this version and lengths, C allocated `MAD_SIZE` bytes; nobody else has them.
+        // SAFETY: For this version and lengths, C allocated `MAD_SIZE` bytes; nothing else has them.
         unsafe { (*buf).mad.cast::<Mad>().write(*mad) };
         Ok(outgoing)
     }
@@ -348,7 +348,7 @@ impl<T: MadHandler> Context<T> {
                 // Until the send is complete.
                 return;
             }
-            // Like a lost datagram: there is nobody to tell, and the requester asks again.
+            // Like a lost datagram: the requester asks again.
         }
         self.answers.fetch_sub(1, Relaxed);
     }
@@ -421,7 +421,7 @@ unsafe extern "C" fn send_callback<T: MadHandler>(
 }
 
 /// The announcement that a port has a device management agent (`IsDeviceManagementSupported`), by
-/// which initiators choose whom to ask; dropping it takes it back.
+/// which initiators choose the ports to ask; dropping it takes it back.
 ///
 /// # Invariants
 ///

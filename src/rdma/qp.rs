@@ -107,7 +107,7 @@ pub(crate) enum QpEvent {
     Other(u32),
 }
 
-/// Who a queue pair belongs to.
+/// Owner of a queue pair.
 ///
 /// Neither function may drain or destroy the queue pair.
 pub(crate) trait QpOwner: Send + Sync + Sized + 'static {
@@ -117,7 +117,7 @@ pub(crate) trait QpOwner: Send + Sync + Sized + 'static {
     /// others depend on it.
     ///
     /// Called one after the other for one queue pair, except that the calls may overlap when
-    /// somebody's queue pair on the same pooled completion queue is being drained (see
+    /// another queue pair on the same pooled completion queue is being drained (see
     /// [`CompletionQueue`]).
     fn recv_done(
         this: ArcBorrow<'_, Self>,
@@ -147,7 +147,7 @@ pub(crate) struct QpInit<O: QpOwner> {
     pub(crate) max_rdma_ctxs: u32,
     /// Scatter/gather entries per send request.
     pub(crate) max_send_sge: u32,
-    /// Who it belongs to.
+    /// Owner.
     pub(crate) owner: Arc<O>,
 }
 

@@ -75,7 +75,7 @@ impl RwDir {
 
 /// Nothing in the slot.
 const IDLE: u32 = 0;
-/// Somebody has exclusive access.
+/// One task has exclusive access.
 const BUSY: u32 = 1;
 /// Contexts are ready to be posted.
 const FILLED: u32 = 2;
@@ -135,7 +135,7 @@ struct Contents {
 ///
 /// # Invariants
 ///
-/// - Who changed `state` to `BUSY` owns `contents`; so does, in `POSTED`, the completion.
+/// - The task that changed `state` to `BUSY` owns `contents`; in `POSTED`, the completion does.
 /// - In `FILLED` and `POSTED`, `contents.filled` is set and there is at least one initialised
 ///   context, all of them for its queue pair, which it holds, and of the list `contents.sg` or of
 ///   `contents.lists`, which is about the same pages. Otherwise there are none.

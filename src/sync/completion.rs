@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Completions: waiting until somebody else is done.
+//! Completions: waiting until another task is done.
 //!
 //! C header: [`include/linux/completion.h`](srctree/include/linux/completion.h)
 //!

@@ -59,7 +59,7 @@ impl Queue {
         let raw = unsafe {
             bindings::alloc_workqueue_noprof(c"%s".as_char_ptr(), flags, 0, name.as_char_ptr())
         };
-        // INVARIANT: `alloc_workqueue` returned it, nobody else knows it.
+        // INVARIANT: `alloc_workqueue` returned it, nothing else has it.
         Ok(Self {
             raw: NonNull::new(raw).ok_or(ENOMEM)?,
         })
@@ -82,7 +82,7 @@ impl Queue {
 impl Drop for Queue {
     fn drop(&mut self) {
         // SAFETY: By the type invariant the queue is ours. `destroy_workqueue` runs what is
-        // queued, and nobody can queue more, because that takes a reference to `self`.
+        // queued, and no task can queue more, because that takes a reference to `self`.
         unsafe { bindings::destroy_workqueue(self.raw.as_ptr()) };
     }
 }

@@ -26,7 +26,7 @@ type Callback = unsafe extern "C" fn(
 ) -> bindings::sense_reason_t;
 
 /// `execute_cmd` and `transport_complete_callback` of a command that was not executed yet. Belongs to
-/// whoever handles the command.
+/// the task that handles the command.
 pub(super) struct Kept(UnsafeCell<Option<(Execute, Callback)>>);
 
 impl Kept {
@@ -42,7 +42,7 @@ impl Kept {
     /// `se` must be the command that `self` is part of, passed to `write_pending()` and not given
     /// back since.
     pub(super) unsafe fn take(&self, se: *mut bindings::se_cmd, instead: Execute) {
-        // SAFETY: By the safety requirements, nobody else writes to the command now, and
+        // SAFETY: By the safety requirements, nothing else writes to the command now, and
         // `sbc_parse_cdb()` has set both fields.
         let (execute, callback) = unsafe {
             (
@@ -51,7 +51,7 @@ impl Kept {
             )
         };
         if let (Some(execute), Some(callback)) = (execute, callback) {
-            // SAFETY: As above; so nobody else uses what `self` has, either.
+            // SAFETY: As above; so nothing else uses what `self` has, either.
             unsafe {
                 *self.0.get() = Some((execute, callback));
                 (&raw mut (*se).execute_cmd).write(Some(instead));

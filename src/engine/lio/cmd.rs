@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Commands and task management functions (`struct se_cmd`): the callbacks target core makes for
-//! them, and who holds which reference. How they are submitted is in [`super::submit`]; what a
+//! them, and the references. How they are submitted is in [`super::submit`]; what a
 //! command does on the wire is the target's business ([`TargetCmd`]).
 //!
 //! C source: `drivers/target/target_core_transport.c`.
@@ -23,8 +23,8 @@
 //!
 //! | callback | error | reaction |
 //! |---|---|---|
-//! | `write_pending()` | `-EAGAIN` | called again, *but* if the command is aborted meanwhile nobody |
-//! | | | ever completes it (`transport_write_pending_qf()`): never returned |
+//! | `write_pending()` | `-EAGAIN` | called again, *but* a command that is aborted meanwhile is |
+//! | | | never completed (`transport_write_pending_qf()`): never returned |
 //! | | other | CHECK CONDITION through `queue_status()`; done directly here |
 //! | `queue_data_in()` | `-EAGAIN` | called again |
 //! | | other | CHECK CONDITION through `queue_status()` |
@@ -135,13 +135,13 @@ unsafe impl AtomicType for Phase {
 
 /// The part of a command `C` that belongs to target core.
 ///
-/// # Who writes what
+/// # Writers of the fields
 ///
 /// - `se`, `sense`: [`super::submit`] while the command is in [`Phase::Core`] and target core does
 ///   not know it yet; from then on target core. Fields are read through raw pointers,
 ///   inside the callbacks and, for the data buffer, until the acknowledgement; target core does
 ///   not change them then. No Rust reference to them is ever made, except for the sense data.
-/// - `phase`, `kept`: whoever handles the command; changes of owner are atomic.
+/// - `phase`, `kept`: the task that handles the command; changes of owner are atomic.
 ///
 /// # Invariants
 ///
@@ -213,7 +213,7 @@ impl<C: TargetCmd> LioCmd<C> {
 
     /// Zeroes the C command and the sense data. To be called while target core does not have it.
     fn clear(&self) {
-        // SAFETY: Both pointers are valid for writes; any bytes are allowed in either. Nobody else
+        // SAFETY: Both pointers are valid for writes; any bytes are allowed in either. Nothing else
         // accesses them: callers own the command.
         unsafe {
             self.se.get().write_bytes(0, 1);
@@ -291,7 +291,7 @@ impl<C: TargetCmd> LioCmd<C> {
                 0
             }
             Delivery::FatalError => {
-                // Nobody will acknowledge a response that was not sent.
+                // A response that was not sent is never acknowledged.
                 this.done(DoneContext::Same);
                 0
             }

@@ -63,7 +63,7 @@ impl Registration {
     /// callback can be called. Wraps `target_register_template()`. Process context, sleeps.
     ///
     /// Should be the last step of the module's init that can fail: if a later one does, and
-    /// somebody has made a directory meanwhile, target core's `BUG_ON()` in
+    /// a directory was made meanwhile, target core's `BUG_ON()` in
     /// `target_unregister_template()` triggers.
     ///
     /// # Errors

@@ -31,7 +31,7 @@ pub(super) unsafe fn count_off(se: *mut bindings::se_cmd) {
     const PENDING: u32 = bindings::se_cmd_flags_table_SCF_TASK_ATTR_SET;
     const SYNC: u32 = bindings::se_cmd_flags_table_SCF_TASK_ORDERED_SYNC;
 
-    // SAFETY: By the safety requirements the command exists and nobody changes these fields.
+    // SAFETY: By the safety requirements the command exists and nothing changes these fields.
     let (flags, dev, attr) = unsafe {
         (
             (&raw const (*se).se_cmd_flags).read(),
@@ -42,7 +42,7 @@ pub(super) unsafe fn count_off(se: *mut bindings::se_cmd) {
     if flags & PENDING == 0 || dev.is_null() {
         return;
     }
-    // SAFETY: As above; whoever handles the command may change its flags without a lock, as
+    // SAFETY: As above; the task that handles the command may change its flags without a lock, as
     // `transport_complete_task_attr()` does.
     unsafe { (&raw mut (*se).se_cmd_flags).write(flags & !PENDING) };
     if flags & SYNC != 0 {
@@ -68,7 +68,7 @@ unsafe fn end_ordered(dev: *mut bindings::se_device) {
     // - The lock is taken and released once; it protects both fields and the list.
     // - `non_ordered` was killed when the first delayed command was queued and has reached zero,
     //   or the ordered section had not begun; it stays dead while the section lasts. So it may be
-    //   resurrected, and under the lock nobody else does.
+    //   resurrected, and under the lock nothing else does.
     // - With delayed commands left, it is their work's turn, which sees the section ended.
     unsafe {
         let flags = bindings::srpt_delayed_cmd_lock(dev);

@@ -136,7 +136,7 @@ impl LioSession {
                 None,
             )
         })?;
-        // INVARIANT: The session is fresh and nobody else removes it: `close_session()` of the
+        // INVARIANT: The session is fresh and nothing else removes it: `close_session()` of the
         // fabric operations only asks the owner of the session to do so.
         Ok(Self {
             sess: NonNull::new(sess).ok_or(EINVAL)?,
@@ -174,7 +174,7 @@ impl Session for LioSession {
     }
 
     /// A number for the logical units of the entry that let the session in: another one when some have
-    /// come or gone. Target core tells nobody of that. The caller keeps the session from being closed;
+    /// come or gone. Target core does not report that. The caller keeps the session from being closed;
     /// does not sleep.
     fn luns(&self) -> u64 {
         let Some(sess) = self.live() else {
@@ -240,9 +240,9 @@ impl Session for LioSession {
         let sess = self.sess.as_ptr();
         // SAFETY: By the type invariants the session was valid until `closed` was set, which this
         // thread just did. No command is left after the wait, hence nothing of target core refers
-        // to the session any more when it is removed. Who let go of the last one may not have woken
-        // the waiter yet, which it does in an RCU read-side critical section
-        // (`percpu_ref_put_many()`): with the session the wait queue would be freed.
+        // to the session any more when it is removed. The final put may still
+        // be waking us in an RCU read-side critical section (`percpu_ref_put_many()`): its end is
+        // awaited, because the wait queue is freed with the session.
         unsafe {
             bindings::target_stop_session(sess);
             bindings::target_wait_for_sess_cmds(sess);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Submission of commands and task management functions to target core. What happens to them then,
-//! and who holds which reference, is in [`super::cmd`].
+//! and the references, are in [`super::cmd`].
 //!
 //! C source: `drivers/target/target_core_transport.c`.
 //!
@@ -194,7 +194,7 @@ pub(super) fn submit_tmf<C: TargetCmd>(
     }
     // SAFETY: Target core did not take the command: with `-ENOMEM` no request was allocated, with
     // `-ESHUTDOWN` it was freed again (and `se_tmr_req` still points to it); there is no reference
-    // on anything else, and nobody was told about the command. So the pointer is still ours.
+    // on anything else, and the command was passed to nothing else. So the pointer is still ours.
     let cmd = unsafe { Arc::from_raw(cmd) };
     cmd.engine_cmd().withdraw();
     let error = if ret == ENOMEM.to_errno() {

@@ -215,7 +215,7 @@ impl Tpg {
         // `kzalloc()` would give it, and stays in place until `core_tpg_deregister()`.
         to_result(unsafe { bindings::core_tpg_register(wwn.wwn.get(), raw, proto) })?;
         if let Err(e) = tpg.port.engine().lock().push(tpg.clone(), GFP_KERNEL) {
-            // SAFETY: Registered just above and known to nobody else.
+            // SAFETY: Registered just above, and nothing else has it yet.
             unsafe { bindings::core_tpg_deregister(raw) };
             return Err(e.into());
         }

@@ -114,13 +114,13 @@ unsafe impl AtomicType for Phase {
 
 /// The part of a command `C` that belongs to SCST.
 ///
-/// # Who writes what
+/// # Writers of the fields
 ///
 /// - `raw`: [`super::submit`] while SCST does not know the command; from then on SCST. Shims read it
 ///   inside the callbacks and, for the data buffer, until the completion; SCST does not change what
 ///   they read then.
-/// - `session`: whoever submits the command, and whoever gives it back; SCST has it in between.
-/// - `phase`: whoever handles the command; changes of owner are atomic.
+/// - `session`: the submitter of the command, and the callback that gives it back; SCST has it in between.
+/// - `phase`: the task that handles the command; changes of owner are atomic.
 #[pin_data]
 pub(crate) struct ScstCmd<C> {
     #[pin]
@@ -494,7 +494,7 @@ pub(super) fn done<C: TargetCmd>(cmd: ArcBorrow<'_, C>, context: DoneContext) {
 /// `private` must be what [`super::submit`] gave to SCST, with a command of this type. To be called
 /// once per submission.
 pub(super) unsafe fn tmf_done<C: TargetCmd>(private: *mut c_void, status: c_int) {
-    // SAFETY: By the safety requirements, a reference exists that nobody gives up before the phase
+    // SAFETY: By the safety requirements, a reference exists that is not given up before the phase
     // is changed below. This takes one of its own, because the response may be sent, and the command
     // given back, before the target returns from its function.
     let cmd: Arc<C> = unsafe { ArcBorrow::from_raw(private.cast::<C>()) }.into();

@@ -29,7 +29,7 @@ use crate::{
 /// # Invariants
 ///
 /// `raw` stays where it is. It is registered while [`REGISTERED`] names it, and from then on until
-/// nobody is inside the gate; see [`super::template::Registration`].
+/// nothing is inside the gate; see [`super::template::Registration`].
 #[pin_data]
 pub(super) struct Template {
     #[pin]

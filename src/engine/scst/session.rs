@@ -56,7 +56,7 @@ use crate::{
 #[pin_data]
 pub(super) struct Shared {
     initiator_port: PortId,
-    /// Somebody wants the session closed. That may be before its channel can be found.
+    /// The session is to be closed. Set perhaps before its channel is on the list.
     forced: Atomic<bool>,
     /// Inside are tasks that are submitting something; SCST must not be told to end the session then.
     #[pin]
@@ -109,7 +109,7 @@ pub(crate) struct ScstSession {
 // SAFETY: A `struct scst_session` belongs to no thread; SCST's functions on it may be called from
 // any process context. All other fields are `Send`.
 unsafe impl Send for ScstSession {}
-// SAFETY: Submitting is thread-safe in SCST; that nobody submits while the session is being ended
+// SAFETY: Submitting is thread-safe in SCST; that nothing is submitted while the session is being ended
 // follows from `Shared::submitters`. All other fields are `Sync`.
 unsafe impl Sync for ScstSession {}
 
@@ -177,7 +177,7 @@ impl ScstSession {
                 None,
             )
         };
-        // INVARIANT: The session is fresh and nobody else ends it: `close_session()` of the template
+        // INVARIANT: The session is fresh and nothing else ends it: `close_session()` of the template
         // only asks the owner of the session to do so.
         Ok(Self {
             sess: NonNull::new(sess).ok_or(OpenError::NoMemory)?,
@@ -224,7 +224,7 @@ impl Session for ScstSession {
         self.shared.submitters.close();
     }
 
-    /// Whether nobody has asked to close the session, and the target was not disabled meanwhile.
+    /// Returns whether no close was requested, and the target was not disabled meanwhile.
     /// Both are noted before channels are looked for, so this or the search finds out.
     fn is_valid(&self) -> bool {
         !self.shared.forced.load(Acquire) && self.target.epoch() == self.epoch
@@ -240,7 +240,7 @@ impl Session for ScstSession {
         // Bounded: submitting does not wait for commands.
         self.shared.submitters.wait_empty();
         // SAFETY: By the type invariants the session was valid until `closed` was set, which this
-        // thread just did. Nobody is submitting, and nobody will. This waits until SCST has freed
+        // thread just did. Nothing is being submitted, or will be. This waits until SCST has freed
         // the session; the private pointer is valid until then.
         unsafe { bindings::scst_unregister_session(self.sess.as_ptr(), 1, None) };
         // Bounded: SCST has let go of every command but for the call that gives it back.
@@ -255,7 +255,7 @@ impl Drop for ScstSession {
     }
 }
 
-/// Notes that somebody wants a session closed; `close_session()` of the template.
+/// Notes that a session is to be closed; `close_session()` of the template.
 ///
 /// # Safety
 ///

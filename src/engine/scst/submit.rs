@@ -165,7 +165,7 @@ pub(super) fn submit_tmf<C: TargetCmd>(
     if ret == 0 {
         return Ok(());
     }
-    // SAFETY: SCST did not take the function and has told nobody. So the pointer is still ours.
+    // SAFETY: SCST did not take the function and has passed it to nothing else. So the pointer is still ours.
     let cmd = unsafe { Arc::from_raw(cmd) };
     cmd.engine_cmd().withdraw();
     Err((RxError::NoMemory, cmd))

@@ -201,7 +201,7 @@ unsafe extern "C" fn on_hw_pending_cmd_timeout_callback<T: engine::Target>(
 ) {
     // SAFETY: SCST does not hold the command, so it may be completed meanwhile, and submitted
     // again. But it exists: SCST waits for this work before it ends the session
-    // (`scst_free_session_callback()`), and whoever submits a command keeps it until the session is
+    // (`scst_free_session_callback()`), and the submitter of a command keeps it until the session is
     // closed, see the contract in `crate::engine`.
     ScstCmd::timed_out(unsafe { cmd::borrow::<T::Cmd>(raw) });
 }

@@ -7,10 +7,10 @@
 //! Native InfiniBand peers find a service by its 64-bit id, not by an address and a port. It works
 //! on every port with `rdma_cap_ib_cm`, RoCE included.
 //!
-//! # Who destroys an id
+//! # Destruction of an id
 //!
 //! An id that a request arrives with belongs to `ib_cm`, which destroys it when the handler returns
-//! non-zero, and rejects the request with that if nobody has. [`ConnectRequest::take_over`] makes
+//! non-zero, and rejects the request with that if the handler has not. [`ConnectRequest::take_over`] makes
 //! the id ours: from then on the handler returns 0, and dropping the [`CmId`] destroys it.
 //! `ib_destroy_cm_id` waits for handlers in progress, so it cannot be called from one; a `CmId`
 //! that is dropped inside its own handler is instead destroyed by `ib_cm`, again by returning
@@ -262,7 +262,7 @@ impl IdShared {
             return;
         }
         self.await_report();
-        // A report that has begun ends: handlers do not wait for whoever drops the id.
+        // A report that has begun ends: handlers do not wait for the task that drops the id.
         while !self.unanswered.task.load(Acquire).is_null() {
             fsleep(Delta::from_millis(1));
         }
@@ -465,7 +465,7 @@ impl<H: ConnHandler> CmId<H> {
             })?;
             // SAFETY: The queue pair is new, on the device of the id, which is valid.
             if let Err(e) = unsafe { self.shared.init_qp(qp) } {
-                // SAFETY: It is a kernel object nobody has used yet.
+                // SAFETY: It is a kernel object that is not in use yet.
                 unsafe { destroy_raw(qp) };
                 return Err(e);
             }
@@ -672,7 +672,7 @@ impl<L: ListenHandler> IbListener<L> {
     ///
     /// # Errors
     ///
-    /// `EBUSY` if somebody listens for the id on this device, `EINVAL` for an id from the range
+    /// `EBUSY` if there is a listener for the id on this device, `EINVAL` for an id from the range
     /// that `ib_cm` assigns itself (first byte 0x02), `ENOMEM`.
     pub(crate) fn new(device: &Device, service_id: u64) -> Result<Self> {
         // SAFETY: The device is valid; the callback needs no context.

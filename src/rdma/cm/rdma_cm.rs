@@ -4,7 +4,7 @@
 //!
 //! C header: [`include/rdma/rdma_cm.h`](srctree/include/rdma/rdma_cm.h)
 //!
-//! # Who destroys an id
+//! # Destruction of an id
 //!
 //! An id that a request arrives with belongs to the core, which destroys it when the handler returns
 //! non-zero. [`ConnectRequest::take_over`] makes it ours: from then on dropping the [`CmId`] destroys
@@ -526,7 +526,7 @@ impl<L: ListenHandler> Listener<L> {
     ///
     /// # Errors
     ///
-    /// `EADDRINUSE` or `EADDRNOTAVAIL` if the number is taken (which of them, is up to who has taken
+    /// `EADDRINUSE` or `EADDRNOTAVAIL` if the number is taken (which of them depends on what has taken
     /// it: `cma_check_port()`), `ENOMEM`, both also if that is so for one family only; and those of
     /// the connection manager if neither family can be served.
     pub(crate) fn new(port: u16) -> Result<Self> {

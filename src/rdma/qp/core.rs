@@ -111,7 +111,7 @@ impl QpCore {
     ///
     /// # Safety
     ///
-    /// `raw` must be a new queue pair in `pd`, which uses `cq`; nobody else destroys it. If it was
+    /// `raw` must be a new queue pair in `pd`, which uses `cq`; nothing else destroys it. If it was
     /// created on a CM id, that is `link`.
     pub(super) unsafe fn new(
         raw: NonNull<bindings::ib_qp>,

@@ -138,7 +138,7 @@ impl<O: QpOwner> SharedReceiveQueue<O> {
             bindings::ib_create_srq_user(pd.as_raw(), &mut attr, ptr::null_mut(), ptr::null_mut())
         })?;
         let raw = NonNull::new(raw).ok_or(ENOMEM)?;
-        // INVARIANT: It is new, nothing is posted, nobody uses it.
+        // INVARIANT: It is new, nothing is posted, and it is not in use.
         let made = Arc::pin_init(
             pin_init!(Self {
                 raw,
@@ -157,7 +157,7 @@ impl<O: QpOwner> SharedReceiveQueue<O> {
             GFP_KERNEL,
         );
         if made.is_err() {
-            // SAFETY: It is ours and nobody uses it.
+            // SAFETY: It is ours and not in use.
             unsafe { bindings::ib_destroy_srq_user(raw.as_ptr(), ptr::null_mut()) };
         }
         made
@@ -239,7 +239,7 @@ impl<O: QpOwner> SharedReceiveQueue<O> {
         if let Some(entry) = tables.slots.get_mut(index) {
             *entry = slot;
         }
-        // SAFETY: The caller owns the buffer; nobody else looks at it before it is posted.
+        // SAFETY: The caller owns the buffer; nothing else looks at it before it is posted.
         unsafe { (*raw).posted = Posted::Srq(NonNull::from(self), index) };
         Some(index)
     }
