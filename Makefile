@@ -166,9 +166,9 @@ test-sanitized: ## Run the guest tests on a kernel that reports wrong accesses, 
 test-install: ## Install the package on a machine with systemd, reboot, upgrade, remove
 	@$(LAB) python tests/install/run
 
-.PHONY: cost
-cost: ## Measure what counters and histograms cost (ROUNDS=6)
-	@$(LAB) tests-python tests/cost/run
+.PHONY: bench
+bench: lab-module ## Measure what commands cost, beside the C driver (CELL=read-4k-32: one cell)
+	@$(if $(CELL),CELL='$(CELL)') $(LAB) tests-python tests/bench/run
 
 .PHONY: shell
 shell: lab-module ## Open a shell in a virtual machine with the module loaded

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# What is printed about measured cells, and the part of docs/performance.md that
+# the command writes.
+#
+# Not here: measuring (machine.py), what a sample is counted as (owners.py).
+
+import statistics
+
+from .owners import OWNERS
+
+BEGIN, END = "<!-- begin: make bench -->", "<!-- end: make bench -->"
+
+
+def median(profiles, name):
+    return statistics.median(p.costs()[name] for p in profiles)
+
+
+def paired(found, cell, what):
+    """"median (smallest to largest)" of the ratios ours/C by round."""
+    ratios = [what(ours) / what(theirs) for ours, theirs in
+              zip(found["ours", cell], found["C", cell])]
+    text = "%.2f" % statistics.median(ratios)
+    if len(ratios) > 1:
+        text += " (%.2f to %.2f)" % (min(ratios), max(ratios))
+    return text
+
+
+def table(heads, rows):
+    lines = ["| %s |" % " | ".join(heads), "|" + "---|" * len(heads)]
+    return lines + ["| %s |" % " | ".join(row) for row in rows]
+
+
+def lines(found, cells, about):
+    """Markdown. `found` are lists of profiles by ("ours" or "C", cell); `about`
+    says date, kernel, commit and rounds."""
+    out = ["Measured on %(date)s, Linux %(kernel)s, commit %(commit)s, "
+           "%(rounds)d round(s): medians, ratios of each round with their "
+           "spread." % about, "",
+           "Instructions per command on the target's side, and commands per 1e9 "
+           "instructions of the whole machine:", ""]
+    rows = []
+    for cell in cells:
+        rows.append([str(cell)] + [
+            "%.0f" % median(found[name, cell], "target")
+            for name in ("C", "ours")] + [
+            paired(found, cell, lambda p: p.costs()["target"])] + [
+            "%.0f" % statistics.median(p.iops for p in found[name, cell])
+            for name in ("C", "ours")] + [
+            paired(found, cell, lambda p: p.iops)])
+    out += table(["cell", "C", "ours", "ratio", "IOPS C", "IOPS ours", "ratio"],
+                 rows)
+    out += ["", "By owner; the first four are the target's side:", ""]
+    rows = []
+    for cell in cells:
+        for name in ("C", "ours"):
+            rows.append([str(cell), name] + [
+                "%.0f" % median(found[name, cell], owner) for owner in OWNERS])
+    return out + table(["cell", "module"] + list(OWNERS), rows)
+
+
+def replace(document, part):
+    """The text of a document with another part between the markers."""
+    if document.count(BEGIN) != 1 or document.count(END) != 1:
+        raise ValueError("the document has no place for the figures")
+    before, _, rest = document.partition(BEGIN)
+    after = rest.partition(END)[2]
+    return before + BEGIN + "\n" + "\n".join(part) + "\n" + END + after

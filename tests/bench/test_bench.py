@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# The main cells cost no more than limits.toml says, and what this comparison is
+# made of.
+#
+# Not here: all cells, and the C module beside ours (run).
+
+import pytest
+
+from harness.names import run_name
+from lab import env
+
+from . import flame, limits, owners, report
+from .machine import MAIN, Machine, chosen
+
+
+@pytest.mark.guest
+@pytest.mark.timeout(900)
+def test_limits(built, lab_root, pytestconfig, worker_id, subtests):
+    """the main cells cost at most 5 % more than their limits"""
+    allowed = limits.limits(lab_root.series)
+    if allowed is None:
+        pytest.skip("no limits for kernels of series " + lab_root.series)
+    folder = env.out_dir() / run_name(pytestconfig) / worker_id / "bench"
+    folder.mkdir(parents=True)
+    with Machine({"ours": built.small_module}, folder) as machine:
+        costs = {str(cell): profile.costs()["target"] for _, cell, profile
+                 in machine.round(chosen(" ".join(MAIN)), 0)}
+        again = [cell for cell in costs
+                 if limits.exceeds(costs[cell], allowed[cell])]
+        # Samples vary. What is above its limit twice is above it.
+        for _, cell, profile in machine.round(chosen(" ".join(again)), 1):
+            costs[str(cell)] = min(costs[str(cell)],
+                                   profile.costs()["target"])
+    assert set(costs) == set(MAIN)
+    for cell, cost in costs.items():
+        print("%s: %.0f instructions, limit %d" % (cell, cost, allowed[cell]))
+        with subtests.test(cell):
+            wrong = limits.verdict(cell, cost, allowed[cell])
+            assert not wrong, wrong
+
+
+def test_comparison():
+    """a cost that is more than 5 % above its limit is too much"""
+    text = '["9.9"]\nread-4k-32 = 1000\n'
+    allowed = limits.limits("9.9", text)
+    assert allowed == {"read-4k-32": 1000}
+    assert limits.limits("9.8", text) is None
+    assert not limits.verdict("read-4k-32", 1049, 1000)
+    assert "5.1 % more" in limits.verdict("read-4k-32", 1051, 1000)
+    for series in ("7.3",):
+        assert set(limits.limits(series)) == set(MAIN)
+
+
+def test_owners():
+    """the nearest function that is the target's, rxe's or the initiator's decides"""
+    for stack, owner in (
+            ("a[ib_srpt];b[ib_core];c[]", "module"),
+            ("memcpy[];a[ib_srpt];c[]", "module"),
+            ("clear_page[];sgl_alloc_order[];a[target_core_mod];b[ib_srpt]",
+             "memory management"),
+            ("rdma_rw_ctx_init[ib_core];a[ib_srpt]", "RDMA core"),
+            ("rd_execute_rw[target_core_mod];a[ib_srpt]", "target core"),
+            ("memset[];__alloc_skb[];a[rdma_rxe];b[ib_srpt]", "rxe"),
+            ("a[ib_srp];b[scsi_mod]", "initiator"),
+            ("kmem_cache_free[];b[]", "rest"),
+            ("default_idle[];do_idle[];cpu_startup_entry[]", "idle")):
+        assert owners.owner(stack.split(";")) == owner, stack
+
+
+def sampled(lost=0, commands=10):
+    return ("plain 100000 %d\nsampled 100000 10\nlost %d\nstack 3 1 2\n"
+            "stack 1 2\n" % (commands, lost))
+
+
+def test_profile():
+    """shares of the samples become instructions per command"""
+    name = {1: "x[ib_srpt]", 2: "y[]"}.get
+    profile = owners.Profile(sampled(), name)
+    assert profile.costs()["module"] == profile.costs()["target"] == 7500
+    assert profile.costs()["rest"] == 2500 and profile.iops == 1e5
+    for text in (sampled(lost=1), sampled(commands=0), "plain 1 1\n"):
+        with pytest.raises(ValueError):
+            owners.Profile(text, name)
+
+
+def test_report():
+    """the figures take the place between the markers, and nothing else"""
+    name = {1: "x[ib_srpt]", 2: "y[]"}.get
+    cells = chosen("read-4k-32")
+    found = {(who, cells[0]): [owners.Profile(sampled(), name)] * 2
+             for who in ("ours", "C")}
+    part = report.lines(found, cells, {"date": "today", "kernel": "9.9",
+                                       "commit": "abc", "rounds": 2})
+    assert "| read-4k-32 | 7500 | 7500 | 1.00 (1.00 to 1.00) |" in \
+        "\n".join(part)
+    document = "a\n%s\nold\n%s\nb\n" % (report.BEGIN, report.END)
+    text = report.replace(document, part)
+    assert text.startswith("a\n" + report.BEGIN) and "old" not in text
+    assert text.endswith(report.END + "\nb\n")
+
+
+def test_flame():
+    """a flame graph has a box for each function"""
+    drawing = flame.svg([(3, ["x[ib_srpt]", "y[]"]), (1, ["y[]"])], "a < b")
+    assert "<title>x[ib_srpt]: 75.00 %</title>" in drawing
+    assert "<title>y: 100.00 %</title>" in drawing and "a &lt; b" in drawing
