@@ -170,6 +170,10 @@ test-install: ## Install the package on a machine with systemd, reboot, upgrade,
 bench: lab-module ## Measure what commands cost, beside the C driver (CELL=read-4k-32: one cell)
 	@$(if $(CELL),CELL='$(CELL)') $(LAB) tests-python tests/bench/run
 
+.PHONY: bench-limits
+bench-limits: ## Compare what commands cost with tests/bench/limits.toml
+	@BENCH_LIMITS=1 $(LAB) pytest -k bench.limits -rP
+
 .PHONY: shell
 shell: lab-module ## Open a shell in a virtual machine with the module loaded
 	$(LAB) shell --module $(lab_module)
