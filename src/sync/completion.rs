@@ -72,7 +72,6 @@ impl Completion {
     }
 
     /// Whether it is completed (`completion_done`). Any context.
-    #[allow(dead_code, reason = "belongs to a complete wrapper")]
     pub(crate) fn done(&self) -> bool {
         // SAFETY: By the type invariant the completion is initialised.
         unsafe { bindings::completion_done(self.inner.get()) }
