@@ -5,11 +5,10 @@
 //! One work item per channel executes all steps, in one order, whatever the reason. An earlier step
 //! causes the end of every wait ([`Until`] has the limits):
 //!
-//! 1. Wait for the login handler to return: it is bounded and never waits for tear-down. If
-//!    COMM_EST was reported, wait for the connection manager's event, with a limit; see
-//!    [`super::probe`].
-//! 2. Stop the engine's session: no new command enters. Send SRP_T_LOGOUT if the machine says so,
-//!    and wait for its completion, with a limit. Send the disconnect.
+//! 1. Wait for the login handler to return: it is bounded and never waits for tear-down.
+//! 2. Stop the engine's session: no new command enters. If COMM_EST was reported, wait for the
+//!    connection manager's event, with a limit; see [`super::probe`]. Send SRP_T_LOGOUT if the
+//!    machine says so, and wait for its completion, with a limit. Send the disconnect.
 //! 3. Drain the queue pair: in error state every work request is flushed.
 //! 4. Wait for reserved sends, which complete with a flush error, and for tasks that process an
 //!    information unit, which do not wait for tear-down.

@@ -17,6 +17,9 @@
 //! Free -> Mgmt -> MgmtResponding -> Done -> Free
 //! ```
 //!
+//! Not drawn: a response of the target itself ends in `Free`, a response that is skipped leads to
+//! `Done` at once, and a command may be freed without a response.
+//!
 //! A command whose descriptor table is in the memory of the initiator begins with fetching it; it
 //! is submitted to the engine afterwards.
 //!
@@ -155,10 +158,12 @@ pub(crate) enum Action {
     FailData,
     /// Post the response. It carries the credit of the request.
     SendResponse,
-    /// Send nothing, make the credit of the request returnable, and notify the engine of the end.
+    /// Send nothing, make the credit of the request returnable, and notify the engine, if it has the
+    /// request, of the end.
     SkipResponse,
-    /// Send a response to the task management request, which the engine has released without one:
-    /// another request aborted it, but the initiator waits for a response to each.
+    /// Send a response to the task management request, which the engine has released without one,
+    /// because another request aborted it or its own response could not be sent. The initiator
+    /// waits for a response to each.
     Answer,
     /// Notify the engine of the end.
     Complete {
