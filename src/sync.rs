@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Gaps of the kernel crate in synchronisation and deferred work.
+//! Synchronisation and deferred work that the kernel crate lacks.
 //!
-//! Work queues of our own, completions with a time-out, gates for tear-down, static mutexes, rate
-//! limiting of log lines. Nothing here knows about RDMA or SRP.
+//! Owned work queues, completions with a time-out, gates for tear-down, static mutexes, rate
+//! limiting of log lines. Not here: anything that depends on RDMA or SRP; the module's own work
+//! queues ([`crate::queues`]).
 
 pub(crate) mod completion;
 pub(crate) mod gate;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Completions: waiting until another task is done.
+//! Completions (`struct completion`): a task waits until another one completes something.
 //!
 //! C header: [`include/linux/completion.h`](srctree/include/linux/completion.h)
 //!
-//! The kernel crate's `Completion` has neither `complete` nor a time-out.
+//! In contrast to the kernel crate's `Completion`, with `complete` and with a time-out.
 
 use kernel::{
     bindings,
@@ -33,7 +33,7 @@ unsafe impl Send for Completion {}
 unsafe impl Sync for Completion {}
 
 impl Completion {
-    /// A completion that is not done.
+    /// Returns an initialiser for a completion that is not completed.
     pub(crate) fn new() -> impl PinInit<Self> {
         // INVARIANT: The initialiser is `init_completion`.
         pin_init!(Self {
@@ -44,14 +44,14 @@ impl Completion {
         })
     }
 
-    /// Wakes one waiter, now or in the future (`complete`). Any context.
+    /// Signals one waiter, present or future (`complete`). Any context.
     #[allow(dead_code, reason = "belongs to a complete wrapper")]
     pub(crate) fn complete(&self) {
         // SAFETY: By the type invariant the completion is initialised.
         unsafe { bindings::complete(self.inner.get()) };
     }
 
-    /// Wakes all waiters, now and in the future (`complete_all`). Any context.
+    /// Signals all waiters, present and future (`complete_all`). Any context.
     pub(crate) fn complete_all(&self) {
         // SAFETY: By the type invariant the completion is initialised.
         unsafe { bindings::complete_all(self.inner.get()) };
@@ -71,7 +71,7 @@ impl Completion {
         unsafe { bindings::wait_for_completion_timeout(self.inner.get(), jiffies) != 0 }
     }
 
-    /// Whether it is completed (`completion_done`). Any context.
+    /// Returns whether it is completed (`completion_done`). Any context.
     pub(crate) fn done(&self) -> bool {
         // SAFETY: By the type invariant the completion is initialised.
         unsafe { bindings::completion_done(self.inner.get()) }

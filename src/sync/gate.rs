@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A gate that counts those inside, can be closed for good, and tells when the last one has left.
+//! A gate: counts the users inside, can be closed for good, and can be awaited until it is empty.
 //!
-//! Whatever tears an object down closes its gate and waits until the last user has left; users that
-//! come later are refused. This is the only gate of the module. It has no lock, because some are
-//! entered several times per command: to enter and to leave is one atomic operation each.
+//! The tear-down of an object closes the object's gate and waits until the last user has left;
+//! later users are refused. There is no lock, because some gates are entered several times per
+//! command: entering and leaving take one atomic operation each.
 //!
-//! Being inside is a guard, which leaves when it is dropped. There are three, which differ in what
-//! keeps the object meanwhile:
+//! A user inside holds a guard, whose drop leaves. The three kinds of guards differ in what keeps
+//! the object meanwhile:
 //!
 //! | guard | the object is kept by |
 //! |---|---|
@@ -15,7 +15,8 @@
 //! | [`Pass`] | a reference of its own |
 //! | [`Stay`] | its end, which waits for the guard: for posted work, without a reference per post |
 //!
-//! Only [`Flow`](crate::link::flow::Flow) counts for itself, and says why.
+//! The module has no other kind of gate. Not here: the counts of
+//! [`Flow`](crate::link::flow::Flow), which explains why it does not use one.
 
 use core::{
     marker::PhantomData,
@@ -38,24 +39,24 @@ use kernel::{
 
 use super::completion::Completion;
 
-/// Set in [`Gate::users`] when the gate is closed; the rest of the bits count.
+/// Bit of [`Gate::users`] that is set when the gate is closed; the other bits are the count.
 const CLOSED: u32 = 1 << 31;
 
-/// The gate itself; embedded in the object it guards.
+/// A gate, embedded in the object it guards.
 ///
 /// # Invariants
 ///
-/// The lower bits of `users` count the guards there are, and those that are being refused.
+/// The lower bits of `users` are the number of guards, plus the number of users being refused.
 #[pin_data]
 pub(crate) struct Gate {
     users: Atomic<u32>,
-    /// Completed when it is closed and there is no guard.
+    /// Completed when the gate is closed and there is no guard.
     #[pin]
     empty: Completion,
 }
 
 impl Gate {
-    /// An open gate, which is empty.
+    /// Returns an initialiser for an open, empty gate.
     pub(crate) fn new() -> impl PinInit<Self> {
         // INVARIANT: There is no guard.
         pin_init!(Self {
@@ -64,7 +65,7 @@ impl Gate {
         })
     }
 
-    /// Counts one more, unless the gate is closed. For the guards only.
+    /// Counts a user, unless the gate is closed. Returns whether it did. For the guards only.
     #[inline]
     fn count(&self) -> bool {
         // INVARIANT: The caller makes a guard, or this is undone below.
@@ -76,20 +77,20 @@ impl Gate {
         false
     }
 
-    /// Counts one less. Any context.
+    /// Ends the count of a user. Any context.
     ///
     /// # Safety
     ///
-    /// To be called once per [`Self::count`]. The gate must be valid until it was closed and has been
-    /// empty; if others may try to enter it after that, until this has returned.
+    /// To be called once per [`Self::count`]. The gate must be valid until it was closed and has
+    /// been empty; if others may try to enter it after that, until this has returned.
     #[inline]
     unsafe fn discount(this: *const Self) {
-        // SAFETY: The one that leaves is counted, so the gate is valid.
+        // SAFETY: The user that leaves is counted, so the gate is valid.
         let users = unsafe { &(*this).users }.fetch_sub(1, Full);
         if users == CLOSED + 1 {
-            // SAFETY: The gate has not been empty before, unless another one was refused meanwhile,
-            // and then the caller promises that it is valid. Whatever waits goes on after this call
-            // has taken and released the lock of the completion.
+            // SAFETY: The gate has not been empty before, unless another user was refused
+            // meanwhile, and then the caller promises that it is valid. Waiters go on only after
+            // this call has taken and released the lock of the completion.
             unsafe { &(*this).empty }.complete_all();
         }
     }
@@ -100,7 +101,7 @@ impl Gate {
         self.count().then(|| Inside(self))
     }
 
-    /// Refuses all from now on. Does not wait. May be called again. Any context.
+    /// Closes the gate: users are refused from now on. Does not wait. Idempotent. Any context.
     pub(crate) fn close(&self) {
         let mut users = self.users.load(Acquire);
         while users & CLOSED == 0 {
@@ -112,24 +113,25 @@ impl Gate {
         }
     }
 
-    /// Whether the gate was closed. Any context.
+    /// Returns whether the gate is closed. Any context.
     pub(crate) fn is_closed(&self) -> bool {
         self.users.load(Acquire) & CLOSED != 0
     }
 
-    /// Waits until it is empty. To be called after [`Gate::close`]; sleeps without limit, so
-    /// whatever is inside must be bound to leave.
+    /// Waits until the gate is empty. To be called after [`Gate::close`]. Sleeps without limit, so
+    /// every user inside must be bound to leave.
     pub(crate) fn wait_empty(&self) {
         self.empty.wait();
     }
 
-    /// As [`Self::wait_empty`], for at most `msecs` milliseconds. Returns whether it is empty.
+    /// As [`Self::wait_empty`], for at most `msecs` milliseconds. Returns whether the gate is
+    /// empty. Sleeps.
     pub(crate) fn wait_empty_timeout(&self, msecs: Msecs) -> bool {
         self.empty.wait_timeout(msecs)
     }
 }
 
-/// Proof of being inside a gate, for the time of a borrow.
+/// Guard: a user inside a gate, for the time of a borrow.
 pub(crate) struct Inside<'a>(&'a Gate);
 
 impl Drop for Inside<'_> {
@@ -140,13 +142,13 @@ impl Drop for Inside<'_> {
     }
 }
 
-/// An object with a gate; with several, `ID` tells them apart.
+/// An object with a gate; `ID` distinguishes several gates of one object.
 pub(crate) trait HasGate<const ID: u64 = 0> {
-    /// The object's gate, always the same.
+    /// Returns the object's gate, always the same.
     fn gate(&self) -> &Gate;
 }
 
-/// Proof of being inside an object's gate, and a reference on the object.
+/// Guard: a user inside an object's gate, with a reference on the object.
 pub(crate) struct Pass<T: HasGate> {
     object: Arc<T>,
 }
@@ -170,18 +172,18 @@ impl<T: HasGate> Deref for Pass<T> {
 
 impl<T: HasGate> Drop for Pass<T> {
     fn drop(&mut self) {
-        // SAFETY: This guard was counted once, and keeps the object, and with it the gate, until this
-        // has returned.
+        // SAFETY: This guard was counted once, and keeps the object, and with it the gate, until
+        // this has returned.
         unsafe { Gate::discount(self.object.gate()) };
     }
 }
 
-/// Proof of being inside an object's gate, for what outlives a call and needs no reference, because
-/// the object's end waits for it.
+/// Guard: a user inside an object's gate that outlives a call but needs no reference, because the
+/// end of the object waits for it.
 ///
 /// # Invariants
 ///
-/// The object is valid, as [`Stay::enter`] says.
+/// The object is valid, by the contract of [`Stay::enter`].
 pub(crate) struct Stay<T: HasGate<ID>, const ID: u64> {
     object: NonNull<T>,
     _borrow: PhantomData<*const T>,
@@ -209,7 +211,7 @@ impl<T: HasGate<ID>, const ID: u64> Stay<T, ID> {
         })
     }
 
-    /// Whether this is about that object.
+    /// Returns whether the guard is one of `object`.
     #[inline]
     pub(crate) fn is_of(&self, object: &T) -> bool {
         core::ptr::eq(self.object.as_ptr(), object)
@@ -230,8 +232,8 @@ impl<T: HasGate<ID>, const ID: u64> Drop for Stay<T, ID> {
     #[inline]
     fn drop(&mut self) {
         let gate: *const Gate = self.gate();
-        // SAFETY: This guard was counted once. By the contract of `enter` the gate is valid until it
-        // was closed and has been empty, and nothing tries to enter it then.
+        // SAFETY: This guard was counted once. By the contract of `enter` the gate is valid until
+        // it was closed and has been empty, and nothing tries to enter it then.
         unsafe { Gate::discount(gate) };
     }
 }

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Module-wide state behind a mutex.
+//! Static mutexes for module-wide state.
 //!
-//! Several C callbacks (`ib_client.add`, configfs `mkdir`) carry no context pointer, so a little
-//! state has to be static. [`global_mutex!`] wraps the kernel crate's `global_lock!` with the
-//! initialisation function it needs.
+//! Several C callbacks (`ib_client.add`, configfs `mkdir`) have no context pointer, so a little
+//! state has to be static. [`global_mutex!`] wraps the kernel crate's `global_lock!` together with
+//! the initialisation function that it requires.
 
 /// Declares a static mutex and the function that initialises it.
 ///
-/// The function has to be called once, first thing in the module's init; nothing can reach the
-/// lock earlier because every callback is registered later.
+/// The function must be called once, at the beginning of the module's init. Nothing can take the
+/// lock before, because every callback is registered later.
 macro_rules! global_mutex {
     ($(#[$meta:meta])* static $name:ident: $ty:ty = $value:expr; init = $init:ident;) => {
         ::kernel::sync::global_lock! {

@@ -4,7 +4,7 @@
 
 use crate::bindings;
 
-/// Whether one more log line may be printed now. Any context.
+/// Returns whether one more log line may be printed now. Any context.
 ///
 /// C header: [`include/linux/ratelimit.h`](srctree/include/linux/ratelimit.h), `__ratelimit` on a
 /// state of this module: 20 lines in 5 seconds.

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Work queues of our own, and periodic work.
+//! Owned work queues and periodic work.
 //!
 //! C header: [`include/linux/workqueue.h`](srctree/include/linux/workqueue.h)
 //!
-//! The kernel crate has work items and the system's queues, but no queue that can be drained
-//! before the module's code goes away, and no cancelling.
+//! The kernel crate has work items and the system's work queues, but neither owned queues, which
+//! are drained before the module's code is freed, nor cancelling. Not here: the queues of the
+//! module ([`crate::queues`]).
 
 use core::{
     cell::UnsafeCell,
@@ -33,7 +34,7 @@ use kernel::{
 
 /// An owned `struct workqueue_struct`; dropping it drains and destroys it.
 ///
-/// Unbound, and usable while memory is being reclaimed.
+/// The queue is unbound and has a rescuer (`WQ_UNBOUND`, `WQ_MEM_RECLAIM`).
 ///
 /// # Invariants
 ///
@@ -48,7 +49,7 @@ unsafe impl Send for Queue {}
 unsafe impl Sync for Queue {}
 
 impl Queue {
-    /// Allocates a queue (`alloc_workqueue`). `name` shows up in `ps`. May sleep.
+    /// Allocates a queue (`alloc_workqueue`). `name` is shown by `ps`. May sleep.
     ///
     /// # Errors
     ///
@@ -59,20 +60,20 @@ impl Queue {
         let raw = unsafe {
             bindings::alloc_workqueue_noprof(c"%s".as_char_ptr(), flags, 0, name.as_char_ptr())
         };
-        // INVARIANT: `alloc_workqueue` returned it, nothing else has it.
+        // INVARIANT: `alloc_workqueue` returned it, nothing else owns it.
         Ok(Self {
             raw: NonNull::new(raw).ok_or(ENOMEM)?,
         })
     }
 
-    /// The queue as the kernel crate sees it, for work items.
+    /// Returns the queue as the kernel crate's type, for work items.
     pub(crate) fn as_queue(&self) -> &kernel::workqueue::Queue {
         // SAFETY: By the type invariant the queue is valid as long as `self` is.
         unsafe { kernel::workqueue::Queue::from_raw(self.raw.as_ptr()) }
     }
 
-    /// Waits until all work that is queued now was done (`__flush_workqueue`). May sleep; must not
-    /// be called from work on this queue.
+    /// Waits until all work that is queued at the time of the call has run (`__flush_workqueue`).
+    /// May sleep; must not be called from work on this queue.
     pub(crate) fn flush(&self) {
         // SAFETY: By the type invariant the queue is valid.
         unsafe { bindings::__flush_workqueue(self.raw.as_ptr()) };
@@ -87,10 +88,10 @@ impl Drop for Queue {
     }
 }
 
-/// What [`Periodic`] calls.
+/// Target of a [`Periodic`].
 pub(crate) trait Tick: Send + Sync + 'static {
-    /// Called once per period, in process context, never twice at the same time. May sleep. Must
-    /// not drop the [`Periodic`] it belongs to.
+    /// Called after each period, in process context; calls do not overlap. May sleep. Must not drop
+    /// the [`Periodic`] it belongs to.
     fn tick(&self);
 }
 
@@ -118,14 +119,14 @@ unsafe impl<T: Tick> Send for Periodic<T> {}
 unsafe impl<T: Tick> Sync for Periodic<T> {}
 
 impl<T: Tick> Periodic<T> {
-    /// Starts calling `target.tick()` on `queue`, every `period` milliseconds; the first time
-    /// after one period. May sleep.
+    /// Starts calling `target.tick()` on `queue`: first after `period` milliseconds, then `period`
+    /// milliseconds after each call has ended. May sleep.
     ///
     /// # Errors
     ///
     /// `ENOMEM`.
     pub(crate) fn start(queue: &Arc<Queue>, target: T, period: Msecs) -> Result<Pin<KBox<Self>>> {
-        // The memory comes first: a value that is dropped has to have its work initialised.
+        // Allocated first: the drop of the value requires that its work is initialised.
         let memory = KBox::<Self>::new_uninit(GFP_KERNEL)?;
         let this = KBox::into_pin(memory.write(Self {
             work: UnsafeCell::new(bindings::delayed_work::default()),
@@ -174,8 +175,8 @@ impl<T: Tick> Periodic<T> {
         }
     }
 
-    /// Stops; a call in progress has ended when this returns. Idempotent. May sleep; must not be
-    /// called from `T::tick`.
+    /// Stops the calls and waits for one in progress. Idempotent. May sleep; must not be called
+    /// from `T::tick`.
     pub(crate) fn stop(&self) {
         self.stopped.store(true, Relaxed);
         // SAFETY: By the type invariant the work is initialised. `cancel_delayed_work_sync` also
