@@ -1,23 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A safe layer over the kernel's RDMA verbs and the RDMA connection manager.
+//! Safe wrappers of the kernel's RDMA verbs, of both connection managers and of management
+//! datagrams.
 //!
-//! One file per concept of the C API. All `unsafe` that RDMA needs ends here; users of this layer
-//! have none. What SRP makes of it is elsewhere.
+//! One file per concept of the C API. All `unsafe` code that RDMA requires is here; users of these
+//! wrappers need none. Not here: everything about SRP.
 //!
 //! # Ownership
 //!
-//! - Everything that belongs to a device holds a [`device::Device`]; [`client`] does not let the
-//!   device go before the last of them is dropped.
-//! - What is posted belongs to the hardware: a posted item is an `Arc` (sends) or a box (receives)
-//!   that was turned into a raw pointer and comes back through its completion. It also holds its
-//!   queue pair, so nothing it needs can go away.
+//! - Every object of a device holds a [`device::Device`]; [`client`] delays the removal of the
+//!   device until the last of these is dropped.
+//! - A posted item belongs to the hardware: it is an `Arc` (sends) or a box (receives) that was
+//!   turned into a raw pointer; its completion turns the pointer back. The item also keeps its
+//!   queue pair (of a shared receive queue: the queue pairs keep the queue), so that nothing it
+//!   refers to is freed before.
 //! - A [`qp::QueuePair`] is destroyed only after it was drained, whichever task drops it.
 //!
 //! # Context
 //!
-//! Completions, CM events and events of a device arrive in process context. Events of a queue pair
-//! arrive in any context.
+//! Completions, CM events and device events are handled in process context, events of a queue pair
+//! in any context.
 
 #![allow(dead_code, reason = "wraps what verbs offer, whatever of it is in use")]
 
@@ -39,5 +41,5 @@ pub(crate) mod rw;
 pub(crate) mod sg;
 pub(crate) mod wc;
 
-/// The name under which the RDMA core lists our objects (`rdma resource show`).
+/// Name of this module in the RDMA core's lists of objects (`rdma resource show`).
 const CALLER: &CStr = c"ib_srpt";

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory the device reads from and writes to: DMA buffers, receive buffers, response buffers.
+//! Memory that the device reads and writes: DMA buffers, receive buffers, response buffers.
 //!
 //! C header: [`include/rdma/ib_verbs.h`](srctree/include/rdma/ib_verbs.h)
+//!
+//! Not here: data buffers of commands, which the engine owns ([`super::sg`]).
 
 use core::{
     marker::PhantomPinned,
@@ -24,7 +26,7 @@ use kernel::{
 use super::device::Device;
 use crate::bindings;
 
-/// Side that moves data.
+/// Direction of a DMA mapping (`enum dma_data_direction`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum DmaDir {
     /// The device reads the buffer.
@@ -34,7 +36,7 @@ pub(crate) enum DmaDir {
 }
 
 impl DmaDir {
-    /// The C value.
+    /// Returns the C value.
     pub(super) fn as_raw(self) -> bindings::dma_data_direction {
         match self {
             Self::ToDevice => bindings::dma_data_direction_DMA_TO_DEVICE,
@@ -103,12 +105,12 @@ impl DmaBuf {
         self.len as usize
     }
 
-    /// The device it is mapped for.
+    /// Device that the memory is mapped for.
     pub(crate) fn device(&self) -> &Device {
         &self.device
     }
 
-    /// A scatter/gather entry for the first `len` bytes, or for all of them.
+    /// Returns a scatter/gather entry for the first `len` bytes, or for all if there are fewer.
     pub(super) fn sge(&self, len: u32, lkey: u32) -> bindings::ib_sge {
         bindings::ib_sge {
             addr: self.addr,
@@ -117,7 +119,7 @@ impl DmaBuf {
         }
     }
 
-    /// Hands the memory to the device.
+    /// Transfers ownership of the memory to the device (`ib_dma_sync_single_for_device`).
     pub(super) fn sync_for_device(&self) {
         // SAFETY: By the type invariant this is what was mapped.
         unsafe {
@@ -130,7 +132,7 @@ impl DmaBuf {
         };
     }
 
-    /// Hands the memory to the CPU.
+    /// Transfers ownership of the memory to the CPU (`ib_dma_sync_single_for_cpu`).
     pub(super) fn sync_for_cpu(&self) {
         // SAFETY: By the type invariant this is what was mapped.
         unsafe {
@@ -163,12 +165,11 @@ impl Drop for DmaBuf {
     }
 }
 
-/// A receive buffer. In a box it belongs to the owner of the box; posting gives the box to the
-/// hardware, and the completion gives it back. `P` says where it is posted: at first nowhere, by
-/// default.
+/// A receive buffer. It belongs to the owner of its box; posting passes the box to the hardware,
+/// the completion returns it. `P` describes where it is posted; its default is "not posted".
 #[repr(C)]
 pub(crate) struct RecvBuf<P> {
-    /// First, so that the pointer C hands back is one to the buffer.
+    /// First, so that a pointer to it is also a pointer to the buffer.
     pub(super) cqe: bindings::ib_cqe,
     pub(super) posted: P,
     pub(super) dma: DmaBuf,
@@ -193,8 +194,8 @@ impl<P: Default> RecvBuf<P> {
 }
 
 impl<P> RecvBuf<P> {
-    /// The first `len` bytes, or all if there are less. What was received last; zeroes and older
-    /// data beyond its length.
+    /// Returns the first `len` bytes, or all if there are fewer: what was received last, followed
+    /// by zeroes and older data.
     pub(crate) fn bytes(&self, len: usize) -> &[u8] {
         // SAFETY: By the invariant of `DmaBuf` there are that many initialised bytes. The buffer
         // is not posted, because no reference to a posted one exists, so the device does not
@@ -208,7 +209,7 @@ impl<P> RecvBuf<P> {
     }
 }
 
-/// Nothing to send in the buffer.
+/// The buffer has nothing to send.
 const IDLE: u32 = 0;
 /// One task has exclusive access.
 const BUSY: u32 = 1;
@@ -217,14 +218,15 @@ const FILLED: u32 = 2;
 /// The device reads it.
 const POSTED: u32 = 3;
 
-/// A response buffer. [`TxBuf::fill`] it, post it; it can be filled again after its completion.
+/// A response buffer. [`TxBuf::fill`] writes it; after it was posted, it can be filled again only
+/// when the post has completed.
 ///
 /// # Invariants
 ///
 /// `state` is `BUSY` while a task writes, `POSTED` while the device reads.
 pub(crate) struct TxBuf {
     state: Atomic<u32>,
-    /// Bytes that are filled in; meaningful in `FILLED` and `POSTED`.
+    /// Number of bytes to send; valid in `FILLED` and `POSTED`.
     filled: Atomic<u32>,
     dma: DmaBuf,
 }
@@ -249,8 +251,8 @@ impl TxBuf {
         self.dma.len()
     }
 
-    /// Lets `build` write the buffer; it returns how many bytes are to be sent. What was in the
-    /// buffer before is still there. Filling again before posting is allowed. Does not sleep.
+    /// Fills the buffer: `build` writes it and returns the number of bytes to send. It is passed
+    /// the previous contents. A filled buffer may be filled again. Does not sleep.
     ///
     /// # Errors
     ///
@@ -283,7 +285,7 @@ impl TxBuf {
         }
     }
 
-    /// Number of bytes filled in, 0 if nothing is.
+    /// Number of bytes to send; 0 unless the buffer is filled or posted.
     pub(crate) fn len(&self) -> usize {
         match self.state.load(Acquire) {
             FILLED | POSTED => self.filled.load(Relaxed) as usize,
@@ -291,7 +293,7 @@ impl TxBuf {
         }
     }
 
-    /// Takes the buffer for a post of its first `len` bytes.
+    /// Marks the buffer as posted, for a SEND of its first `len` bytes that the caller then posts.
     pub(super) fn begin_post(&self, len: usize, lkey: u32) -> Result<bindings::ib_sge> {
         self.state
             .cmpxchg(FILLED, POSTED, Full)
@@ -310,13 +312,13 @@ impl TxBuf {
     ///
     /// # Safety
     ///
-    /// The caller must have begun the post, and the device must not have got the buffer.
+    /// The caller must have begun the post, and the device must not have accepted the buffer.
     pub(super) unsafe fn abort_post(&self) {
         // INVARIANT: The device does not read it, as the caller promises.
         self.state.store(FILLED, Release);
     }
 
-    /// The device has finished.
+    /// Ends the post after its completion.
     ///
     /// # Safety
     ///
@@ -326,7 +328,7 @@ impl TxBuf {
         self.state.store(IDLE, Release);
     }
 
-    /// The device the buffer is mapped for.
+    /// Device that the buffer is mapped for.
     pub(super) fn device(&self) -> &Device {
         self.dma.device()
     }
@@ -338,15 +340,15 @@ impl TxBuf {
 ///
 /// The function must return the same buffer, which belongs to this object, every time.
 pub(crate) unsafe trait HasTx {
-    /// The response buffer.
+    /// Returns the response buffer.
     fn tx(&self) -> &TxBuf;
 }
 
 /// Safely implements [`HasTx`]: `impl_has_tx! { impl HasTx for Command { self.tx } }`.
 macro_rules! impl_has_tx {
     ($(impl$({$($generics:tt)*})? HasTx for $self:ty { self.$field:ident })*) => {$(
-        // SAFETY: It is a field of the type `TxBuf`, always the same: `offset_of!` takes none that is
-        // reached through a `Deref`.
+        // SAFETY: It is a field of the type `TxBuf`, always the same: `offset_of!` takes none that
+        // is reached through a `Deref`.
         unsafe impl$(<$($generics)*>)? $crate::rdma::buf::HasTx for $self {
             #[inline]
             fn tx(&self) -> &$crate::rdma::buf::TxBuf {

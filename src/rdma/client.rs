@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Being told about devices: the IB client.
+//! The IB client (`struct ib_client`): addition and removal of RDMA devices.
 //!
 //! C header: [`include/rdma/ib_verbs.h`](srctree/include/rdma/ib_verbs.h)
 //!
-//! This is where the promise of [`Device`] is kept: neither a failed [`Client::add`] nor
+//! This file upholds the guarantee of [`Device`]: neither a failed [`Client::add`] nor
 //! [`Client::remove`] returns to the RDMA core while a handle on the device exists.
+//!
+//! Not here: devices themselves ([`super::device`]), what this module keeps per device
+//! ([`crate::hca`]).
 
 use core::{
     marker::PhantomData,
@@ -49,51 +52,53 @@ use crate::{
     }, //
 };
 
-/// Milliseconds between two complaints about a device that is still in use.
+/// Interval of warnings about a device that is still in use, in milliseconds.
 const COMPLAIN_MS: u32 = 10_000;
 
 /// A user of all RDMA devices.
 ///
 /// All callbacks run in process context and may sleep. For one device they are serialised.
 pub(crate) trait Client: 'static {
-    /// What is kept per device.
+    /// Data kept per device.
     type Data: Send + Sync;
     /// Name of the client.
     const NAME: &'static CStr;
 
-    /// A device appeared.
+    /// Handles a new device and returns its data.
     ///
     /// # Errors
     ///
-    /// Any; the device is skipped then, and every handle on it has to be dropped.
+    /// Any; the device is then skipped, and every handle on it must be dropped.
     fn add(device: &Device) -> Result<Self::Data>;
 
-    /// A device has another name. Not at the same time as [`Self::remove`].
+    /// Handles a change of a device's name. Does not overlap with [`Self::remove`].
     fn renamed(data: &Self::Data);
 
-    /// A device disappears, or the registration is dropped. Everything that holds a [`Device`] has
-    /// to be dropped; this may happen after the function returned, the device is kept until then.
+    /// Handles the removal of a device, or the drop of the registration. Everything that holds a
+    /// [`Device`] must be dropped, possibly after this has returned; the removal waits for that.
     fn remove(data: Self::Data);
 }
 
-/// The registered `struct ib_client`, and what tears down objects without a waiter.
+/// The registered `struct ib_client`, and the work queue that destroys objects whose drop must not
+/// sleep.
 #[repr(C)]
 struct Cell {
     client: bindings::ib_client,
     reaper: Queue,
 }
 
-/// The registered client. `ib_client.add` has no context argument, and `ib_set_client_data` wants
-/// the client.
+/// The registered client. `ib_client.add` has no context argument, and `ib_set_client_data`
+/// requires the client.
 static ACTIVE: Atomic<*mut bindings::ib_client> = Atomic::new(ptr::null_mut());
 
-/// What belongs to a device while it is in use.
+/// Client data of a device.
 struct Attached<T: Client> {
     data: T::Data,
     gone: Arc<Completion>,
 }
 
-/// A registered client; dropping it removes all devices and unregisters. There can be one.
+/// A registered client; dropping it removes all devices and unregisters the client. There can be
+/// one.
 ///
 /// # Invariants
 ///
@@ -105,12 +110,12 @@ pub(crate) struct Registration<T: Client> {
 
 // SAFETY: A client may be unregistered by any task.
 unsafe impl<T: Client> Send for Registration<T> {}
-// SAFETY: There is nothing one could do with a shared reference.
+// SAFETY: There are no functions on a shared reference.
 unsafe impl<T: Client> Sync for Registration<T> {}
 
 impl<T: Client> Registration<T> {
-    /// Registers (`ib_register_client`); `T::add` is called for all devices there are before this
-    /// returns. May sleep.
+    /// Registers the client (`ib_register_client`). Calls `T::add` for all present devices before
+    /// this returns. May sleep.
     ///
     /// # Errors
     ///
@@ -145,7 +150,7 @@ impl<T: Client> Registration<T> {
             Err(_) => Err(EBUSY),
         };
         if let Err(e) = result {
-            // SAFETY: The pointer came from `into_raw`, and the core does not know it any more:
+            // SAFETY: The pointer came from `into_raw`, and the core does not hold it any more:
             // `ib_register_client` removes what it added when it fails.
             drop(unsafe { KBox::from_raw(cell) });
             return Err(e);
@@ -166,13 +171,14 @@ impl<T: Client> Drop for Registration<T> {
         // runs afterwards, and all `remove` callbacks have returned.
         unsafe { bindings::ib_unregister_client(&raw mut (*cell).client) };
         ACTIVE.store(ptr::null_mut(), Relaxed);
-        // SAFETY: By the type invariant the pointer came from `into_raw`; the core has forgotten
-        // it. Handles on devices, which point to the reaper, are gone: `remove` waited for them.
+        // SAFETY: By the type invariant the pointer came from `into_raw`; the core does not hold it
+        // any more. Handles on devices, which point to the reaper, are dropped: `remove` waited for
+        // them.
         drop(unsafe { KBox::from_raw(cell) });
     }
 }
 
-/// Waits until the last handle on a device was dropped.
+/// Waits until the last handle on a device was dropped. Warns every 10 seconds. Sleeps.
 fn wait_gone(gone: &Completion, name: &CStr) {
     while !gone.wait_timeout(COMPLAIN_MS) {
         pr_warn!("{}: the device is still in use\n", name);
@@ -195,7 +201,7 @@ unsafe fn add<T: Client>(raw: *mut bindings::ib_device) -> Result {
     // SAFETY: The device stays registered until `remove` returns, or this function if it fails;
     // both wait for the completion. The reaper lives longer than the registration.
     let (device, gone) = unsafe { Device::attach(device, NonNull::new(reaper).ok_or(EINVAL)?) }?;
-    // The memory comes first: once the client has accepted the device, nothing may fail.
+    // Allocated first: once the client has accepted the device, nothing may fail.
     let attached = KBox::<Attached<T>>::new_uninit(GFP_KERNEL)
         .map_err(Error::from)
         .and_then(|memory| {

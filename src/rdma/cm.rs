@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Connection management: what all connection managers have in common.
+//! Connection management, passive side: the common interface of both connection managers.
 //!
-//! There are two: [`rdma_cm`] finds peers by network address, [`ib_cm`] is that of native
-//! InfiniBand. Events, handlers and parameters are the same; [`ConnectRequest`] and [`CmId`] are one
-//! or the other. What differs for their users: the form of a login request (see
-//! [`ConnectRequest::manager`]) and what is known about the peer ([`PeerAddr`]).
+//! [`rdma_cm`] identifies peers by network address, [`ib_cm`] is the connection manager of native
+//! InfiniBand. Events, handlers and parameters are the same for both; a [`ConnectRequest`] and a
+//! [`CmId`] belong to one of them. For users, two things differ: the form of a login request (see
+//! [`ConnectRequest::manager`]) and the address of the peer ([`PeerAddr`]).
+//!
+//! Not here: queue pairs ([`super::qp`]), logins ([`crate::login`]).
 
 use core::{
     fmt,
@@ -43,20 +45,21 @@ pub(crate) use self::{
     }, //
 };
 
-/// What happened to a connection.
+/// An event of a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum CmEvent {
-    /// The peer confirmed the connection.
+    /// The connection is established: the peer has confirmed it, or [`CmId::notify_comm_est`] was
+    /// called.
     Established,
-    /// The peer disconnects, or answered our disconnect, or did not.
+    /// The peer has sent a disconnect, has answered ours, or has not answered ours in time.
     Disconnected,
-    /// The peer rejected our answer, with this reason.
+    /// The peer has rejected our reply, with this reason.
     Rejected(i32),
-    /// The peer does not answer.
+    /// The peer has not confirmed our reply in time.
     Unreachable,
     /// The connection could not be set up, with this error number.
     ConnectError(i32),
-    /// The queue pair may be used again: the end of a disconnect.
+    /// Time-wait, the last state of a disconnect, has ended: the queue pair may be reused.
     TimewaitExit,
     /// The device is being removed.
     DeviceRemoval,
@@ -75,10 +78,10 @@ pub(crate) enum Manager {
     Ib,
 }
 
-/// What a connection request says about its sender. Displayed for people.
+/// Address of a peer, from its connection request. Displayed as text for log lines and files.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum PeerAddr {
-    /// Nothing.
+    /// Unknown.
     Unknown,
     /// The network address (RDMA/CM).
     Ip(IpAddr),
@@ -87,7 +90,7 @@ pub(crate) enum PeerAddr {
 }
 
 impl PeerAddr {
-    /// The network address, if that is what is known.
+    /// Returns the network address, if that is known.
     pub(crate) fn ip(self) -> Option<IpAddr> {
         match self {
             Self::Ip(addr) => Some(addr),
@@ -95,7 +98,7 @@ impl PeerAddr {
         }
     }
 
-    /// The GID of the port, if that is known.
+    /// Returns the GID of the port, if that is known.
     pub(crate) fn port_gid(self) -> Option<[u8; 16]> {
         match self {
             Self::Gid(gid) => Some(gid),
@@ -117,41 +120,41 @@ impl fmt::Display for PeerAddr {
 
 /// Handler of connection requests on a [`Listener`] or an [`IbListener`].
 pub(crate) trait ListenHandler: 'static {
-    /// A peer wants to connect. Process context, may sleep. Calls may overlap: the RDMA connection
-    /// manager makes one at a time per device and family of addresses, for each of which it has a
-    /// listening id that it locks; `ib_cm` makes several per listener. Answer with
-    /// [`ConnectRequest::reject`] or [`ConnectRequest::take_over`]; dropping the request rejects it
-    /// without private data.
+    /// Handles a connection request. Process context, may sleep. Calls may overlap: the RDMA
+    /// connection manager makes one at a time per device and address family, for each of which it
+    /// has a listening id that it locks; `ib_cm` makes several per listener. The handler answers
+    /// with [`ConnectRequest::reject`] or [`ConnectRequest::take_over`]; dropping the request
+    /// rejects it without private data.
     fn connect_request(request: ConnectRequest<'_>);
 }
 
-/// Owner of a connection.
+/// Owner of a connection: the handler of its events.
 pub(crate) trait ConnHandler: Send + Sync + 'static {
-    /// Something happened. Process context, may sleep; serialised per connection, except that on
-    /// the IB/CM the news that the peer does not answer may overlap with others, the connection
-    /// request included. Must neither drop the last [`CmId`] nor destroy the queue pair, nor
-    /// wait for a task that does.
+    /// Handles an event. Process context, may sleep. Calls are serialised per connection, except
+    /// that on the IB/CM the report that the peer has not answered a message may overlap with other
+    /// events, and with the handler of the connection request. Must neither drop the last [`CmId`]
+    /// nor destroy the queue pair, nor wait for a task that does.
     fn cm_event(this: ArcBorrow<'_, Self>, event: CmEvent);
 }
 
 /// Parameters for accepting a connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ConnParams<'a> {
-    /// RDMA READs and atomics of the peer that may be outstanding.
+    /// Number of RDMA READs and atomics of the peer that may be outstanding.
     pub(crate) responder_resources: u8,
-    /// RDMA READs of ours that may be outstanding. With 0, READs that are posted never start.
+    /// Number of RDMA READs of ours that may be outstanding. With 0, posted READs never start.
     pub(crate) initiator_depth: u8,
-    /// How often the peer shall try again when we have no receive posted; 7 means for ever.
+    /// Number of retries of the peer when we have no receive posted; 7 means without limit.
     pub(crate) rnr_retry: u8,
-    /// Goes to the peer with the answer. At most 196 bytes.
+    /// Private data of the reply, at most 196 bytes.
     pub(crate) private_data: &'a [u8],
 }
 
 /// Reason in a reject that carries private data.
 const REJ_CONSUMER_DEFINED: u8 = crate::bindings::ib_cm_rej_reason_IB_CM_REJ_CONSUMER_DEFINED as u8;
 
-/// A peer's wish to connect. Lives inside [`ListenHandler::connect_request`] only; dropping it
-/// rejects the request without private data.
+/// A connection request of a peer. Exists inside [`ListenHandler::connect_request`] only; dropping
+/// it rejects the request without private data.
 pub(crate) enum ConnectRequest<'a> {
     /// Through the RDMA connection manager.
     Rdma(rdma_cm::ConnectRequest<'a>),
@@ -160,7 +163,7 @@ pub(crate) enum ConnectRequest<'a> {
 }
 
 impl ConnectRequest<'_> {
-    /// Which connection manager it came through.
+    /// Connection manager that the request arrived through.
     pub(crate) fn manager(&self) -> Manager {
         match self {
             Self::Rdma(_) => Manager::Rdma,
@@ -168,7 +171,7 @@ impl ConnectRequest<'_> {
         }
     }
 
-    /// The device the request arrived on.
+    /// Device that the request arrived on.
     pub(crate) fn device_id(&self) -> DeviceId {
         match self {
             Self::Rdma(req) => req.device_id(),
@@ -176,7 +179,7 @@ impl ConnectRequest<'_> {
         }
     }
 
-    /// Number of the device's port the request arrived on.
+    /// Number of the device's port that the request arrived on.
     pub(crate) fn port_num(&self) -> u32 {
         match self {
             Self::Rdma(req) => req.port_num(),
@@ -184,8 +187,8 @@ impl ConnectRequest<'_> {
         }
     }
 
-    /// What the peer sent with the request. On InfiniBand and RoCE padded with zeroes: to 56 bytes
-    /// by the RDMA/CM, to 92 by the IB/CM.
+    /// Private data of the request. On InfiniBand and RoCE padded with zeroes: to 56 bytes by the
+    /// RDMA/CM, to 92 by the IB/CM.
     pub(crate) fn private_data(&self) -> &[u8] {
         match self {
             Self::Rdma(req) => req.private_data(),
@@ -193,7 +196,7 @@ impl ConnectRequest<'_> {
         }
     }
 
-    /// The peer's address.
+    /// Address of the peer.
     pub(crate) fn peer(&self) -> PeerAddr {
         match self {
             Self::Rdma(req) => req.peer_addr().map_or(PeerAddr::Unknown, PeerAddr::Ip),
@@ -201,7 +204,8 @@ impl ConnectRequest<'_> {
         }
     }
 
-    /// The network address that the peer connects to, if it uses one.
+    /// Returns the network address that the peer connects to; `None` if it uses none, as with the
+    /// IB/CM.
     pub(crate) fn local_ip(&self) -> Option<IpAddr> {
         match self {
             Self::Rdma(req) => req.local_addr(),
@@ -209,8 +213,8 @@ impl ConnectRequest<'_> {
         }
     }
 
-    /// RDMA READs and atomics of its own the peer wants to have outstanding, that is how many we are
-    /// asked to answer.
+    /// Number of its RDMA READs and atomics that the peer requests to have outstanding, with us as
+    /// responder.
     pub(crate) fn responder_resources(&self) -> u8 {
         match self {
             Self::Rdma(req) => req.responder_resources(),
@@ -218,8 +222,8 @@ impl ConnectRequest<'_> {
         }
     }
 
-    /// RDMA READs and atomics of ours the peer is ready to answer at the same time; a limit for
-    /// [`ConnParams::initiator_depth`]. With 0 we cannot use any.
+    /// Number of our RDMA READs and atomics that the peer accepts at the same time as responder;
+    /// the limit of [`ConnParams::initiator_depth`]. With 0, none may be used.
     pub(crate) fn initiator_depth(&self) -> u8 {
         match self {
             Self::Rdma(req) => req.initiator_depth(),
@@ -240,7 +244,7 @@ impl ConnectRequest<'_> {
         }
     }
 
-    /// Takes over the connection: `handler` gets all further events.
+    /// Takes over the connection: all further events are passed to `handler`.
     pub(crate) fn take_over<H: ConnHandler>(self, handler: Arc<H>) -> CmId<H> {
         match self {
             Self::Rdma(req) => CmId::Rdma(req.take_over(handler)),
@@ -251,11 +255,11 @@ impl ConnectRequest<'_> {
 
 /// The id of a connection; dropping it destroys the id, then drops its reference to the handler.
 ///
-/// The drop sleeps until callbacks in progress have returned, except when it happens inside one:
-/// then the connection manager destroys the id when the callback returns. There are no events
-/// afterwards. A peer that is still connected, or about to be, is told.
+/// The drop sleeps until callbacks in progress have returned, except inside one of them: then the
+/// connection manager destroys the id when the callback returns. There are no events afterwards.
+/// The connection manager notifies the peer if the connection is established or being set up.
 ///
-/// The handler normally holds the id; this circle is broken by taking the id out of it.
+/// The handler normally holds the id; taking the id out of it breaks this cycle.
 pub(crate) enum CmId<H: ConnHandler> {
     /// Of the RDMA connection manager.
     Rdma(rdma_cm::CmId<H>),
@@ -264,14 +268,14 @@ pub(crate) enum CmId<H: ConnHandler> {
 }
 
 impl<H: ConnHandler> CmId<H> {
-    /// Creates a queue pair for the connection and makes it ready to receive posts. Process context,
-    /// sleeps. It uses port and partition of the request.
+    /// Creates a queue pair for the connection, on port and partition of the request, and makes it
+    /// ready for posting receives. Process context, sleeps.
     ///
     /// # Errors
     ///
-    /// `EEXIST` if there is one already, `EINVAL` if something in `init` belongs to another device,
+    /// `EEXIST` if there is one already, `EINVAL` if an object in `init` belongs to another device,
     /// `ENOENT` if the port is not a member of the partition (any more), `ENOMEM`, and those of the
-    /// device's driver: trying again with a smaller send queue may help.
+    /// device's driver: a retry with a smaller send queue may succeed.
     pub(crate) fn create_qp<O: QpOwner>(&self, init: QpInit<O>) -> Result<QueuePair<O>> {
         match self {
             Self::Rdma(cm) => cm.create_qp(init),
@@ -279,14 +283,14 @@ impl<H: ConnHandler> CmId<H> {
         }
     }
 
-    /// Accepts the connection: the queue pair becomes ready to send, and the peer gets the answer.
-    /// Once only. Process context, sleeps. Meant to be called in
-    /// [`ListenHandler::connect_request`]; elsewhere it may wait for callbacks of this connection.
+    /// Accepts the connection: makes the queue pair ready to send and sends the reply to the peer.
+    /// To be called once, preferably in [`ListenHandler::connect_request`]; elsewhere it may wait
+    /// for callbacks of this connection. Process context, sleeps.
     ///
     /// # Errors
     ///
     /// `EINVAL` if the private data is too long or the peer has given up, and those of the device's
-    /// driver. The connection is then to be rejected, if it is not already.
+    /// driver. The caller must then reject the connection, unless that was done already.
     pub(crate) fn accept(&self, params: &ConnParams<'_>) -> Result {
         match self {
             Self::Rdma(cm) => cm.accept(params),
@@ -306,13 +310,13 @@ impl<H: ConnHandler> CmId<H> {
         }
     }
 
-    /// Sends a disconnect, or the answer to one. The caller drains the queue pair next; the
-    /// RDMA/CM has put it into the error state then. May sleep.
+    /// Sends a disconnect, or the answer to one. The RDMA/CM also puts the queue pair into the
+    /// error state; the IB/CM does not. The caller drains the queue pair next. May sleep.
     ///
     /// # Errors
     ///
-    /// Those of the connection manager, for example when the peer has not confirmed the connection.
-    /// There is no event to wait for then.
+    /// Those of the connection manager, for example if the peer has not confirmed the connection.
+    /// No event follows then.
     pub(crate) fn disconnect(&self) -> Result {
         match self {
             Self::Rdma(cm) => cm.disconnect(),
@@ -320,8 +324,8 @@ impl<H: ConnHandler> CmId<H> {
         }
     }
 
-    /// Tells the connection manager that a message arrived before the peer's confirmation: the
-    /// connection counts as established. Does not sleep.
+    /// Notifies the connection manager that a message arrived before the peer's confirmation, which
+    /// it replaces: the connection becomes established. Does not sleep.
     ///
     /// # Errors
     ///

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Completion queues: a share of one of the RDMA core's pool, or one of one's own.
+//! Completion queues: a share of a queue of the RDMA core's pool, or a queue of one queue pair.
 //!
 //! C header: [`include/rdma/ib_verbs.h`](srctree/include/rdma/ib_verbs.h)
+//!
+//! Not here: completions ([`super::wc`]) and their handlers ([`super::cqe`], [`super::qp`]).
 
 use core::ptr::{
     self,
@@ -19,56 +21,56 @@ use kernel::{
 use super::device::Device;
 use crate::bindings;
 
-/// Entries the drain of a queue pair needs, one per direction.
+/// Entries that draining a queue pair requires, one per direction.
 const DRAIN_CQE: u32 = 2;
 
-/// Where a completion queue comes from, and so how it is given back.
+/// Origin of a completion queue, which decides how it is released.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Origin {
-    /// The pool; so many entries of it are ours.
+    /// The pool, of which this many entries were taken.
     Pool(u32),
-    /// It was created for us.
+    /// Created for this object.
     Own,
 }
 
-/// A `struct ib_cq` or a share of one; dropping it gives it back.
+/// A `struct ib_cq` or a share of one; dropping it releases it.
 ///
-/// Completions are processed on the RDMA core's work queue, so in process context
+/// Completions are processed on the RDMA core's work queue, that is in process context
 /// (`IB_POLL_WORKQUEUE`). Queue pairs hold their queue until they are destroyed.
 ///
 /// A pooled queue is also processed by any task that drains a queue pair with a shared receive
-/// queue on it, be it of this module or another (`__ib_drain_srq`). Its users' completions are then
-/// handled on two tasks at once. A queue of one's own is processed by its work item only, one
-/// completion after the other; dropping it waits for that, so must not be done from a completion,
-/// and after the drop no completion function runs any more.
+/// queue on it, of this module or of another (`__ib_drain_srq`). Completions of the queue are then
+/// handled by two tasks concurrently. A queue made with [`CompletionQueue::new`] is processed by
+/// its work item only, one completion after the other. Dropping it waits for the work item, so it
+/// must not be dropped in a completion; after the drop no completion function runs any more.
 ///
 /// # Invariants
 ///
 /// `raw` is on `device`. It came from `ib_cq_pool_get` with that many entries, or from
-/// `__ib_alloc_cq`, as `origin` says.
+/// `__ib_alloc_cq`, according to `origin`.
 pub(crate) struct CompletionQueue {
     raw: NonNull<bindings::ib_cq>,
     origin: Origin,
     device: Device,
 }
 
-// SAFETY: A pooled completion queue may be used and given back by any task.
+// SAFETY: Completion queues may be used and released by any task.
 unsafe impl Send for CompletionQueue {}
 // SAFETY: The queue is only passed to C functions, which lock it.
 unsafe impl Sync for CompletionQueue {}
 
-/// A completion vector that the device has: another one, in turn, for a number beyond its last.
+/// Maps `comp_vector` to a completion vector of the device, modulo their number.
 fn existing_vector(device: &Device, comp_vector: u32) -> Result<c_int> {
     Ok(c_int::try_from(comp_vector % device.num_comp_vectors())?)
 }
 
 impl CompletionQueue {
-    /// Takes `nr_cqe` entries of the least used queue on a completion vector (`ib_cq_pool_get`). The
-    /// entries that draining a queue pair needs are added. May sleep.
+    /// Takes `nr_cqe` entries of the least used queue on a completion vector (`ib_cq_pool_get`),
+    /// plus those that draining a queue pair requires. May sleep.
     ///
     /// # Errors
     ///
-    /// Those of the device's driver; `EINVAL` if the device cannot have so many entries.
+    /// Those of the device's driver; `EINVAL` if a queue of the device cannot have so many entries.
     pub(crate) fn from_pool(device: &Device, nr_cqe: u32, comp_vector: u32) -> Result<Self> {
         let nr_cqe = nr_cqe.saturating_add(DRAIN_CQE);
         // `ib_cq_pool_get` would try forever: no queue it can create is large enough.
@@ -94,12 +96,13 @@ impl CompletionQueue {
     }
 
     /// Creates a queue for one queue pair on a completion vector (`ib_alloc_cq`), with `wanted`
-    /// entries, or if the device cannot have so many, with at least `least`. The entries that
-    /// draining needs are added. May sleep.
+    /// entries or, if the device allows fewer, as many as it allows but at least `least`. The
+    /// entries that draining requires are added. May sleep.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`, and those of the device's driver; `EINVAL` if it cannot have `least` entries.
+    /// `ENOMEM`, and those of the device's driver; `EINVAL` if the device does not allow `least`
+    /// entries.
     pub(crate) fn new(device: &Device, least: u32, wanted: u32, comp_vector: u32) -> Result<Self> {
         let most = device.attrs().max_cqe;
         if least.saturating_add(DRAIN_CQE) > most {
@@ -122,17 +125,17 @@ impl CompletionQueue {
         })
     }
 
-    /// Returns whether no other queue pairs complete here.
+    /// Returns whether the queue was made for one queue pair.
     pub(super) fn is_own(&self) -> bool {
         self.origin == Origin::Own
     }
 
-    /// The C queue.
+    /// Returns the C queue.
     pub(super) fn as_raw(&self) -> *mut bindings::ib_cq {
         self.raw.as_ptr()
     }
 
-    /// The device of the queue.
+    /// Device of the queue.
     pub(crate) fn device(&self) -> &Device {
         &self.device
     }

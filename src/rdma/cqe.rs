@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Completion queue entries of what is posted to a send queue.
+//! Completion queue entries of work that is posted to a send queue (`struct ib_cqe`).
 //!
 //! C header: [`include/rdma/ib_verbs.h`](srctree/include/rdma/ib_verbs.h)
 //!
 //! The pattern is that of the kernel crate's `Work`: a type embeds a [`Cqe`], [`impl_has_cqe!`]
-//! proves where, and [`CqeHandler`] says what to do when the work is done. While it is posted, the
-//! entry owns one `Arc` of the type it is embedded in. The `ID` tells several entries of the same
-//! type apart; [`SEND`] and [`READ`] are the two in use.
+//! proves where, and [`CqeHandler`] is called when the work completes. While it is posted, the
+//! entry owns one `Arc` of the type it is embedded in. `ID` distinguishes several entries of one
+//! type; [`SEND`] and [`READ`] are in use.
+//!
+//! Not here: posting ([`super::qp`]), entries of receives, which are part of the buffer
+//! ([`super::buf`]).
 
 use core::{
     cell::UnsafeCell,
@@ -50,12 +53,13 @@ pub(crate) const SEND: u64 = 0;
 /// Entry of RDMA READs.
 pub(crate) const READ: u64 = 1;
 
-/// What to do when posted work is done.
+/// Handler of the completion of posted work.
 pub(crate) trait CqeHandler<const ID: u64>: Send + Sync + Sized + 'static {
-    /// The work is done, or failed. Called exactly once per successful post, in process context.
+    /// Handles the completion, successful or not. Called exactly once per successful post, in
+    /// process context.
     ///
-    /// Buffers and RDMA contexts of the work are free again. Must not destroy or drain the queue
-    /// pair.
+    /// Buffers and RDMA contexts of the work are already free for reuse. Must not destroy or drain
+    /// the queue pair.
     fn done(self: Arc<Self>, wc: &WorkCompletion);
 }
 
@@ -80,17 +84,18 @@ pub(crate) struct Cqe<T, const ID: u64> {
     _pin: PhantomPinned,
 }
 
-/// What is known while the entry is posted. Starts with the head, and that with the C part, so that
-/// one pointer is good for all of them.
+/// State of a posted entry. Begins with the head, which begins with the C entry, so that one
+/// address serves for all of them.
 #[repr(C)]
 struct Claim {
     head: CqeHead,
     flight: Option<Flight>,
 }
 
-/// Being posted: keeps the queue pair and knows how much room in the send queue is taken.
+/// Guard of a posted entry: keeps the queue pair, and records how many entries of the send queue
+/// are taken.
 pub(super) struct Flight {
-    /// The queue pair; it cannot be destroyed before this is dropped.
+    /// The queue pair, which cannot be destroyed before this is dropped.
     pub(super) core: Stay<QpCore, IN_FLIGHT>,
     /// Work requests of the chain.
     pub(super) wrs: u32,
@@ -102,7 +107,7 @@ unsafe impl<T, const ID: u64> Send for Cqe<T, ID> {}
 unsafe impl<T, const ID: u64> Sync for Cqe<T, ID> {}
 
 impl<T, const ID: u64> Cqe<T, ID> {
-    /// An entry that is not posted.
+    /// Returns an entry that is not posted.
     pub(crate) const fn new() -> Self {
         // INVARIANT: Nothing owns `claim`.
         Self {
@@ -116,7 +121,7 @@ impl<T, const ID: u64> Cqe<T, ID> {
         }
     }
 
-    /// Takes the entry for a post.
+    /// Claims the entry for a post.
     ///
     /// # Errors
     ///
@@ -130,7 +135,7 @@ impl<T, const ID: u64> Cqe<T, ID> {
         Ok(())
     }
 
-    /// Gives the entry back, after its completion or a post that failed.
+    /// Releases the entry after its completion or a post that failed.
     ///
     /// # Safety
     ///
@@ -143,15 +148,15 @@ impl<T, const ID: u64> Cqe<T, ID> {
         flight
     }
 
-    /// The C entry of a pointer to an entry.
+    /// Converts a pointer to an entry to one to its C entry.
     pub(super) fn raw_cqe(this: *mut Self) -> *mut bindings::ib_cqe {
         // CAST: The entry starts with the claim, that with the head, and that with the C entry; all
         // are `repr(C)`, and `UnsafeCell` is transparent.
         this.cast()
     }
 
-    /// The completion of a posted entry begins. Says so once per post: a second completion, even one
-    /// at the same time, is none.
+    /// Begins the completion of a posted entry. Returns whether the entry was posted: `true` once
+    /// per post, `false` for a second completion, even for a concurrent one.
     pub(super) fn end(&self) -> bool {
         // INVARIANT: The completion owns `claim` from now on.
         self.state.cmpxchg(POSTED, ENDING, Full).is_ok()
@@ -164,14 +169,14 @@ impl<T, const ID: u64> Cqe<T, ID> {
 ///
 /// Both functions must return valid pointers, and be inverses of each other.
 pub(crate) unsafe trait HasCqe<const ID: u64>: Sized {
-    /// The entry of an object.
+    /// Returns the entry of an object.
     ///
     /// # Safety
     ///
     /// `this` must point to a valid object.
     unsafe fn raw_get_cqe(this: *mut Self) -> *mut Cqe<Self, ID>;
 
-    /// The object of an entry.
+    /// Returns the object that contains an entry.
     ///
     /// # Safety
     ///

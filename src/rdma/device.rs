@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! RDMA devices.
+//! RDMA devices (`struct ib_device`): handles, names, capabilities, ports.
 //!
 //! C header: [`include/rdma/ib_verbs.h`](srctree/include/rdma/ib_verbs.h)
 //!
-//! How devices come and go is in [`super::client`].
+//! Not here: addition and removal of devices ([`super::client`]), their events ([`super::event`]).
 
 use core::{
     ops::RangeInclusive,
@@ -29,12 +29,12 @@ use crate::{
     }, //
 };
 
-/// Identity of a device: compared, never followed.
+/// Identity of a device: its address, which is compared but never dereferenced.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct DeviceId(usize);
 
 impl DeviceId {
-    /// The identity of a device, which need not exist any more.
+    /// Returns the identity of a device, which need not exist any more.
     pub(super) fn of(raw: *const bindings::ib_device) -> Self {
         Self(raw.addr())
     }
@@ -51,21 +51,22 @@ pub(crate) struct DeviceAttrs {
     pub(crate) vendor_part_id: u32,
     /// Hardware version, as the vendor defines it.
     pub(crate) hw_ver: u32,
-    /// Most work requests per work queue.
+    /// Maximum number of work requests per work queue.
     pub(crate) max_qp_wr: u32,
-    /// Most scatter/gather entries per send request.
+    /// Maximum number of scatter/gather entries per send request.
     pub(crate) max_send_sge: u32,
-    /// Most scatter/gather entries per RDMA READ request.
+    /// Maximum number of scatter/gather entries per RDMA READ request.
     pub(crate) max_sge_rd: u32,
-    /// Most completion queue entries.
+    /// Maximum number of entries per completion queue.
     pub(crate) max_cqe: u32,
-    /// Most RDMA READs and atomics a queue pair can have outstanding as responder.
+    /// Maximum number of RDMA READs and atomics that a queue pair can have outstanding as
+    /// responder.
     pub(crate) max_qp_rd_atom: u32,
-    /// The same, as initiator of the READs.
+    /// The same as requester.
     pub(crate) max_qp_init_rd_atom: u32,
-    /// Most work requests per shared receive queue; 0 if there are no shared receive queues.
+    /// Maximum number of work requests per shared receive queue; 0 if the device has none of these.
     pub(crate) max_srq_wr: u32,
-    /// Most scatter/gather entries per shared receive request.
+    /// Maximum number of scatter/gather entries per request of a shared receive queue.
     pub(crate) max_srq_sge: u32,
 }
 
@@ -81,7 +82,7 @@ pub(crate) enum LinkLayer {
 }
 
 impl LinkLayer {
-    /// What the RDMA core calls it in sysfs.
+    /// Name of the link layer, as the RDMA core shows it in sysfs.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::InfiniBand => "InfiniBand",
@@ -113,7 +114,7 @@ impl DeviceName {
     ///
     /// # Safety
     ///
-    /// The device must be registered, or be just being removed.
+    /// The device must be registered or being removed.
     pub(super) unsafe fn read(raw: *const bindings::ib_device) -> Self {
         // SAFETY: The caller promises that the device is valid. It has a name; as that may be
         // changed meanwhile, each byte is read once, and no reference is made.
@@ -124,12 +125,12 @@ impl DeviceName {
         Self(copy)
     }
 
-    /// The name.
+    /// Returns the name.
     pub(crate) fn as_c_str(&self) -> &CStr {
         CStr::from_bytes_until_nul(&self.0).unwrap_or(c"?")
     }
 
-    /// The name as text.
+    /// Returns the name as text.
     pub(crate) fn as_str(&self) -> &str {
         self.as_c_str().to_str().unwrap_or("?")
     }
@@ -141,7 +142,7 @@ impl kernel::fmt::Display for DeviceName {
     }
 }
 
-/// What all handles of a device share.
+/// State shared by all handles on a device.
 ///
 /// # Invariants
 ///
@@ -173,8 +174,8 @@ impl Drop for Inner {
 pub(crate) struct Device(Arc<Inner>);
 
 impl Device {
-    /// Makes the first handle on a device. The completion is completed when the last handle is
-    /// dropped.
+    /// Creates the first handle on a device. The returned completion is completed when the last
+    /// handle is dropped.
     ///
     /// # Safety
     ///
@@ -189,7 +190,7 @@ impl Device {
         reaper: NonNull<Queue>,
     ) -> Result<(Self, Arc<Completion>)> {
         let gone = Arc::pin_init(Completion::new(), GFP_KERNEL)?;
-        // INVARIANT: The caller promises what the invariant asks for.
+        // INVARIANT: The caller promises it.
         let inner = Inner {
             raw,
             gone: gone.clone(),
@@ -199,19 +200,20 @@ impl Device {
         Ok((Self(Arc::new(inner, GFP_KERNEL)?), gone))
     }
 
-    /// The C device.
+    /// Returns the C device.
     pub(super) fn as_raw(&self) -> *mut bindings::ib_device {
         self.0.raw.as_ptr()
     }
 
-    /// Where objects of this device without a waiter are torn down. Outlives the handle.
+    /// Work queue that destroys objects of this device whose drop must not sleep. Outlives the
+    /// handle.
     pub(super) fn reaper(&self) -> &Queue {
         // SAFETY: By the type invariant the queue is valid while a handle exists.
         unsafe { self.0.reaper.as_ref() }
     }
 
-    /// The device did not report the last receive of the last queue pair with a shared receive queue
-    /// that ended (`IB_EVENT_QP_LAST_WQE_REACHED`).
+    /// Whether the device failed to report the last receive (`IB_EVENT_QP_LAST_WQE_REACHED`) of the
+    /// queue pair that was drained last, of those with a shared receive queue.
     pub(super) fn silent_about_last_wqe(&self) -> &AtomicFlag {
         &self.0.silent_about_last_wqe
     }
@@ -221,8 +223,8 @@ impl Device {
         DeviceId::of(self.as_raw())
     }
 
-    /// Name of the device, for example `mlx5_0`. A change at this very moment gives a mixture of
-    /// both names.
+    /// Name of the device, for example `mlx5_0`. During a change of the name, the result may be a
+    /// mixture of both names.
     pub(crate) fn name(&self) -> DeviceName {
         // SAFETY: By the type invariant of `Inner` the device is registered.
         unsafe { DeviceName::read(self.as_raw()) }
@@ -284,7 +286,7 @@ impl Device {
         }
     }
 
-    /// RDMA protocol of a port (`rdma_protocol_ib` and its sisters).
+    /// RDMA protocol of a port (`rdma_protocol_ib`, `rdma_protocol_roce`, `rdma_protocol_iwarp`).
     pub(crate) fn protocol(&self, port: u32) -> Protocol {
         let dev = self.as_raw();
         if !self.ports().contains(&port) {
@@ -304,7 +306,7 @@ impl Device {
         }
     }
 
-    /// Whether a port has management datagrams (`rdma_cap_ib_mad`).
+    /// Returns whether a port supports management datagrams (`rdma_cap_ib_mad`).
     pub(crate) fn has_mads(&self, port: u32) -> bool {
         if !self.ports().contains(&port) {
             return false;
@@ -313,7 +315,7 @@ impl Device {
         unsafe { bindings::srpt_rdma_cap_ib_mad(self.as_raw(), port) }
     }
 
-    /// Whether the InfiniBand connection manager works on a port (`rdma_cap_ib_cm`).
+    /// Returns whether a port supports the InfiniBand connection manager (`rdma_cap_ib_cm`).
     pub(crate) fn has_ib_cm(&self, port: u32) -> bool {
         if !self.ports().contains(&port) {
             return false;
@@ -322,8 +324,8 @@ impl Device {
         unsafe { bindings::srpt_rdma_cap_ib_cm(self.as_raw(), port) }
     }
 
-    /// An entry of a port's GID table, in network byte order (`rdma_query_gid`). Reads the cache;
-    /// does not sleep.
+    /// Returns an entry of a port's GID table, in network byte order (`rdma_query_gid`). Reads the
+    /// cache; does not sleep.
     ///
     /// # Errors
     ///

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The part of a completion queue entry that C knows, and the link of the list of those that C will
+//! Head of a completion queue entry: the C part, and the link of the list of entries that C will
 //! not complete ([`QpCore::orphan`](super::qp::core::QpCore::orphan)).
 //!
-//! What an entry belongs to is in [`super::cqe`].
+//! Not here: the object that an entry is embedded in ([`super::cqe`]).
 
 use core::ptr;
 
 use crate::bindings;
 
-/// The function C calls.
+/// Completion function that C calls (`ib_cqe.done`).
 pub(super) type Done = unsafe extern "C" fn(*mut bindings::ib_cq, *mut bindings::ib_wc);
 
-/// The head of an entry. Starts with the C part, so that one pointer is good for both.
+/// Head of an entry. Begins with the C part, so that one address serves for both.
 #[repr(C)]
 pub(super) struct CqeHead {
     cqe: bindings::ib_cqe,
@@ -21,7 +21,7 @@ pub(super) struct CqeHead {
 }
 
 impl CqeHead {
-    /// A head without a function.
+    /// Returns a head without a completion function.
     pub(super) const fn new() -> Self {
         Self {
             cqe: bindings::ib_cqe { done: None },
@@ -29,12 +29,12 @@ impl CqeHead {
         }
     }
 
-    /// Sets the function that C calls.
+    /// Sets the completion function.
     pub(super) fn set_done(&mut self, done: Done) {
         self.cqe.done = Some(done);
     }
 
-    /// Calls the completion function as C would have done.
+    /// Calls the completion function in place of C.
     ///
     /// # Safety
     ///

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Asynchronous events of a device that do not belong to one of its queues.
+//! Asynchronous events of a device and its ports (`struct ib_event_handler`).
 //!
 //! C header: [`include/rdma/ib_verbs.h`](srctree/include/rdma/ib_verbs.h)
+//!
+//! Not here: events of queue pairs ([`super::qp`]) and of shared receive queues.
 
 use core::ptr::NonNull;
 
@@ -15,7 +17,7 @@ use kernel::{
 use super::device::Device;
 use crate::bindings;
 
-/// What happened.
+/// Kind of an asynchronous event.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum DeviceEventKind {
     /// The port's link came up.
@@ -30,7 +32,7 @@ pub(crate) enum DeviceEventKind {
     GidChange,
     /// The port's subnet manager changed.
     SmChange,
-    /// The subnet manager asks to register with the subnet again.
+    /// The subnet manager requests that clients register with the subnet again.
     ClientReregister,
     /// The device has failed. No port.
     DeviceFatal,
@@ -41,27 +43,27 @@ pub(crate) enum DeviceEventKind {
 /// An asynchronous event.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct DeviceEvent {
-    /// What happened.
+    /// Kind of the event.
     pub(crate) kind: DeviceEventKind,
-    /// The port it happened to, 0 if the event is not about a port.
+    /// Number of the port, 0 if the event does not concern a port.
     pub(crate) port: u32,
 }
 
 /// Handler of events.
 pub(crate) trait DeviceEvents: Send + Sync + 'static {
-    /// Called for each event, in process context, possibly several times at once. May sleep, but
-    /// must not drop the [`EventHandler`].
+    /// Handles an event. Called in process context; calls may overlap. May sleep, but must not drop
+    /// the [`EventHandler`].
     fn event(&self, event: DeviceEvent);
 }
 
-/// What is registered.
+/// The registered `struct ib_event_handler` and its target.
 struct Handler<T: DeviceEvents> {
     raw: bindings::ib_event_handler,
     target: Arc<T>,
     _device: Device,
 }
 
-/// A registered event handler; dropping it unregisters and waits for calls in progress.
+/// A registered event handler; dropping it unregisters it and waits for calls in progress.
 ///
 /// # Invariants
 ///
@@ -72,11 +74,11 @@ pub(crate) struct EventHandler<T: DeviceEvents> {
 
 // SAFETY: A handler may be unregistered by any task, and `T` is `Send` and `Sync`.
 unsafe impl<T: DeviceEvents> Send for EventHandler<T> {}
-// SAFETY: There is nothing one could do with a shared reference.
+// SAFETY: There are no functions on a shared reference.
 unsafe impl<T: DeviceEvents> Sync for EventHandler<T> {}
 
 impl<T: DeviceEvents> EventHandler<T> {
-    /// Registers (`ib_register_event_handler`). May sleep.
+    /// Registers a handler (`ib_register_event_handler`). May sleep.
     ///
     /// # Errors
     ///
@@ -112,7 +114,8 @@ impl<T: DeviceEvents> Drop for EventHandler<T> {
         // SAFETY: By the type invariant it is registered. Handlers run with the read side of the
         // semaphore held that this takes for writing, so none runs afterwards.
         unsafe { bindings::ib_unregister_event_handler(&raw mut (*handler).raw) };
-        // SAFETY: By the type invariant the pointer came from `into_raw`, and C forgot it.
+        // SAFETY: By the type invariant the pointer came from `into_raw`, and C does not hold it
+        // any more.
         drop(unsafe { KBox::from_raw(handler) });
     }
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The id of an RDMA/CM connection (`struct rdma_cm_id`), as far as its queue pair depends on it, and
-//! the end of queue pairs with and without one.
+//! State of an RDMA/CM id (`struct rdma_cm_id`) that its queue pair depends on, and the destruction
+//! of queue pairs with and without an id.
 //!
-//! Everything else about connections is in [`super::cm`].
+//! Not here: everything else about connections ([`super::cm`]).
 
 use core::ptr::{
     self,
@@ -32,23 +32,23 @@ use kernel::{
 
 use crate::bindings;
 
-/// How long to sleep between two looks at the life of an id.
+/// Interval at which the life of an id is polled.
 const POLL: Delta = Delta::from_millis(1);
-/// Looks between two complaints: 10 seconds or more.
+/// Polls between two warnings: 10 seconds or more.
 const COMPLAIN_POLLS: u32 = 10_000;
 
-/// State of an id, as far as its queue pair is concerned.
+/// Life of an id, as seen by its queue pair.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Life {
     /// The id is valid.
     Alive,
     /// It is being destroyed; handlers may still run.
     Dying,
-    /// It is destroyed, or will be without looking at the queue pair again.
+    /// It is destroyed, or will be without accessing the queue pair again.
     Gone,
 }
 
-/// What a connection's [`CmId`](super::cm::CmId), its callbacks and its queue pair share.
+/// State shared by a connection's [`CmId`](super::cm::CmId), its callbacks and its queue pair.
 ///
 /// # Invariants
 ///
@@ -61,7 +61,7 @@ pub(super) struct IdShared {
     pub(super) handler: Atomic<*const c_void>,
     /// The task that is inside a callback of this id, or null.
     task: Atomic<*mut c_void>,
-    /// The core shall destroy the id when the callback returns.
+    /// Whether the core is to destroy the id when the callback returns.
     pub(super) doomed: AtomicFlag,
     #[pin]
     pub(super) life: Mutex<Life>,
@@ -73,7 +73,7 @@ unsafe impl Send for IdShared {}
 unsafe impl Sync for IdShared {}
 
 impl IdShared {
-    /// What is shared about an id whose callback is running.
+    /// Allocates the state of an id whose callback is running. May sleep.
     pub(super) fn new(id: NonNull<bindings::rdma_cm_id>) -> Result<Arc<Self>> {
         // INVARIANT: The caller is in a callback of the id; there is no handler.
         Arc::pin_init(
@@ -88,13 +88,13 @@ impl IdShared {
         )
     }
 
-    /// A callback begins, on this task.
+    /// Begins a callback on this task.
     pub(super) fn enter(&self) {
         self.task
             .store(Task::current_raw().cast::<c_void>(), Release);
     }
 
-    /// A callback ends. Returns what it has to return.
+    /// Ends a callback. Returns the callback's return value.
     pub(super) fn leave(&self) -> c_int {
         self.task.store(ptr::null_mut(), Release);
         if self.doomed.load(Acquire) {
@@ -104,7 +104,7 @@ impl IdShared {
         }
     }
 
-    /// Whether this task is inside a callback of the id.
+    /// Returns whether this task is inside a callback of the id.
     pub(super) fn is_inside(&self) -> bool {
         ptr::eq(
             self.task.load(Acquire),
@@ -112,13 +112,13 @@ impl IdShared {
         )
     }
 
-    /// Destroys a queue pair that was created on the id, after the id: over iWARP an id that is connected
-    /// keeps its queue pair, whose destruction waits for that. Sleeps until the [`CmId`](super::cm::CmId)
-    /// was dropped.
+    /// Destroys a queue pair that was created on the id, after the id: over iWARP a connected id
+    /// holds a reference to its queue pair, and `ib_destroy_qp` waits for that. Sleeps until the
+    /// [`CmId`](super::cm::CmId) was dropped.
     ///
     /// # Safety
     ///
-    /// `qp` must be valid, and not used by others than the id any more.
+    /// `qp` must be valid, and not used any more except by the id.
     pub(super) unsafe fn destroy_qp(&self, qp: *mut bindings::ib_qp) {
         let mut polls = 0;
         while *self.life.lock() != Life::Gone {
@@ -129,12 +129,12 @@ impl IdShared {
                 pr_warn!("a queue pair is to go, and its CM id is still there\n");
             }
         }
-        // SAFETY: The id does not use it any more, and neither does anything else, says the caller.
+        // SAFETY: The id does not use it any more; the caller promises that nothing else does.
         unsafe { destroy_raw(qp) };
     }
 
-    /// Destroys a queue pair that was just created on the id and not used (`rdma_destroy_qp`). May
-    /// sleep.
+    /// Destroys a queue pair that was just created on the id and was not used (`rdma_destroy_qp`).
+    /// May sleep.
     ///
     /// # Safety
     ///
@@ -146,7 +146,7 @@ impl IdShared {
     }
 }
 
-/// What a callback returns to have the core destroy its id.
+/// Return value of a callback that makes the core destroy its id.
 pub(super) fn destroy_code() -> c_int {
     EPIPE.to_errno()
 }

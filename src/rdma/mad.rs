@@ -4,8 +4,10 @@
 //!
 //! C header: [`include/rdma/ib_mad.h`](srctree/include/rdma/ib_mad.h)
 //!
-//! Requests only: nothing is sent that was not asked for, and no function waits for an answer. What the
-//! datagrams mean is none of the business of this file.
+//! The agent sends answers to requests and nothing else; no function waits for a datagram. Also
+//! here: the port's capability flag for device management.
+//!
+//! Not here: the contents of the datagrams ([`crate::srp`]) and their handler ([`crate::hca`]).
 
 use core::ptr::{
     self,
@@ -41,21 +43,22 @@ pub(crate) const MAD_SIZE: usize = bindings::IB_MGMT_MAD_SIZE as usize;
 /// A management datagram.
 pub(crate) type Mad = [u8; MAD_SIZE];
 
-/// How many answers of an agent may be under way. Requests beyond that are dropped, as a full
-/// receive queue would do, and requesters ask again: a peer must not make the queue grow.
+/// Maximum number of answers of an agent whose sends have not completed. Answers beyond that are
+/// dropped, as with a full receive queue, and requesters retry: a peer must not make the send queue
+/// grow.
 const MAX_ANSWERS: i32 = 64;
 
 /// Handler of requests.
 pub(crate) trait MadHandler: Send + Sync + 'static {
-    /// A request arrived. Returns the answer, if there is to be one.
+    /// Handles a request. Returns the answer, or `None` to send none.
     ///
-    /// Called in process context, by ib_core's work for the port's receives; not twice at a time
-    /// for one agent. May sleep, but no agent of this port receives a datagram meanwhile, the
-    /// connection manager included. Must not drop the [`MadAgent`].
+    /// Called in process context, by ib_core's work item for the port's receives; calls for one
+    /// agent do not overlap. May sleep, but no agent of this port receives a datagram meanwhile,
+    /// including the connection manager. Must not drop the [`MadAgent`].
     fn request(&self, mad: &Mad) -> Option<Mad>;
 }
 
-/// Which requests an agent gets.
+/// Requests that an agent receives.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MadClass {
     /// Management class.
@@ -64,20 +67,20 @@ pub(crate) struct MadClass {
     pub(crate) version: u8,
     /// Methods.
     pub(crate) methods: &'static [u8],
-    /// Bytes of a datagram before its attribute.
+    /// Number of bytes of a datagram before its attribute.
     pub(crate) header: usize,
 }
 
-/// What the callbacks work with.
+/// Context of the callbacks.
 struct Context<T: MadHandler> {
     handler: Arc<T>,
     header: c_int,
-    /// Answers under way.
+    /// Number of answers whose sends have not completed.
     answers: Atomic<i32>,
     _device: Device,
 }
 
-/// A registered agent; dropping it unregisters and waits for calls and answers in progress.
+/// A registered agent; dropping it unregisters it and waits for calls and answers in progress.
 ///
 /// # Invariants
 ///
@@ -90,7 +93,7 @@ pub(crate) struct MadAgent<T: MadHandler> {
 
 // SAFETY: An agent may be unregistered by any task that may sleep, and `T` is `Send` and `Sync`.
 unsafe impl<T: MadHandler> Send for MadAgent<T> {}
-// SAFETY: There is nothing one could do with a shared reference.
+// SAFETY: There are no functions on a shared reference.
 unsafe impl<T: MadHandler> Sync for MadAgent<T> {}
 
 impl<T: MadHandler> MadAgent<T> {
@@ -98,8 +101,8 @@ impl<T: MadHandler> MadAgent<T> {
     ///
     /// # Errors
     ///
-    /// `EINVAL` for a class or method that cannot be, or if another agent has it on this port;
-    /// `ENODEV` where the port has no management datagrams; `ENOMEM`.
+    /// `EINVAL` for an invalid class or method, or if another agent has it on this port; `ENODEV`
+    /// if the port does not support management datagrams; `ENOMEM`.
     pub(crate) fn register(
         device: &Device,
         port: u32,
@@ -157,7 +160,7 @@ impl<T: MadHandler> MadAgent<T> {
                 context: unsafe { NonNull::new_unchecked(context) },
             }),
             Err(e) => {
-                // SAFETY: The pointer came from `into_raw`, and C did not keep it.
+                // SAFETY: The pointer came from `into_raw`, and C does not hold it.
                 drop(unsafe { KBox::from_raw(context) });
                 Err(e)
             }
@@ -171,20 +174,21 @@ impl<T: MadHandler> Drop for MadAgent<T> {
         // callbacks in progress have returned and every datagram that was created for sending was
         // freed, which the completion of its send does; none is called afterwards.
         unsafe { bindings::ib_unregister_mad_agent(self.agent.as_ptr()) };
-        // SAFETY: By the type invariant the pointer came from `into_raw`; C forgot it.
+        // SAFETY: By the type invariant the pointer came from `into_raw`; C does not hold it any
+        // more.
         drop(unsafe { KBox::from_raw(self.context.as_ptr()) });
     }
 }
 
-/// A received datagram; dropping it gives the buffers back.
+/// A received datagram; dropping it returns the buffers to the core.
 ///
 /// # Invariants
 ///
-/// The pointer came from the core in a receive callback and was not given back.
+/// The pointer came from the core in a receive callback and was not returned.
 struct Received(NonNull<bindings::ib_mad_recv_wc>);
 
 impl Received {
-    /// The datagram, or [`None`] if it is too short for one.
+    /// Returns the datagram, or [`None`] if fewer than [`MAD_SIZE`] bytes were received.
     fn mad(&self) -> Option<&Mad> {
         // SAFETY: By the type invariant this is a valid datagram. All members of the union are
         // pointers to its first byte.
@@ -197,14 +201,14 @@ impl Received {
         }
         // SAFETY: The buffer has at least as many bytes as the port's largest datagram, so `Mad` is
         // inside; it was zeroed when it was allocated, and the device is done with it. Nothing
-        // writes to it before it is given back, when `self` is dropped.
+        // writes to it before it is returned, when `self` is dropped.
         unsafe { mad.cast::<Mad>().as_ref() }
     }
 }
 
 impl Drop for Received {
     fn drop(&mut self) {
-        // SAFETY: By the type invariant it is ours to give back.
+        // SAFETY: By the type invariant it is valid and was not returned.
         unsafe { bindings::ib_free_recv_mad(self.0.as_ptr()) };
     }
 }
@@ -217,13 +221,13 @@ impl Drop for Received {
 struct AddressHandle(NonNull<bindings::ib_ah>);
 
 impl AddressHandle {
-    /// The way back to the sender of a datagram (`ib_create_ah_from_wc`). Sleeps; where the
-    /// sender's address has to be resolved, for a second at most.
+    /// Creates an address handle of the sender of a datagram (`ib_create_ah_from_wc`). Sleeps; if
+    /// the sender's address has to be resolved, for a second at most.
     ///
     /// # Errors
     ///
-    /// `EPROTOTYPE` if the datagram has no global route header but the port needs one, and those of
-    /// address resolution and of the device's driver.
+    /// `EPROTOTYPE` if the datagram has no global route header but the port requires one, and those
+    /// of address resolution and of the device's driver.
     ///
     /// # Safety
     ///
@@ -245,7 +249,7 @@ impl AddressHandle {
         Ok(Self(NonNull::new(ah).ok_or(ENOMEM)?))
     }
 
-    /// Gives up the handle; the holder of the pointer has to destroy it.
+    /// Releases ownership; the holder of the pointer must destroy the handle.
     fn into_raw(self) -> *mut bindings::ib_ah {
         core::mem::ManuallyDrop::new(self).0.as_ptr()
     }
@@ -297,12 +301,14 @@ impl Outgoing {
         })?;
         // INVARIANT: It was just created, without an address handle.
         let outgoing = Self(NonNull::new(buf).ok_or(ENOMEM)?);
-        // SAFETY: For this version and lengths, C allocated `MAD_SIZE` bytes; nothing else has them.
+        // SAFETY: For this version and lengths, C allocated `MAD_SIZE` bytes; nothing else uses
+        // them.
         unsafe { (*buf).mad.cast::<Mad>().write(*mad) };
         Ok(outgoing)
     }
 
-    /// Sends (`ib_post_send_mad`). The completion takes over what was sent.
+    /// Posts the datagram (`ib_post_send_mad`). It and the address handle then belong to the
+    /// completion.
     ///
     /// # Errors
     ///
@@ -313,7 +319,7 @@ impl Outgoing {
             (*self.0.as_ptr()).ah = ah.into_raw();
             bindings::ib_post_send_mad(self.0.as_ptr(), ptr::null_mut())
         })?;
-        // It may be freed already.
+        // The completion frees it, and may have done so already.
         core::mem::forget(self);
         Ok(())
     }
@@ -332,7 +338,7 @@ impl Drop for Outgoing {
 }
 
 impl<T: MadHandler> Context<T> {
-    /// Answers a datagram, if it is a request that has an answer.
+    /// Answers a datagram, unless the handler returns no answer.
     ///
     /// # Safety
     ///
@@ -345,10 +351,10 @@ impl<T: MadHandler> Context<T> {
             // SAFETY: By the safety requirements.
             let sent = unsafe { self.send(agent, received, &answer) };
             if sent.is_ok() {
-                // Until the send is complete.
+                // Counted until the send completes.
                 return;
             }
-            // Like a lost datagram: the requester asks again.
+            // Like a lost datagram: the requester retries.
         }
         self.answers.fetch_sub(1, Relaxed);
     }
@@ -390,7 +396,7 @@ unsafe extern "C" fn recv_callback<T: MadHandler>(
     let Some(received) = NonNull::new(received) else {
         return;
     };
-    // INVARIANT: The core leaves it to the handler to give it back.
+    // INVARIANT: The core passes it to the receive callback, which has to return it.
     let received = Received(received);
     // SAFETY: The agent is registered, so it and its context are valid until this returns.
     unsafe {
@@ -399,8 +405,8 @@ unsafe extern "C" fn recv_callback<T: MadHandler>(
     }
 }
 
-/// `ib_mad_agent.send_handler`. Process context: completions of QP 1 are handled by a work queue,
-/// and so is what the unregistration cancels, by its caller.
+/// `ib_mad_agent.send_handler`. Process context: a work queue handles completions of QP 1; sends
+/// that the unregistration cancels are completed by its caller.
 ///
 /// # Safety
 ///
@@ -415,13 +421,15 @@ unsafe extern "C" fn send_callback<T: MadHandler>(
         let context = &*(*agent).context.cast::<Context<T>>();
         (context, (*wc).send_buf)
     };
-    // INVARIANT: `Outgoing::post` left what was posted, with its address handle, to this completion.
+    // INVARIANT: `Outgoing::post` left what was posted, with its address handle, to this
+    // completion.
     drop(NonNull::new(buf).map(Outgoing));
     context.answers.fetch_sub(1, Relaxed);
 }
 
-/// The announcement that a port has a device management agent (`IsDeviceManagementSupported`), by
-/// which initiators choose the ports to ask; dropping it takes it back.
+/// The capability flag of a port that has a device management agent
+/// (`IsDeviceManagementSupported`), by which initiators choose the ports to query; dropping this
+/// clears it.
 ///
 /// # Invariants
 ///
@@ -436,7 +444,7 @@ impl DeviceManagement {
     ///
     /// # Errors
     ///
-    /// Those of the device's driver; virtual functions often do not allow it.
+    /// Those of the device's driver; those of virtual functions often do not allow it.
     pub(crate) fn announce(device: &Device, port: u32) -> Result<Self> {
         modify(device, port, CAPABILITY, 0)?;
         // INVARIANT: It was just set.
@@ -449,12 +457,12 @@ impl DeviceManagement {
 
 impl Drop for DeviceManagement {
     fn drop(&mut self) {
-        // What could not be taken back stays; initiators get no answers then.
+        // If this fails, the capability stays set, and queries of initiators are not answered.
         let _ = modify(&self.device, self.port, 0, CAPABILITY);
     }
 }
 
-/// The capability's bit in a port's mask.
+/// Bit of the capability in a port's capability mask.
 const CAPABILITY: u32 = bindings::ib_port_capability_mask_bits_IB_PORT_DEVICE_MGMT_SUP;
 
 /// Changes a port's capabilities.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Protection domains.
+//! Protection domains (`struct ib_pd`).
 //!
 //! C header: [`include/rdma/ib_verbs.h`](srctree/include/rdma/ib_verbs.h)
 
@@ -51,17 +51,17 @@ impl ProtectionDomain {
         })
     }
 
-    /// The C domain.
+    /// Returns the C domain.
     pub(super) fn as_raw(&self) -> *mut bindings::ib_pd {
         self.raw.as_ptr()
     }
 
-    /// The device of the domain.
+    /// Device of the domain.
     pub(crate) fn device(&self) -> &Device {
         &self.device
     }
 
-    /// Key for local access to DMA mapped memory.
+    /// Key for the device's access to local DMA mapped memory (`local_dma_lkey`).
     pub(crate) fn lkey(&self) -> u32 {
         // SAFETY: By the type invariant the domain is valid; the key is set once.
         unsafe { (*self.as_raw()).local_dma_lkey }

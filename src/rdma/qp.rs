@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Queue pairs.
+//! Queue pairs of reliable connections: creation, events, destruction.
 //!
 //! C header: [`include/rdma/ib_verbs.h`](srctree/include/rdma/ib_verbs.h)
 //!
-//! Creation, events and the end are here; posting and completions are in [`post`], the accounting
-//! that makes the end safe is in [`core`]. Queue pairs are created on a connection manager's id,
-//! see [`super::cm`].
+//! Not here: posting and completions ([`post`]), the accounting that makes destruction safe
+//! ([`core`]), shared receive queues ([`srq`]), the connections that queue pairs are created for
+//! ([`super::cm`]).
 
 use ::core::{
     ffi::c_void,
@@ -73,19 +73,19 @@ use self::{
 
 use srq::SharedReceiveQueue;
 
-/// Where a receive buffer is posted.
+/// Queue that a receive buffer is posted to.
 #[derive(Default)]
 pub(crate) enum Posted<O: QpOwner> {
-    /// Nowhere.
+    /// None.
     #[default]
     No,
-    /// At a queue pair, which it keeps.
+    /// The receive queue of a queue pair, which this keeps.
     Qp(Stay<QpInner<O>, IN_FLIGHT>),
-    /// At a shared receive queue, at this index of its table.
+    /// A shared receive queue, with the index in its table.
     Srq(NonNull<SharedReceiveQueue<O>>, usize),
 }
 
-// SAFETY: The pointer is followed by the completion only, which may run anywhere.
+// SAFETY: The pointer is dereferenced by the completion only, which may run in any task.
 unsafe impl<O: QpOwner> Send for Posted<O> {}
 // SAFETY: Nothing is reached through a shared reference.
 unsafe impl<O: QpOwner> Sync for Posted<O> {}
@@ -96,9 +96,10 @@ pub(crate) type RecvBuf<O> = buf::RecvBuf<Posted<O>>;
 /// An asynchronous event of a queue pair.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum QpEvent {
-    /// The first message arrived before the connection manager's confirmation.
+    /// A message arrived before the connection manager's confirmation (`IB_EVENT_COMM_EST`).
     CommEst,
-    /// The device will not take anything from the shared receive queue any more.
+    /// The device takes no more receives from the shared receive queue for this queue pair
+    /// (`IB_EVENT_QP_LAST_WQE_REACHED`).
     LastWqeReached,
     /// The queue pair is in the error state: `QP_FATAL`, `QP_REQ_ERR` or `QP_ACCESS_ERR`, by its
     /// `enum ib_event_type`.
@@ -107,59 +108,61 @@ pub(crate) enum QpEvent {
     Other(u32),
 }
 
-/// Owner of a queue pair.
+/// Owner of a queue pair: the handler of its receives and events.
 ///
 /// Neither function may drain or destroy the queue pair.
 pub(crate) trait QpOwner: Send + Sync + Sized + 'static {
-    /// A receive was completed, with so many bytes, or given up with an error; the buffer belongs to
-    /// the owner again. Process context.
-    /// A buffer of a shared receive queue should be posted there again in every case, because
-    /// others depend on it.
+    /// Handles the completion of a receive. `received` is the number of bytes, or the error with
+    /// which it failed; the owner may post or drop the buffer. Process context.
     ///
-    /// Called one after the other for one queue pair, except that the calls may overlap when
-    /// another queue pair on the same pooled completion queue is being drained (see
-    /// [`CompletionQueue`]).
+    /// A buffer of a shared receive queue should be posted there again in every case, because other
+    /// connections depend on it.
+    ///
+    /// Calls for one queue pair are serialised, except that they may overlap while another queue
+    /// pair on the same pooled completion queue is being drained (see [`CompletionQueue`]).
     fn recv_done(
         this: ArcBorrow<'_, Self>,
         buf: Pin<KBox<RecvBuf<Self>>>,
         received: Result<usize, WcStatus>,
     );
 
-    /// An asynchronous event. Any context, hard interrupts included: drivers report events from
-    /// where they notice them (`__ib_qp_event_handler` calls straight through).
+    /// Handles an asynchronous event. Any context, hard interrupts included: drivers report events
+    /// in the context in which they detect them, and `__ib_qp_event_handler` calls the handler
+    /// directly.
     fn qp_event(this: ArcBorrow<'_, Self>, event: QpEvent);
 }
 
-/// What a new queue pair shall be.
+/// Parameters of a new queue pair.
 pub(crate) struct QpInit<O: QpOwner> {
     /// Protection domain, on the connection's device.
     pub(crate) pd: Arc<ProtectionDomain>,
-    /// Completion queue for both directions. With a shared receive queue it must be one of its own
-    /// ([`CompletionQueue::new`]), with room for all receives of that.
+    /// Completion queue for both directions. With a shared receive queue it must be made with
+    /// [`CompletionQueue::new`], with room for all receives of that queue.
     pub(crate) cq: CompletionQueue,
-    /// Shared receive queue, instead of one of its own.
+    /// Shared receive queue, in place of a receive queue of the queue pair.
     pub(crate) srq: Option<Arc<SharedReceiveQueue<O>>>,
     /// Send work requests, not counting those of RDMA transfers.
     pub(crate) max_send_wr: u32,
     /// Receive work requests; ignored with a shared receive queue.
     pub(crate) max_recv_wr: u32,
-    /// RDMA transfers, whose work requests are added to `max_send_wr`, as far as the device allows.
+    /// RDMA contexts in use at a time. Their work requests are added to `max_send_wr`, as far as
+    /// the device allows.
     pub(crate) max_rdma_ctxs: u32,
     /// Scatter/gather entries per send request.
     pub(crate) max_send_sge: u32,
-    /// Owner.
+    /// Handler of receives and events.
     pub(crate) owner: Arc<O>,
 }
 
-/// What the device's events lead to. The `qp_context`.
+/// Argument of the event handler: the `qp_context` of the `ib_qp`.
 pub(super) struct Context<O> {
     /// The owner.
     pub(super) owner: Arc<O>,
-    /// For noting the last receive; null until the creation is complete.
+    /// For [`QpCore::note_last_wqe`]; null until the creation is complete.
     core: Atomic<*const QpCore>,
 }
 
-/// What the handle and everything that is posted share.
+/// State shared by the handle, posted receives and the work items.
 ///
 /// # Invariants
 ///
@@ -208,15 +211,16 @@ impl<O: QpOwner> WorkItem<1> for QpInner<O> {
 }
 
 impl<O: QpOwner> QpInner<O> {
-    /// Keeps the queue pair for a receive that is about to be posted. The caller is inside.
+    /// Returns a guard that keeps the queue pair for a receive that is about to be posted. The
+    /// caller is inside.
     fn launch(&self, _inside: &Inside<'_>) -> Result<Stay<Self, IN_FLIGHT>> {
-        // SAFETY: The handle, and then the work that destroys the queue pair, hold this and the core
-        // until the gate was closed and has been empty. It is pinned. The gate is closed when no
-        // caller is inside any more, and only callers enter it.
+        // SAFETY: The handle, and then the work that destroys the queue pair, hold this and the
+        // core until the gate was closed and has been empty. It is pinned. The gate is closed when
+        // no caller is inside any more, and only callers enter it.
         unsafe { Stay::enter(self) }.ok_or(EPIPE)
     }
 
-    /// The owner, while something is in flight.
+    /// Returns the owner, which `this` keeps; `None` before the creation is complete.
     fn owner(this: &Stay<Self, IN_FLIGHT>) -> Option<ArcBorrow<'_, O>> {
         let context = this.context.load(Acquire);
         if context.is_null() {
@@ -253,24 +257,24 @@ impl<O: QpOwner> QpInner<O> {
 
 /// A queue pair of a reliable connection.
 ///
-/// It holds its owner, and the owner normally holds it: this circle is broken by taking the queue
-/// pair out of the owner and dropping it, or by [`QueuePair::destroy`].
+/// It holds its owner, and the owner normally holds it. Taking the queue pair out of the owner and
+/// dropping it breaks this cycle, and so does [`QueuePair::destroy`].
 ///
-/// Dropping is allowed in any context; after [`QueuePair::destroy`], where one may sleep. What is left
-/// of the end is done on a work queue: the queue pair is put into the error state, drained and
-/// destroyed, and only then the owner is dropped. The removal of the device waits for that.
+/// May be dropped in any context; after [`QueuePair::destroy`], only where sleeping is allowed.
+/// The drop leaves the destruction to a work queue: the queue pair is put into the error state,
+/// drained and destroyed, and then the owner is dropped. The removal of the device waits for that.
 ///
 /// # Order
 ///
-/// The connection's [`CmId`](super::cm::CmId) goes first, then the queue pair: a queue pair that was
-/// created on an id waits for the end of that before it is destroyed. So both can be dropped in any
-/// order, but a caller of [`QueuePair::destroy`] must not keep the id meanwhile.
+/// The destruction of a queue pair that was created on an RDMA/CM id waits until the connection's
+/// [`CmId`](super::cm::CmId) was dropped. So the two may be dropped in any order, but a caller of
+/// [`QueuePair::destroy`] must not keep the id meanwhile.
 pub(crate) struct QueuePair<O: QpOwner> {
     inner: ManuallyDrop<Arc<QpInner<O>>>,
 }
 
 impl<O: QpOwner> QueuePair<O> {
-    /// Creates a queue pair with `create`, which gets the C arguments.
+    /// Creates a queue pair with `create`, which is passed the C arguments.
     ///
     /// # Safety
     ///
@@ -321,7 +325,7 @@ impl<O: QpOwner> QueuePair<O> {
             port_num,
             ..Default::default()
         };
-        // One of each more, for the drain.
+        // One request more in each queue, for the drain.
         attr.cap.max_send_wr = init.max_send_wr.saturating_add(1);
         attr.cap.max_send_sge = init.max_send_sge;
         attr.cap.max_rdma_ctxs = init.max_rdma_ctxs;
@@ -337,7 +341,7 @@ impl<O: QpOwner> QueuePair<O> {
             rdma: init.max_rdma_ctxs,
         };
         let has_srq = init.srq.is_some();
-        // If this fails, these must live longer than the `ib_qp`.
+        // If what follows fails, these must outlive the `ib_qp`.
         let keep = (init.pd.clone(), cq.clone(), init.srq.clone());
         let unwind = link.clone();
         // SAFETY: The queue pair is new and ours, as the caller promises, and was made with these
@@ -360,10 +364,10 @@ impl<O: QpOwner> QueuePair<O> {
             Ok(inner) => inner,
             Err(e) => {
                 match unwind {
-                    // SAFETY: The caller, which has made the queue pair on the id just now, keeps that
-                    // alive. Nothing was posted.
+                    // SAFETY: The caller, which has made the queue pair on the id just now, keeps
+                    // that alive. Nothing was posted.
                     Some(link) => unsafe { link.undo_create_qp() },
-                    // SAFETY: Nothing was posted, and nothing else knows the queue pair.
+                    // SAFETY: Nothing was posted, and nothing else uses the queue pair.
                     None => unsafe { destroy_raw(raw.as_ptr()) },
                 }
                 drop(keep);
@@ -382,7 +386,7 @@ impl<O: QpOwner> QueuePair<O> {
         })
     }
 
-    /// The part that does not depend on the owner.
+    /// Returns the part that does not depend on the owner.
     pub(super) fn core(&self) -> &Arc<QpCore> {
         &self.inner.core
     }
@@ -392,7 +396,7 @@ impl<O: QpOwner> QueuePair<O> {
         self.inner.core.device()
     }
 
-    /// Number of the device's port the connection uses.
+    /// Number of the device's port that the connection uses.
     pub(crate) fn port_num(&self) -> u32 {
         self.inner.core.port_num()
     }
@@ -402,19 +406,19 @@ impl<O: QpOwner> QueuePair<O> {
         self.inner.core.qp_num()
     }
 
-    /// Send work requests that may be outstanding at the same time, those of RDMA transfers
-    /// included, as the device has granted them.
+    /// Number of send work requests that may be outstanding at the same time, including those of
+    /// RDMA transfers, as granted by the device.
     pub(crate) fn max_send_wr(&self) -> u32 {
         self.inner.core.sq_capacity()
     }
 
-    /// Receives that may be posted at the same time; 0 with a shared receive queue.
+    /// Number of receives that may be posted at the same time; 0 with a shared receive queue.
     pub(crate) fn max_recv_wr(&self) -> u32 {
         self.inner.core.rq_capacity()
     }
 
-    /// Puts the queue pair into the error state: everything that is posted comes back flushed.
-    /// May sleep.
+    /// Puts the queue pair into the error state, so that everything that is posted is flushed.
+    /// Does nothing once it is being torn down. May sleep.
     ///
     /// # Errors
     ///
@@ -423,25 +427,27 @@ impl<O: QpOwner> QueuePair<O> {
         self.inner.core.set_error()
     }
 
-    /// Puts the queue pair into the error state, refuses new posts, and waits until everything that
-    /// was posted has come back and its completions were handled (`ib_drain_qp`).
+    /// Refuses new posts, puts the queue pair into the error state, and waits until everything that
+    /// was posted has completed and its completions were handled (`ib_drain_qp`).
     ///
     /// With a shared receive queue this takes up to 10 seconds the first time that the device does
-    /// not report the last receive, and a tenth of a second until it does so again.
+    /// not report the last receive, and a tenth of a second from then on until it does.
     ///
     /// Idempotent. Sleeps. Must not be called from a completion, a queue pair event, or anything
     /// these wait for. A response that was posted only in part (see
-    /// [`QueuePair::post_write_send`]) completes here, so this must not wait for commands to end.
+    /// [`QueuePair::post_write_send`]) completes here, so the caller must not first wait for
+    /// commands to end.
     pub(crate) fn drain(&self) {
         self.inner.drain();
     }
 
-    /// Drains and destroys the queue pair, then drops the owner. The handle is of no use
+    /// Drains and destroys the queue pair, then drops the owner. Posts through the handle fail
     /// afterwards. Idempotent.
     ///
-    /// Sleeps until every [`RwSlot`](super::rw::RwSlot) that was filled for this queue pair is idle
-    /// again, and with the RDMA connection manager until the [`CmId`](super::cm::CmId) was dropped. The
-    /// same restrictions as for [`QueuePair::drain`]; in addition not from a CM event handler.
+    /// Sleeps until every [`RwSlot`](super::rw::RwSlot) that was filled for this queue pair is
+    /// idle, and with the RDMA connection manager until the [`CmId`](super::cm::CmId) was dropped.
+    /// The restrictions of [`QueuePair::drain`] apply; in addition, must not be called from a CM
+    /// event handler.
     pub(crate) fn destroy(&self) {
         self.inner.destroy();
     }
@@ -449,13 +455,13 @@ impl<O: QpOwner> QueuePair<O> {
 
 impl<O: QpOwner> Drop for QueuePair<O> {
     fn drop(&mut self) {
-        // SAFETY: This is the drop, and nothing looks at the field afterwards.
+        // SAFETY: This is the drop, and nothing accesses the field afterwards.
         let inner = unsafe { ManuallyDrop::take(&mut self.inner) };
         if inner.core.is_destroyed() {
             return;
         }
-        // The device is kept by the work item itself, which drops it last. The work item gets the
-        // handle's own reference, so that the last one is not dropped here.
+        // The work item is passed the handle's reference, so that the last one is not dropped here;
+        // it holds the device and drops it last.
         let device = inner.core.device().clone();
         // This work is queued here only, so it is not queued yet.
         let _ = device

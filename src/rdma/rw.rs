@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! RDMA READ and WRITE between an engine's buffer and the memory a peer has described.
+//! RDMA READ and WRITE between an engine's buffer and memory that a peer has described.
 //!
 //! C header: [`include/rdma/rw.h`](srctree/include/rdma/rw.h)
 //!
-//! `rdma_rw_ctx` moves data between whole scatterlist entries and one piece of remote memory. SRP
-//! commands describe any number of pieces, so a [`RwSlot`] has one context per piece, each with a
-//! scatterlist of its own; for the common case of one piece the engine's list is used as it is.
+//! `rdma_rw_ctx` moves data between whole scatterlist entries and one segment of remote memory. SRP
+//! commands describe any number of segments, so a [`RwSlot`] has one context per segment, each with
+//! a scatterlist of its own; in the common case of one segment, the engine's list is used as it is.
 //!
-//! Posting is in [`super::qp`].
+//! Not here: posting ([`super::qp`]), scatterlists of the engine ([`super::sg`]).
 
 use core::{
     cell::UnsafeCell,
@@ -43,7 +43,7 @@ use crate::{
     sync::gate::Stay, //
 };
 
-/// A piece of remote memory.
+/// A segment of remote memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct RemoteSeg {
     /// Virtual address at the peer.
@@ -54,7 +54,7 @@ pub(crate) struct RemoteSeg {
     pub(crate) len: u32,
 }
 
-/// Direction of a transfer, as the verbs call it.
+/// Direction of a transfer, in the terms of verbs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum RwDir {
     /// RDMA READ: from the peer into the engine's buffer.
@@ -64,7 +64,7 @@ pub(crate) enum RwDir {
 }
 
 impl RwDir {
-    /// The direction for the DMA mapping.
+    /// Returns the direction for the DMA mapping.
     fn dma(self) -> DmaDir {
         match self {
             Self::Read => DmaDir::FromDevice,
@@ -73,7 +73,7 @@ impl RwDir {
     }
 }
 
-/// Nothing in the slot.
+/// The slot is empty.
 const IDLE: u32 = 0;
 /// One task has exclusive access.
 const BUSY: u32 = 1;
@@ -82,7 +82,8 @@ const FILLED: u32 = 2;
 /// The device moves data.
 const POSTED: u32 = 3;
 
-/// One context, and what it was made from. Must not move between init and destruction.
+/// One context and the scatterlist it was initialised with. Must not move between initialisation
+/// and destruction.
 struct Ctx {
     raw: MaybeUninit<bindings::rdma_rw_ctx>,
     sgl: *mut bindings::scatterlist,
@@ -90,7 +91,7 @@ struct Ctx {
 }
 
 impl Ctx {
-    /// Not initialised.
+    /// Returns a context that is not initialised.
     const fn new() -> Self {
         Self {
             raw: MaybeUninit::uninit(),
@@ -100,7 +101,7 @@ impl Ctx {
     }
 }
 
-/// What a filled slot holds.
+/// State of a slot that is filled.
 struct Filled {
     core: Stay<QpCore, HELD>,
     dir: RwDir,
@@ -110,28 +111,28 @@ struct Filled {
 /// The contents of a slot.
 struct Contents {
     filled: Option<Filled>,
-    /// The list that the contexts were made from.
+    /// The list that the contexts were initialised from.
     sg: SgList,
-    /// The context of the common case, in memory of its own so that the slot may be moved.
+    /// The context for the common case of one segment, in a box so that the slot may be moved.
     one: KBox<Ctx>,
     one_used: bool,
-    /// The contexts otherwise; never grown once there is one, so they do not move.
+    /// The contexts otherwise. The vector does not grow while it has one, so they do not move.
     many: KVVec<Ctx>,
-    /// Their scatterlists, one after the other; for `own`, its one entry.
+    /// Scatterlists of `many`, one after the other; with `own`, the one entry for that.
     lists: KVVec<bindings::scatterlist>,
-    /// Memory of the slot itself, see [`RwSlot::fill_own`]. Contiguous, because one entry describes
-    /// it. Not touched while there is a context.
+    /// Memory owned by the slot, see [`RwSlot::fill_own`]. Contiguous, because one entry describes
+    /// it. Not accessed while there is a context.
     own: KVec<u8>,
 }
 
 /// The RDMA transfer of one command.
 ///
-/// A slot goes from idle to filled ([`RwSlot::fill`]), to posted (`QueuePair::post_read`,
-/// `QueuePair::post_write_send`), and back to idle with the completion; [`RwSlot::cancel`] takes
-/// it from filled to idle. While it is not idle, the queue pair cannot be destroyed.
+/// States: idle, filled ([`RwSlot::fill`]), posted (`QueuePair::post_read`,
+/// `QueuePair::post_write_send`), and idle again after the completion; [`RwSlot::cancel`] changes
+/// filled to idle. The queue pair cannot be destroyed while the slot is filled or posted.
 ///
-/// The slot owns the list it was filled from, whose pages are mapped for the device, and gives it
-/// back to the engine when it is idle again.
+/// The slot owns the list it was filled from, whose pages are mapped for the device, and returns it
+/// to the engine when it becomes idle.
 ///
 /// # Invariants
 ///
@@ -150,7 +151,7 @@ unsafe impl Send for RwSlot {}
 unsafe impl Sync for RwSlot {}
 
 impl RwSlot {
-    /// An idle slot. May sleep.
+    /// Allocates an idle slot. May sleep.
     ///
     /// # Errors
     ///
@@ -173,18 +174,18 @@ impl RwSlot {
 
     /// Prepares the transfer of `total` bytes between the start of `sg` and the remote memory
     /// `segs`, which is used in order. Maps `sg` for the device (`rdma_rw_ctx_init`). Returns the
-    /// number of work requests it takes. Process context, may sleep.
+    /// number of work requests of the transfer. Process context, may sleep.
     ///
     /// # Errors
     ///
-    /// With the list given back to its lender:
+    /// With every error, the list is returned to its lender.
     ///
     /// - `EBUSY`: the slot is not idle.
     /// - `EINVAL`: `total` is 0, more than `sg` holds, or more than the segments hold.
     /// - `E2BIG`: more work requests or memory regions than the queue pair can ever have.
-    /// - `EAGAIN`: no memory region is free now; some will be when other transfers have ended.
+    /// - `EAGAIN`: no memory region is free now; the end of other transfers frees some.
     /// - `EPIPE`: the queue pair is being torn down.
-    /// - `ENOMEM`, `EIO`: no memory, or it cannot be mapped.
+    /// - `ENOMEM`, `EIO`: allocating memory or mapping it failed.
     pub(crate) fn fill<O: QpOwner>(
         &self,
         qp: &QueuePair<O>,
@@ -210,8 +211,8 @@ impl RwSlot {
         }
     }
 
-    /// Prepares a READ of all of `seg` into memory of the slot's own, which is allocated here and to
-    /// be taken with [`RwSlot::take_own`] afterwards. Process context, may sleep.
+    /// Prepares a READ of all of `seg` into memory owned by the slot. The memory is allocated here;
+    /// [`RwSlot::take_own`] takes it after the READ. Process context, may sleep.
     ///
     /// # Errors
     ///
@@ -227,8 +228,9 @@ impl RwSlot {
         result
     }
 
-    /// The slot's own memory, of any contents unless the READ has completed with success; empty if
-    /// nothing was read since it was taken last.
+    /// Takes the memory owned by the slot. Its contents are undefined, though initialised, unless
+    /// the READ completed successfully. Returns an empty vector if [`RwSlot::fill_own`] did not
+    /// succeed since the last call.
     ///
     /// # Errors
     ///
@@ -243,8 +245,9 @@ impl RwSlot {
         Ok(own)
     }
 
-    /// Gives up a transfer that was prepared but not posted; afterwards the slot is idle. Does
-    /// nothing otherwise: returns `false` if the slot is posted. May sleep.
+    /// Cancels a transfer that was prepared but not posted, which makes the slot idle. Does nothing
+    /// otherwise. Returns whether the slot is idle: `false` if it is posted or another task has it.
+    /// May sleep.
     pub(crate) fn cancel(&self) -> bool {
         match self.state.cmpxchg(FILLED, BUSY, Full) {
             Ok(_) => {
@@ -258,13 +261,13 @@ impl RwSlot {
         }
     }
 
-    /// Whether a transfer is prepared but not posted.
+    /// Returns whether a transfer is prepared but not posted.
     pub(crate) fn is_filled(&self) -> bool {
         self.state.load(Acquire) == FILLED
     }
 
-    /// Work requests of the transfer on `core`, and the right to post it. The slot is posted from
-    /// now on.
+    /// Marks the slot as posted, for a transfer on `core` that the caller then posts. Returns the
+    /// number of its work requests.
     ///
     /// # Errors
     ///
@@ -291,14 +294,14 @@ impl RwSlot {
     ///
     /// # Safety
     ///
-    /// The caller must have begun the post, and the device must not have got any of it.
+    /// The caller must have begun the post, and the device must not have accepted any of it.
     pub(super) unsafe fn abort_post(&self) {
         // INVARIANT: The contexts are as before.
         self.state.store(FILLED, Release);
     }
 
-    /// The chain of work requests, with `tail` (or NULL) at its end; without a tail the last
-    /// request is signaled and completes to `cqe`.
+    /// Builds the chain of work requests (`rdma_rw_ctx_wrs`), with `tail` at its end. If `tail` is
+    /// NULL, the last request of the transfer is signaled and completes to `cqe`.
     ///
     /// # Safety
     ///
@@ -325,7 +328,8 @@ impl RwSlot {
         next
     }
 
-    /// The device has finished: unmaps the engine's buffer (`rdma_rw_ctx_destroy`), and gives it back.
+    /// Ends the transfer after its completion: unmaps the engine's buffer (`rdma_rw_ctx_destroy`)
+    /// and returns it.
     ///
     /// # Safety
     ///
@@ -349,7 +353,7 @@ impl Drop for RwSlot {
 }
 
 impl Contents {
-    /// See [`RwSlot::fill`]. On failure, nothing is left in `self`.
+    /// See [`RwSlot::fill`]. On failure, `self` is empty.
     fn fill(
         &mut self,
         core: &QpCore,
@@ -362,7 +366,7 @@ impl Contents {
         if total == 0 || capacity < total as usize {
             return Err(EINVAL);
         }
-        // The queue pair cannot go away while we are inside, nor while it is held.
+        // The queue pair cannot be destroyed while a caller is inside, nor while it is held.
         let inside = core.enter().ok_or(EPIPE)?;
         self.filled = Some(Filled {
             core: core.hold(&inside)?,
@@ -390,7 +394,7 @@ impl Contents {
         result
     }
 
-    /// See [`RwSlot::fill_own`]. On failure, nothing is left in `self`.
+    /// See [`RwSlot::fill_own`]. On failure, `self` is empty.
     fn fill_own(&mut self, core: &QpCore, seg: RemoteSeg) -> Result<u32> {
         let result = self.try_fill_own(core, seg);
         if result.is_err() {
@@ -409,13 +413,13 @@ impl Contents {
         // SAFETY: There is one entry. The bytes came from `kmalloc`, so they are contiguous and
         // have pages; there are `seg.len` of them.
         unsafe { bindings::sg_init_one(sgl, self.own.as_mut_ptr().cast(), seg.len) };
-        // SAFETY: The list is the one just made. It and the bytes stay in place until `destroy`, which
-        // drops the result, and nothing looks at the bytes before.
+        // SAFETY: The list is the one just made. It and the bytes stay in place until `destroy`,
+        // which drops the result, and nothing accesses the bytes before.
         let sg = unsafe { SgList::own(sgl, 1, len) };
         self.fill(core, sg, core::iter::once(seg), seg.len, RwDir::Read)
     }
 
-    /// One piece of remote memory for the whole of the engine's list.
+    /// Prepares the transfer of the engine's whole list with one segment of remote memory.
     fn fill_one(&mut self, seg: RemoteSeg) -> Result<u32> {
         let filled = self.filled.as_ref().ok_or(EINVAL)?;
         self.one.sgl = self.sg.as_raw();
@@ -425,7 +429,7 @@ impl Contents {
         Ok(wrs)
     }
 
-    /// Several pieces, or a list that is longer than the data.
+    /// Prepares a transfer with several segments, or with a list that is longer than the data.
     fn fill_many(
         &mut self,
         first: RemoteSeg,
@@ -447,7 +451,8 @@ impl Contents {
         if left != 0 {
             return Err(EINVAL);
         }
-        // Otherwise it would be tried again for ever on devices that run out of memory regions.
+        // On devices that use memory regions, more contexts than `max_rdma_ctxs` would fail with
+        // `EAGAIN` for ever.
         if used.len()
             > self
                 .filled
@@ -457,7 +462,7 @@ impl Contents {
             return Err(E2BIG);
         }
 
-        // Every entry is used once, plus once more for every border between segments.
+        // Every entry is used once, plus once more for every boundary between segments.
         let max = (self.sg.nents() as usize)
             .checked_add(used.len())
             .ok_or(EINVAL)?;
@@ -497,7 +502,7 @@ impl Contents {
                 ..Ctx::new()
             };
             self.many.push_within_capacity(ctx).map_err(|_| ENOMEM)?;
-            // It has to be in its place before it is initialised.
+            // An initialised context must not move, so it is initialised in the vector.
             match self.many.last_mut().map(|ctx| ctx.init(filled, *seg)) {
                 Some(Ok(n)) => wrs = wrs.saturating_add(n),
                 failed => {
@@ -510,7 +515,7 @@ impl Contents {
         Ok(wrs)
     }
 
-    /// Destroys all contexts, gives the list back, and lets go of the queue pair.
+    /// Destroys all contexts, returns the list and releases the queue pair.
     fn destroy(&mut self) {
         let Some(filled) = self.filled.take() else {
             return;
@@ -526,14 +531,14 @@ impl Contents {
         }
         self.many = KVVec::new();
         self.lists = KVVec::new();
-        // The pages are not mapped any more.
+        // The pages are not mapped any more, so the lender may have them back.
         self.sg = SgList::empty();
         drop(filled);
     }
 }
 
 impl Ctx {
-    /// Initialises the context for the scatterlist in it. Returns the number of work requests.
+    /// Initialises the context for its scatterlist. Returns the number of work requests.
     fn init(&mut self, filled: &Filled, seg: RemoteSeg) -> Result<u32> {
         // SAFETY: The list has that many entries, by the invariant of `SgList` or because
         // `fill_many` built it. The queue pair exists, because it is held.
@@ -577,14 +582,14 @@ impl Ctx {
 /// A position in the engine's list.
 struct Source {
     sg: *mut bindings::scatterlist,
-    /// Entries left, with the current one.
+    /// Entries left, including the current one.
     left: u32,
-    /// Bytes of the current entry that are used already.
+    /// Bytes of the current entry that are already used.
     skip: u32,
 }
 
 impl Source {
-    /// Makes `entry` refer to the next bytes, at most `max`; returns how many.
+    /// Makes `entry` refer to the next bytes, at most `max`. Returns how many these are.
     fn take(&mut self, entry: *mut bindings::scatterlist, max: u32) -> Result<u32> {
         while self.left != 0 && !self.sg.is_null() {
             // SAFETY: There is an entry left, so this one is valid.
@@ -611,15 +616,15 @@ impl Source {
 ///
 /// The function must return the same slot, which belongs to this object, every time.
 pub(crate) unsafe trait HasRw {
-    /// The transfer.
+    /// Returns the transfer.
     fn rw(&self) -> &RwSlot;
 }
 
 /// Safely implements [`HasRw`]: `impl_has_rw! { impl HasRw for Command { self.rw } }`.
 macro_rules! impl_has_rw {
     ($(impl$({$($generics:tt)*})? HasRw for $self:ty { self.$field:ident })*) => {$(
-        // SAFETY: It is a field of the type `RwSlot`, always the same: `offset_of!` takes none that is
-        // reached through a `Deref`.
+        // SAFETY: It is a field of the type `RwSlot`, always the same: `offset_of!` takes none that
+        // is reached through a `Deref`.
         unsafe impl$(<$($generics)*>)? $crate::rdma::rw::HasRw for $self {
             #[inline]
             fn rw(&self) -> &$crate::rdma::rw::RwSlot {

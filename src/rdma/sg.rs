@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Scatterlists of the storage engine, lent.
+//! Scatterlists of the storage engine, lent to the target for a transfer.
 //!
 //! C header: [`include/linux/scatterlist.h`](srctree/include/linux/scatterlist.h)
+//!
+//! Not here: transfers ([`super::rw`]).
 
 use core::ptr::{
     self,
@@ -17,11 +19,12 @@ use kernel::sync::atomic::{
 
 use crate::bindings;
 
-/// Whether a scatterlist is lent; kept by its owner, which may free or use the list when it is not.
+/// Flag of a scatterlist's owner: whether the list is lent. The owner may use or free the list only
+/// while it is not.
 pub(crate) struct Lender(AtomicFlag);
 
 impl Lender {
-    /// Nothing is lent.
+    /// Returns a lender that has lent nothing.
     pub(crate) const fn new() -> Self {
         Self(AtomicFlag::new(false))
     }
@@ -32,8 +35,8 @@ impl Lender {
     ///
     /// - The list must be well-formed, chained or not: `nents` entries, with a page, an offset and
     ///   a length each, that add up to `len` or more.
-    /// - As long as [`Self::is_lent`], list and pages must stay valid, the pages must not be touched
-    ///   by others, and this object must stay where it is and not be used to lend again.
+    /// - As long as [`Self::is_lent`], list and pages must stay valid, the pages must not be
+    ///   touched by others, and this object must stay where it is and not be used to lend again.
     pub(crate) unsafe fn lend(
         &self,
         sgl: *mut bindings::scatterlist,
@@ -53,14 +56,14 @@ impl Lender {
         }
     }
 
-    /// Whether there is a list that was lent and not dropped.
+    /// Returns whether a list was lent and not dropped yet.
     pub(crate) fn is_lent(&self) -> bool {
         self.0.load(Acquire)
     }
 }
 
-/// The data buffer of a command, as a C scatterlist that was lent by the engine. Dropping it gives it
-/// back; a [`RwSlot`](super::rw::RwSlot) that was filled from it does so when it is idle again.
+/// The data buffer of a command: a C scatterlist that the engine has lent. Dropping this returns
+/// it; a [`RwSlot`](super::rw::RwSlot) that was filled from it does so when it becomes idle.
 ///
 /// # Invariants
 ///
@@ -80,7 +83,7 @@ unsafe impl Send for SgList {}
 unsafe impl Sync for SgList {}
 
 impl SgList {
-    /// No data.
+    /// Returns a list without data.
     pub(crate) const fn empty() -> Self {
         // INVARIANT: `nents` is 0.
         Self {
@@ -91,7 +94,7 @@ impl SgList {
         }
     }
 
-    /// A list that is not lent, of memory of the RDMA wrappers' own.
+    /// Wraps a list that is not lent but owned by the RDMA wrappers.
     ///
     /// # Safety
     ///
@@ -106,12 +109,12 @@ impl SgList {
         }
     }
 
-    /// Bytes of data.
+    /// Length of the data in bytes.
     pub(crate) fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there is no data.
+    /// Returns whether there is no data.
     pub(crate) fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -121,8 +124,8 @@ impl SgList {
         self.nents
     }
 
-    /// Copies `data` to the start of the buffer (`sg_copy_from_buffer`); returns how many bytes
-    /// fitted. Does not sleep.
+    /// Copies `data` to the start of the buffer (`sg_copy_from_buffer`). Returns the number of
+    /// bytes copied. Does not sleep.
     pub(crate) fn copy_from_slice(&mut self, data: &[u8]) -> usize {
         if self.nents == 0 {
             return 0;
@@ -137,7 +140,7 @@ impl SgList {
         self.sgl
     }
 
-    /// Sum of the entries' lengths.
+    /// Sum of the entries' lengths in bytes.
     pub(super) fn capacity(&self) -> usize {
         let mut sum = 0usize;
         let mut sg = self.sgl;
@@ -158,7 +161,7 @@ impl SgList {
 impl Drop for SgList {
     fn drop(&mut self) {
         if let Some(lender) = self.lender {
-            // SAFETY: By the type invariant. It may be gone afterwards.
+            // SAFETY: By the type invariant the lender is valid. It may be freed after the store.
             unsafe { lender.as_ref() }.0.store(false, Release);
         }
     }

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Work completions.
+//! Work completions (`struct ib_wc`).
 //!
 //! C header: [`include/rdma/ib_verbs.h`](srctree/include/rdma/ib_verbs.h)
+//!
+//! Not here: the objects that complete ([`super::cqe`], [`super::buf`]).
 
 use kernel::{
     fmt,
@@ -12,22 +14,23 @@ use kernel::{
 
 use crate::bindings;
 
-/// How a work request ended (`enum ib_wc_status`). Displayed in words.
+/// Status of a completed work request (`enum ib_wc_status`). Displayed as text
+/// (`ib_wc_status_msg`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct WcStatus(bindings::ib_wc_status);
 
 impl WcStatus {
-    /// Whether the work was done.
+    /// Returns whether the work request succeeded.
     pub(crate) fn is_ok(self) -> bool {
         self.0 == bindings::ib_wc_status_IB_WC_SUCCESS
     }
 
-    /// Whether the work was given up because the queue pair is in the error state.
+    /// Returns whether the work request was flushed, because the queue pair is in the error state.
     pub(crate) fn is_flush(self) -> bool {
         self.0 == bindings::ib_wc_status_IB_WC_WR_FLUSH_ERR
     }
 
-    /// The C value.
+    /// Returns the C value.
     pub(crate) fn code(self) -> u32 {
         self.0
     }
@@ -56,13 +59,13 @@ impl WorkCompletion {
         unsafe { &*raw.cast::<Self>() }
     }
 
-    /// How the work request ended.
+    /// Status of the work request.
     pub(crate) fn status(&self) -> WcStatus {
         // SAFETY: `from_raw` got a valid completion. The status is always set.
         WcStatus(unsafe { (*self.0.get()).status })
     }
 
-    /// The status as a result.
+    /// Returns the status as a result.
     pub(crate) fn result(&self) -> Result<(), WcStatus> {
         match self.status() {
             status if status.is_ok() => Ok(()),
@@ -70,12 +73,12 @@ impl WorkCompletion {
         }
     }
 
-    /// Whether the work was given up because the queue pair is in the error state.
+    /// Returns whether the work request was flushed, because the queue pair is in the error state.
     pub(crate) fn is_flush(&self) -> bool {
         self.status().is_flush()
     }
 
-    /// What became of a receive: the bytes received, or how it ended otherwise.
+    /// Returns the number of bytes received, or the status if the receive failed.
     ///
     /// # Safety
     ///

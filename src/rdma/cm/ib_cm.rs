@@ -4,24 +4,26 @@
 //!
 //! C header: [`include/rdma/ib_cm.h`](srctree/include/rdma/ib_cm.h)
 //!
-//! Native InfiniBand peers find a service by its 64-bit id, not by an address and a port. It works
-//! on every port with `rdma_cap_ib_cm`, RoCE included.
+//! Peers address a service by its 64-bit id, not by a network address and a port number. `ib_cm`
+//! works on every port with `rdma_cap_ib_cm`, including RoCE.
+//!
+//! Not here: the interface that both connection managers share ([`super`]).
 //!
 //! # Destruction of an id
 //!
-//! An id that a request arrives with belongs to `ib_cm`, which destroys it when the handler returns
-//! non-zero, and rejects the request with that if the handler has not. [`ConnectRequest::take_over`] makes
-//! the id ours: from then on the handler returns 0, and dropping the [`CmId`] destroys it.
-//! `ib_destroy_cm_id` waits for handlers in progress, so it cannot be called from one; a `CmId`
-//! that is dropped inside its own handler is instead destroyed by `ib_cm`, again by returning
-//! non-zero. [`Slot`] tells the cases apart.
+//! The id of a new request belongs to `ib_cm`, which destroys it if the handler returns non-zero;
+//! the destruction rejects the request unless the handler has done so. After
+//! [`ConnectRequest::take_over`] the handler returns 0 and the id belongs to the [`CmId`], whose
+//! drop destroys it. `ib_destroy_cm_id` waits for handlers in progress, so it must not be called in
+//! one; `ib_cm` destroys a `CmId` that is dropped inside its own handler, again because that
+//! returns non-zero. [`Slot`] distinguishes the cases.
 //!
 //! # Contexts of the callback
 //!
-//! Process context in all cases. Messages of the peer, their time-wait and `ib_cm_notify` arrive on
-//! the work queue `ib_cm`, one after the other for one id, the connection request first. That a
-//! message of ours was not answered arrives on a work queue of `ib_mad`, and may overlap with the
-//! others.
+//! Process context in all cases. Messages of the peer, the end of time-wait and `ib_cm_notify` are
+//! reported from the work queue `ib_cm`, one after the other for one id, the connection request
+//! first. That a message of ours was not answered is reported from a work queue of `ib_mad`, which
+//! may overlap with the others.
 
 use core::{
     cell::Cell,
@@ -91,14 +93,14 @@ use crate::{
 /// Bits of a packet sequence number.
 const PSN_MASK: u32 = 0x00ff_ffff;
 
-/// How often to look whether a report that is due has come, a millisecond each time.
+/// Limit of polls for a report that is due, with a sleep of a millisecond after each.
 const SETTLE_POLLS: u32 = 1_000;
 
-/// A kind of callback that may run at most once at a time.
+/// A kind of callback whose calls for one id do not overlap.
 struct Slot {
     /// The task that is inside such a callback, or null.
     task: Atomic<*mut c_void>,
-    /// `ib_cm` shall destroy the id when that callback returns.
+    /// Whether `ib_cm` is to destroy the id when that callback returns.
     doomed: AtomicFlag,
 }
 
@@ -110,13 +112,13 @@ impl Slot {
         }
     }
 
-    /// A callback begins, on this task.
+    /// Begins a callback on this task.
     fn enter(&self) {
         self.task
             .store(Task::current_raw().cast::<c_void>(), Release);
     }
 
-    /// A callback ends. Returns what it has to return.
+    /// Ends a callback. Returns the callback's return value.
     fn leave(&self) -> c_int {
         self.task.store(ptr::null_mut(), Release);
         if self.doomed.load(Acquire) {
@@ -126,7 +128,7 @@ impl Slot {
         }
     }
 
-    /// Whether this task is inside.
+    /// Returns whether this task is inside such a callback.
     fn is_inside(&self) -> bool {
         ptr::eq(
             self.task.load(Acquire),
@@ -135,13 +137,13 @@ impl Slot {
     }
 }
 
-/// The queue pair of a connection, until it is accepted.
+/// The queue pair of a connection that is not accepted yet.
 struct Pending {
     core: Arc<QpCore>,
     has_srq: bool,
 }
 
-/// What a connection's [`CmId`] and its callbacks share. The `context` of the C id.
+/// State shared by a connection's [`CmId`] and its callbacks: the `context` of the C id.
 ///
 /// # Invariants
 ///
@@ -152,13 +154,13 @@ struct Pending {
 struct IdShared {
     id: NonNull<bindings::ib_cm_id>,
     handler: Atomic<*const c_void>,
-    /// What the peer sent, one after the other.
+    /// Callbacks for messages of the peer, time-wait and `ib_cm_notify`.
     ordered: Slot,
-    /// A message of ours had no answer.
+    /// Callbacks for messages of ours that were not answered.
     unanswered: Slot,
-    /// We have answered the request, so that something has to become of the answer.
+    /// Whether a reply was sent, whose outcome `ib_cm` reports.
     replied: AtomicFlag,
-    /// What became of our last message is known.
+    /// Whether the outcome of our last message is known, so that no report of it is due.
     settled: AtomicFlag,
     /// Number of the device's port, from the request.
     port_num: u32,
@@ -174,7 +176,7 @@ unsafe impl Send for IdShared {}
 unsafe impl Sync for IdShared {}
 
 impl IdShared {
-    /// What is shared about an id whose request is being handled.
+    /// Allocates the state of an id whose request is being handled. May sleep.
     fn new(id: NonNull<bindings::ib_cm_id>, port_num: u32, pkey: u16) -> Result<Arc<Self>> {
         // INVARIANT: The caller is in a callback of the id; there is no handler.
         Arc::pin_init(
@@ -193,7 +195,7 @@ impl IdShared {
         )
     }
 
-    /// The kind of callback this event comes in.
+    /// Returns the kind of callback that reports an event.
     fn slot(&self, event: bindings::ib_cm_event_type) -> &Slot {
         match event {
             bindings::ib_cm_event_type_IB_CM_REQ_ERROR
@@ -204,7 +206,7 @@ impl IdShared {
         }
     }
 
-    /// Moves the queue pair to `state` with the attributes `ib_cm` has for that
+    /// Moves the queue pair to `state` with the attributes that `ib_cm` provides
     /// (`ib_cm_init_qp_attr`), as changed by `adjust`. May sleep.
     ///
     /// # Safety
@@ -229,8 +231,8 @@ impl IdShared {
         to_result(unsafe { bindings::ib_modify_qp(qp, &mut attr, mask) })
     }
 
-    /// Makes a new queue pair ready for receives to be posted, on port and partition of the
-    /// request. May sleep.
+    /// Makes a new queue pair ready for posting receives, on port and partition of the request. May
+    /// sleep.
     ///
     /// # Safety
     ///
@@ -252,11 +254,12 @@ impl IdShared {
         }
     }
 
-    /// Sleeps while `ib_cm` reports, or is about to report, that a message of ours had no answer.
+    /// Sleeps while `ib_cm` reports, or is about to report, that a message of ours was not
+    /// answered.
     ///
-    /// `cm_process_send_error` changes the state, and then calls the handler without a reference on
-    /// the id. The state says that something has become of our message; the report of it is bound
-    /// to follow. There is a limit all the same, as the state alone is a little ambiguous.
+    /// `cm_process_send_error` changes the state of the id, and then calls the handler without a
+    /// reference on the id. After the change of state, the report is bound to follow. The wait has
+    /// a limit nevertheless, because the state alone is ambiguous.
     fn settle(&self) {
         if !self.replied.load(Acquire) {
             return;
@@ -268,7 +271,8 @@ impl IdShared {
         }
     }
 
-    /// The part of [`Self::settle`] until the report has begun.
+    /// Waits until a report that is due has begun, at most for [`SETTLE_POLLS`] milliseconds or a
+    /// little more. Part of [`Self::settle`].
     fn await_report(&self) {
         for _ in 0..SETTLE_POLLS {
             // SAFETY: By the type invariant the id is valid. `ib_cm` may change the member
@@ -286,34 +290,34 @@ impl IdShared {
     }
 }
 
-/// What a callback returns to have `ib_cm` destroy its id. Not `ENOMEM`: see [`forget_code`].
+/// Return value of a callback that makes `ib_cm` destroy its id. Not `ENOMEM`: see [`forget_code`].
 fn destroy_code() -> c_int {
     EPIPE.to_errno()
 }
 
-/// The same for a request that was not even looked at: `ib_cm` does not reject it, so that the peer
-/// sends it again.
+/// The same for a request that was not handled for lack of memory: `ib_cm` does not reject it, so
+/// that the peer sends it again.
 fn forget_code() -> c_int {
     ENOMEM.to_errno()
 }
 
-/// What became of a request.
+/// Outcome of a request.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Outcome {
-    /// Nothing: `ib_cm` rejects it and destroys the id.
+    /// Not decided: `ib_cm` rejects the request and destroys the id.
     Open,
-    /// It was rejected; `ib_cm` destroys the id.
+    /// Rejected; `ib_cm` destroys the id.
     Rejected,
-    /// The id is ours.
+    /// Taken over: the id belongs to a [`CmId`].
     Taken,
 }
 
-/// A peer's wish to connect; see [`super::ConnectRequest`].
+/// A connection request of a peer; see [`super::ConnectRequest`].
 ///
 /// # Invariants
 ///
-/// `id` is a valid id, `event` its connection request and `path` that one's primary path, for `'a`;
-/// its callback is running on this task.
+/// `id` is a valid id, `event` its connection request and `path` the request's primary path, for
+/// `'a`; its callback is running on this task.
 pub(crate) struct ConnectRequest<'a> {
     id: NonNull<bindings::ib_cm_id>,
     event: &'a bindings::ib_cm_event,
@@ -329,18 +333,18 @@ impl ConnectRequest<'_> {
         unsafe { &self.event.param.req_rcvd }
     }
 
-    /// The device the request arrived on.
+    /// Device that the request arrived on.
     pub(super) fn device_id(&self) -> DeviceId {
         // SAFETY: By the type invariant the id is valid; the member never changes.
         DeviceId::of(unsafe { (*self.id.as_ptr()).device })
     }
 
-    /// Number of the device's port the request arrived on.
+    /// Number of the device's port that the request arrived on.
     pub(super) fn port_num(&self) -> u32 {
         self.shared.port_num
     }
 
-    /// What the peer sent with the request: always 92 bytes, padded with zeroes.
+    /// Private data of the request: always 92 bytes, padded with zeroes.
     pub(super) fn private_data(&self) -> &[u8] {
         let data = self.event.private_data;
         if data.is_null() {
@@ -353,8 +357,8 @@ impl ConnectRequest<'_> {
         unsafe { slice::from_raw_parts(data.cast_const().cast(), len) }
     }
 
-    /// The GID of the peer's port, as the request names it. The path of a request is seen from our
-    /// side, so that is its destination.
+    /// GID of the peer's port, from the request. `ib_cm` gives the path from our side, so this is
+    /// its destination.
     pub(super) fn peer_gid(&self) -> [u8; 16] {
         // SAFETY: All bytes of the union are initialised, whichever member was set.
         unsafe { self.path.dgid.raw }
@@ -383,7 +387,7 @@ impl ConnectRequest<'_> {
         Ok(())
     }
 
-    /// Takes over the connection: `handler` gets all further events.
+    /// Takes over the connection: all further events are passed to `handler`.
     pub(super) fn take_over<H: ConnHandler>(self, handler: Arc<H>) -> CmId<H> {
         let id = self.id.as_ptr();
         // INVARIANT: The pointer is from `into_raw`, for the `H` of the id.
@@ -393,7 +397,7 @@ impl ConnectRequest<'_> {
         // SAFETY: By the type invariant the id is valid, and the callback of its request is
         // running: `ib_cm` calls no other before that has returned, and has sent nothing whose
         // failure it could report. The new callback fits the new context, which stays valid until
-        // the id is destroyed, because the `CmId` has it.
+        // the id is destroyed, because the `CmId` holds it.
         unsafe {
             (*id).context = Arc::as_ptr(&self.shared).cast_mut().cast::<c_void>();
             (*id).cm_handler = Some(conn_callback::<H>);
@@ -442,7 +446,7 @@ pub(crate) struct CmId<H: ConnHandler> {
 }
 
 impl<H: ConnHandler> CmId<H> {
-    /// The C id.
+    /// Returns the C id.
     fn as_raw(&self) -> *mut bindings::ib_cm_id {
         self.shared.id.as_ptr()
     }
@@ -471,7 +475,7 @@ impl<H: ConnHandler> CmId<H> {
             }
             NonNull::new(qp).ok_or(EINVAL)
         };
-        // SAFETY: The queue pair is made with the arguments, and not on a CM id that would know it.
+        // SAFETY: The queue pair is made with the arguments, and not on an RDMA/CM id.
         let qp = unsafe { QueuePair::create(init, None, self.shared.port_num, create) }?;
         *self.shared.pending.lock() = Some(Pending {
             core: qp.core().clone(),
@@ -487,14 +491,14 @@ impl<H: ConnHandler> CmId<H> {
         let qp = pending.core.as_raw();
         // SAFETY: `get_random_u32` may be called in any context.
         let psn = unsafe { kernel::bindings::get_random_u32() } & PSN_MASK;
-        // Ready to send before the answer, as `rdma_accept` does it, so that nothing is left to do
-        // when the peer confirms.
+        // Ready to send before the reply, as in `rdma_accept`, so that no transition is left for
+        // the time when the peer confirms.
         // SAFETY: By the type invariant the id is valid; we are inside, so the queue pair is.
         unsafe {
             self.shared
                 .modify(qp, bindings::ib_qp_state_IB_QPS_RTR, |attr| {
                     attr.max_dest_rd_atomic = params.responder_resources;
-                    // What the answer will ask the peer to begin with.
+                    // The peer's first packet sequence number, which the reply contains.
                     attr.rq_psn = psn;
                 })?;
             self.shared
@@ -509,14 +513,14 @@ impl<H: ConnHandler> CmId<H> {
             private_data_len: u8::try_from(params.private_data.len())?,
             responder_resources: params.responder_resources,
             initiator_depth: params.initiator_depth,
-            // A receiver from a shared queue cannot say how many requests it has room for.
+            // With a shared receive queue there are no end-to-end flow control credits.
             flow_control: u8::from(!pending.has_srq),
             rnr_retry_count: params.rnr_retry,
             srq: u8::from(pending.has_srq),
             ..Default::default()
         };
         drop(pass);
-        // Before the answer, because its fate may be reported at once.
+        // Before the reply, because its outcome may be reported at once.
         self.shared.replied.store(true, Release);
         // SAFETY: By the type invariant the id is valid; the private data is copied.
         let sent = to_result(unsafe { bindings::ib_send_cm_rep(self.as_raw(), &mut param) });
@@ -530,7 +534,7 @@ impl<H: ConnHandler> CmId<H> {
     pub(super) fn reject(&self, private_data: &[u8]) -> Result {
         // SAFETY: By the type invariant the id is valid.
         unsafe { reject(self.shared.id, REJ_CONSUMER_DEFINED.into(), private_data) }?;
-        // That our answer was not answered is not reported any more.
+        // No failure of our reply is reported any more.
         self.shared.settled.store(true, Release);
         Ok(())
     }
@@ -544,7 +548,7 @@ impl<H: ConnHandler> CmId<H> {
         }
         // SAFETY: As above.
         to_result(unsafe { bindings::ib_send_cm_drep(id, ptr::null(), 0) })?;
-        // An answer has none.
+        // The answer to a disconnect is not answered, so no report is due.
         self.shared.settled.store(true, Release);
         Ok(())
     }
@@ -561,7 +565,7 @@ impl<H: ConnHandler> CmId<H> {
 impl<H: ConnHandler> Drop for CmId<H> {
     fn drop(&mut self) {
         let shared = &self.shared;
-        // The queue pair is not kept by an id that is gone.
+        // A callback in progress may hold `shared` longer; it must not keep the queue pair.
         let pending = shared.pending.lock().take();
         drop(pending);
         if let Some(slot) = [&shared.ordered, &shared.unanswered]
@@ -611,14 +615,14 @@ unsafe extern "C" fn conn_callback<H: ConnHandler>(
     let slot = shared.slot(event.event);
     slot.enter();
     if is_final(event.event) {
-        // From here on the id is not needed by this callback.
+        // From here on this callback does not use the id.
         shared.settled.store(true, Release);
     }
     H::cm_event(handler.as_arc_borrow(), cm_event(event));
     slot.leave()
 }
 
-/// Whether nothing that was sent before is under way any more.
+/// Returns whether the event leaves no report of a message of ours due.
 fn is_final(event: bindings::ib_cm_event_type) -> bool {
     matches!(
         event,
@@ -635,7 +639,7 @@ fn cm_event(event: &bindings::ib_cm_event) -> CmEvent {
     match event.event {
         bindings::ib_cm_event_type_IB_CM_RTU_RECEIVED
         | bindings::ib_cm_event_type_IB_CM_USER_ESTABLISHED => CmEvent::Established,
-        // The last of these: our disconnect had no answer.
+        // `DREQ_ERROR`: our disconnect was not answered.
         bindings::ib_cm_event_type_IB_CM_DREQ_RECEIVED
         | bindings::ib_cm_event_type_IB_CM_DREP_RECEIVED
         | bindings::ib_cm_event_type_IB_CM_DREQ_ERROR => CmEvent::Disconnected,
@@ -650,7 +654,7 @@ fn cm_event(event: &bindings::ib_cm_event) -> CmEvent {
     }
 }
 
-/// A listening id; dropping it stops listening and waits for requests that are being handled.
+/// A listening id; dropping it stops listening and waits for handlers of requests in progress.
 ///
 /// # Invariants
 ///
@@ -663,7 +667,7 @@ pub(crate) struct IbListener<L: ListenHandler> {
 
 // SAFETY: Ids may be destroyed by any task.
 unsafe impl<L: ListenHandler> Send for IbListener<L> {}
-// SAFETY: There is nothing one could do with a shared reference.
+// SAFETY: There are no functions on a shared reference.
 unsafe impl<L: ListenHandler> Sync for IbListener<L> {}
 
 impl<L: ListenHandler> IbListener<L> {
@@ -673,7 +677,7 @@ impl<L: ListenHandler> IbListener<L> {
     /// # Errors
     ///
     /// `EBUSY` if there is a listener for the id on this device, `EINVAL` for an id from the range
-    /// that `ib_cm` assigns itself (first byte 0x02), `ENOMEM`.
+    /// that `ib_cm` itself assigns (first byte 0x02), `ENOMEM`.
     pub(crate) fn new(device: &Device, service_id: u64) -> Result<Self> {
         // SAFETY: The device is valid; the callback needs no context.
         let id = from_err_ptr(unsafe {
@@ -699,8 +703,8 @@ impl<L: ListenHandler> Drop for IbListener<L> {
     }
 }
 
-/// The callback of a listening id, called for the new ids that requests arrive with. As long as
-/// this returns non-zero `ib_cm` owns the new id.
+/// The callback of a listening id, called for the ids of new requests. `ib_cm` keeps the new id if
+/// this returns non-zero.
 ///
 /// # Safety
 ///
@@ -715,7 +719,8 @@ unsafe extern "C" fn listen_callback<L: ListenHandler>(
         return 0;
     };
     if event.event != bindings::ib_cm_event_type_IB_CM_REQ_RECEIVED {
-        // A resolution request (SIDR): this is no service for datagrams. It also has a new id.
+        // A service id resolution request (SIDR), which is for datagram services. It also has a new
+        // id.
         return destroy_code();
     }
     // SAFETY: A connection request has this member.

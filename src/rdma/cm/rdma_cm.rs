@@ -6,11 +6,13 @@
 //!
 //! # Destruction of an id
 //!
-//! An id that a request arrives with belongs to the core, which destroys it when the handler returns
-//! non-zero. [`ConnectRequest::take_over`] makes it ours: from then on dropping the [`CmId`] destroys
-//! it. `rdma_destroy_id` waits for handlers in progress, so it cannot be called from one; a `CmId`
-//! that is dropped inside its own handler is instead destroyed by the core, again by returning
-//! non-zero. [`IdShared::task`] tells the cases apart.
+//! The id of a new request belongs to the core, which destroys it if the handler returns non-zero.
+//! After [`ConnectRequest::take_over`] it belongs to the [`CmId`], whose drop destroys it.
+//! `rdma_destroy_id` waits for handlers in progress, so it must not be called in one; the core
+//! destroys a `CmId` that is dropped inside its own handler, again because that returns non-zero.
+//! [`IdShared::task`] distinguishes the cases.
+//!
+//! Not here: the interface that both connection managers share ([`super`]).
 
 use core::{
     cell::Cell,
@@ -78,22 +80,21 @@ const AF_INET: u16 = 2;
 /// `AF_INET6`.
 const AF_INET6: u16 = 10;
 
-/// Connection requests the core keeps while one is being handled.
+/// Number of connection requests that the core queues while one is being handled.
 const BACKLOG: c_int = 128;
 
-/// What became of a request.
+/// Outcome of a request.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Outcome {
-    /// Nothing: the core rejects it and destroys the id.
+    /// Not decided: the core rejects the request and destroys the id.
     Open,
-    /// It was rejected; the core destroys the id.
+    /// Rejected; the core destroys the id.
     Rejected,
-    /// The id is ours.
+    /// Taken over: the id belongs to a [`CmId`].
     Taken,
 }
 
-/// A peer's wish to connect. Lives inside [`ListenHandler::connect_request`] only; dropping it
-/// rejects the request without private data.
+/// A connection request of a peer; see [`super::ConnectRequest`].
 ///
 /// # Invariants
 ///
@@ -106,7 +107,7 @@ pub(crate) struct ConnectRequest<'a> {
 }
 
 impl ConnectRequest<'_> {
-    /// The C id.
+    /// Returns the C id.
     fn id(&self) -> &bindings::rdma_cm_id {
         // SAFETY: By the type invariant the id is valid. What is read of it does not change during
         // its callback.
@@ -119,18 +120,17 @@ impl ConnectRequest<'_> {
         unsafe { &self.event.param.conn }
     }
 
-    /// The device the request arrived on.
+    /// Device that the request arrived on.
     pub(super) fn device_id(&self) -> DeviceId {
         DeviceId::of(self.id().device)
     }
 
-    /// Number of the device's port the request arrived on.
+    /// Number of the device's port that the request arrived on.
     pub(super) fn port_num(&self) -> u32 {
         self.id().port_num
     }
 
-    /// What the peer sent with the request. On InfiniBand and RoCE always 56 bytes, padded with
-    /// zeroes.
+    /// Private data of the request. On InfiniBand and RoCE always 56 bytes, padded with zeroes.
     pub(super) fn private_data(&self) -> &[u8] {
         let conn = self.conn();
         if conn.private_data.is_null() {
@@ -140,25 +140,24 @@ impl ConnectRequest<'_> {
         unsafe { slice::from_raw_parts(conn.private_data.cast(), conn.private_data_len.into()) }
     }
 
-    /// The peer's address. On the passive side that is the id's destination: `cma_save_ip4_info`
-    /// and its sisters take it from the source in the request's header.
+    /// Network address of the peer. On the passive side that is the id's destination:
+    /// `cma_save_ip4_info` and the like take it from the source in the request's header.
     pub(super) fn peer_addr(&self) -> Option<IpAddr> {
         ip_addr(&self.id().route.addr.dst_addr)
     }
 
-    /// The address that the peer connects to; see [`Self::peer_addr`].
+    /// Network address that the peer connects to; see [`Self::peer_addr`].
     pub(super) fn local_addr(&self) -> Option<IpAddr> {
         ip_addr(&self.id().route.addr.src_addr)
     }
 
-    /// RDMA READs and atomics of its own the peer wants to have outstanding, that is how many we are
-    /// asked to answer. `cm_format_req_event` has swapped what was in the request.
+    /// See [`super::ConnectRequest::responder_resources`]. `cm_format_req_event` has swapped the
+    /// two values of the request.
     pub(super) fn responder_resources(&self) -> u8 {
         self.conn().responder_resources
     }
 
-    /// RDMA READs and atomics of ours the peer is ready to answer at the same time; a limit for
-    /// [`ConnParams::initiator_depth`]. With 0 we cannot use any.
+    /// See [`super::ConnectRequest::initiator_depth`].
     pub(super) fn initiator_depth(&self) -> u8 {
         self.conn().initiator_depth
     }
@@ -176,7 +175,7 @@ impl ConnectRequest<'_> {
         Ok(())
     }
 
-    /// Takes over the connection: `handler` gets all further events.
+    /// Takes over the connection: all further events are passed to `handler`.
     pub(super) fn take_over<H: ConnHandler>(self, handler: Arc<H>) -> CmId<H> {
         let id = self.id.as_ptr();
         // INVARIANT: The pointer is from `into_raw`, for the `H` of the id.
@@ -184,8 +183,8 @@ impl ConnectRequest<'_> {
             .handler
             .store(Arc::into_raw(handler).cast::<c_void>(), Release);
         // SAFETY: By the type invariant the id is valid, and its callback is running, so that the
-        // core does not look at these members now. The new callback fits the new context, which
-        // stays valid until the id is destroyed, because the `CmId` has it.
+        // core does not access these members now. The new callback fits the new context, which
+        // stays valid until the id is destroyed, because the `CmId` holds it.
         unsafe {
             (*id).context = Arc::as_ptr(&self.shared).cast_mut().cast::<c_void>();
             (*id).event_handler = Some(conn_callback::<H>);
@@ -199,7 +198,7 @@ impl ConnectRequest<'_> {
     }
 }
 
-/// The IP address in a socket address.
+/// Returns the IP address in a socket address; `None` for other families.
 fn ip_addr(addr: &bindings::__kernel_sockaddr_storage) -> Option<IpAddr> {
     let addr: *const bindings::__kernel_sockaddr_storage = addr;
     // SAFETY: The storage is initialised memory, large and aligned enough for all families. The
@@ -237,12 +236,7 @@ unsafe fn reject(id: NonNull<bindings::rdma_cm_id>, private_data: &[u8]) -> Resu
     })
 }
 
-/// The id of a connection; dropping it destroys the id, then drops its reference to the handler.
-///
-/// The drop sleeps until callbacks in progress have returned, except when it happens inside one:
-/// then the core destroys the id when the callback returns. There are no events afterwards.
-///
-/// The handler normally holds the id; this circle is broken by taking the id out of it.
+/// The id of a connection; see [`super::CmId`].
 ///
 /// # Invariants
 ///
@@ -253,18 +247,12 @@ pub(crate) struct CmId<H: ConnHandler> {
 }
 
 impl<H: ConnHandler> CmId<H> {
-    /// The C id.
+    /// Returns the C id.
     fn as_raw(&self) -> *mut bindings::rdma_cm_id {
         self.shared.id.as_ptr()
     }
 
-    /// Creates a queue pair for the connection and makes it ready to receive posts
-    /// (`rdma_create_qp`). Process context, sleeps.
-    ///
-    /// # Errors
-    ///
-    /// `EEXIST` if there is one already, `EINVAL` if something in `init` belongs to another device,
-    /// `ENOMEM`, and those of the device's driver: trying again with a smaller send queue may help.
+    /// Creates a queue pair (`rdma_create_qp`); see [`super::CmId::create_qp`].
     pub(super) fn create_qp<O: QpOwner>(&self, init: QpInit<O>) -> Result<QueuePair<O>> {
         let id = self.as_raw();
         // SAFETY: By the type invariant the id is valid; the port is set since the request.
@@ -286,9 +274,8 @@ impl<H: ConnHandler> CmId<H> {
         unsafe { QueuePair::create(init, Some(self.shared.clone()), port_num, create) }
     }
 
-    /// Accepts the connection (`rdma_accept`): the queue pair becomes ready to send, and the peer
-    /// gets the answer. Process context, sleeps. Meant to be called in
-    /// [`ListenHandler::connect_request`]; elsewhere it waits for callbacks of this connection.
+    /// Accepts the connection (`rdma_accept`); see [`super::CmId::accept`]. Outside of
+    /// [`ListenHandler::connect_request`] it waits for callbacks of this connection.
     ///
     /// # Errors
     ///
@@ -306,7 +293,7 @@ impl<H: ConnHandler> CmId<H> {
         };
         let inside = self.shared.is_inside();
         let id = self.as_raw();
-        // SAFETY: By the type invariant the id is valid. `rdma_accept` wants the handler's lock:
+        // SAFETY: By the type invariant the id is valid. `rdma_accept` requires the handler's lock:
         // the core holds it if this task is inside a callback, otherwise it is taken. The private
         // data is copied.
         to_result(unsafe {
@@ -342,12 +329,7 @@ impl<H: ConnHandler> CmId<H> {
         to_result(unsafe { bindings::rdma_disconnect(self.as_raw()) })
     }
 
-    /// Tells the connection manager that a message arrived before the peer's confirmation
-    /// (`rdma_notify`): the connection counts as established. Does not sleep.
-    ///
-    /// # Errors
-    ///
-    /// Those of the connection manager.
+    /// Notifies the core of a message (`rdma_notify`); see [`super::CmId::notify_comm_est`].
     pub(super) fn notify_comm_est(&self) -> Result {
         // SAFETY: By the type invariant the id is valid.
         to_result(unsafe {
@@ -360,7 +342,7 @@ impl<H: ConnHandler> Drop for CmId<H> {
     fn drop(&mut self) {
         if self.shared.is_inside() {
             // INVARIANT: The core destroys the id when the callback returns, which is on this
-            // task's stack. It does not look at the queue pair then.
+            // task's stack. It does not access the queue pair then.
             self.shared.doomed.store(true, Release);
             *self.shared.life.lock() = Life::Gone;
         } else {
@@ -420,7 +402,7 @@ fn cm_event(event: &bindings::rdma_cm_event) -> CmEvent {
     }
 }
 
-/// A listening id; dropping it stops listening and waits for requests that are being handled.
+/// A listening id; dropping it stops listening and waits for handlers of requests in progress.
 ///
 /// # Invariants
 ///
@@ -432,7 +414,7 @@ struct ListeningId<L: ListenHandler> {
 
 // SAFETY: Ids may be destroyed by any task.
 unsafe impl<L: ListenHandler> Send for ListeningId<L> {}
-// SAFETY: There is nothing one could do with a shared reference.
+// SAFETY: There are no functions on a shared reference.
 unsafe impl<L: ListenHandler> Sync for ListeningId<L> {}
 
 impl<L: ListenHandler> ListeningId<L> {
@@ -469,8 +451,8 @@ impl<L: ListenHandler> ListeningId<L> {
             Family::Ipv6 => (&raw mut any6).cast(),
             Family::Ipv4 => (&raw mut any4).cast(),
         };
-        // SAFETY: The id is valid, the address is complete. That the IPv6 address is not for IPv4
-        // has to be said before it is bound: by default that is up to net.ipv6.bindv6only.
+        // SAFETY: The id is valid, the address is complete. `rdma_set_afonly` must precede the
+        // binding; without it, net.ipv6.bindv6only decides whether an IPv6 address includes IPv4.
         to_result(unsafe {
             bindings::rdma_set_afonly(id, 1);
             bindings::rdma_bind_addr(id, addr)
@@ -489,7 +471,7 @@ impl<L: ListenHandler> Drop for ListeningId<L> {
     }
 }
 
-/// A family of addresses.
+/// An address family.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Family {
     /// `AF_INET6`.
@@ -498,7 +480,8 @@ pub(crate) enum Family {
     Ipv4,
 }
 
-/// Whether an error says nothing about the family: the port number is taken, or there is no memory.
+/// Returns whether an error is independent of the address family: the port number is taken, or
+/// there is no memory.
 fn is_of_both(error: Error) -> bool {
     use kernel::bindings::{
         EADDRINUSE,
@@ -510,8 +493,8 @@ fn is_of_both(error: Error) -> bool {
     is(EADDRINUSE) || is(EADDRNOTAVAIL) || is(ENOMEM)
 }
 
-/// Listens for connections on all addresses and devices; dropping it stops that, and waits for
-/// requests that are being handled.
+/// A listener on all addresses and devices; dropping it stops listening and waits for handlers of
+/// requests in progress.
 pub(crate) struct Listener<L: ListenHandler> {
     _ipv6: Option<ListeningId<L>>,
     _ipv4: Option<ListeningId<L>>,
@@ -520,15 +503,15 @@ pub(crate) struct Listener<L: ListenHandler> {
 
 impl<L: ListenHandler> Listener<L> {
     /// Listens on a TCP port number of all addresses and devices of the initial network namespace.
-    /// Each family has an id of its own: over iWARP an IPv6 address does not stand for IPv4, and a
-    /// device or a kernel without one of them (siw, `ipv6.disable=1`) does not keep the other from
-    /// being served. Process context, sleeps. Requests may arrive before this returns.
+    /// Each address family has an id of its own: over iWARP an IPv6 address does not include IPv4,
+    /// and if a device or a kernel lacks one family (siw, `ipv6.disable=1`), the other is still
+    /// served. Process context, sleeps. Requests may arrive before this returns.
     ///
     /// # Errors
     ///
-    /// `EADDRINUSE` or `EADDRNOTAVAIL` if the number is taken (which of them depends on what has taken
-    /// it: `cma_check_port()`), `ENOMEM`, both also if that is so for one family only; and those of
-    /// the connection manager if neither family can be served.
+    /// `EADDRINUSE` or `EADDRNOTAVAIL` if the number is taken (which of them depends on its user,
+    /// see `cma_check_port()`) and `ENOMEM`, also if that applies to one family only; those of the
+    /// connection manager if neither family can be served.
     pub(crate) fn new(port: u16) -> Result<Self> {
         let ids = (
             ListeningId::new(Family::Ipv6, port),
@@ -548,13 +531,13 @@ impl<L: ListenHandler> Listener<L> {
         })
     }
 
-    /// The family that is not served, and why.
+    /// Address family that is not served, if any, with the error that prevents it.
     pub(crate) fn missing(&self) -> Option<(Family, Error)> {
         self.missing
     }
 }
 
-/// The callback of a listening id, and of new ids that requests arrive with.
+/// The callback of a listening id, and of the ids of new requests.
 ///
 /// # Safety
 ///

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The part of a queue pair that does not depend on its owner: its users, and how it ends.
+//! The part of a queue pair that does not depend on its owner: its users, and its destruction.
 //!
-//! Three things keep an `ib_qp` alive, and its end waits for them in this order: callers inside a
-//! function ([`QpCore::enter`]), posted work ([`IN_FLIGHT`]), and prepared RDMA contexts
-//! ([`HELD`]). Each has a gate ([`crate::sync::gate`]), and each is a guard. Only callers can begin
-//! the other two, so their gates are closed when there are no callers any more.
+//! An `ib_qp` has three kinds of users, for which its destruction waits in this order: callers
+//! inside a function ([`QpCore::enter`]), posted work ([`IN_FLIGHT`]), and prepared RDMA contexts
+//! ([`HELD`]). Each kind has a gate ([`crate::sync::gate`]), and each user a guard. Only callers
+//! can enter the other two gates, so these are closed when there are no callers any more.
+//!
+//! Not here: the handle and its drop ([`super`]), posting ([`super::post`]).
 
 use core::{
     ffi::c_int,
@@ -63,30 +65,30 @@ use crate::{
     }, //
 };
 
-/// Gate of what is posted.
+/// Gate of posted work.
 pub(in crate::rdma) const IN_FLIGHT: u64 = 1;
 /// Gate of prepared RDMA contexts.
 pub(in crate::rdma) const HELD: u64 = 2;
 
-/// Milliseconds between two complaints of a wait.
+/// Interval of warnings about a wait, in milliseconds.
 const COMPLAIN_MS: u32 = 10_000;
 
-/// How long the device may take to say that it will not take from the shared receive queue any
-/// more, in milliseconds.
+/// Time limit for the device's report that it takes no more receives from the shared receive queue,
+/// in milliseconds.
 const LAST_WQE_WAIT_MS: u32 = 10_000;
 
-/// The same for a device that did not say so the last time: some never do. Time enough for the
-/// hardware to let go of what it has taken.
+/// The same for a device that did not report it the last time, because some never do; in
+/// milliseconds. Enough for the hardware to complete the receives it has taken.
 const NO_LAST_WQE_WAIT_MS: u32 = 100;
 
-/// What a queue pair is besides its owner.
+/// A queue pair without its owner.
 ///
 /// # Invariants
 ///
 /// - `raw` is valid until `end.stage` is `Destroyed`, which it becomes only after the gates in
 ///   `users` were closed and have been empty.
-/// - It is not freed before: the [`QueuePair`](super::QueuePair), and then the work that destroys it,
-///   hold it until then.
+/// - This object is not freed before: the [`QueuePair`](super::QueuePair), and then the work item
+///   that destroys it, hold it until then.
 #[pin_data]
 pub(in crate::rdma) struct QpCore {
     raw: NonNull<bindings::ib_qp>,
@@ -143,7 +145,7 @@ impl QpCore {
         })
     }
 
-    /// The C queue pair. Code that follows the pointer must have one of the guards.
+    /// Returns the C queue pair. Code that dereferences the pointer must hold one of the guards.
     pub(in crate::rdma) fn as_raw(&self) -> *mut bindings::ib_qp {
         self.raw.as_ptr()
     }
@@ -158,7 +160,7 @@ impl QpCore {
         self.facts.qp_num
     }
 
-    /// Key for local memory.
+    /// Key for the device's access to local memory.
     pub(super) fn lkey(&self) -> u32 {
         self.facts.lkey
     }
@@ -168,34 +170,34 @@ impl QpCore {
         &self.made_with.device
     }
 
-    /// Whether receives come from a shared receive queue.
+    /// Returns whether receives come from a shared receive queue.
     pub(super) fn has_srq(&self) -> bool {
         self.facts.has_srq
     }
 
-    /// Send work requests that may be outstanding at the same time.
+    /// Number of send work requests that may be outstanding at the same time.
     pub(in crate::rdma) fn sq_capacity(&self) -> u32 {
         self.send.capacity
     }
 
-    /// RDMA contexts that may be in use at a time: where each needs a memory region, there are no
-    /// more (`ib_qp_cap.max_rdma_ctxs`).
+    /// Number of RDMA contexts that may be in use at a time (`ib_qp_cap.max_rdma_ctxs`): where each
+    /// requires a memory region, the queue pair has this many of these.
     pub(in crate::rdma) fn rdma_ctxs(&self) -> usize {
         self.facts.rdma_ctxs as usize
     }
 
-    /// Receive work requests that may be outstanding at the same time.
+    /// Number of receive work requests that may be outstanding at the same time.
     pub(super) fn rq_capacity(&self) -> u32 {
         self.recv.capacity
     }
 
-    /// Enters, unless the queue pair is being torn down. Any context.
+    /// Returns a guard for a caller, unless the queue pair is being torn down. Any context.
     #[inline]
     pub(in crate::rdma) fn enter(&self) -> Option<Inside<'_>> {
         self.users.callers.enter()
     }
 
-    /// Keeps the `ib_qp` for a prepared RDMA context. The caller is inside.
+    /// Returns a guard that keeps the `ib_qp` for a prepared RDMA context. The caller is inside.
     #[inline]
     pub(in crate::rdma) fn hold(&self, _inside: &Inside<'_>) -> Result<Stay<Self, HELD>> {
         // SAFETY: By the type invariant this is not freed before the gate was closed and has been
@@ -204,7 +206,8 @@ impl QpCore {
         unsafe { Stay::enter(self) }.ok_or(EPIPE)
     }
 
-    /// Keeps the `ib_qp` for a send that is about to be posted. The caller is inside.
+    /// Returns a guard that keeps the `ib_qp` for a send that is about to be posted. The caller is
+    /// inside.
     #[inline]
     pub(in crate::rdma) fn launch(&self, _inside: &Inside<'_>) -> Result<Stay<Self, IN_FLIGHT>> {
         // SAFETY: As in `hold`.
@@ -216,7 +219,7 @@ impl QpCore {
         self.send.take(wrs)
     }
 
-    /// Gives back room in the send queue.
+    /// Returns room for `wrs` requests in the send queue.
     pub(super) fn give_send(&self, wrs: u32) {
         self.send.give(wrs);
     }
@@ -226,12 +229,12 @@ impl QpCore {
         self.recv.take(1)
     }
 
-    /// Gives back room in the receive queue.
+    /// Returns room for a request in the receive queue.
     pub(super) fn give_recv(&self) {
         self.recv.give(1);
     }
 
-    /// Notes that the device will not take from the shared receive queue any more. Any context.
+    /// Records that the device takes no more receives from the shared receive queue. Any context.
     pub(super) fn note_last_wqe(&self) {
         self.end.last_wqe.complete_all();
         self.made_with
@@ -240,10 +243,9 @@ impl QpCore {
             .store(false, Relaxed);
     }
 
-    /// Waits until the device has reported the last receive that it took from the shared receive
-    /// queue. The limit is [`LAST_WQE_WAIT_MS`]; once a queue pair of the device has waited that
-    /// long in vain, all waits end within [`NO_LAST_WQE_WAIT_MS`], those in progress included.
-    /// Sleeps.
+    /// Waits for the device's report that it takes no more receives from the shared receive queue,
+    /// at most [`LAST_WQE_WAIT_MS`]. Once a queue pair of the device has waited that long in vain,
+    /// all waits end within [`NO_LAST_WQE_WAIT_MS`], including those in progress. Sleeps.
     fn await_last_wqe(&self) {
         let silent = self.made_with.device.silent_about_last_wqe();
         let mut waited = 0;
@@ -277,8 +279,8 @@ impl QpCore {
         }
     }
 
-    /// Puts the queue pair into the error state (`ib_modify_qp`): what is posted is flushed.
-    /// Does nothing if it is being torn down, which does that, too. May sleep.
+    /// Puts the queue pair into the error state (`ib_modify_qp`), which flushes posted work. Does
+    /// nothing if it is being torn down, because the drain does the same. May sleep.
     pub(super) fn set_error(&self) -> Result {
         let Some(_pass) = self.enter() else {
             return Ok(());
@@ -297,12 +299,12 @@ impl QpCore {
         })
     }
 
-    /// Remembers a send of which the device got the first requests, but not the one that would
-    /// complete. It is completed when the queue pair is drained. Any context.
+    /// Records a send of which the device accepted the first requests, but not the signaled one at
+    /// the end. It is completed when the queue pair is drained. Any context.
     ///
     /// # Safety
     ///
-    /// `head` must be the head of an entry that is posted here and never completes by itself.
+    /// `head` must be the head of an entry that is posted here and that C never completes.
     pub(super) unsafe fn orphan(&self, head: *mut CqeHead) {
         let mut first = self.end.orphans.load(Relaxed);
         loop {
@@ -336,7 +338,7 @@ impl QpCore {
         }
     }
 
-    /// Closes the gate, flushes everything and waits until all completions were handled
+    /// Refuses new callers, flushes posted work and waits until all completions were handled
     /// (`ib_drain_qp`). Idempotent; a second caller waits for the first. Sleeps; must not be
     /// called from a completion of this queue pair.
     pub(super) fn drain(&self) {
@@ -361,12 +363,13 @@ impl QpCore {
         *stage = Stage::Drained;
     }
 
-    /// What `ib_drain_qp` does for a queue pair with a shared receive queue, except that it leaves
-    /// the completion queue to its work item: completions are then handled one after the other, and
-    /// what came before the second drain's own request was handled when that is.
+    /// Drains like `ib_drain_qp` with a shared receive queue, but leaves the completion queue to
+    /// its work item. Completions are then handled one after the other, so that all those before
+    /// the request of the second `ib_drain_sq` were handled when that one is.
     ///
-    /// Without the event, receives may complete until the queue pair is destroyed. Nothing is freed
-    /// too early then, see [`Self::destroy`], but their buffers are not posted again.
+    /// If the device does not report the last receive, receives may complete until the queue pair
+    /// is destroyed. Nothing is freed too early then, see [`Self::destroy`], but their buffers are
+    /// not posted again.
     fn drain_shared(&self) {
         // SAFETY: As in `drain`. This puts the queue pair into the error state.
         unsafe { bindings::ib_drain_sq(self.as_raw()) };
@@ -375,9 +378,9 @@ impl QpCore {
         unsafe { bindings::ib_drain_sq(self.as_raw()) };
     }
 
-    /// Drains and frees the `ib_qp`, and lets go of its completion queue. If that is the queue
-    /// pair's own, no completion function of it runs when this returns. Returns `false` if it was
-    /// freed before. Sleeps; the caller must not hold a prepared
+    /// Drains and frees the `ib_qp`, and drops its completion queue. If the queue was made for this
+    /// queue pair, no completion function of it runs when this returns. Returns whether this call
+    /// freed the `ib_qp`. Sleeps; the caller must not hold a prepared
     /// [`RwSlot`](crate::rdma::rw::RwSlot).
     pub(super) fn destroy(&self) -> bool {
         self.drain();
@@ -392,7 +395,7 @@ impl QpCore {
         match &self.made_with.link {
             // SAFETY: The queue pair is valid, and was created on this id.
             Some(link) => unsafe { link.destroy_qp(self.as_raw()) },
-            // SAFETY: The queue pair is valid, a kernel object, and nothing else knows it.
+            // SAFETY: The queue pair is valid, a kernel object, and nothing else uses it.
             None => unsafe { destroy_raw(self.as_raw()) },
         }
         self.end.destroyed.store(true, Release);
@@ -402,12 +405,12 @@ impl QpCore {
         true
     }
 
-    /// Whether the `ib_qp` is freed. Any context.
+    /// Returns whether the `ib_qp` is freed. Any context.
     pub(super) fn is_destroyed(&self) -> bool {
         self.end.destroyed.load(Acquire)
     }
 
-    /// Waits until nothing is inside a gate that was closed, with a complaint every 10 seconds.
+    /// Waits until a closed gate is empty. Warns every 10 seconds.
     fn await_empty(&self, gate: &Gate, what: &str) {
         while !gate.wait_empty_timeout(COMPLAIN_MS) {
             pr_warn!(

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The fields of a [`QpCore`](super::core::QpCore), by what they are about: the queue pair as it was
-//! made, room in its queues, its users, its end.
+//! Groups of fields of a [`QpCore`](super::core::QpCore): constants of the queue pair, room in its
+//! queues, its users, its end, and the objects that the `ib_qp` refers to.
 //!
-//! What is done with them is in [`super::core`].
+//! Not here: the functions that use them ([`super::core`]).
 
 use core::ptr;
 
@@ -33,28 +33,28 @@ use crate::sync::{
     gate::Gate, //
 };
 
-/// Sizes of a new queue pair, as the device has made them.
+/// Sizes of a new queue pair, as granted by the device.
 pub(super) struct Sizes {
-    /// Send work requests, with the one for draining.
+    /// Send work requests, including the one for draining.
     pub(super) send: u32,
-    /// Receive work requests, with the one for draining; 0 with a shared receive queue.
+    /// Receive work requests, including the one for draining; 0 with a shared receive queue.
     pub(super) recv: u32,
-    /// RDMA contexts that were asked for.
+    /// RDMA contexts, as requested.
     pub(super) rdma: u32,
 }
 
-/// How far the end of the queue pair has come.
+/// Stage of the queue pair's life.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Stage {
     /// In use.
     Live,
-    /// Drained: nothing is posted, and nothing will be.
+    /// Nothing is posted, and nothing can be posted any more.
     Drained,
     /// The `ib_qp` is freed.
     Destroyed,
 }
 
-/// What does not change.
+/// Constants of the queue pair.
 pub(super) struct Facts {
     pub(super) qp_num: u32,
     pub(super) port_num: u32,
@@ -70,7 +70,7 @@ pub(super) struct Room {
 }
 
 impl Room {
-    /// Room for `size` requests, of which one is for the drain.
+    /// Returns the room of a queue of `size` requests, of which one is kept for the drain.
     pub(super) fn new(size: u32) -> Self {
         let capacity = size.saturating_sub(1);
         Self {
@@ -79,7 +79,7 @@ impl Room {
         }
     }
 
-    /// Takes room for `n` requests.
+    /// Takes room for `n` requests. Fails with `EAGAIN` if there is not enough.
     pub(super) fn take(&self, n: u32) -> Result {
         let n = i32::try_from(n)?;
         if self.free.fetch_sub(n, Full) >= n {
@@ -89,20 +89,20 @@ impl Room {
         Err(EAGAIN)
     }
 
-    /// Gives room for `n` requests back.
+    /// Returns room for `n` requests.
     pub(super) fn give(&self, n: u32) {
-        // CAST: `take` has seen that it fits.
+        // CAST: `take` has checked that it fits.
         self.free.fetch_add(n as i32, Full);
     }
 }
 
-/// What the end of the `ib_qp` waits for, in this order.
+/// Users that the destruction of the `ib_qp` waits for, in this order.
 #[pin_data]
 pub(super) struct Users {
     /// Callers inside a function.
     #[pin]
     pub(super) callers: Gate,
-    /// What is posted: sends, and receives of a queue of the queue pair's own.
+    /// Posted work: sends, and receives unless there is a shared receive queue.
     #[pin]
     pub(super) in_flight: Gate,
     /// Prepared RDMA contexts.
@@ -111,7 +111,7 @@ pub(super) struct Users {
 }
 
 impl Users {
-    /// None.
+    /// Returns open gates without users.
     pub(super) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
             callers <- Gate::new(),
@@ -121,22 +121,24 @@ impl Users {
     }
 }
 
-/// How far the end has come, and what it needs.
+/// State of the queue pair's end.
 #[pin_data]
 pub(super) struct End {
     #[pin]
     pub(super) stage: Mutex<Stage>,
-    /// `stage` is `Destroyed`; readable in any context.
+    /// Whether `stage` is `Destroyed`; readable in any context.
     pub(super) destroyed: AtomicFlag,
-    /// The last receive of a queue pair with a shared queue was completed.
+    /// Completed when the device has reported that it takes no more receives from the shared
+    /// receive queue.
     #[pin]
     pub(super) last_wqe: Completion,
-    /// Entries of sends that the device got in part, see [`QpCore::orphan`](super::core::QpCore::orphan).
+    /// Entries of sends that the device accepted in part, see
+    /// [`QpCore::orphan`](super::core::QpCore::orphan).
     pub(super) orphans: Atomic<*mut CqeHead>,
 }
 
 impl End {
-    /// It has not begun.
+    /// Returns the state of a queue pair in use.
     pub(super) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
             stage <- new_mutex!(Stage::Live, "QpCore::stage"),
@@ -147,12 +149,13 @@ impl End {
     }
 }
 
-/// What the `ib_qp` was made with, which must exist as long as it.
+/// Objects that the `ib_qp` was created with and that must outlive it.
 #[pin_data]
 pub(super) struct MadeWith {
-    /// The CM id that also knows this queue pair.
+    /// The RDMA/CM id that the queue pair was created on, if any.
     pub(super) link: Option<Arc<IdShared>>,
-    /// Until the `ib_qp` is freed. Never let go by a completion, which could not wait for itself.
+    /// Set until the `ib_qp` is freed. Never dropped in a completion, because the drop waits for
+    /// completions.
     #[pin]
     pub(super) cq: Mutex<Option<Arc<CompletionQueue>>>,
     pub(super) _pd: Arc<ProtectionDomain>,
@@ -160,7 +163,7 @@ pub(super) struct MadeWith {
 }
 
 impl MadeWith {
-    /// What a new queue pair in `pd` was made with.
+    /// Returns the objects that a new queue pair in `pd` was created with.
     pub(super) fn new(
         pd: Arc<ProtectionDomain>,
         cq: Arc<CompletionQueue>,

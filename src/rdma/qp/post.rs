@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Posting to a queue pair, and what happens when that is done.
+//! Posting to a queue pair, and the completion functions of posted work.
 //!
 //! C header: [`include/rdma/ib_verbs.h`](srctree/include/rdma/ib_verbs.h)
 //!
-//! A post claims everything it needs in a fixed order - the gate, the buffers' states, the
-//! completion queue entry, room in the queue - and gives it back in reverse when it fails. The
-//! completion functions at the end of the file undo the claims and hand over to the handlers.
+//! A post of a send claims in a fixed order: the callers' gate, the states of buffer and RDMA slot,
+//! the gate of posted work, room in the queue, the completion queue entry. If it fails, it releases
+//! them. The completion functions at the end of the file release the claims and call the handlers.
+//!
+//! Not here: receives from a shared receive queue ([`super::srq`]).
 
 use core::{
     pin::Pin,
@@ -50,27 +52,27 @@ use crate::{
     }, //
 };
 
-/// What can be sent: has a response buffer and an entry for its completion.
+/// An object that can be sent: has a response buffer and an entry for its completion.
 pub(crate) trait SendItem: HasCqe<SEND> + HasTx + CqeHandler<SEND> {}
 impl<T: HasCqe<SEND> + HasTx + CqeHandler<SEND>> SendItem for T {}
 
-/// What can be sent with data before it.
+/// An object that can be sent after RDMA WRITEs of data.
 pub(crate) trait WriteSendItem: SendItem + HasRw {}
 impl<T: SendItem + HasRw> WriteSendItem for T {}
 
-/// What data can be fetched for.
+/// An object that RDMA READs can fetch data for.
 pub(crate) trait ReadItem: HasCqe<READ> + HasRw + CqeHandler<READ> {}
 impl<T: HasCqe<READ> + HasRw + CqeHandler<READ>> ReadItem for T {}
 
-/// Why a chain was not posted.
+/// Failure to post a chain.
 enum Failed {
-    /// The device got nothing of it.
+    /// The device accepted none of it.
     Nothing(Error),
-    /// The device got some of it.
+    /// The device accepted some of it.
     Part(Error),
 }
 
-/// How much of a response buffer is to be sent, and how.
+/// SEND of a response: number of bytes, and whether it is solicited.
 struct Response {
     len: usize,
     solicited: bool,
@@ -81,9 +83,9 @@ impl<O: QpOwner> QueuePair<O> {
     ///
     /// # Errors
     ///
-    /// With the buffer: `EPIPE` if the queue pair is being torn down, `EINVAL` if the buffer is
-    /// for another device or the queue pair has a shared receive queue, `EAGAIN` if the queue is
-    /// full, and those of the device's driver.
+    /// Returned with the buffer: `EPIPE` if the queue pair is being torn down, `EINVAL` if the
+    /// buffer is for another device or the queue pair has a shared receive queue, `EAGAIN` if the
+    /// queue is full, and those of the device's driver.
     #[allow(clippy::type_complexity, reason = "the buffer must not be lost")]
     pub(crate) fn post_recv(
         &self,
@@ -139,10 +141,10 @@ impl<O: QpOwner> QueuePair<O> {
     ///
     /// # Errors
     ///
-    /// With the item, and its buffer still filled: `EPIPE` if the queue pair is being torn
-    /// down, `EBUSY` if the item is posted already or has nothing filled in, `EINVAL` if `len` is 0
-    /// or more than that, or the buffer is for another device, `EAGAIN` if the send queue is full,
-    /// and those of the device's driver.
+    /// Returned with the item, whose buffer stays filled: `EPIPE` if the queue pair is being torn
+    /// down, `EBUSY` if the item is already posted or its buffer is not filled, `EINVAL` if `len`
+    /// is 0 or more than was filled in, or if the buffer is for another device, `EAGAIN` if the
+    /// send queue is full, and those of the device's driver.
     pub(crate) fn post_send<T: SendItem>(
         &self,
         item: Arc<T>,
@@ -158,12 +160,12 @@ impl<O: QpOwner> QueuePair<O> {
     ///
     /// # Errors
     ///
-    /// As [`QueuePair::post_send`], with the slot still filled; `EINVAL` in addition if the slot is
+    /// As [`QueuePair::post_send`], and the slot stays filled; in addition `EINVAL` if the slot is
     /// filled for another queue pair or direction.
     ///
-    /// If the device takes some of the WRITEs but not the SEND, the result is `Ok`: the buffers
-    /// have to stay as they are until the device has finished. The queue pair is put into the error
-    /// state, and the item completes as flushed when it is drained.
+    /// If the device accepts some of the WRITEs but not the SEND, the result is `Ok`, because the
+    /// buffers must stay as they are until the device has finished. The queue pair is put into the
+    /// error state, and the item completes as flushed when the queue pair is drained.
     pub(crate) fn post_write_send<T: WriteSendItem>(
         &self,
         item: Arc<T>,
@@ -197,11 +199,11 @@ impl<O: QpOwner> QueuePair<O> {
     ///
     /// # Errors
     ///
-    /// With the item, and its slot still filled if it was: `EPIPE` if the queue pair is being
-    /// torn down, `EINVAL` if the slot is not filled, or for another queue pair or direction,
-    /// `EBUSY` if the item is posted already, `EAGAIN` if the send queue is full, and those of the
-    /// device's driver. If the device takes only some of the READs, see
-    /// [`QueuePair::post_write_send`].
+    /// Returned with the item, whose slot stays filled if it was: `EPIPE` if the queue pair is
+    /// being torn down, `EINVAL` if the slot is not filled, or filled for another queue pair or
+    /// direction, `EBUSY` if the item is already posted, `EAGAIN` if the send queue is full, and
+    /// those of the device's driver. If the device accepts only some of the READs, the result is as
+    /// described at [`QueuePair::post_write_send`].
     pub(crate) fn post_read<T: ReadItem>(&self, item: Arc<T>) -> Result<(), (Error, Arc<T>)> {
         let core = &self.inner.core;
         let Some(inside) = core.enter() else {
@@ -222,14 +224,14 @@ impl<O: QpOwner> QueuePair<O> {
         })
     }
 
-    /// Posts an RDMA WRITE of no bytes (`ib_post_send`), which completes with `CqeHandler<SEND>` when
-    /// the peer's HCA has acknowledged it. No memory is named, and none is looked at: no key is
-    /// checked for a length of 0 (InfiniBand Architecture Specification, C9-88). Does not sleep.
+    /// Posts an RDMA WRITE of length 0 (`ib_post_send`), which completes with `CqeHandler<SEND>`
+    /// when the peer's HCA has acknowledged it. It names no memory: the responder checks no key for
+    /// a length of 0 (InfiniBand Architecture Specification, C9-88). Does not sleep.
     ///
     /// # Errors
     ///
-    /// With the item: `EPIPE` if the queue pair is being torn down, `EBUSY` if the item is posted
-    /// already, `EAGAIN` if the send queue is full, and those of the device's driver.
+    /// Returned with the item: `EPIPE` if the queue pair is being torn down, `EBUSY` if the item is
+    /// already posted, `EAGAIN` if the send queue is full, and those of the device's driver.
     pub(crate) fn post_empty_write<T: HasCqe<SEND> + CqeHandler<SEND>>(
         &self,
         item: Arc<T>,
@@ -246,8 +248,9 @@ impl<O: QpOwner> QueuePair<O> {
         })
     }
 
-    /// The common part of the two ways to post a response. `begin` claims what goes before the SEND
-    /// and returns its number of requests; `before` chains that to the SEND, or undoes `begin`.
+    /// Posts a response; common part of [`Self::post_send`] and [`Self::post_write_send`]. `begin`
+    /// claims the requests before the SEND and returns their number; `before` chains these to the
+    /// SEND, or undoes `begin`.
     fn post_response<T: SendItem>(
         &self,
         item: Arc<T>,
@@ -302,8 +305,8 @@ impl<O: QpOwner> QueuePair<O> {
         })
     }
 
-    /// Posts a chain of `wrs` requests that ends with one that completes to the item's entry. On
-    /// success the entry owns the item. `chain` makes the chain. The caller is inside.
+    /// Posts a chain of `wrs` requests, the last of which completes to the item's entry. On success
+    /// the entry owns the item. `chain` builds the chain. The caller is inside.
     fn launch<T: HasCqe<ID>, const ID: u64>(
         &self,
         inside: &Inside<'_>,
@@ -347,7 +350,7 @@ impl<O: QpOwner> QueuePair<O> {
                 // SAFETY: The entry is claimed; the signaled request at the end of the chain was
                 // not posted, so it will not complete.
                 unsafe { core.orphan(cqe.cast()) };
-                // Sleeps, so not here. May be queued already, that is fine.
+                // Deferred, because it sleeps. If the work item is already queued, once suffices.
                 let _ = core
                     .device()
                     .reaper()
@@ -388,21 +391,21 @@ impl<O: QpOwner> QueuePair<O> {
         } else if wrs == 1 || ptr::eq(bad, first) {
             Err(Failed::Nothing(Error::from_errno(ret)))
         } else {
-            // Also if the driver does not say.
+            // Also if the driver does not report the failed request.
             Err(Failed::Part(Error::from_errno(ret)))
         }
     }
 }
 
-/// What the caller of `before` wants.
+/// Argument and result of `before` in [`QueuePair::post_response`].
 enum Chain {
-    /// A chain that ends with this request.
+    /// Build a chain. Argument: its last request; result: its first.
     Make(*mut bindings::ib_send_wr),
-    /// No chain: undo.
+    /// Undo `begin`.
     Abort,
 }
 
-/// Completion of a receive.
+/// Completion function of a receive.
 ///
 /// # Safety
 ///
@@ -425,7 +428,7 @@ unsafe extern "C" fn recv_done<O: QpOwner>(_cq: *mut bindings::ib_cq, wc: *mut b
     drop(flight);
 }
 
-/// The common part of the completions of sends: takes the item back, lets `finish` free what the
+/// Completes an entry of the send queue: takes the item back, calls `finish` to release what the
 /// device used, and calls the handler.
 ///
 /// # Safety
@@ -439,15 +442,15 @@ unsafe fn complete<T: HasCqe<ID> + CqeHandler<ID>, const ID: u64>(
     let cqe = unsafe { (*wc).__bindgen_anon_1.wr_cqe.cast::<Cqe<T, ID>>() };
     // SAFETY: The entry is part of an item; one that has completed before is usually still there.
     if !unsafe { (*cqe).end() } {
-        // A driver that completes a request twice, as siw does with RDMA READs that it flushes, must
-        // not take two references away.
+        // A driver that completes a request twice, as siw does with RDMA READs that it flushes,
+        // must not make us drop two references.
         if ratelimit::ok() {
             pr_warn!("a request was completed twice\n");
         }
         return;
     }
-    // SAFETY: `launch` turned the item into a pointer; its completion gives it back, which is this
-    // one, as the entry has said so once.
+    // SAFETY: `launch` turned the item into a pointer, and its completion turns it back. This is
+    // that completion: `end` returns `true` once per post.
     let item = unsafe { Arc::from_raw(T::cqe_container_of(cqe).cast_const()) };
     finish(&item);
     // SAFETY: The entry is part of the item, and its completion owns it.
@@ -460,7 +463,7 @@ unsafe fn complete<T: HasCqe<ID> + CqeHandler<ID>, const ID: u64>(
     drop(flight);
 }
 
-/// Completion of a SEND.
+/// Completion function of a SEND.
 ///
 /// # Safety
 ///
@@ -470,7 +473,7 @@ unsafe extern "C" fn send_done<T: SendItem>(_cq: *mut bindings::ib_cq, wc: *mut 
     unsafe { complete::<T, SEND>(wc, |item| item.tx().end_post()) };
 }
 
-/// Completion of an RDMA WRITE of no bytes.
+/// Completion function of an RDMA WRITE of length 0.
 ///
 /// # Safety
 ///
@@ -483,7 +486,7 @@ unsafe extern "C" fn empty_write_done<T: HasCqe<SEND> + CqeHandler<SEND>>(
     unsafe { complete::<T, SEND>(wc, |_| ()) };
 }
 
-/// Completion of RDMA WRITEs and a SEND.
+/// Completion function of RDMA WRITEs and a SEND.
 ///
 /// # Safety
 ///
@@ -502,7 +505,7 @@ unsafe extern "C" fn write_send_done<T: WriteSendItem>(
     };
 }
 
-/// Completion of RDMA READs.
+/// Completion function of RDMA READs.
 ///
 /// # Safety
 ///

@@ -4,12 +4,14 @@
 //!
 //! C header: [`include/rdma/ib_verbs.h`](srctree/include/rdma/ib_verbs.h)
 //!
-//! A completion names the queue pair it is for. That may be gone already, so the pointer is not
-//! followed but looked up in a table of the queue pairs that use the queue.
+//! A completion contains a pointer to its queue pair. The queue pair may already be freed, so the
+//! pointer is not dereferenced but looked up in a table of the queue pairs that use the queue.
 //!
-//! Nothing counts receives that the device has taken and not yet completed. What makes the end safe
-//! is that every queue pair here has a completion queue of its own, which is freed after the queue
-//! pair and before this queue: then no completion of a receive is on its way.
+//! Receives that the device has taken but not yet completed are not counted. Destruction is safe
+//! because every queue pair here has a completion queue of its own, which is freed after the queue
+//! pair and before the shared receive queue: then no completion of a receive is pending.
+//!
+//! Not here: receives of queue pairs without a shared receive queue ([`super::post`]).
 
 use core::{
     ffi::c_void,
@@ -61,14 +63,14 @@ unsafe impl<O: QpOwner> Send for Slot<O> {}
 /// A queue pair that uses the queue.
 struct User<O: QpOwner> {
     context: Arc<Context<O>>,
-    /// Address of its completion queue. That is freed after the queue pair, so together they name
-    /// one queue pair even if the next one gets the address of the last.
+    /// Address of its completion queue, which is freed after the queue pair: together, the two
+    /// addresses identify one queue pair, even if a later one is allocated at the same address.
     cq: usize,
 }
 
-/// What the lock protects.
+/// State protected by the lock.
 struct Tables<O: QpOwner> {
-    /// Posted buffers, by the index that is written in them.
+    /// Posted buffers, by the index in [`Posted::Srq`].
     slots: KVVec<Option<Slot<O>>>,
     /// Free indices.
     free: KVVec<usize>,
@@ -76,7 +78,7 @@ struct Tables<O: QpOwner> {
     users: RBTree<usize, User<O>>,
 }
 
-/// What it takes to enter a queue pair into the table.
+/// Memory and context for an entry in the table of queue pairs.
 pub(in crate::rdma) struct Reservation<O: QpOwner> {
     node: RBTreeNodeReservation<usize, User<O>>,
     context: Arc<Context<O>>,
@@ -84,7 +86,7 @@ pub(in crate::rdma) struct Reservation<O: QpOwner> {
 
 /// A `struct ib_srq`; dropping it destroys it and frees the buffers that are posted.
 ///
-/// Queue pairs that use it hold it until they, and then their completion queues, are destroyed.
+/// Queue pairs that use it hold it until they and their completion queues are destroyed.
 ///
 /// # Invariants
 ///
@@ -97,7 +99,7 @@ pub(crate) struct SharedReceiveQueue<O: QpOwner> {
     max_wr: u32,
     #[pin]
     tables: SpinLock<Tables<O>>,
-    /// The device has given the queue up. Its event handler refers to it.
+    /// Whether the queue has failed (`IB_EVENT_SRQ_ERR`). The event handler refers to this flag.
     failed: Arc<AtomicFlag>,
     pd: Arc<ProtectionDomain>,
 }
@@ -163,23 +165,23 @@ impl<O: QpOwner> SharedReceiveQueue<O> {
         made
     }
 
-    /// The C queue.
+    /// Returns the C queue.
     pub(in crate::rdma) fn as_raw(&self) -> *mut bindings::ib_srq {
         self.raw.as_ptr()
     }
 
-    /// Receives that can be posted at the same time.
+    /// Number of receives that may be posted at the same time.
     pub(crate) fn max_wr(&self) -> u32 {
         self.max_wr
     }
 
-    /// Whether the device has given the queue up (`IB_EVENT_SRQ_ERR`): nothing is received from it any
-    /// more. Any context.
+    /// Returns whether the queue has failed (`IB_EVENT_SRQ_ERR`): the device receives nothing from
+    /// it any more. Any context.
     pub(crate) fn has_failed(&self) -> bool {
         self.failed.load(Relaxed)
     }
 
-    /// The device of the queue.
+    /// Device of the queue.
     pub(crate) fn device(&self) -> &Device {
         self.pd.device()
     }
@@ -188,8 +190,8 @@ impl<O: QpOwner> SharedReceiveQueue<O> {
     ///
     /// # Errors
     ///
-    /// With the buffer: `EINVAL` if it is for another device, `EAGAIN` if the queue is full, and
-    /// those of the device's driver.
+    /// Returned with the buffer: `EINVAL` if it is for another device, `EAGAIN` if the queue is
+    /// full, and those of the device's driver.
     #[allow(clippy::type_complexity, reason = "the buffer must not be lost")]
     pub(crate) fn post_recv(
         &self,
@@ -231,7 +233,8 @@ impl<O: QpOwner> SharedReceiveQueue<O> {
         Err((Error::from_errno(ret), KBox::into_pin(owned)))
     }
 
-    /// Enters a buffer into the table, and the index into the buffer.
+    /// Adds a buffer to the table and stores its index in the buffer. Returns `None` if the table
+    /// is full.
     fn insert(&self, raw: *mut RecvBuf<O>) -> Option<usize> {
         let mut tables = self.tables.lock();
         let index = tables.free.pop()?;
@@ -239,7 +242,7 @@ impl<O: QpOwner> SharedReceiveQueue<O> {
         if let Some(entry) = tables.slots.get_mut(index) {
             *entry = slot;
         }
-        // SAFETY: The caller owns the buffer; nothing else looks at it before it is posted.
+        // SAFETY: The caller owns the buffer; nothing else accesses it before it is posted.
         unsafe { (*raw).posted = Posted::Srq(NonNull::from(self), index) };
         Some(index)
     }
@@ -250,11 +253,15 @@ impl<O: QpOwner> SharedReceiveQueue<O> {
         if let Some(entry) = tables.slots.get_mut(index) {
             *entry = None;
         }
-        // It has the capacity for all indices there are.
+        // The vector has capacity for all indices.
         let _ = tables.free.push_within_capacity(index);
     }
 
-    /// Gets ready to enter a queue pair.
+    /// Allocates what [`Self::register`] requires. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
     pub(in crate::rdma) fn prepare(&self, context: Arc<Context<O>>) -> Result<Reservation<O>> {
         Ok(Reservation {
             node: RBTreeNodeReservation::new(GFP_KERNEL)?,
@@ -262,7 +269,7 @@ impl<O: QpOwner> SharedReceiveQueue<O> {
         })
     }
 
-    /// Enters a queue pair and its completion queue into the table.
+    /// Adds a queue pair and its completion queue to the table.
     pub(in crate::rdma) fn register(
         &self,
         qp: *mut bindings::ib_qp,
@@ -276,7 +283,7 @@ impl<O: QpOwner> SharedReceiveQueue<O> {
         drop(old);
     }
 
-    /// Removes a queue pair that is about to be destroyed.
+    /// Removes a queue pair that is about to be destroyed from the table.
     pub(in crate::rdma) fn unregister(&self, qp: *mut bindings::ib_qp) {
         let old = self.tables.lock().users.remove_node(&qp.addr());
         drop(old);
@@ -295,8 +302,8 @@ impl<O: QpOwner> PinnedDrop for SharedReceiveQueue<O> {
                 self.device().name(),
                 ret
             );
-            // The device may still write to the buffers and report events: leave them as they are,
-            // for ever.
+            // The device may still write to the buffers and report events: buffers, domain and flag
+            // are leaked.
             core::mem::forget((self.pd.clone(), self.failed.clone()));
             return;
         }
@@ -321,13 +328,13 @@ impl<O: QpOwner> PinnedDrop for SharedReceiveQueue<O> {
 unsafe extern "C" fn event_callback(event: *mut bindings::ib_event, context: *mut c_void) {
     // SAFETY: The core passes a valid event.
     if unsafe { (*event).event } == bindings::ib_event_type_IB_EVENT_SRQ_ERR {
-        // SAFETY: The flag is let go of after `ib_destroy_srq_user`, which waits for handlers, and
-        // never if that fails.
+        // SAFETY: The flag is dropped after `ib_destroy_srq_user`, which waits for handlers, and
+        // leaked if that fails.
         unsafe { &*context.cast_const().cast::<AtomicFlag>() }.store(true, Relaxed);
     }
 }
 
-/// Completion of a receive from a shared queue.
+/// Completion function of a receive from a shared queue.
 ///
 /// # Safety
 ///
@@ -361,7 +368,7 @@ unsafe extern "C" fn srq_recv_done<O: QpOwner>(cq: *mut bindings::ib_cq, wc: *mu
             let received = unsafe { WorkCompletion::from_raw(wc).received() };
             O::recv_done(context.owner.as_arc_borrow(), buf, received);
         }
-        // The queue pair is gone; the buffer is for the others.
+        // The queue pair is destroyed; the other queue pairs need the buffer.
         None => {
             if srq.post_recv(buf).is_err() {
                 pr_warn!("{}: a shared receive buffer is lost\n", srq.device().name());
