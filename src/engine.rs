@@ -2,28 +2,27 @@
 
 //! The boundary between the SRP target and the storage engine behind it.
 //!
-//! Traits in the vocabulary of SCST's target driver interface. What the target asks of the engine
-//! is [`Engine`] (`scst_rx_cmd`, `scst_rx_data`, `scst_tgt_cmd_done`, ...), with [`Session`] and
-//! [`EngineCmd`]; what the engine asks of the target is [`TargetCmd`] for one command
-//! (`rdy_to_xfer`, `xmit_response`, `on_free_cmd`, ...) and [`Target`] for everything else. An
-//! engine does not know what is above it: it is generic over these two. Which engine is compiled
-//! in is decided here and nowhere else; every call is static.
+//! Traits in the vocabulary of SCST's target driver interface. The target calls the engine through
+//! [`Engine`] (`scst_rx_cmd`, `scst_rx_data`, `scst_tgt_cmd_done`, ...), [`Session`] and
+//! [`EngineCmd`]; the engine calls the target through [`TargetCmd`] for a command (`rdy_to_xfer`,
+//! `xmit_response`, `on_free_cmd`, ...) and through [`Target`] for everything else. An engine is
+//! generic over the latter two. The engine is selected at compile time, in this file only, so every
+//! call is static.
 //!
-//! No bindings and no `unsafe` live here; the adapters in `engine/` have both.
+//! Not here: bindings and `unsafe` code, which are in the adapters in `engine/`.
 //!
 //! # Contract
 //!
-//! - A command that [`Engine::rx_cmd`] or [`Engine::rx_mgmt_fn`] accepted is owned by the engine:
-//!   it holds the `Arc` of it until it hands it back in [`TargetCmd::on_free_cmd`].
-//! - [`TargetCmd::rdy_to_xfer`] that returned [`Delivery::Success`] owes exactly one
-//!   [`Engine::rx_data`]; [`TargetCmd::xmit_response`] and
-//!   [`TargetCmd::task_mgmt_fn_done`] that returned `Success` owe exactly one
-//!   [`Engine::tgt_cmd_done`]. The engine keeps the data buffer until then. It is lent
-//!   ([`SgList`]): as long as the list is not dropped, the completion is refused, and so is a callback
-//!   that returns something else than `Success`.
+//! - The engine owns a command that [`Engine::rx_cmd`] or [`Engine::rx_mgmt_fn`] accepted: it holds
+//!   the `Arc` until it returns it through [`TargetCmd::on_free_cmd`].
+//! - After [`TargetCmd::rdy_to_xfer`] has returned [`Delivery::Success`], the target owes exactly
+//!   one [`Engine::rx_data`]; after [`TargetCmd::xmit_response`] has returned `Success`, and after
+//!   [`TargetCmd::task_mgmt_fn_done`], exactly one [`Engine::tgt_cmd_done`]. The engine keeps the
+//!   data buffer until then. The buffer is lent ([`SgList`]): while the list is not dropped, the
+//!   engine refuses the completion, and a callback that returns anything but `Success`.
 //! - All callbacks run in process context. They do not sleep on I/O.
 //! - The submitter of a command keeps a reference of its own on it until the session is closed
-//!   ([`Session::close`] has returned). [`TargetCmd::on_hw_timeout`] leans on that.
+//!   ([`Session::close`] has returned). [`TargetCmd::on_hw_timeout`] depends on that.
 
 use core::net::IpAddr;
 
@@ -92,11 +91,11 @@ pub(crate) use embed::{
     HasEngineCmd, //
 };
 
-/// What the engine keeps of a command of the target.
+/// The engine's part of a command of the target.
 pub(crate) type ActiveCmd<C> = <Active as Engine>::Cmd<C>;
-/// An HCA port with what the engine keeps for it.
+/// An HCA port with the engine's data.
 pub(crate) type Port = port::Port<<Active as Engine>::PortData>;
-/// A port a directory stands for.
+/// A port that has a directory in the engine's configuration.
 pub(crate) type ConfiguredPort = port::ConfiguredPort<<Active as Engine>::PortData>;
 
 /// Data direction of a command as the initiator announced it.
@@ -110,7 +109,7 @@ pub(crate) enum Direction {
     FromTarget,
 }
 
-/// A SCSI command as received, already checked by the protocol layer.
+/// A SCSI command as received, validated by the protocol layer.
 pub(crate) struct RxCmd<'a> {
     /// Initiator's tag.
     pub(crate) tag: u64,
@@ -120,20 +119,20 @@ pub(crate) struct RxCmd<'a> {
     pub(crate) cdb: &'a [u8],
     /// Task attribute.
     pub(crate) attr: TaskAttr,
-    /// Direction the data descriptors announce.
+    /// Direction of the data, from the data descriptors.
     pub(crate) dir: Direction,
-    /// Bytes the data descriptors announce.
+    /// Number of bytes, from the data descriptors.
     pub(crate) data_len: u32,
 }
 
 impl RxCmd<'_> {
-    /// The part of the CDB that an engine is to see, which may copy as much of it as its first byte
-    /// says: 16 bytes, or if the CDB has a variable length, 8 more than the eighth byte says. `None`
-    /// if that is more than `most` or more than what came.
+    /// Returns the part of the CDB to pass to an engine, which may copy the number of bytes that
+    /// the CDB itself implies: 16, or for a variable length CDB 8 more than its additional length
+    /// (byte 7). Returns `None` if that is more than `most` or more than was received.
     pub(crate) fn complete_cdb(&self, most: usize) -> Option<&[u8]> {
-        /// Operation code of CDBs of variable length (SPC).
+        /// Operation code of variable length CDBs (SPC).
         const VARIABLE_LENGTH: u8 = 0x7f;
-        /// Length of all others, at most.
+        /// Maximum length of all others.
         const FIXED: usize = 16;
         let needed = match *self.cdb.first_chunk::<FIXED>()? {
             [VARIABLE_LENGTH, _, _, _, _, _, _, additional, ..] => usize::from(additional) + 8,
@@ -154,18 +153,18 @@ pub(crate) struct RxMgmt {
     pub(crate) tag: u64,
     /// Logical unit number, see [`Engine::lun_number`].
     pub(crate) lun: u64,
-    /// Function.
+    /// Task management function.
     pub(crate) function: TmFunction,
     /// Tag of the task to abort, for ABORT TASK.
     pub(crate) task_tag: u64,
 }
 
-/// Why the engine did not take a command. It keeps nothing of it then.
+/// Why the engine refused a command. It has kept nothing of the command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum RxError {
     /// The session is being closed.
     ShuttingDown,
-    /// The CDB is longer than the bytes that came with it, or than the engine can hold.
+    /// The CDB is longer than the bytes received, or than the engine can hold.
     InvalidCdb,
     /// The task management function does not exist in this engine.
     UnknownFunction,
@@ -173,24 +172,24 @@ pub(crate) enum RxError {
     NoMemory,
 }
 
-/// How the transfer of write data ended.
+/// Result of the transfer of write data.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum RxDataStatus {
     /// All bytes are in the engine's buffer.
     Success,
-    /// They are not; the command ends with CHECK CONDITION.
+    /// Not all bytes are; the command ends with CHECK CONDITION.
     Error,
 }
 
-/// What a callback of the engine achieved.
+/// Result of a callback of the engine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use]
 pub(crate) enum Delivery {
-    /// Accepted; a completion is owed (see the contract above).
+    /// Accepted; the target owes a completion (see the contract above).
     Success,
-    /// No room in the send queue now: call again later. Nothing was changed.
+    /// The send queue is full. Nothing was changed; the engine calls again later.
     QueueFull,
-    /// Cannot be done for this command, ever. Nothing is owed.
+    /// Permanent failure for this command. No completion is owed.
     FatalError,
 }
 
@@ -212,18 +211,18 @@ pub(crate) enum TmResult {
     Failed,
 }
 
-/// In which situation the target lets go of a command.
+/// Circumstances in which the target completes a command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum DoneContext {
-    /// From the completion of the response's SEND.
+    /// In the completion of the response's SEND.
     Completion,
-    /// From there, but the response was not sent.
+    /// In that completion, but the response was not sent.
     Lost,
-    /// From inside `xmit_response` or `task_mgmt_fn_done`, because nothing can be sent any more.
+    /// Inside `xmit_response` or `task_mgmt_fn_done`, because nothing can be sent any more.
     Same,
 }
 
-/// Identity of a session: compared, never followed.
+/// Identity of a session: an address, which is compared but never dereferenced.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct SessionKey(pub(crate) usize);
 
@@ -231,35 +230,35 @@ pub(crate) struct SessionKey(pub(crate) usize);
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct TargetKey(pub(crate) usize);
 
-/// What can be seen of a session, that is of its channel, at one moment.
+/// Snapshot of a session's channel, for files.
 pub(crate) struct SessionView {
     /// State of the channel.
     pub(crate) state: srp::machine::channel::State,
-    /// Requests the initiator may send now.
+    /// Number of requests that the initiator may send now.
     pub(crate) req_lim: u32,
-    /// Credits that wait for a response to carry them.
+    /// Credits that the next response or request of the target will carry.
     #[allow(dead_code, reason = "not every engine shows it")]
     pub(crate) delta: u32,
-    /// Commands in use.
+    /// Number of commands in use.
     pub(crate) active: usize,
-    /// Slots of the send queue in use.
+    /// Number of send queue slots in use.
     pub(crate) sq_used: u32,
-    /// Information units that wait for a command, or for the connection to be confirmed.
+    /// Number of information units that wait for a command or for the connection to be confirmed.
     pub(crate) held: usize,
-    /// Tasks that keep tear-down waiting.
+    /// Number of tasks that tear-down waits for.
     pub(crate) busy: u32,
     /// Completion vector.
     pub(crate) comp_vector: u32,
 }
 
-/// A channel, as the files of an access control entry show it.
+/// A channel, for the files of an access control entry.
 #[allow(dead_code, reason = "not every engine shows it")]
 pub(crate) struct EntryChannel {
-    /// Its number, as in the log.
+    /// Serial number, as in log lines.
     pub(crate) serial: u64,
     /// Initiator port identifier.
     pub(crate) initiator_port: PortId,
-    /// The peer's address.
+    /// Address of the peer.
     pub(crate) peer: PeerAddr,
 }
 
@@ -271,21 +270,21 @@ pub(crate) enum Aen {
     LunsChanged,
 }
 
-/// Initiator of a login, for the engine's access control.
+/// Parameters of a login for the engine's access control.
 pub(crate) struct SessionRequest {
     /// Initiator port identifier of the login.
     pub(crate) initiator_port: PortId,
-    /// GID of the initiator's HCA port, known for IB/CM logins only.
+    /// GID of the initiator's HCA port; known for IB/CM logins only.
     pub(crate) port_gid: Option<PortId>,
-    /// The peer's network address, known for RDMA/CM logins only.
+    /// Network address of the peer; known for RDMA/CM logins only.
     pub(crate) peer: Option<IpAddr>,
-    /// The address it logs in to, known for RDMA/CM logins only.
+    /// Network address that it logs in to; known for RDMA/CM logins only.
     #[allow(dead_code, reason = "not every engine asks for it")]
     pub(crate) local: Option<IpAddr>,
 }
 
 impl SessionRequest {
-    /// The initiator as access control entries know it.
+    /// Returns the initiator in the form that access control entries are matched with.
     pub(crate) fn initiator(&self) -> Initiator {
         Initiator {
             port_id: self.initiator_port,
@@ -298,54 +297,55 @@ impl SessionRequest {
 /// Why the engine refused a session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum OpenError {
-    /// No access control entry matches, or the target is not enabled. An engine that has looked may
-    /// name an entry that was perhaps meant.
+    /// No access control entry matches, or the target is not enabled. An engine with entries may
+    /// add a hint: the entry that was probably meant.
     NotAllowed(Option<Hint>),
     /// No memory.
     NoMemory,
-    /// Anything else the engine reported.
+    /// Another error of the engine.
     #[allow(dead_code, reason = "not every engine says why")]
     Other(Error),
 }
 
-/// What the SRP target asks of a storage engine.
+/// A storage engine, as called by the SRP target.
 pub(crate) trait Engine: Sized + 'static {
-    /// Keeps the target driver registered with the engine; dropping it unregisters.
+    /// Registration of the target driver with the engine; dropping it unregisters the driver.
     type Registration: Send + Sync;
-    /// What the engine keeps per HCA port (LIO: the port's target portal groups).
+    /// The engine's data of an HCA port (LIO: the port's target portal groups).
     type PortData: PortData;
-    /// What the engine keeps per session.
+    /// A session with the engine.
     type Session: Session;
-    /// What the engine keeps per command, embedded in a command `C` of the target.
+    /// The engine's part of a command, embedded in a command `C` of the target.
     type Cmd<C>: EngineCmd;
 
-    /// Whether the engine carries out ABORT TASK SET and CLEAR TASK SET.
+    /// Whether the engine supports ABORT TASK SET and CLEAR TASK SET.
     const HAS_TASK_SETS: bool = true;
 
-    /// The service GUID if the administrator has set none, from the node GUID of the first HCA.
+    /// Returns the default of the service GUID, from the node GUID of the first HCA.
     fn service_guid(node_guid: u64) -> u64 {
         node_guid
     }
-    /// Prepares what is module-wide; called once, first thing in the module's init.
+    /// Initialises the engine's static state. Called once, at the beginning of the module's init.
     fn init() {}
-    /// Registers with the engine. Process context, may sleep.
+    /// Registers the target driver with the engine. Process context, may sleep.
     fn register<T: Target>() -> Result<Self::Registration>
     where
         Top: HasTarget<Target = T>;
 
-    /// A port is there and has a name, that is a GID; also called if that was so before. Engines
-    /// that want a target for every port make it now. Process context, may sleep.
+    /// The port became usable (has a GID). May be called again. Engines with a target per port
+    /// create it here. Process context, may sleep.
     fn port_added(_port: &Arc<Port>, _device: &Device, _number: u32) {}
-    /// The HCA of a port is going away; its channels have ended. The engine lets go of the device.
-    /// Process context, may sleep.
+    /// The HCA of the port is being removed; its channels have ended. The engine drops its
+    /// references to the device. Process context, may sleep.
     fn port_removed(_port: &Port) {}
-    /// How many commands of an initiator the engine takes at a time. Process context, may sleep.
+    /// Maximum number of commands of an initiator that the engine accepts at a time. Process
+    /// context, may sleep.
     fn max_commands() -> u32 {
         u32::MAX
     }
 
-    /// Initial per-command data. Only the commands of the target that registers have any, so no others
-    /// can be submitted.
+    /// Returns an initialiser for the engine's part of a command. The bound admits the commands of
+    /// the registered target only, so no others can be submitted.
     fn new_cmd<C: TargetCmd>() -> impl PinInit<Self::Cmd<C>, Error>
     where
         Top: HasTarget<Target: Target<Cmd = C>>;
@@ -354,23 +354,23 @@ pub(crate) trait Engine: Sized + 'static {
     /// Process context, may sleep.
     fn open_session(port: &Port, request: &SessionRequest) -> Result<Self::Session, OpenError>;
 
-    /// The number of the logical unit that an address names: the same for all of its addresses, so
-    /// that commands and task management functions find each other.
+    /// Returns the number of the logical unit with this address. All addresses of a logical unit
+    /// have the same number, so that a task management function finds the commands it is for.
     fn lun_number(lun: Lun) -> u64;
 
-    /// Hands a new command to the engine (`scst_rx_cmd` and `scst_cmd_init_done`).
-    /// Process context. Callbacks for the command may run before this returns.
+    /// Submits a new command to the engine (`scst_rx_cmd` and `scst_cmd_init_done`). Process
+    /// context. Callbacks for the command may run before this returns.
     fn rx_cmd<C: TargetCmd>(
         cmd: Arc<C>,
         session: &Self::Session,
         rx: &RxCmd<'_>,
     ) -> Result<(), (RxError, Arc<C>)>;
-    /// The data asked for by `rdy_to_xfer` arrived, or did not. Process context; the engine may
-    /// execute the command before this returns.
+    /// Reports the end of the transfer that `rdy_to_xfer` requested. Process context; the engine
+    /// may execute the command before this returns.
     fn rx_data<C: TargetCmd>(cmd: ArcBorrow<'_, C>, status: RxDataStatus);
-    /// The target is done with the command: the response was sent or never will be.
+    /// Completes a response of the command: it was sent or will never be.
     fn tgt_cmd_done<C: TargetCmd>(cmd: ArcBorrow<'_, C>, context: DoneContext);
-    /// Hands a task management function to the engine; the answer comes through
+    /// Submits a task management function to the engine, which reports the result through
     /// [`TargetCmd::task_mgmt_fn_done`].
     fn rx_mgmt_fn<C: TargetCmd>(
         cmd: Arc<C>,
@@ -379,100 +379,100 @@ pub(crate) trait Engine: Sized + 'static {
     ) -> Result<(), (RxError, Arc<C>)>;
 }
 
-/// A session with the engine, that is one RDMA channel of an I_T nexus.
+/// A session with the engine: one RDMA channel of an I_T nexus.
 pub(crate) trait Session: Send + Sync {
     /// Identity of the session, as used in [`Target::close_session`].
     fn key(&self) -> SessionKey;
-    /// The target object the session was opened on.
+    /// Identity of the target object that the session was opened on.
     fn target(&self) -> TargetKey;
     /// Name of the access control entry that let the session in.
     fn name(&self) -> &CStr;
-    /// Name of the access control entry that let the session in, as part of the nexus; empty with
-    /// engines whose sessions are named after addresses.
+    /// Name of the access control entry that let the session in, as part of the identity of the
+    /// nexus; empty with engines whose sessions are named after addresses.
     fn entry(&self) -> &CStr {
         self.name()
     }
-    /// A number that stands for the logical units of the session: another one when some have come or
-    /// gone. An engine that says so itself ([`Target::report_session_aen`]) has no need of it.
-    /// Process context; does not wait.
+    /// Returns a fingerprint of the session's logical units, which changes when some are added or
+    /// removed. Constant with an engine that reports such changes itself
+    /// ([`Target::report_session_aen`]). Process context; does not wait.
     fn luns(&self) -> u64 {
         0
     }
-    /// From here on new commands are refused with [`RxError::ShuttingDown`]. Idempotent.
+    /// Stops the session: new commands are refused with [`RxError::ShuttingDown`]. Idempotent.
     fn stop(&self);
-    /// Whether the access control entry and the target object that let the session in are still
-    /// there and enabled. Asked once the channel can be found by [`Target::close_session`],
-    /// so that a removal between [`Engine::open_session`] and then is not missed.
+    /// Returns whether the access control entry and the target object that let the session in still
+    /// exist and are enabled. Called once [`Target::close_session`] can find the channel, so that a
+    /// removal between [`Engine::open_session`] and then is not missed.
     fn is_valid(&self) -> bool;
-    /// Stops the session, waits until every command of it was freed, then ends it. Called exactly
-    /// once per session; afterwards only `key`, `target`, `name` and `entry` may be asked. Process
+    /// Stops the session, waits until all its commands were freed, and ends it. Called exactly once
+    /// per session; afterwards only `key`, `target`, `name` and `entry` may be called. Process
     /// context, sleeps.
     fn close(&self);
 }
 
-/// What the engine keeps of a command, as the target sees it.
+/// The engine's part of a command, as read by the target.
 pub(crate) trait EngineCmd: Send + Sync {
-    /// SCSI status to report (inside `xmit_response`).
+    /// SCSI status to report. Valid inside `xmit_response`.
     fn status(&self) -> u8;
-    /// Sense data to report, empty if none (inside `xmit_response`).
+    /// Sense data to report, empty if there is none. Valid inside `xmit_response`.
     fn sense(&self) -> &[u8];
-    /// Residual count to report (inside `xmit_response`), in the command's own direction.
+    /// Residual count to report, in the command's own direction. Valid inside `xmit_response`.
     fn residual(&self) -> Residual;
-    /// Result to report (inside `task_mgmt_fn_done`).
+    /// Result to report. Valid inside `task_mgmt_fn_done`.
     fn tm_result(&self) -> TmResult;
 }
 
-/// What a storage engine asks of a command of the SRP target.
+/// A command of the SRP target, as called by a storage engine.
 pub(crate) trait TargetCmd: HasEngineCmd + Send + Sync + 'static {
-    /// The engine has a buffer: fetch the initiator's data into it.
+    /// Fetches the initiator's data into the engine's buffer `data`.
     fn rdy_to_xfer(this: ArcBorrow<'_, Self>, data: SgList) -> Delivery;
-    /// Send the data of a read, empty if there is none, and the response.
+    /// Sends the data of a read, if `data` is not empty, and the response.
     fn xmit_response(this: ArcBorrow<'_, Self>, data: SgList) -> Delivery;
-    /// Send the response of a task management function.
+    /// Sends the response of a task management function.
     fn task_mgmt_fn_done(this: ArcBorrow<'_, Self>);
-    /// The command was aborted: no response will be asked for, and none may be sent.
+    /// The command was aborted: the engine will request no response, and none may be sent.
     fn on_abort_cmd(this: ArcBorrow<'_, Self>);
-    /// The engine's last reference is gone.
+    /// Takes the command back: the engine does not use it any more.
     fn on_free_cmd(this: Arc<Self>);
-    /// The transfers of this command take longer than the engine is ready to wait: brings about
-    /// their completion, by ending the channel, and does not wait for it. The buffer stays in use
-    /// until then.
+    /// Handles a time-out of the engine on the transfers of this command: closes the channel, which
+    /// completes them, and does not wait for it. The buffer stays in use until then.
     #[allow(dead_code, reason = "not every engine watches transfers")]
     fn on_hw_timeout(this: ArcBorrow<'_, Self>);
 }
 
-/// What is above the engine; see [`HasTarget`].
+/// Type that carries the choice of the target; see [`HasTarget`].
 pub(crate) struct Top;
 
-/// Names the target that registers with the engine, whose commands the callbacks are for. Implemented
-/// for [`Top`], hence once.
+/// Names the target that registers with the engine, and so the type of commands that the callbacks
+/// are for. Implemented for [`Top`], hence once.
 pub(crate) trait HasTarget {
-    /// That target.
+    /// The target.
     type Target: Target;
 }
 
-/// What a storage engine asks of the SRP target but for single commands.
+/// The SRP target, as called by a storage engine; for its commands see [`TargetCmd`].
 #[allow(dead_code, reason = "no engine asks everything")]
 pub(crate) trait Target: 'static {
-    /// Its commands.
+    /// Commands of the target.
     type Cmd: TargetCmd;
 
-    /// Close the session with this key if it still exists. Does not wait.
+    /// Closes the session with this key if it still exists. Does not wait.
     fn close_session(key: SessionKey);
-    /// Close every session of this target object of the port. Does not wait.
+    /// Closes all sessions of this target object of the port. Does not wait.
     fn close_target_sessions(port: &Port, target: TargetKey);
     /// The port may have begun or ceased to let initiators in. May sleep.
     fn port_changed(port: &Port);
-    /// Tells the initiator of a session about an event; one with several sessions is told once. Does
-    /// not wait.
+    /// Reports an event to the initiator of a session, once if it has several sessions. Does not
+    /// wait.
     fn report_session_aen(key: SessionKey, event: Aen);
-    /// The live channels whose sessions an access control entry has let in, oldest first; `ENOMEM`.
+    /// Returns the live channels whose sessions an access control entry has let in, oldest first.
+    /// Fails with `ENOMEM`.
     fn entry_channels(target: TargetKey, entry: &CStr) -> Result<KVec<EntryChannel>>;
-    /// What the channel of a session does; `None` if it has none (yet or any more).
+    /// Returns a snapshot of the channel of a session; `None` if it has none (yet or any more).
     fn session_view(key: SessionKey) -> Option<SessionView>;
-    /// Calls [`Engine::port_added`] for every port that is there; `ENOMEM`. May sleep.
+    /// Calls [`Engine::port_added`] for every usable port. Fails with `ENOMEM`. May sleep.
     fn offer_ports() -> Result;
-    /// Finds an HCA port by the name an administrator uses for it: its GUID or its GID. It counts
-    /// as configured until the result is dropped.
+    /// Finds an HCA port by its name in the configuration: its GUID or its GID. The port counts as
+    /// configured until the result is dropped.
     fn find_port(name: &str) -> Option<ConfiguredPort>;
 }

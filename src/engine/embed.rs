@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How an engine finds its part of a command, and the command around that.
+//! Conversion between a command of the target and the engine's part of it.
 //!
 //! The pattern is that of the kernel crate's `Work`: a command of the target embeds an
-//! [`ActiveCmd`], and [`impl_has_engine_cmd!`] proves where. A work item in that part, which every
-//! engine has, is the command's, too, for the work queues: its number 0. What it does, the engine
-//! says (`run_work`).
+//! [`ActiveCmd`], and [`impl_has_engine_cmd!`] proves where. The engine's part contains a work
+//! item, which is number 0 of the command; the engine's `run_work` implements it.
+//!
+//! Not here: the engine's parts themselves (`cmd.rs` of each engine).
 
 use super::{
     ActiveCmd,
     CmdWork, //
 };
 
-/// Declares that a command of the target contains what the engine keeps of it. Implemented by
+/// Declares that a command of the target contains the engine's part of it. Implemented by
 /// [`impl_has_engine_cmd!`].
 ///
 /// # Safety
@@ -20,10 +21,10 @@ use super::{
 /// [`Self::engine_cmd`] must return a field of the command, always the same, and
 /// [`Self::container_of`] the command from the address of that field.
 pub(crate) unsafe trait HasEngineCmd: CmdWork + Sized {
-    /// What the engine keeps of the command.
+    /// Returns the engine's part of the command.
     fn engine_cmd(&self) -> &ActiveCmd<Self>;
 
-    /// The command around what the engine keeps of it.
+    /// Returns the command that contains an engine's part.
     ///
     /// # Safety
     ///
@@ -31,7 +32,8 @@ pub(crate) unsafe trait HasEngineCmd: CmdWork + Sized {
     unsafe fn container_of(cmd: *mut ActiveCmd<Self>) -> *mut Self;
 }
 
-/// Safely implements [`HasEngineCmd`], and what the work item in the engine's part needs:
+/// Safely implements [`HasEngineCmd`] and the traits that the work item in the engine's part
+/// requires:
 ///
 /// ```ignore
 /// impl_has_engine_cmd! {
