@@ -2,18 +2,18 @@
 
 //! LIO, the kernel's own SCSI target core, as storage engine.
 //!
-//! This file implements [`Engine`] by delegation and owns the registration with target core. The
-//! rest is divided by the C object that is wrapped:
+//! This file implements [`Engine`] by delegation. The rest is divided by the wrapped C object:
 //!
-//! - [`fabric`]: `struct target_core_fabric_ops`, the callbacks target core makes;
+//! - [`fabric`]: `struct target_core_fabric_ops`, the callbacks and their registration;
 //! - [`tpg`]: `struct se_wwn` and `struct se_portal_group`, the directories below
 //!   `/sys/kernel/config/target/srpt`, and which of them are enabled;
 //! - [`attrs`]: the files in these directories;
 //! - [`session`]: `struct se_session` and access control;
-//! - [`cmd`]: `struct se_cmd`, its life cycle and its references; [`submit`] begins it.
+//! - [`cmd`]: `struct se_cmd`, its life cycle and its references; [`submit`] begins it; [`order`]
+//!   and [`caw`] are workarounds for defects of target core.
 //!
 //! Directory names, attributes, limits and modes are those of the C driver, because saved
-//! configurations and `targetcli` depend on them. Nothing here knows the SRP protocol or verbs.
+//! configurations and `targetcli` depend on them. Not here: the SRP protocol and verbs.
 //!
 //! C header: [`include/target/target_core_fabric.h`](srctree/include/target/target_core_fabric.h)
 //!
@@ -66,7 +66,7 @@ impl Engine for Lio {
     type Session = session::LioSession;
     type Cmd<C> = cmd::LioCmd<C>;
 
-    /// Target core knows neither.
+    /// Target core implements neither.
     const HAS_TASK_SETS: bool = false;
 
     fn register<T: Target>() -> Result<fabric::Registration>
@@ -90,9 +90,9 @@ impl Engine for Lio {
         session::LioSession::open(port, request)
     }
 
-    /// The addressing method is part of the number, as in the C driver: LIO has logical units up to
-    /// 65535 and further, REPORT LUNS names them so, and one that was removed must not be taken for
-    /// another.
+    /// The addressing method is part of the number, as in the C driver: LIO has numbers up to 65535
+    /// and above, which REPORT LUNS reports in this form, and the number of a removed logical unit
+    /// must not be mistaken for another one.
     fn lun_number(lun: Lun) -> u64 {
         lun.to_u64()
     }

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The files in the configfs directories.
+//! Files in the configfs directories.
 //!
 //! Names, modes, limits and the format of the values are those of the C driver. A file is an entry
-//! of the table of its directory, see [`crate::attr`]. Only files that target core hangs into its own
-//! directories can be described here; the `kernel::configfs` module is for subsystems of one's own.
+//! of the table of its directory, see [`crate::attr`]. The files are in directories that target
+//! core creates, so the kernel crate's `configfs` module, which is for subsystems of the module's
+//! own, cannot be used.
+//!
+//! Not here: the directories ([`super::tpg`]).
 //!
 //! C header: [`include/target/target_core_fabric.h`](srctree/include/target/target_core_fabric.h)
 
@@ -39,7 +42,7 @@ use crate::{
     rdma::cm::PeerAddr, //
 };
 
-/// The directories `srpt` and `srpt/discovery_auth`: their files are about the target as a whole.
+/// The directories `srpt` and `srpt/discovery_auth`, whose files concern the whole target.
 pub(super) struct Whole;
 
 impl Kind for Whole {
@@ -84,8 +87,8 @@ impl Table for Wwn {
     ];
 }
 
-/// The directory `srpt/<port>/<tpg>/attrib`; `tfc_tpg_attrib_attrs`. Its files are about the portal
-/// group.
+/// The directory `srpt/<port>/<tpg>/attrib`, whose files concern the portal group;
+/// `tfc_tpg_attrib_attrs`.
 pub(super) struct TpgAttrib;
 
 impl Kind for TpgAttrib {
@@ -103,7 +106,8 @@ impl Kind for TpgAttrib {
     }
 }
 
-/// A file about an attribute that is kept in the port object, shared by all its portal groups.
+/// Defines a file of an attribute that is stored in the port object, which all portal groups of the
+/// port share.
 macro_rules! port_attr {
     ($name:literal, $unit:ident, $attr:ident) => {
         Attr::rw(
@@ -118,7 +122,7 @@ macro_rules! port_attr {
 impl Table for TpgAttrib {
     type Kind = Self;
     const FILES: &'static [Attr<Tpg>] = &[
-        // Number of bytes one command may move.
+        // Maximum number of bytes that one command may transfer.
         port_attr!(c"srp_max_rdma_size", Bytes, MaxRdmaSize),
         // Size of a response buffer in bytes.
         port_attr!(c"srp_max_rsp_size", Bytes, MaxRspSize),
@@ -138,13 +142,13 @@ fn show_attr(tpg: &Tpg, attr: PortAttr, page: &mut Page<'_>) -> Result {
 ///
 /// # Errors
 ///
-/// `EINVAL` if it is not an acceptable value.
+/// `EINVAL` if the value is not acceptable.
 fn set_attr(tpg: &Tpg, attr: PortAttr, text: &str) -> Result {
     tpg.port().set_attr(attr, parse_u32(text)?)
 }
 
-/// The directory `srpt/<port>/<tpg>/acls/<name>`; `tfc_tpg_nacl_base_attrs`. Its files are about the
-/// entry.
+/// The directory `srpt/<port>/<tpg>/acls/<name>`, whose files concern the access control entry;
+/// `tfc_tpg_nacl_base_attrs`.
 pub(super) struct Acl<T>(PhantomData<T>);
 
 impl<T: Target> Kind for Acl<T> {
@@ -169,11 +173,11 @@ impl<T: Target> Table for Acl<T> {
     ];
 }
 
-/// Channels of an entry that fit into a page.
+/// Maximum number of channels shown, which fit into a page.
 const MOST_SHOWN: usize = 24;
 
-/// The sessions that an entry has let in, in the form in which rtslib reads it, which is that of the
-/// iSCSI target (`lio_target_nacl_info_show()`): one session per entry, with a connection per
+/// Shows the sessions that an entry has let in, in the format that rtslib parses, which is that of
+/// the iSCSI target (`lio_target_nacl_info_show()`): one session per entry, with a connection per
 /// channel. `targetcli sessions` shows them.
 fn info<T: Target>(entry: &Entry, page: &mut Page<'_>) -> Result {
     let name = entry.name().to_str().unwrap_or("?");
@@ -201,7 +205,7 @@ fn info<T: Target>(entry: &Entry, page: &mut Page<'_>) -> Result {
     Ok(())
 }
 
-/// The version of this module.
+/// Shows the version of this module.
 fn version(page: &mut Page<'_>) -> Result {
     // SAFETY: The shim only reads a member of `THIS_MODULE`.
     let version = unsafe { bindings::srpt_version() };

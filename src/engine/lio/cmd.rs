@@ -1,25 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Commands and task management functions (`struct se_cmd`): the callbacks target core makes for
-//! them, and the references. How they are submitted is in [`super::submit`]; what a
-//! command does on the wire is the target's business ([`TargetCmd`]).
+//! Commands and task management functions (`struct se_cmd`): target core's callbacks for them, and
+//! their references.
+//!
+//! Not here: submission ([`super::submit`]), transfers and responses ([`TargetCmd`]).
 //!
 //! C source: `drivers/target/target_core_transport.c`.
 //!
 //! # References
 //!
-//! A submitted command is owned by target core: [`super::submit`] gives up an `Arc` of the command,
-//! and [`reclaim`], the last thing that happens, takes it back. In between target core counts with
-//! `cmd_kref`, and because of `TARGET_SCF_ACK_KREF` two references exist from the start:
+//! Target core owns a submitted command: [`super::submit`] turns an `Arc` of the command into a
+//! pointer, and [`reclaim`] finally turns it back. In between target core counts references with
+//! `cmd_kref`; because of `TARGET_SCF_ACK_KREF` there are two from the start:
 //!
 //! | reference | put by |
 //! |---|---|
-//! | target core's | target core: `check_stop_free()` after `queue_*()` or `aborted_task()` returned; |
-//! | | `target_submit_prep()` itself if the logical unit does not exist |
+//! | target core's | target core: `check_stop_free()` after `queue_*()` or `aborted_task()` |
+//! | | returned; `target_submit_prep()` itself if the logical unit does not exist |
 //! | acknowledgement | [`LioCmd::done`] when the response was sent or never will be, |
 //! | | [`LioCmd::answer`] if it cannot be sent, target core itself after `aborted_task()` |
 //!
-//! # What target core does with errors of the callbacks
+//! # Errors of the callbacks
 //!
 //! | callback | error | reaction |
 //! |---|---|---|
@@ -32,14 +33,16 @@
 //! | | any, without device | ignored, and the command leaks (`target_submit_prep()`); never |
 //! | | | returned |
 //!
-//! Where target core cannot be told to call again, this module does it, from a work item.
+//! Where an error that makes target core call again must not be returned, a work item of this
+//! module retries.
 //!
 //! # Commands that wait for commands
 //!
-//! Target core executes a write in the context in which its data arrives, and that is the
-//! completion queue's. PREEMPT AND ABORT waits there until the commands that it aborts have ended
-//! (`core_tmr_lun_reset()`), with responses that complete on the same queue or one like it. So it
-//! is executed from a work item. Task management functions have a work queue in target core.
+//! Target core executes a write in the context in which its data arrives, which is that of the
+//! completion queue. PREEMPT AND ABORT waits there until the commands that it aborts have ended
+//! (`core_tmr_lun_reset()`), whose responses complete on the same queue or on one processed in the
+//! same way. So it is executed from a work item. Task management functions have a work queue in
+//! target core.
 
 use core::cell::UnsafeCell;
 
@@ -89,46 +92,46 @@ use crate::{
     sync::ratelimit, //
 };
 
-/// Service actions of PERSISTENT RESERVE OUT (SPC-4 6.16): those by which an initiator registers itself.
+/// Service actions of PERSISTENT RESERVE OUT (SPC-4 6.16) that register an initiator.
 const REGISTER: u8 = 0x00;
 const REGISTER_AND_IGNORE: u8 = 0x06;
-/// The one that waits for other commands to end.
+/// Service action that waits for other commands to end.
 const PREEMPT_AND_ABORT: u8 = 0x05;
 
-/// Size of a sense buffer.
+/// Size of a sense buffer in bytes.
 // CAST: 96.
 const SENSE_SIZE: usize = bindings::TRANSPORT_SENSE_BUFFER as usize;
 
 /// Time between two retries, in jiffies.
 const RETRY_DELAY: usize = 1;
 
-/// Where a command is, from the point of view of the reference that acknowledges it and of the
-/// data buffer. Every completion is checked against it, so that one that is not owed is refused.
+/// Phase of a command with regard to the acknowledgement reference and the data buffer. Every
+/// completion is checked against it, so that one that is not owed is refused.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 enum Phase {
     /// Not submitted.
     Idle = 0,
-    /// Target core has it.
+    /// Owned by target core.
     Core = 1,
-    /// Data of a write is being fetched: one [`LioCmd::data_arrived`] is owed.
+    /// Data of a write is being fetched: the target owes one [`LioCmd::data_arrived`].
     Fetching = 2,
-    /// Data of a write is to be fetched as soon as there is room in the send queue.
+    /// Fetching data of a write waits for a retry: the send queue was full.
     FetchBlocked = 3,
-    /// A response is being sent: one [`LioCmd::done`] is owed.
+    /// A response is being sent: the target owes one [`LioCmd::done`].
     Answering = 4,
-    /// Data of a read and a response are being sent: one [`LioCmd::done`] is owed.
+    /// Data of a read and a response are being sent: the target owes one [`LioCmd::done`].
     Sending = 5,
-    /// A response is to be sent as soon as there is room in the send queue.
+    /// Sending a response waits for a retry: the send queue was full.
     AnswerBlocked = 6,
-    /// Acknowledged or aborted; waiting for target core to let go of it.
+    /// Acknowledged or aborted; target core has not released it yet.
     Done = 7,
-    /// Data of a write has arrived; it is to be executed from a work item.
+    /// Data of a write has arrived; a work item is to execute it.
     Deferred = 8,
 }
 
-// SAFETY: A phase has the size and alignment of a `u32`, and so of an `i32`; its bits are always those
-// of an `i32`, and there and back they make the same phase.
+// SAFETY: A phase has the size and alignment of a `u32`, and so of an `i32`; its bits are always a
+// valid `i32`, and transmuting them back yields the same phase.
 unsafe impl AtomicType for Phase {
     type Repr = i32;
 }
@@ -137,10 +140,10 @@ unsafe impl AtomicType for Phase {
 ///
 /// # Writers of the fields
 ///
-/// - `se`, `sense`: [`super::submit`] while the command is in [`Phase::Core`] and target core does
-///   not know it yet; from then on target core. Fields are read through raw pointers,
-///   inside the callbacks and, for the data buffer, until the acknowledgement; target core does
-///   not change them then. No Rust reference to them is ever made, except for the sense data.
+/// - `se`, `sense`: [`super::submit`] while the command is in [`Phase::Core`] and not yet
+///   submitted; from then on target core. Fields are read through raw pointers, inside the
+///   callbacks and, for the data buffer, until the acknowledgement; target core does not change
+///   them then. No Rust reference to them is ever made, except for the sense data.
 /// - `phase`, `kept`: the task that handles the command; changes of owner are atomic.
 ///
 /// # Invariants
@@ -153,7 +156,7 @@ pub(crate) struct LioCmd<C> {
     pub(super) se: Opaque<bindings::se_cmd>,
     pub(super) sense: UnsafeCell<[u8; SENSE_SIZE]>,
     phase: Phases<Phase>,
-    /// Whether the target has the data buffer.
+    /// Whether the data buffer is lent to the target.
     lender: Lender,
     kept: Kept,
     #[pin]
@@ -162,8 +165,9 @@ pub(crate) struct LioCmd<C> {
 
 // SAFETY: A `struct se_cmd` belongs to no thread: target core passes it between work queues.
 unsafe impl<C> Send for LioCmd<C> {}
-// SAFETY: `phase` is atomic. `se`, `sense` and `kept` are written by their owner only, see the type's
-// documentation; ownership is handed over with `phase` (release and acquire) or by target core.
+// SAFETY: `phase` is atomic. `se`, `sense` and `kept` are written by their owner only, see the
+// type's documentation; ownership is handed over with `phase` (release and acquire) or by target
+// core.
 unsafe impl<C> Sync for LioCmd<C> {}
 
 /// Reads a field of the C command.
@@ -177,7 +181,7 @@ macro_rules! read_se {
 }
 
 impl<C: TargetCmd> LioCmd<C> {
-    /// A command that was not submitted.
+    /// Returns an initialiser for a command that is not submitted.
     pub(super) fn new() -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             se <- Opaque::ffi_init(|slot: *mut bindings::se_cmd| {
@@ -192,26 +196,28 @@ impl<C: TargetCmd> LioCmd<C> {
         })
     }
 
-    /// The phase as a number for target core's log messages.
+    /// Phase as a number for target core's log messages.
     pub(super) fn state_number(&self) -> c_int {
         // CAST: A small number.
         self.phase.get() as c_int
     }
 
-    /// Clears what is left of the previous use. `false` if the command is in use.
+    /// Clears the state of the previous use and sets the tag. Returns `false` if the command is in
+    /// use.
     pub(super) fn prepare(&self, tag: u64) -> bool {
         if !self.phase.change(Phase::Idle, Phase::Core) {
             pr_err!("command submitted twice\n");
             return false;
         }
         self.clear();
-        // SAFETY: Idle until now, so target core does not know the command, and the change of
+        // SAFETY: Idle until now, so target core does not hold the command, and the change of
         // phase above made it ours.
         unsafe { (&raw mut (*self.se.get()).tag).write(tag) };
         true
     }
 
-    /// Zeroes the C command and the sense data. To be called while target core does not have it.
+    /// Zeroes the C command and the sense data. To be called while target core does not hold the
+    /// command.
     fn clear(&self) {
         // SAFETY: Both pointers are valid for writes; any bytes are allowed in either. Nothing else
         // accesses them: callers own the command.
@@ -221,23 +227,23 @@ impl<C: TargetCmd> LioCmd<C> {
         }
     }
 
-    /// Takes back a command that target core did not accept and does not know any more.
+    /// Takes back a command that target core did not accept and does not hold any more.
     pub(super) fn withdraw(&self) {
         // Target core may have left a pointer to a freed `struct se_tmr_req` behind.
         self.clear();
         self.phase.set(Phase::Idle);
     }
 
-    /// `write_pending()`: asks the target to fetch data.
+    /// `write_pending()`: makes the target fetch data.
     ///
-    /// Takes a reference of its own, because with the data's arrival the command may be executed,
-    /// answered and released on another CPU before the target returns from its function.
+    /// Takes a reference of its own, because when the data arrives the command may be executed,
+    /// answered and released on another CPU before the target's function returns.
     pub(super) fn fetch(cmd: Arc<C>) {
         let this = &cmd.engine_cmd();
         // SAFETY: Target core has passed the command to `write_pending()`; if this is a retry, it
-        // was not given back.
+        // was not returned.
         unsafe { this.kept.take(this.se.get(), execute_kept_callback::<C>) };
-        // SAFETY: Target core has the command until the phase is set to `Fetching`.
+        // SAFETY: Target core owns the command until the phase is set to `Fetching`.
         let data = unsafe { this.lend() };
         this.phase.set(Phase::Fetching);
         match C::rdy_to_xfer(cmd.as_arc_borrow(), data) {
@@ -251,10 +257,11 @@ impl<C: TargetCmd> LioCmd<C> {
         }
     }
 
-    /// `queue_data_in()`: has data and response sent. Returns what the callback is to return.
+    /// `queue_data_in()`: makes the target send data and response. Returns the callback's return
+    /// value.
     pub(super) fn answer_with_data(cmd: ArcBorrow<'_, C>) -> c_int {
         let this = &cmd.engine_cmd();
-        // SAFETY: Target core has the command until the phase is set to `Sending`.
+        // SAFETY: Target core owns the command until the phase is set to `Sending`.
         let data = unsafe { this.lend() };
         this.phase.set(Phase::Sending);
         match C::xmit_response(cmd, data) {
@@ -271,17 +278,17 @@ impl<C: TargetCmd> LioCmd<C> {
         }
     }
 
-    /// `queue_status()`: has a response sent. Returns what the callback is to return.
+    /// `queue_status()`: makes the target send a response. Returns the callback's return value.
     pub(super) fn answer(cmd: ArcBorrow<'_, C>) -> c_int {
         let this = &cmd.engine_cmd();
-        // With TASK ABORTED this is the callback that ends an aborted command.
+        // With the status TASK ABORTED this is the callback that ends an aborted command.
         // SAFETY: Target core has just passed the command to `queue_status()`, or its answer waits
         // for a retry of ours and was not handed on.
         unsafe { order::count_off(this.se.get()) };
         this.phase.set(Phase::Answering);
         match C::xmit_response(cmd, SgList::empty()) {
             Delivery::Success => 0,
-            // Commands wait for a retry in a list of their device.
+            // Target core queues commands for a retry in a list of their device.
             Delivery::QueueFull if !read_se!(this, se_dev).is_null() => {
                 this.phase.set(Phase::Core);
                 EAGAIN.to_errno()
@@ -291,20 +298,20 @@ impl<C: TargetCmd> LioCmd<C> {
                 0
             }
             Delivery::FatalError => {
-                // A response that was not sent is never acknowledged.
+                // No completion acknowledges a response that was not sent.
                 this.done(DoneContext::Same);
                 0
             }
         }
     }
 
-    /// `queue_tm_rsp()`: has the response of a task management function sent.
+    /// `queue_tm_rsp()`: makes the target send the response of a task management function.
     pub(super) fn answer_tmf(cmd: ArcBorrow<'_, C>) {
         cmd.engine_cmd().phase.set(Phase::Answering);
         C::task_mgmt_fn_done(cmd);
     }
 
-    /// `aborted_task()`: tells the target that the command was aborted.
+    /// `aborted_task()`: notifies the target that the command was aborted.
     pub(super) fn aborted(cmd: ArcBorrow<'_, C>) {
         // SAFETY: Target core has just passed the command to `aborted_task()`.
         unsafe { order::count_off(cmd.engine_cmd().se.get()) };
@@ -312,8 +319,8 @@ impl<C: TargetCmd> LioCmd<C> {
         C::on_abort_cmd(cmd);
     }
 
-    /// Queues the command for another attempt, on the module's own queue, which is drained before
-    /// the module's code goes away.
+    /// Sets the phase to `phase` and queues the command's work item, on the module's own queue,
+    /// which is drained before the module's code is freed.
     fn retry_later(cmd: Arc<C>, phase: Phase) {
         cmd.engine_cmd().phase.set(phase);
         let queued = match queues::retry() {
@@ -327,7 +334,7 @@ impl<C: TargetCmd> LioCmd<C> {
         }
     }
 
-    /// The data asked for by [`TargetCmd::rdy_to_xfer`] arrived, or did not. Process context,
+    /// Handles the end of the transfer that [`TargetCmd::rdy_to_xfer`] requested. Process context,
     /// may sleep. The caller must hold a reference of its own if it uses the command afterwards.
     pub(super) fn data_arrived(cmd: ArcBorrow<'_, C>, status: RxDataStatus) {
         let this = &cmd.engine_cmd();
@@ -353,7 +360,8 @@ impl<C: TargetCmd> LioCmd<C> {
         }
     }
 
-    /// The service action of PERSISTENT RESERVE OUT (SPC-4 6.16), if that is the command.
+    /// Returns the service action of PERSISTENT RESERVE OUT (SPC-4 6.16); `None` for other
+    /// commands.
     fn reservation_action(&self) -> Option<u8> {
         // CAST: 0x5f.
         const OPCODE: u8 = bindings::PERSISTENT_RESERVE_OUT as u8;
@@ -368,8 +376,8 @@ impl<C: TargetCmd> LioCmd<C> {
         (opcode == OPCODE).then_some(action & 0x1f)
     }
 
-    /// Says so if reservations of the initiator are without a name that others could read: of names
-    /// that are not hexadecimal digits target core makes no TransportID
+    /// Warns if reservations of the initiator have no TransportID: target core makes none from the
+    /// name of an access control entry that is not hexadecimal digits
     /// (`srp_get_pr_transport_id()`).
     fn check_registrant(&self) {
         let sess = read_se!(self, se_sess);
@@ -388,21 +396,21 @@ impl<C: TargetCmd> LioCmd<C> {
 
     /// Executes a write whose data has arrived, or ends it if it was aborted meanwhile.
     fn execute(&self) {
-        // SAFETY: The command was given to the fabric with `write_pending()` and not given back
+        // SAFETY: The command was passed to the fabric with `write_pending()` and not returned
         // since (it was in `Fetching`, `FetchBlocked` or `Deferred`), so target core's reference is
         // held. Process context with interrupts enabled.
         unsafe { bindings::target_execute_cmd(self.se.get()) };
     }
 
-    /// Ends a write whose data cannot be fetched with CHECK CONDITION, or ends it silently if it
+    /// Ends a write whose data cannot be fetched: with CHECK CONDITION, or without a response if it
     /// was aborted meanwhile.
     fn fail(&self, reason: bindings::tcm_sense_reason_table) {
         // SAFETY: As in `execute()`. The command has a device, because its logical unit was found.
         unsafe { bindings::transport_generic_request_failure(self.se.get(), reason) };
     }
 
-    /// The target is done with the response: puts the acknowledgement reference. Process context.
-    /// The caller must hold a reference of its own if it uses the command afterwards.
+    /// Completes a response: puts the acknowledgement reference. Process context. The caller must
+    /// hold a reference of its own if it uses the command afterwards.
     pub(super) fn done(&self, context: DoneContext) {
         if !self.end(Phase::Answering, Phase::Done) && !self.end(Phase::Sending, Phase::Done) {
             pr_err!("completion of a response that was not asked for\n");
@@ -410,14 +418,14 @@ impl<C: TargetCmd> LioCmd<C> {
         }
         let se = self.se.get();
         match context {
-            // SAFETY: By the type invariants, the acknowledgement reference was ours; it is gone
-            // now, as the phase says. This may run before the `queue_*()` callback has returned;
+            // SAFETY: By the type invariants, the acknowledgement reference was ours; the new phase
+            // records that it is put. This may run before the `queue_*()` callback has returned;
             // see the description of the protocol at `transport_generic_free_cmd()`.
             DoneContext::Completion | DoneContext::Lost => unsafe {
                 bindings::transport_generic_free_cmd(se, 0);
             },
-            // SAFETY: As above. The caller of the callback still uses the command, hence nothing
-            // of it is released here but the reference.
+            // SAFETY: As above. The caller of the callback still uses the command, hence only the
+            // reference is put here.
             DoneContext::Same => unsafe {
                 bindings::target_put_sess_cmd(se);
             },
@@ -426,16 +434,17 @@ impl<C: TargetCmd> LioCmd<C> {
 }
 
 impl<C> LioCmd<C> {
-    /// Lends the data buffer: where to put the data of a write, or where the data of a read is.
+    /// Lends the data buffer: the destination of a write's data, or the source of a read's.
     ///
-    /// Its length is what target core made of the announced length: a read that needs less, or
-    /// returned less, is shorter. A write is as announced, if it is executed at all; for commands
-    /// other than plain writes the surplus is fetched and ignored (`target_cmd_size_check()`).
+    /// The length is `data_length`, which target core derives from the length in the descriptors: a
+    /// read that requires or returned less is shorter. A write, if it is executed at all, has the
+    /// length of the descriptors; for commands other than plain writes the surplus is fetched and
+    /// ignored (`target_cmd_size_check()`).
     ///
     /// # Safety
     ///
-    /// To be called by the owner of the command, before the phase is set to `Fetching` or `Sending`. That
-    /// phase must not be left but by [`Self::end`], or if [`Self::is_back`].
+    /// To be called by the owner of the command, before the phase is set to `Fetching` or
+    /// `Sending`. That phase must not be left but by [`Self::end`], or if [`Self::is_back`].
     unsafe fn lend(&self) -> SgList {
         let sg = read_se!(self, t_data_sg);
         let nents = read_se!(self, t_data_nents);
@@ -447,8 +456,8 @@ impl<C> LioCmd<C> {
         unsafe { self.lender.lend(sg, nents, len) }
     }
 
-    /// Whether the target does not have the data buffer. If it has, it is in error, and the command
-    /// stays as it is, for ever: the buffer may be in use by the HCA.
+    /// Returns whether the data buffer is not lent. If it is, the target has broken the contract,
+    /// and the command stays as it is, for ever: the HCA may still use the buffer.
     fn is_back(&self) -> bool {
         let back = !self.lender.is_lent();
         if !back {
@@ -457,8 +466,8 @@ impl<C> LioCmd<C> {
         back
     }
 
-    /// Ends a phase in which the target has the data buffer. Says whether it was that phase, and the
-    /// target has the buffer no more.
+    /// Ends a phase in which the data buffer may be lent. Returns whether the command was in
+    /// `phase` and the buffer is not lent any more; otherwise the phase stays.
     fn end(&self, phase: Phase, next: Phase) -> bool {
         if !self.phase.change(phase, next) {
             return false;
@@ -486,7 +495,7 @@ impl<C> EngineCmd for LioCmd<C> {
         }
         let len = usize::from(read_se!(self, scsi_sense_length));
         // SAFETY: `sense` is valid and initialised. Target core wrote it before it called back, and
-        // does not write it again before the target returned from its function.
+        // does not write it again before the target's function has returned.
         let sense = unsafe { &*self.sense.get() };
         sense.get(..len).unwrap_or(sense)
     }
@@ -526,7 +535,8 @@ impl<C> EngineCmd for LioCmd<C> {
     }
 }
 
-/// `execute_cmd()` of a command that is kept from target core until then. Process context, may sleep.
+/// `execute_cmd()` of a command whose `execute_cmd()` and callback are in `kept`. Process context,
+/// may sleep.
 ///
 /// # Safety
 ///
@@ -534,15 +544,16 @@ impl<C> EngineCmd for LioCmd<C> {
 unsafe extern "C" fn execute_kept_callback<C: TargetCmd>(
     se: *mut bindings::se_cmd,
 ) -> bindings::sense_reason_t {
-    // SAFETY: By the safety requirements; target core holds a reference while it executes a command.
+    // SAFETY: By the safety requirements; target core holds a reference while it executes a
+    // command.
     let cmd = unsafe { borrow::<C>(se) };
     // SAFETY: It is this command, and target core executes it.
     unsafe { cmd.engine_cmd().kept.execute(se) }
 }
 
-/// The command around a `struct se_cmd`.
+/// Returns the command that contains a `struct se_cmd`.
 ///
-/// With the target's type of commands all are of that type, see [`HasTarget`](crate::engine::HasTarget).
+/// All commands are of the target's type, see [`HasTarget`](crate::engine::HasTarget).
 ///
 /// # Safety
 ///
@@ -554,21 +565,21 @@ pub(super) unsafe fn borrow<'a, C: TargetCmd>(se: *mut bindings::se_cmd) -> ArcB
     unsafe { ArcBorrow::from_raw(container_of(se)) }
 }
 
-/// Takes back a submitted command; `release_cmd()`.
+/// Takes back a submitted command, in `release_cmd()`.
 ///
 /// # Safety
 ///
-/// `se` must be part of a submitted command of the type `C` that target core does not use any more. To
-/// be called once per submission.
+/// `se` must be part of a submitted command of the type `C` that target core does not use any more.
+/// To be called once per submission.
 pub(super) unsafe fn reclaim<C: TargetCmd>(se: *mut bindings::se_cmd) -> Arc<C> {
     // SAFETY: By the safety requirements, this is the reference that `submit()` or `submit_tmf()`
-    // gave up.
+    // turned into a pointer.
     let cmd: Arc<C> = unsafe { Arc::from_raw(container_of(se)) };
     cmd.engine_cmd().phase.set(Phase::Idle);
     cmd
 }
 
-/// Where the command around a `struct se_cmd` is.
+/// Returns the address of the command that contains a `struct se_cmd`.
 ///
 /// # Safety
 ///
@@ -585,8 +596,8 @@ unsafe fn container_of<C: TargetCmd>(se: *mut bindings::se_cmd) -> *const C {
     }
 }
 
-/// What the work item of a [`LioCmd`] needs of the command around it: implemented by
-/// [`impl_has_engine_cmd!`](crate::engine::impl_has_engine_cmd).
+/// Traits that the work item of a [`LioCmd`] requires of the command that contains it. Implemented
+/// by [`impl_has_engine_cmd!`](crate::engine::impl_has_engine_cmd).
 pub(crate) trait CmdWork:
     HasDelayedWork<Self> + WorkItem<Pointer = Arc<Self>> + Sized
 {
@@ -595,7 +606,7 @@ pub(crate) trait CmdWork:
 impl<C> CmdWork for C where C: HasDelayedWork<C> + WorkItem<Pointer = Arc<C>> {}
 
 impl<C> LioCmd<C> {
-    /// The work item in it; for [`impl_has_engine_cmd!`](crate::engine::impl_has_engine_cmd).
+    /// Returns the work item; for [`impl_has_engine_cmd!`](crate::engine::impl_has_engine_cmd).
     ///
     /// # Safety
     ///
@@ -605,14 +616,15 @@ impl<C> LioCmd<C> {
         unsafe { DelayedWork::raw_as_work(&raw const (*this).retry) }
     }
 
-    /// What the work item is in; for [`impl_has_engine_cmd!`](crate::engine::impl_has_engine_cmd).
+    /// Returns the part that contains a work item; for
+    /// [`impl_has_engine_cmd!`](crate::engine::impl_has_engine_cmd).
     ///
     /// # Safety
     ///
-    /// `work` must be what [`Self::raw_get_work`] has returned, and not be dangling.
+    /// `work` must have been returned by [`Self::raw_get_work`], and not be dangling.
     pub(crate) unsafe fn work_container_of(work: *mut Work<C>) -> *mut Self {
-        // SAFETY: By the safety requirements, this is the member of a `struct delayed_work`, and that
-        // the one of a `LioCmd`.
+        // SAFETY: By the safety requirements, this is the member of a `struct delayed_work`, and
+        // that the one of a `LioCmd`.
         unsafe {
             let work = Work::raw_get(work);
             let delayed = container_of!(work, kernel::bindings::delayed_work, work);
@@ -622,13 +634,13 @@ impl<C> LioCmd<C> {
 }
 
 impl<C: TargetCmd> LioCmd<C> {
-    /// Another attempt of what found no room in the send queue, or what waits for other commands.
-    /// Process context; the latter sleeps until those have ended.
+    /// Retries a transfer or response that found the send queue full, or executes a command that
+    /// waits for other commands. Process context; the latter sleeps until those have ended.
     pub(crate) fn run_work(cmd: Arc<C>) {
         let this = cmd.engine_cmd();
         if this.phase.change(Phase::FetchBlocked, Phase::Core) {
             if read_se!(this, transport_state) & bindings::CMD_T_ABORTED != 0 {
-                // Not executed: target core sees the same and ends the command.
+                // Not executed: target core checks the same flag and ends the command.
                 this.execute();
             } else {
                 Self::fetch(cmd);
@@ -641,12 +653,12 @@ impl<C: TargetCmd> LioCmd<C> {
     }
 }
 
-/// Implements what [`CmdWork`] asks for beyond [`HasWork`](kernel::workqueue::HasWork); only for
-/// [`impl_has_engine_cmd!`](crate::engine::impl_has_engine_cmd).
+/// Implements the traits that [`CmdWork`] requires beyond [`HasWork`](kernel::workqueue::HasWork);
+/// only for [`impl_has_engine_cmd!`](crate::engine::impl_has_engine_cmd).
 macro_rules! impl_cmd_work {
     (impl$({$($generics:tt)*})? CmdWork for $self:ty) => {
-        // SAFETY: `raw_get_work()` is that of `LioCmd`, which returns the `work` member of a `struct
-        // delayed_work`.
+        // SAFETY: `raw_get_work()` is that of `LioCmd`, which returns the `work` member of a
+        // `struct delayed_work`.
         unsafe impl$(<$($generics)*>)? ::kernel::workqueue::HasDelayedWork<Self> for $self {}
     };
 }

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The table of callbacks target core makes (`struct target_core_fabric_ops`) and its
-//! registration.
+//! Target core's table of callbacks (`struct target_core_fabric_ops`) and its registration.
 //!
-//! The callbacks convert pointers and results and do nothing else; what happens is in
-//! [`super::tpg`] and [`super::cmd`]. The table has bit fields, for which bindgen offers no
-//! constant constructors, so it is filled at run time.
+//! The callbacks only convert pointers and results. Not here: their implementation
+//! ([`super::tpg`], [`super::cmd`]). The table has bit fields, for which bindgen offers no constant
+//! constructors, so it is filled at run time.
 //!
 //! C header: [`include/target/target_core_fabric.h`](srctree/include/target/target_core_fabric.h)
 
@@ -44,7 +43,7 @@ use crate::{
 /// Name of the fabric, and of its directory in `/sys/kernel/config/target`.
 const FABRIC_NAME: &CStr = c"srpt";
 
-/// The target driver is registered with target core; dropping this unregisters it.
+/// Registration of the target driver with target core; dropping it unregisters the driver.
 ///
 /// # Invariants
 ///
@@ -59,12 +58,12 @@ unsafe impl Send for Registration {}
 unsafe impl Sync for Registration {}
 
 impl Registration {
-    /// Registers the fabric `srpt`. From then on configfs directories can be made, and every
-    /// callback can be called. Wraps `target_register_template()`. Process context, sleeps.
+    /// Registers the fabric `srpt` (`target_register_template()`). From then on configfs
+    /// directories can be created, and every callback can be called. Process context, sleeps.
     ///
-    /// Should be the last step of the module's init that can fail: if a later one does, and
-    /// a directory was made meanwhile, target core's `BUG_ON()` in
-    /// `target_unregister_template()` triggers.
+    /// Should be the last step of the module's init that can fail: if a later one fails, and a
+    /// directory was created meanwhile, target core's `BUG_ON()` in `target_unregister_template()`
+    /// triggers.
     ///
     /// # Errors
     ///
@@ -84,19 +83,20 @@ impl Registration {
 impl Drop for Registration {
     fn drop(&mut self) {
         // SAFETY: Registered by the type invariant. No directory of the fabric exists, which target
-        // core insists on: each holds a reference on the module (`ct_owner`), so the module is not
+        // core requires: each holds a reference on the module (`ct_owner`), so the module is not
         // unloaded while there is one; and init drops this only if it fails later on, see
         // `Registration::new()`.
         unsafe { bindings::target_unregister_template(&*self.ops) };
     }
 }
 
-/// Pages of a command at most. Target core tells initiators so (MAXIMUM TRANSFER LENGTH in the page
-/// Block Limits), which would otherwise try with more than the target takes.
+/// Maximum number of pages of a command. Target core reports it to initiators (MAXIMUM TRANSFER
+/// LENGTH in the Block Limits VPD page), which might otherwise send commands that are too large for
+/// the target.
 // CAST: A page is smaller than that.
 const MAX_PAGES: u32 = limit::MAX_MAX_RDMA_SIZE / PAGE_SIZE as u32;
 
-/// The table of callbacks.
+/// Returns the table of callbacks.
 fn fabric_ops<T: Target>() -> bindings::target_core_fabric_ops {
     // SAFETY: It becomes `tfc_discovery_attrs`, which target core gives to configfs for
     // `srpt/discovery_auth` only.
@@ -114,8 +114,8 @@ fn fabric_ops<T: Target>() -> bindings::target_core_fabric_ops {
         node_acl_size: core::mem::size_of::<bindings::se_node_acl>(),
         tpg_get_wwn: Some(tpg_get_wwn_callback),
         tpg_get_tag: Some(tpg_get_tag_callback),
-        // There is no demo mode (`tpg_check_demo_mode` is not set), so these two are never asked.
-        // They are as in the C driver for the sake of what administrators may read.
+        // There is no demo mode (`tpg_check_demo_mode` is not set), so these two are never called.
+        // They are those of the C driver.
         tpg_check_demo_mode_cache: Some(true_callback),
         tpg_check_demo_mode_write_protect: Some(true_callback),
         check_stop_free: Some(check_stop_free_callback),
@@ -166,7 +166,7 @@ unsafe extern "C" fn tpg_get_tag_callback(_: *mut bindings::se_portal_group) -> 
     tpg::TPG_TAG
 }
 
-/// Answers "yes" to a question about a portal group. Any context.
+/// Returns 1, for predicates of portal groups. Any context.
 ///
 /// # Safety
 ///
@@ -175,12 +175,12 @@ unsafe extern "C" fn true_callback(_: *mut bindings::se_portal_group) -> c_int {
     1
 }
 
-/// `check_stop_free()`: target core is done with the command. Process context. Returns 1 if this
-/// freed the command.
+/// `check_stop_free()`: puts target core's own reference. Process context. Returns 1 if this freed
+/// the command.
 ///
 /// # Safety
 ///
-/// Called by target core with a command submitted to it; gives up target core's own reference.
+/// Called by target core with a command submitted to it, whose own reference it gives up.
 unsafe extern "C" fn check_stop_free_callback(se: *mut bindings::se_cmd) -> c_int {
     // SAFETY: With `TARGET_SCF_ACK_KREF`, the reference target core holds for itself is put here
     // (see `target_get_sess_cmd()`).
@@ -201,14 +201,14 @@ unsafe extern "C" fn release_cmd_callback<T: Target>(se: *mut bindings::se_cmd) 
 ///
 /// # Safety
 ///
-/// None. The session may be gone: `target_shutdown_sessions()` calls this without a reference,
-/// after it has dropped the lock that kept the session. So only the address is used.
+/// None. The session may be freed already: `target_shutdown_sessions()` calls this without a
+/// reference, after it has dropped the lock that kept the session. So only the address is used.
 unsafe extern "C" fn close_session_callback<T: Target>(sess: *mut bindings::se_session) {
     T::close_session(SessionKey(sess.addr()));
 }
 
-/// `write_pending()`: fetch the data of a write. Process context. Always returns 0, because target
-/// core forgets a command that is aborted while it waits for a retry.
+/// `write_pending()`: fetches the data of a write. Process context. Always returns 0, because
+/// target core never completes a command that is aborted while it waits for a retry.
 ///
 /// # Safety
 ///
@@ -219,8 +219,8 @@ unsafe extern "C" fn write_pending_callback<T: Target>(se: *mut bindings::se_cmd
     0
 }
 
-/// `queue_data_in()`: send data and response. Process context. Returns 0, or `-EAGAIN` to be called
-/// again, or another error to be called for a response without data.
+/// `queue_data_in()`: sends data and response. Process context. Returns 0, `-EAGAIN` to be called
+/// again, or another error, after which target core calls `queue_status()`.
 ///
 /// # Safety
 ///
@@ -230,7 +230,7 @@ unsafe extern "C" fn queue_data_in_callback<T: Target>(se: *mut bindings::se_cmd
     LioCmd::answer_with_data(unsafe { cmd::borrow::<T::Cmd>(se) })
 }
 
-/// `queue_status()`: send a response without data. Process context. Returns 0 or `-EAGAIN`.
+/// `queue_status()`: sends a response without data. Process context. Returns 0 or `-EAGAIN`.
 ///
 /// # Safety
 ///
@@ -240,7 +240,7 @@ unsafe extern "C" fn queue_status_callback<T: Target>(se: *mut bindings::se_cmd)
     LioCmd::answer(unsafe { cmd::borrow::<T::Cmd>(se) })
 }
 
-/// `queue_tm_rsp()`: send the response of a task management function. Process context.
+/// `queue_tm_rsp()`: sends the response of a task management function. Process context.
 ///
 /// # Safety
 ///
@@ -290,7 +290,7 @@ unsafe extern "C" fn fabric_make_wwn_callback<T: Target>(
         .unwrap_or(core::ptr::null_mut())
 }
 
-/// `fabric_drop_wwn()`: the directory of a port is gone. Process context.
+/// `fabric_drop_wwn()`: `rmdir srpt/<name>`. Process context.
 ///
 /// # Safety
 ///
@@ -329,7 +329,7 @@ unsafe extern "C" fn fabric_enable_tpg_callback<T: Target>(
     0
 }
 
-/// `fabric_drop_tpg()`: the directory of a portal group is gone. Process context, sleeps.
+/// `fabric_drop_tpg()`: `rmdir srpt/<port>/<tpg>`. Process context, sleeps.
 ///
 /// # Safety
 ///

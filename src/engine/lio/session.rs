@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Sessions (`struct se_session`) and the search for the access control entry that lets an
-//! initiator in. Which names an initiator may go by, and which of them counts, is decided in
-//! [`crate::srp::machine::access`].
+//! initiator in.
+//!
+//! Not here: the names of an initiator and their precedence ([`crate::srp::machine::access`]),
+//! access control entries themselves ([`super::tpg`]).
 //!
 //! C source: `drivers/target/target_core_transport.c`, `target_core_tpg.c`.
 
@@ -52,8 +54,8 @@ use crate::{
 
 /// A session with target core: one RDMA channel of an I_T nexus.
 ///
-/// Dropping a session that was not closed closes it, which sleeps; so a login that fails half way
-/// needs no special care.
+/// Dropping a session that was not closed closes it, which sleeps; so a login that fails afterwards
+/// need not close it.
 ///
 /// # Invariants
 ///
@@ -62,9 +64,10 @@ use crate::{
 pub(crate) struct LioSession {
     sess: NonNull<bindings::se_session>,
     tpg: Arc<Tpg>,
-    /// When the portal group let the session in; see [`Tpg::epoch`].
+    /// Epoch of the portal group in which it let the session in; see [`Tpg::epoch`].
     epoch: Epoch,
-    /// Name of the access control entry. A copy, because the entry may go before the session.
+    /// Name of the access control entry. A copy, because the entry may be removed before the
+    /// session.
     name: AclName,
     closed: Atomic<bool>,
 }
@@ -73,9 +76,9 @@ pub(crate) struct LioSession {
 // from any process context. All other fields are `Send`.
 unsafe impl Send for LioSession {}
 // SAFETY: The functions called on a shared session synchronise among each other:
-// `target_stop_session()` by `atomic_cmpxchg()`, `target_get_sess_cmd()` by a `percpu_ref`. That the
-// session is not removed meanwhile follows from `closed` and the contract of
-// `Session::close`, see `LioSession::live`.
+// `target_stop_session()` by `atomic_cmpxchg()`, `target_get_sess_cmd()` by a `percpu_ref`. That
+// the session is not removed meanwhile follows from `closed` and the contract of `Session::close`,
+// see `LioSession::live`.
 unsafe impl Sync for LioSession {}
 
 impl LioSession {
@@ -88,7 +91,7 @@ impl LioSession {
     /// # Errors
     ///
     /// `NotAllowed` if no portal group is enabled or none of them has an entry that matches,
-    /// `NoMemory`, or whatever else target core reports.
+    /// `NoMemory`, or `Other` with another error of target core.
     pub(super) fn open(port: &Port, request: &SessionRequest) -> Result<Self, OpenError> {
         let tpgs = port.engine().lock();
         let initiator = request.initiator();
@@ -113,7 +116,8 @@ impl LioSession {
         Err(OpenError::NotAllowed(hint(&tpgs, request)))
     }
 
-    /// Tries one name. The port's list of portal groups must be locked, with `tpg` in it.
+    /// Opens a session for the entry `name` of `tpg`. The port's list of portal groups must be
+    /// locked and contain `tpg`.
     ///
     /// # Errors
     ///
@@ -124,7 +128,7 @@ impl LioSession {
         //   under the lock the caller holds, before `core_tpg_deregister()`.
         // - The name is NUL-terminated and only compared (`core_tpg_check_initiator_node_acl()`;
         //   the demo mode that would keep it does not exist here).
-        // - No tags are asked for, and there is no callback that would use the private pointer.
+        // - No tags are requested, and there is no callback that would use the private pointer.
         let sess = from_err_ptr(unsafe {
             bindings::target_setup_session(
                 tpg.as_raw(),
@@ -136,8 +140,8 @@ impl LioSession {
                 None,
             )
         })?;
-        // INVARIANT: The session is fresh and nothing else removes it: `close_session()` of the
-        // fabric operations only asks the owner of the session to do so.
+        // INVARIANT: The session is new and nothing else removes it: `close_session()` of the
+        // fabric operations only requests that the owner of the session does so.
         Ok(Self {
             sess: NonNull::new(sess).ok_or(EINVAL)?,
             tpg: tpg.clone(),
@@ -147,18 +151,18 @@ impl LioSession {
         })
     }
 
-    /// The C session, unless it was closed.
+    /// Returns the C session, unless it was closed.
     ///
     /// The pointer is valid as long as no [`Self::close`] runs. Users are the other functions of
-    /// this type and command submission; the contract of `Session::close` (called when
-    /// nothing else is done with the session any more) keeps them apart.
+    /// this type and command submission. By the contract of `Session::close`, which is called when
+    /// nothing else uses the session any more, these do not overlap with it.
     pub(super) fn live(&self) -> Option<*mut bindings::se_session> {
         (!self.closed.load(Acquire)).then_some(self.sess.as_ptr())
     }
 }
 
 impl Session for LioSession {
-    /// Identity of the session: the address of the C session, as `close_session()` gets it.
+    /// Identity of the session: the address of the C session, which `close_session()` is passed.
     fn key(&self) -> SessionKey {
         SessionKey(self.sess.as_ptr().addr())
     }
@@ -173,9 +177,9 @@ impl Session for LioSession {
         self.name.as_c_str()
     }
 
-    /// A number for the logical units of the entry that let the session in: another one when some have
-    /// come or gone. Target core does not report that. The caller keeps the session from being closed;
-    /// does not sleep.
+    /// Returns a fingerprint of the logical units of the entry that let the session in, because
+    /// target core does not report changes. The caller prevents the session from being closed. Does
+    /// not sleep.
     fn luns(&self) -> u64 {
         let Some(sess) = self.live() else {
             return 0;
@@ -189,8 +193,8 @@ impl Session for LioSession {
         };
         let mut sum = 0u64;
         while !next.is_null() {
-            // SAFETY: The list has nothing but the entries of logical units, by this member. Each is
-            // freed a grace period after it was taken off the list
+            // SAFETY: The list contains entries of logical units only, linked by this member. Each
+            // is freed a grace period after it was taken off the list
             // (`core_disable_device_list_for_node()`); number and next entry are kept until then.
             let lun = unsafe {
                 let entry = container_of!(next, bindings::se_dev_entry, link);
@@ -202,8 +206,9 @@ impl Session for LioSession {
         sum
     }
 
-    /// Refuses further commands: `target_init_cmd()` and `target_submit_tmr()` return `-ESHUTDOWN`.
-    /// Wraps `target_stop_session()`. Idempotent. Process context; does not wait for commands.
+    /// Stops the session (`target_stop_session()`): from then on `target_init_cmd()` and
+    /// `target_submit_tmr()` return `-ESHUTDOWN`. Idempotent. Process context; does not wait for
+    /// commands.
     fn stop(&self) {
         if let Some(sess) = self.live() {
             // SAFETY: The session is valid, see `live()`.
@@ -211,14 +216,14 @@ impl Session for LioSession {
         }
     }
 
-    /// Whether what let the session in still does: the access control entry is not being removed
-    /// and the portal group was not disabled meanwhile. May be called while both happens.
+    /// Returns whether the access control entry is not being removed and the portal group was not
+    /// disabled since it let the session in. May be called concurrently with both.
     ///
-    /// Entry: `core_tpg_del_initiator_node_acl()` takes it off the list first, then asks for its
-    /// sessions to be closed, then waits until they are gone. Hence either this function or
-    /// `close_session()` of the fabric operations sees the removal, provided the session could be
-    /// found by its key before this function is called. For the portal group the same holds, see
-    /// [`Tpg::set_enabled`].
+    /// `core_tpg_del_initiator_node_acl()` first takes the entry off the list, then requests that
+    /// its sessions are closed, then waits for their end. Hence either this function or
+    /// `close_session()` of the fabric operations detects the removal, provided that the session
+    /// can be found by its key before this function is called. The same holds for the portal group,
+    /// see [`Tpg::set_enabled`].
     fn is_valid(&self) -> bool {
         let Some(sess) = self.live() else {
             return false;
@@ -239,10 +244,10 @@ impl Session for LioSession {
         }
         let sess = self.sess.as_ptr();
         // SAFETY: By the type invariants the session was valid until `closed` was set, which this
-        // thread just did. No command is left after the wait, hence nothing of target core refers
-        // to the session any more when it is removed. The final put may still
-        // be waking us in an RCU read-side critical section (`percpu_ref_put_many()`): its end is
-        // awaited, because the wait queue is freed with the session.
+        // thread just did. No command is left after the wait, hence target core does not refer to
+        // the session any more when it is removed. The final put may still be waking us in an RCU
+        // read-side critical section (`percpu_ref_put_many()`); the grace period waits for its end,
+        // because the wait queue is freed with the session.
         unsafe {
             bindings::target_stop_session(sess);
             bindings::target_wait_for_sess_cmds(sess);
@@ -252,16 +257,16 @@ impl Session for LioSession {
     }
 }
 
-/// Spreads the number and the entry of a logical unit over the bits of a number.
+/// Returns a hash of the number and the address of the entry of a logical unit.
 fn mixed((number, entry): (u64, usize)) -> u64 {
-    /// Odd, with bits all over.
+    /// Odd, with about half of the bits set.
     const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
     // CAST: A usize fits in a u64.
     (number.wrapping_mul(FACTOR) ^ entry as u64).wrapping_mul(FACTOR)
 }
 
-/// Looks for the entry that was perhaps meant for an initiator that none lets in. `tpgs` is the
-/// port's locked list. Process context, sleeps.
+/// Searches for the entry that was probably meant for an initiator that no entry lets in. `tpgs` is
+/// the port's locked list. Process context, sleeps.
 fn hint(tpgs: &[Arc<Tpg>], request: &SessionRequest) -> Option<Hint> {
     let initiator = request.initiator();
     let mut found = None;
@@ -280,7 +285,7 @@ fn hint(tpgs: &[Arc<Tpg>], request: &SessionRequest) -> Option<Hint> {
             } else {
                 initiator.nearly(id, request.local)
             };
-            // The first of those that match best.
+            // The first of the best matches.
             if let (Some(why), Ok(entry)) = (why, AclName::from_display(name)) {
                 if found.is_none_or(|hint: Hint| why > hint.why) {
                     found = Some(Hint { entry, why });

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Submission of commands and task management functions to target core. What happens to them then,
-//! and the references, are in [`super::cmd`].
+//! Submission of commands and task management functions to target core.
+//!
+//! Not here: their callbacks and references after that ([`super::cmd`]).
 //!
 //! C source: `drivers/target/target_core_transport.c`.
 //!
-//! # Writes that target core does not take for some
+//! # Writes without the direction of a write
 //!
-//! Target core finds out whether a command may write, to a logical unit that is read-only or
-//! reserved, from the direction of its data only, and that is what the initiator's descriptors
-//! say. Commands that write whatever the direction is are therefore always given to it as writes,
-//! of no data if that is not what was announced; it refuses those (`target_cmd_size_check()`).
+//! Target core refuses writes to a read-only or reserved logical unit, but recognises them by the
+//! direction of the data only, which is that of the initiator's descriptors. Therefore commands
+//! that write regardless of the direction are always submitted as writes; if the descriptors have
+//! another direction, as writes of length 0, which target core refuses (`target_cmd_size_check()`).
 
 use kernel::{
     prelude::*,
@@ -33,12 +34,12 @@ use crate::{
     }, //
 };
 
-/// Length of a CDB, at most.
+/// Maximum length of a CDB in bytes.
 // CAST: 260.
 const MAX_CDB: usize = bindings::SCSI_MAX_VARLEN_CDB_SIZE as usize;
 
-/// Whether target core writes when it executes this, whatever the direction of the data is
-/// (`sbc_parse_cdb()`).
+/// Returns whether target core writes when it executes this command, regardless of the direction of
+/// the data (`sbc_parse_cdb()`).
 fn writes(cdb: &[u8]) -> bool {
     // CAST: Operation codes have 8 bits, service actions 16.
     const WRITE_SAME_10: u8 = bindings::WRITE_SAME as u8;
@@ -60,9 +61,9 @@ fn writes(cdb: &[u8]) -> bool {
 ///
 /// # Errors
 ///
-/// With the command, of which target core then knows nothing: `InvalidCdb` if it is cut off or too
-/// long, `ShuttingDown` if the session was stopped, `NoMemory` if the command is in use (an error
-/// of the caller). All other failures are answered by target core.
+/// Returned with the command, which target core then does not hold: `InvalidCdb` if the CDB is
+/// truncated or too long, `ShuttingDown` if the session was stopped, `NoMemory` if the command is
+/// in use (an error of the caller). Target core answers all other failures.
 pub(super) fn submit<C: TargetCmd>(
     cmd: Arc<C>,
     session: &LioSession,
@@ -93,7 +94,7 @@ pub(super) fn submit<C: TargetCmd>(
     };
     let se = cmd.engine_cmd().se.get();
     // SAFETY:
-    // - `se` is zeroed apart from the tag, which is kept, and target core does not know it.
+    // - `se` is zeroed apart from the tag, which is kept, and target core does not hold it.
     // - The session is valid, see `LioSession::live()`; if it is stopped, this fails.
     // - The sense buffer has `TRANSPORT_SENSE_BUFFER` bytes, and lives as long as the command.
     // - CAST: Directions and attributes are small numbers in an `enum` and constants.
@@ -119,8 +120,9 @@ pub(super) fn submit<C: TargetCmd>(
     let _ = Arc::into_raw(cmd);
     // SAFETY:
     // - `target_init_cmd()` succeeded, so the session stays until the command is released.
-    // - The CDB is as long as `scsi_command_size()` says, see `RxCmd::complete_cdb()`; it is copied.
-    // - There are no scatterlists: target core allocates its own, and asks for data with
+    // - The CDB has the length that `scsi_command_size()` returns, see `RxCmd::complete_cdb()`; it
+    //   is copied.
+    // - There are no scatterlists: target core allocates its own, and requests data with
     //   `write_pending()`.
     // - On failure target core has answered, and the command must not be touched any more.
     unsafe {
@@ -146,9 +148,9 @@ pub(super) fn submit<C: TargetCmd>(
 ///
 /// # Errors
 ///
-/// With the command, of which target core then knows nothing: `UnknownFunction`, `ShuttingDown` if
-/// the session was stopped, `NoMemory`. Functions that target core does not support and logical
-/// units that do not exist are answered by target core.
+/// Returned with the command, which target core then does not hold: `UnknownFunction`,
+/// `ShuttingDown` if the session was stopped, `NoMemory`. Target core answers functions that it
+/// does not support and those to logical units that do not exist.
 pub(super) fn submit_tmf<C: TargetCmd>(
     cmd: Arc<C>,
     session: &LioSession,
@@ -172,7 +174,7 @@ pub(super) fn submit_tmf<C: TargetCmd>(
     // Callbacks are possible as soon as this succeeds, even before it returns.
     let cmd = Arc::into_raw(cmd);
     // SAFETY:
-    // - `se` is zeroed apart from the tag, which is kept, and target core does not know it.
+    // - `se` is zeroed apart from the tag, which is kept, and target core does not hold it.
     // - The session is valid, see `LioSession::live()`; if it is stopped, this fails.
     // - No sense data is written for task management functions.
     // - CAST: Functions and flags are small numbers in an `enum`.

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Target ports (`struct se_wwn`) and target portal groups (`struct se_portal_group`, TPG): the
-//! directories `srpt/<port>` and `srpt/<port>/<tpg>`, and which of them let initiators in.
+//! Target ports (`struct se_wwn`), target portal groups (`struct se_portal_group`, TPG) and access
+//! control entries (`struct se_node_acl`): the directories `srpt/<port>`, `srpt/<port>/<tpg>` and
+//! `acls/<name>`, and which portal groups are enabled.
 //!
-//! Target core creates, enables and drops them on behalf of configfs, through the callbacks in
-//! [`super::fabric`]. The files in the directories are in [`super::attrs`].
+//! Target core creates, enables and drops them for configfs, through the callbacks in
+//! [`super::fabric`]. Not here: the files in the directories ([`super::attrs`]), the search for an
+//! entry at login ([`super::session`]).
 //!
 //! C source: `drivers/target/target_core_fabric_configfs.c`, `target_core_tpg.c`.
 
@@ -45,13 +47,13 @@ use crate::{
     }, //
 };
 
-/// The tag of every portal group, as in the C driver.
+/// Tag of every portal group, as in the C driver.
 pub(super) const TPG_TAG: u16 = 1;
 
-/// The name of a port directory: a GUID or a GID, at most 34 characters and a NUL.
+/// Name of a port directory: a GUID or a GID, at most 34 characters and a NUL.
 type PortName = NameBuf<40>;
 
-/// The portal groups of one HCA port, whichever name their port directory has.
+/// The portal groups of one HCA port, under both names that its port directories may have.
 #[pin_data]
 pub(crate) struct LioPortData {
     #[pin]
@@ -67,7 +69,8 @@ impl PortData for LioPortData {
 }
 
 impl LioPortData {
-    /// Locks the list of portal groups, so that none can come, go, or be enabled or disabled.
+    /// Locks the list of portal groups, so that none can be added, removed, enabled or disabled.
+    /// May sleep.
     pub(super) fn lock(&self) -> MutexGuard<'_, KVec<Arc<Tpg>>> {
         self.tpgs.lock()
     }
@@ -86,7 +89,7 @@ pub(super) struct Wwn {
 }
 
 impl Wwn {
-    /// Creates the target port for the directory `name`; `fabric_make_wwn()`.
+    /// Creates the target port of the directory `name`, for `fabric_make_wwn()`.
     ///
     /// Target core owns the result until [`Self::drop_raw`]. Process context, sleeps.
     ///
@@ -107,11 +110,11 @@ impl Wwn {
         )?;
         // SAFETY: Target core does not move the object.
         let wwn = KBox::into_raw(unsafe { Pin::into_inner_unchecked(wwn) });
-        // SAFETY: `wwn` is valid, it is a box we just gave up.
+        // SAFETY: `wwn` is valid: it is the box that was just turned into a pointer.
         Ok(unsafe { (*wwn).wwn.get() })
     }
 
-    /// The target port around a `struct se_wwn`.
+    /// Returns the target port that contains a `struct se_wwn`.
     ///
     /// # Safety
     ///
@@ -122,13 +125,13 @@ impl Wwn {
         unsafe { &*container_of!(wwn.cast::<Opaque<bindings::se_wwn>>(), Self, wwn) }
     }
 
-    /// Frees a target port; `fabric_drop_wwn()`. Process context.
+    /// Frees a target port, for `fabric_drop_wwn()`. Process context.
     ///
     /// # Safety
     ///
     /// `wwn` must come from [`Self::make`], and must not be used afterwards.
     pub(super) unsafe fn drop_raw(wwn: *mut bindings::se_wwn) {
-        // SAFETY: By the safety requirements, this is the box that `make()` gave up.
+        // SAFETY: By the safety requirements, this is the box that `make()` turned into a pointer.
         drop(unsafe {
             KBox::from_raw(container_of!(
                 wwn.cast::<Opaque<bindings::se_wwn>>(),
@@ -139,17 +142,17 @@ impl Wwn {
     }
 }
 
-/// How often a portal group was enabled and disabled. Odd while it is enabled.
+/// Number of times that a portal group was enabled or disabled. Odd while it is enabled.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Epoch(u32);
 
 impl Epoch {
-    /// Whether the portal group was enabled at that time.
+    /// Returns whether the portal group was enabled in this epoch.
     pub(super) fn is_enabled(self) -> bool {
         self.0 % 2 == 1
     }
 
-    /// The epoch after this one. Wrapping around keeps the meaning of the lowest bit.
+    /// Returns the next epoch. Wrapping around keeps the meaning of the lowest bit.
     fn next(self) -> Self {
         Self(self.0.wrapping_add(1))
     }
@@ -164,10 +167,10 @@ impl Epoch {
 /// portal group is on its port's list:
 ///
 /// - Logins use it with the list locked. [`Self::drop_raw`] takes it off the list before it
-///   deregisters it, so no login is inside then, and none can start. Logins are bounded (they
-///   allocate and compare names), hence so is the wait.
+///   deregisters it, so no login uses it then, and none can begin to. Logins are bounded (they
+///   allocate and compare names), hence so is the wait for the lock.
 /// - A session keeps its access control entry, and configfs does not drop a portal group before
-///   its access control entries are gone.
+///   its access control entries are removed.
 ///
 /// # Invariants
 ///
@@ -185,18 +188,19 @@ pub(super) struct Tpg {
 // SAFETY: A `struct se_portal_group` belongs to no thread; target core's functions on it take its
 // locks. All other fields are `Send`.
 unsafe impl Send for Tpg {}
-// SAFETY: Of the C object, only its address is used through a shared reference here, and what target
-// core does with it is synchronised by its own locks. All other fields are `Sync`.
+// SAFETY: Of the C object, only its address is used through a shared reference here, and what
+// target core does with it is synchronised by its own locks. All other fields are `Sync`.
 unsafe impl Sync for Tpg {}
 
 impl Tpg {
-    /// Creates a portal group, disabled; `fabric_make_tpg()`. Wraps `core_tpg_register()`.
+    /// Creates a portal group, which is disabled, for `fabric_make_tpg()`. Wraps
+    /// `core_tpg_register()`.
     ///
     /// Target core owns the result until [`Self::drop_raw`]. Process context, sleeps.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`, or what target core reports.
+    /// `ENOMEM`, and those of target core.
     pub(super) fn make(wwn: &Wwn) -> Result<*mut bindings::se_portal_group> {
         let tpg = Arc::pin_init(
             try_pin_init!(Self {
@@ -215,7 +219,7 @@ impl Tpg {
         // `kzalloc()` would give it, and stays in place until `core_tpg_deregister()`.
         to_result(unsafe { bindings::core_tpg_register(wwn.wwn.get(), raw, proto) })?;
         if let Err(e) = tpg.port.engine().lock().push(tpg.clone(), GFP_KERNEL) {
-            // SAFETY: Registered just above, and nothing else has it yet.
+            // SAFETY: Registered just above, and nothing else uses it yet.
             unsafe { bindings::core_tpg_deregister(raw) };
             return Err(e.into());
         }
@@ -223,7 +227,7 @@ impl Tpg {
         Ok(raw)
     }
 
-    /// The portal group around a `struct se_portal_group`.
+    /// Returns the portal group that contains a `struct se_portal_group`.
     ///
     /// # Safety
     ///
@@ -235,10 +239,10 @@ impl Tpg {
         unsafe { &*container_of!(tpg.cast::<Opaque<bindings::se_portal_group>>(), Self, tpg) }
     }
 
-    /// Ends a portal group; `fabric_drop_tpg()`. Wraps `core_tpg_deregister()`.
+    /// Removes a portal group, for `fabric_drop_tpg()`. Wraps `core_tpg_deregister()`.
     ///
-    /// Process context; sleeps until no login is inside. Other portal groups of the port, and
-    /// their sessions, are not affected.
+    /// Process context; sleeps until no login uses it. Other portal groups of the port, and their
+    /// sessions, are not affected.
     ///
     /// # Safety
     ///
@@ -258,13 +262,13 @@ impl Tpg {
             this.publish(&tpgs);
         }
         T::port_changed(&this.port);
-        // SAFETY: Registered in `make()`. No login is inside, see the type's documentation, and
+        // SAFETY: Registered in `make()`. No login uses it, see the type's documentation, and
         // configfs has dropped the access control entries before, which implies that there is no
         // session.
         unsafe { bindings::core_tpg_deregister(tpg) };
     }
 
-    /// The C object.
+    /// Returns the C object.
     pub(super) fn as_raw(&self) -> *mut bindings::se_portal_group {
         self.tpg.get()
     }
@@ -279,13 +283,13 @@ impl Tpg {
         &self.port
     }
 
-    /// What the port directory is named after.
+    /// Kind of name of the port directory.
     pub(super) fn directory(&self) -> Directory {
         Directory::of(self.wwn_name.as_str())
     }
 
     /// Calls `each` with the name of every access control entry. The port's list of portal groups
-    /// must be locked, with this one in it. Process context, sleeps.
+    /// must be locked and contain this one. Process context, sleeps.
     pub(super) fn each_acl(&self, mut each: impl FnMut(&CStr)) {
         let tpg = self.as_raw();
         // SAFETY: The portal group is registered, see the type's documentation. Its mutex keeps the
@@ -306,22 +310,23 @@ impl Tpg {
         }
     }
 
-    /// The name under which the port directory was created; valid as long as `self`.
+    /// Name of the port directory, NUL-terminated; valid as long as `self`.
     pub(super) fn wwn_name(&self) -> *const c_char {
         self.wwn_name.as_c_str().as_char_ptr()
     }
 
-    /// How often the portal group was enabled and disabled, and so whether it is enabled.
+    /// Current epoch of the portal group.
     pub(super) fn epoch(&self) -> Epoch {
         Epoch(self.epoch.load(Acquire))
     }
 
-    /// Enables or disables the portal group; `fabric_enable_tpg()`.
+    /// Enables or disables the portal group, for `fabric_enable_tpg()`.
     ///
-    /// The port lets initiators in while any of its portal groups does. Disabling ends the
-    /// sessions of this portal group and no others, without waiting for it. Every session that
-    /// was let in before is either found by `close_target_sessions()` or sees the new epoch in
-    /// `LioSession::is_valid`, because the epoch is changed first. Process context, sleeps.
+    /// The port lets initiators in while any of its portal groups is enabled. Disabling closes the
+    /// sessions of this portal group and no others, without waiting for their end. The epoch is
+    /// changed first, so every session that was let in before is either found by
+    /// `close_target_sessions()` or `LioSession::is_valid` detects the new epoch. Process context,
+    /// sleeps.
     pub(super) fn set_enabled<T: Target>(&self, on: bool) {
         {
             let tpgs = self.port.engine().lock();
@@ -338,7 +343,7 @@ impl Tpg {
         }
     }
 
-    /// Tells the port whether any of its portal groups is enabled. `tpgs` is its locked list.
+    /// Records in the port whether any of its portal groups is enabled. `tpgs` is its locked list.
     fn publish(&self, tpgs: &[Arc<Self>]) {
         self.port
             .set_enabled(tpgs.iter().any(|tpg| tpg.epoch().is_enabled()));
@@ -350,43 +355,44 @@ impl Tpg {
 pub(super) struct Entry(Opaque<bindings::se_node_acl>);
 
 impl Entry {
-    /// The entry around a `struct se_node_acl`.
+    /// Converts a `struct se_node_acl`.
     ///
     /// # Safety
     ///
-    /// `acl` must be an entry of a portal group of [`Tpg::make`], and its directory must exist, or a
-    /// session that it has let in, for `'a`.
+    /// `acl` must be an entry of a portal group of [`Tpg::make`], and for `'a` its directory must
+    /// exist, or a session that it has let in.
     pub(super) unsafe fn from_raw<'a>(acl: *mut bindings::se_node_acl) -> &'a Self {
         // SAFETY: By the safety requirements; an `Opaque` may be changed by others.
         unsafe { &*acl.cast::<Self>() }
     }
 
-    /// Its name.
+    /// Name of the entry.
     pub(super) fn name(&self) -> &CStr {
         // SAFETY: The name ends within its buffer and does not change (`target_alloc_node_acl()`).
         unsafe { CStr::from_char_ptr((&raw const (*self.0.get()).initiatorname).cast()) }
     }
 
-    /// The live channels whose sessions it has let in, oldest first. Process context; may sleep.
+    /// Returns the live channels whose sessions the entry has let in, oldest first. Process
+    /// context; may sleep.
     ///
     /// # Errors
     ///
     /// `ENOMEM`.
     pub(super) fn channels<T: Target>(&self) -> Result<KVec<EntryChannel>> {
-        // SAFETY: The member was set when the entry was made, and is not changed. The portal group is
-        // one of `Tpg::make()`. It exists: configfs does not drop it before the directory of the entry
-        // is gone, and sessions have references of their own.
+        // SAFETY: The member was set when the entry was made, and is not changed. The portal group
+        // is one of `Tpg::make()`. It exists: configfs does not drop it before the directory of the
+        // entry is removed, and sessions have references of their own.
         let tpg = unsafe { Tpg::from_raw((*self.0.get()).se_tpg) };
         T::entry_channels(tpg.key(), self.name())
     }
 }
 
-/// Decides whether `name` may be the name of an access control entry; `fabric_init_nodeacl()`.
+/// Checks the name of a new access control entry, for `fabric_init_nodeacl()`.
 ///
 /// # Errors
 ///
-/// `EINVAL` if no initiator can have this name: not a GUID, port identifier or network address, or
-/// something follows it.
+/// `EINVAL` if no initiator can have this name: it is not exactly a GUID, a port identifier or a
+/// network address.
 pub(super) fn check_acl_name(name: &CStr) -> Result {
     name.to_str()
         .ok()
@@ -395,7 +401,7 @@ pub(super) fn check_acl_name(name: &CStr) -> Result {
         .ok_or(EINVAL)
 }
 
-/// A C object that is all zeroes, as target core expects the objects it is given.
+/// Returns an initialiser for a zeroed C object, as target core requires.
 fn zeroed<T>() -> impl PinInit<Opaque<T>> {
     Opaque::ffi_init(|slot: *mut T| {
         // SAFETY: `slot` is valid for a write of a `T`. An `Opaque` may hold any bytes.
