@@ -2,31 +2,30 @@
 
 //! SCST, the generic SCSI target subsystem, as storage engine.
 //!
-//! This file implements [`Engine`] by delegation. The rest is divided by the C object that is
-//! wrapped:
+//! This file implements [`Engine`] by delegation. The rest is divided by the wrapped C object:
 //!
-//! - [`template`]: `struct scst_tgt_template`, the callbacks SCST makes, and the registration;
-//! - [`registry`]: the template and the ports that are registered;
+//! - [`template`]: `struct scst_tgt_template`, the callbacks and their registration;
+//! - [`registry`]: the registered template, and the ports that have a target;
 //! - [`target`]: `struct scst_tgt`, one per HCA port, the directories below
 //!   `/sys/kernel/scst_tgt/targets/ib_srpt`, and which of them are enabled;
 //! - [`attrs`]: the files in these directories that are not SCST's own;
 //! - [`session`]: `struct scst_session`;
 //! - [`cmd`]: `struct scst_cmd` and `struct scst_mgmt_cmd`, their life cycles; [`submit`] begins
 //!   them;
-//! - [`params`]: the module parameters that come with this engine.
+//! - [`params`]: the module parameters of this engine.
 //!
 //! Names, attributes, parameters and defaults are those of SCST's own SRP target, because
-//! `/etc/scst.conf` and `scstadmin` depend on them. SCST decides which initiator sees which LUN, by
-//! the name of the session. Nothing here knows the SRP protocol or verbs.
+//! `/etc/scst.conf` and `scstadmin` depend on them. SCST decides which LUNs an initiator can
+//! access, by the name of the session. Not here: the SRP protocol and verbs.
 //!
 //! C header: `scst/include/scst.h` in the SCST tree that the module is built with (`SCST_DIR`).
 //!
 //! # Context
 //!
-//! SCST calls for data and responses in threads only, because the template does not say that they
-//! may be called elsewhere (`rdy_to_xfer_atomic`, `xmit_response_atomic`), and everything is
-//! submitted and completed in process context. One callback may come in any context:
-//! `on_free_cmd`, which [`cmd`] moves to a work queue then.
+//! SCST calls `rdy_to_xfer` and `xmit_response` in threads only, because the template does not
+//! allow atomic context for them (`rdy_to_xfer_atomic`, `xmit_response_atomic`) and everything is
+//! submitted and completed in process context. One callback may be called in any context:
+//! `on_free_cmd`, which [`cmd`] defers to a work queue in atomic context.
 
 mod attrs;
 pub(super) mod cmd;
@@ -69,8 +68,8 @@ use crate::{
 /// The storage engine SCST.
 pub(crate) struct Scst;
 
-/// Service ids with this byte set may be of the range that the IB/CM assigns itself
-/// (`IB_SERVICE_ID_AGN_MASK` in `include/rdma/ib_cm.h`).
+/// The byte of a service id that decides whether the id is in the range that the IB/CM itself
+/// assigns (`IB_SERVICE_ID_AGN_MASK` in `include/rdma/ib_cm.h`).
 const SERVICE_ID_AGN_MASK: u64 = 0xff00_0000_0000_0000;
 
 impl Engine for Scst {
@@ -79,7 +78,7 @@ impl Engine for Scst {
     type Session = session::ScstSession;
     type Cmd<C> = cmd::ScstCmd<C>;
 
-    /// As SCST's own SRP target, which leaves the highest byte out.
+    /// Clears the highest byte, like SCST's own SRP target.
     fn service_guid(node_guid: u64) -> u64 {
         node_guid & !SERVICE_ID_AGN_MASK
     }
@@ -104,8 +103,8 @@ impl Engine for Scst {
     }
 
     fn max_commands() -> u32 {
-        // SAFETY: Without a session this looks at the devices, with SCST's mutex held; callers may
-        // sleep.
+        // SAFETY: Without a session this reads the list of devices, with SCST's mutex held; callers
+        // may sleep.
         let most = unsafe { bindings::scst_get_max_lun_commands(core::ptr::null_mut(), 0) };
         u32::try_from(most).unwrap_or(0)
     }
@@ -124,7 +123,7 @@ impl Engine for Scst {
         session::ScstSession::open(port, request)
     }
 
-    /// SCST has numbers up to 16383, behind each of the simple addressing methods
+    /// SCST has numbers up to 16383, and maps all simple addressing methods to them
     /// (`scst_unpack_lun()`).
     fn lun_number(lun: Lun) -> u64 {
         lun.flat().unwrap_or(lun.to_u64())

@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The files of targets and sessions in sysfs that are not SCST's own. A file is an entry of the
+//! Files of targets and sessions in sysfs that are not SCST's own. A file is an entry of the
 //! table of its directory, see [`crate::attr`].
 //!
-//! Names, formats and errors are those of SCST's own SRP target. A line `[key]` tells `scstadmin`
-//! that a value is to be saved.
+//! Names, formats and errors are those of SCST's own SRP target. A line `[key]` makes `scstadmin`
+//! save a value.
+//!
+//! Not here: targets ([`super::target`]) and sessions ([`super::session`]) themselves.
 //!
 //! C source: `scst/src/scst_sysfs.c`.
 //!
-//! # Why the objects exist
+//! # Lifetime of the objects
 //!
-//! A file is in use as long as one of its functions runs, and removing its directory waits for
-//! that (`kernfs_drain()`). SCST removes the directory of a target first thing in
+//! A file is in use as long as one of its functions runs, and the removal of its directory waits
+//! for that (`kernfs_drain()`). SCST removes the directory of a target at the beginning of
 //! `scst_unregister_target()`, and that of a session before the session ends.
 
 use core::marker::PhantomData;
@@ -39,17 +41,17 @@ use crate::{
     srp::wire::dm::ControllerName, //
 };
 
-/// The line that makes `scstadmin` save a value.
+/// Line that makes `scstadmin` save a value.
 const KEY_MARK: &str = "[key]";
 
-/// The directory of a target; its files are about the target.
+/// The directory of a target, whose files concern the target.
 pub(super) struct TargetFiles;
 
 impl Kind for TargetFiles {
     type Raw = bindings::kobject;
     type Object = Target;
 
-    /// Fails with `EBUSY` if the target is just being registered.
+    /// Fails with `EBUSY` if the target is still being registered.
     unsafe fn with<R>(
         kobj: *mut bindings::kobject,
         f: impl FnOnce(&Target) -> Result<R>,
@@ -65,7 +67,7 @@ impl Kind for TargetFiles {
 impl Table for TargetFiles {
     type Kind = Self;
     const FILES: &'static [Attr<Target>] = &[
-        // Which completion vectors new channels use.
+        // Completion vectors that new channels use.
         Attr::rw(
             c"comp_v_mask",
             Unit::Vector,
@@ -79,7 +81,7 @@ impl Table for TargetFiles {
         Attr::ro(c"device", Unit::Text, |target, page| {
             page.line(target.device())
         }),
-        // Link layer of the port, in the words of the RDMA core.
+        // Link layer of the port, named as in the RDMA core.
         Attr::ro(c"link_layer", Unit::Text, |target, page| {
             page.line(target.link_layer().name())
         }),
@@ -103,14 +105,14 @@ impl Table for TargetFiles {
                 Ok(())
             },
         ),
-        // What an initiator has to write to log in through this port.
+        // Login parameters of this port, as the Linux initiator requires them.
         Attr::ro(c"login_info", Unit::Text, |target, page| {
             target.port().login_info(page).map_err(|_| EINVAL)
         }),
     ];
 }
 
-/// The directory of a session; its files are about the state of its channel.
+/// The directory of a session, whose files concern the state of its channel.
 pub(super) struct SessionFiles<T>(PhantomData<T>);
 
 impl<T: engine::Target> Kind for SessionFiles<T> {
@@ -132,17 +134,17 @@ impl<T: engine::Target> Kind for SessionFiles<T> {
 impl<T: engine::Target> Table for SessionFiles<T> {
     type Kind = Self;
     const FILES: &'static [Attr<SessionView>] = &[
-        // Requests the initiator may send now.
+        // Number of requests that the initiator may send now.
         Attr::ro(c"req_lim", Unit::Requests, |view, page| {
             page.line(view.req_lim)
         }),
-        // What the next response adds to that.
+        // Number that the next response or request of the target adds to that.
         Attr::ro(c"req_lim_delta", Unit::Requests, |view, page| {
             page.line(view.delta)
         }),
-        // What the channel is doing.
+        // State of the channel.
         Attr::ro(c"ch_state", Unit::Text, |view, page| page.line(view.state)),
-        // The completion vector of the channel.
+        // Completion vector of the channel.
         Attr::ro(c"comp_vector", Unit::Vector, |view, page| {
             page.line(view.comp_vector)
         }),

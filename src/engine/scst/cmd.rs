@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Commands (`struct scst_cmd`) and task management functions (`struct scst_mgmt_cmd`): the callbacks
-//! SCST makes for them, and which completion is owed. How they are submitted is in
-//! [`super::submit`]; what a command does on the wire is the target's business ([`TargetCmd`]).
+//! Commands (`struct scst_cmd`) and task management functions (`struct scst_mgmt_cmd`): SCST's
+//! callbacks for them, and the completions owed to SCST.
+//!
+//! Not here: submission ([`super::submit`]), transfers and responses ([`TargetCmd`]).
 //!
 //! C source: `scst/src/scst_targ.c`, `scst_lib.c`.
 //!
 //! # Ownership
 //!
-//! A submitted command is owned by SCST: [`super::submit`] gives up an `Arc` of the command, and
-//! [`reclaim`], the last thing that happens, takes it back. In between:
+//! SCST owns a submitted command: [`super::submit`] turns an `Arc` of the command into a pointer,
+//! and [`reclaim`] finally turns it back. In between:
 //!
 //! | callback | returned | owed |
 //! |---|---|---|
@@ -19,10 +20,10 @@
 //! | `xmit_response()` | `SCST_TGT_RES_SUCCESS` | one `scst_tgt_cmd_done()` |
 //! | | `SCST_TGT_RES_QUEUE_FULL` | nothing; it is called again |
 //! | | `SCST_TGT_RES_FATAL_ERROR` | nothing; the initiator gets no response |
-//! | `task_mgmt_fn_done()` | | the command is ours again, and given back once it was answered |
+//! | `task_mgmt_fn_done()` | | nothing; the command is returned to the target once answered |
 //!
-//! A response that cannot be sent with its data is sent without, with CHECK CONDITION, so that the
-//! last resort of `xmit_response()` is for responses that cannot be sent at all.
+//! A response that cannot be sent with its data is sent without data, with CHECK CONDITION, so that
+//! `xmit_response()` returns `SCST_TGT_RES_FATAL_ERROR` only if no response can be sent at all.
 
 use core::{
     cell::UnsafeCell,
@@ -75,39 +76,39 @@ const SUCCESS: c_int = bindings::SCST_TGT_RES_SUCCESS as c_int;
 const QUEUE_FULL: c_int = bindings::SCST_TGT_RES_QUEUE_FULL;
 const FATAL_ERROR: c_int = bindings::SCST_TGT_RES_FATAL_ERROR;
 
-/// Where SCST goes on: in a thread of its own, ...
+/// Context in which SCST continues: in a thread of its own, ...
 pub(super) const THREAD: bindings::scst_exec_context =
     bindings::scst_exec_context_SCST_CONTEXT_THREAD;
-/// ... here, where one may sleep, ...
+/// ... directly in the calling context, which may sleep, ...
 const DIRECT: bindings::scst_exec_context = bindings::scst_exec_context_SCST_CONTEXT_DIRECT;
-/// ... or where it was when it called `xmit_response()`.
+/// ... or in the context in which it called `xmit_response()`.
 const SAME: bindings::scst_exec_context = bindings::scst_exec_context_SCST_CONTEXT_SAME;
 
-/// Where a command is. Every completion is checked against it, so that one that is not owed is
+/// Phase of a command. Every completion is checked against it, so that one that is not owed is
 /// refused.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub(super) enum Phase {
     /// Not submitted.
     Idle = 0,
-    /// SCST has it.
+    /// Owned by SCST.
     Core = 1,
-    /// Data of a write is being fetched: one `scst_rx_data()` is owed.
+    /// Data of a write is being fetched: the target owes one `scst_rx_data()`.
     Fetching = 2,
-    /// A response is being sent: one `scst_tgt_cmd_done()` is owed.
+    /// A response is being sent: the target owes one `scst_tgt_cmd_done()`.
     Answering = 3,
-    /// Data of a read and a response are being sent: one `scst_tgt_cmd_done()` is owed.
+    /// Data of a read and a response are being sent: the target owes one `scst_tgt_cmd_done()`.
     Sending = 4,
-    /// Completed; waiting for SCST to let go of it.
+    /// Completed; SCST has not released it yet.
     Done = 5,
-    /// A task management function that SCST has.
+    /// A task management function owned by SCST.
     Mgmt = 6,
-    /// A task management function that is being answered: it is to be given back once.
+    /// A task management function that is being answered; it is returned once to the target then.
     MgmtAnswering = 7,
 }
 
-// SAFETY: A phase has the size and alignment of a `u32`, and so of an `i32`; its bits are always those
-// of an `i32`, and there and back they make the same phase.
+// SAFETY: A phase has the size and alignment of a `u32`, and so of an `i32`; its bits are always a
+// valid `i32`, and transmuting them back yields the same phase.
 unsafe impl AtomicType for Phase {
     type Repr = i32;
 }
@@ -116,21 +117,22 @@ unsafe impl AtomicType for Phase {
 ///
 /// # Writers of the fields
 ///
-/// - `raw`: [`super::submit`] while SCST does not know the command; from then on SCST. Shims read it
+/// - `raw`: [`super::submit`] until the command is submitted; from then on SCST. Shims read it
 ///   inside the callbacks and, for the data buffer, until the completion; SCST does not change what
 ///   they read then.
-/// - `session`: the submitter of the command, and the callback that gives it back; SCST has it in between.
+/// - `session`: the submitter of the command, and the callback that returns it; SCST owns the
+///   command in between.
 /// - `phase`: the task that handles the command; changes of owner are atomic.
 #[pin_data]
 pub(crate) struct ScstCmd<C> {
     #[pin]
     pub(super) raw: Opaque<bindings::scst_cmd>,
     phase: Phases<Phase>,
-    /// Whether the target has the data buffer.
+    /// Whether the data buffer is lent to the target.
     lender: Lender,
-    /// What a task management function has come to.
+    /// Result of a task management function, `SCST_MGMT_STATUS_*`.
     tm_status: Atomic<i32>,
-    /// The session the command was submitted in, which it keeps from ending completely.
+    /// Pass of the session that the command was submitted in, whose close waits for it.
     session: UnsafeCell<Option<Submitted>>,
     #[pin]
     give_back: Work<C>,
@@ -144,7 +146,7 @@ unsafe impl<C> Send for ScstCmd<C> {}
 unsafe impl<C> Sync for ScstCmd<C> {}
 
 impl<C: TargetCmd> ScstCmd<C> {
-    /// A command that was not submitted.
+    /// Returns an initialiser for a command that is not submitted.
     pub(super) fn new() -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             raw <- Opaque::ffi_init(|slot: *mut bindings::scst_cmd| {
@@ -159,13 +161,13 @@ impl<C: TargetCmd> ScstCmd<C> {
         })
     }
 
-    /// Makes a free command ready to be submitted. `false` if it is in use.
+    /// Prepares an idle command for submission. Returns `false` if it is in use.
     pub(super) fn prepare(&self, phase: Phase, session: Submitted) -> bool {
         if !self.phase.change(Phase::Idle, phase) {
             pr_err!("command submitted twice\n");
             return false;
         }
-        // SAFETY: Idle until now, so SCST does not know the command, and the change of phase above
+        // SAFETY: Idle until now, so SCST does not hold the command, and the change of phase above
         // made it ours. Any bytes are allowed in the C command.
         unsafe {
             self.raw.get().write_bytes(0, 1);
@@ -174,7 +176,7 @@ impl<C: TargetCmd> ScstCmd<C> {
         true
     }
 
-    /// Ends a use of the command. The caller owns it.
+    /// Ends a use of the command, which the caller owns. Returns the pass of its session.
     fn retire(&self) -> Option<Submitted> {
         // SAFETY: The caller owns the command.
         let session = unsafe { (*self.session.get()).take() };
@@ -182,37 +184,37 @@ impl<C: TargetCmd> ScstCmd<C> {
         session
     }
 
-    /// Takes back a command that SCST did not accept and does not know.
+    /// Takes back a command that SCST did not accept and does not hold.
     pub(super) fn withdraw(&self) {
         drop(self.retire());
     }
 
-    /// `rdy_to_xfer()`: has data fetched. Returns what the callback is to return.
+    /// `rdy_to_xfer()`: makes the target fetch data. Returns the callback's return value.
     ///
-    /// Takes a reference of its own, because with the data's arrival the command may be executed,
-    /// answered and given back on another CPU before the target returns from its function.
+    /// Takes a reference of its own, because when the data arrives the command may be executed,
+    /// answered and returned on another CPU before the target's function returns.
     pub(super) fn fetch(cmd: Arc<C>) -> c_int {
         let this = &cmd.engine_cmd();
         let (mut sg, mut nents) = (ptr::null_mut(), 0);
-        // SAFETY: SCST has handed the command to `rdy_to_xfer()`; the pointers are to locals.
+        // SAFETY: SCST has passed the command to `rdy_to_xfer()`; the pointers are to locals.
         let len = unsafe { bindings::srpt_scst_write_fields(this.raw.get(), &mut sg, &mut nents) };
-        // SAFETY: SCST has the command until the phase is set to `Fetching`, and the list is that of the
-        // write.
+        // SAFETY: SCST owns the command until the phase is set to `Fetching`, and the list is that
+        // of the write.
         let data = unsafe { this.lend(sg, nents, len) };
         this.phase.set(Phase::Fetching);
         this.outcome(C::rdy_to_xfer(cmd.as_arc_borrow(), data))
     }
 
-    /// `xmit_response()`: has data and response sent. Returns what the callback is to return. Takes
-    /// a reference of its own for the same reason.
+    /// `xmit_response()`: makes the target send data and response. Returns the callback's return
+    /// value. Takes a reference of its own for the same reason.
     pub(super) fn answer(cmd: Arc<C>) -> c_int {
         let this = &cmd.engine_cmd();
         let raw = this.raw.get();
-        // SAFETY: SCST has handed the command to `xmit_response()`.
+        // SAFETY: SCST has passed the command to `xmit_response()`.
         if unsafe { bindings::srpt_scst_aborted_on_xmit(raw) } {
             C::on_abort_cmd(cmd.as_arc_borrow());
             this.phase.set(Phase::Done);
-            // SAFETY: As above. The one completion that is owed; the phase says that it is.
+            // SAFETY: As above. This is the one completion that is owed, as the phase records.
             unsafe {
                 // CAST: A small negative number.
                 bindings::srpt_scst_set_delivery(raw, bindings::SCST_CMD_DELIVERY_ABORTED);
@@ -228,8 +230,8 @@ impl<C: TargetCmd> ScstCmd<C> {
                 && bindings::srpt_scst_read_len(raw) > 0
         };
         if reads {
-            // SAFETY: SCST has the command until the phase is set to `Sending`, and the list is that of
-            // the read.
+            // SAFETY: SCST owns the command until the phase is set to `Sending`, and the list is
+            // that of the read.
             let data = unsafe {
                 this.lend(
                     bindings::srpt_scst_sg(raw),
@@ -251,8 +253,8 @@ impl<C: TargetCmd> ScstCmd<C> {
         this.outcome(C::xmit_response(cmd.as_arc_borrow(), SgList::empty()))
     }
 
-    /// What a callback is to return. Unless the target accepted, SCST has the command again; if it
-    /// did, the command may be gone: it is not used then.
+    /// Returns the return value of a callback. Unless the target accepted, SCST owns the command
+    /// again; if it did, the command may be freed already, and is not used here.
     fn outcome(&self, delivery: Delivery) -> c_int {
         let result = match delivery {
             Delivery::Success => return SUCCESS,
@@ -264,8 +266,8 @@ impl<C: TargetCmd> ScstCmd<C> {
         result
     }
 
-    /// `on_hw_pending_cmd_timeout()`: a transfer takes too long. The buffer may still be in use by
-    /// the HCA, so nothing is completed here: its completion is brought about. May sleep.
+    /// `on_hw_pending_cmd_timeout()`: handles a transfer that takes too long. The HCA may still use
+    /// the buffer, so nothing is completed here; the target makes the transfer complete. May sleep.
     pub(super) fn timed_out(cmd: ArcBorrow<'_, C>) {
         let this = &cmd.engine_cmd();
         if this.phase.is(Phase::Fetching)
@@ -276,13 +278,14 @@ impl<C: TargetCmd> ScstCmd<C> {
         }
     }
 
-    /// `on_free_cmd()`: SCST has let go of the command. Any context.
+    /// `on_free_cmd()`: returns the command to the target, from a work queue if this is atomic
+    /// context. Any context.
     pub(super) fn freed(cmd: Arc<C>) {
-        // SAFETY: The shim asks for the context of the caller.
+        // SAFETY: The shim only reads the context of the caller.
         if unsafe { bindings::srpt_scst_may_sleep() } {
             return give_back(cmd);
         }
-        // SAFETY: SCST has handed the command back, so it is ours.
+        // SAFETY: SCST has returned the command, so it is ours.
         let session = unsafe { &*cmd.engine_cmd().session.get() };
         let queue = session.as_ref().map(|session| session.queue().clone());
         let queued = match queue {
@@ -290,12 +293,12 @@ impl<C: TargetCmd> ScstCmd<C> {
             None => false,
         };
         if !queued {
-            // Cannot happen: a submitted command has a session, and is given back once.
+            // Cannot happen: a submitted command has a session, and is returned once.
             pr_err!("a command is lost\n");
         }
     }
 
-    /// The data asked for by [`TargetCmd::rdy_to_xfer`] arrived, or did not. Process context.
+    /// Handles the end of the transfer that [`TargetCmd::rdy_to_xfer`] requested. Process context.
     pub(super) fn data_arrived(&self, status: RxDataStatus) {
         if !self.end(Phase::Fetching, Phase::Core) {
             pr_err!("data nobody asked for\n");
@@ -306,32 +309,34 @@ impl<C: TargetCmd> ScstCmd<C> {
             RxDataStatus::Success => bindings::SCST_RX_STATUS_SUCCESS as c_int,
             RxDataStatus::Error => bindings::SCST_RX_STATUS_ERROR as c_int,
         };
-        // SAFETY: `rdy_to_xfer()` asked for it, and the phase says that this is the first answer.
+        // SAFETY: `rdy_to_xfer()` requested it, and the change of phase proves that this is the
+        // first completion since.
         unsafe { bindings::scst_rx_data(self.raw.get(), status, THREAD) };
     }
 }
 
 impl<C> ScstCmd<C> {
-    /// Lends the data buffer: where to put the data of a write, or where the data of a read is. Its
-    /// length is what SCST made of the announced length and the CDB.
+    /// Lends the data buffer: the destination of a write's data, or the source of a read's. SCST
+    /// derives its length from that in the descriptors and the CDB.
     ///
     /// # Safety
     ///
-    /// To be called by the owner of the command, before the phase is set to `Fetching` or `Sending`, with
-    /// the list that SCST has for that. That phase must not be left but by [`Self::end`], or if
-    /// [`Self::is_back`].
+    /// To be called by the owner of the command, before the phase is set to `Fetching` or
+    /// `Sending`, with SCST's list for that transfer. That phase must not be left except by
+    /// [`Self::end`], or if [`Self::is_back`].
     unsafe fn lend(&self, sg: *mut bindings::scatterlist, nents: c_int, len: c_int) -> SgList {
         let (Ok(nents), Ok(len)) = (u32::try_from(nents), usize::try_from(len)) else {
             return SgList::empty();
         };
         // SAFETY: SCST or the device handler allocated the list with room for that many bytes
-        // (`scst_prepare_space()`, `scst_adjust_sg()`), and frees it, and gives this command back, when
-        // the command was completed. By the safety requirements that is not while the list is lent.
+        // (`scst_prepare_space()`, `scst_adjust_sg()`), and frees it, and returns this command,
+        // when the command was completed. By the safety requirements that is not while the list is
+        // lent.
         unsafe { self.lender.lend(sg, nents, len) }
     }
 
-    /// Whether the target does not have the data buffer. If it has, it is in error, and the command
-    /// stays as it is, for ever: the buffer may be in use by the HCA.
+    /// Returns whether the data buffer is not lent. If it is, the target has broken the contract,
+    /// and the command stays as it is, for ever: the HCA may still use the buffer.
     fn is_back(&self) -> bool {
         let back = !self.lender.is_lent();
         if !back {
@@ -340,8 +345,8 @@ impl<C> ScstCmd<C> {
         back
     }
 
-    /// Ends a phase in which the target has the data buffer. Says whether it was that phase, and the
-    /// target has the buffer no more.
+    /// Ends a phase in which the data buffer may be lent. Returns whether the command was in
+    /// `phase` and the buffer is not lent any more; otherwise the phase stays.
     fn end(&self, phase: Phase, next: Phase) -> bool {
         if !self.phase.change(phase, next) {
             return false;
@@ -357,13 +362,13 @@ impl<C> ScstCmd<C> {
 impl<C> EngineCmd for ScstCmd<C> {
     /// SCSI status, inside `xmit_response()`.
     fn status(&self) -> u8 {
-        // SAFETY: SCST has handed the command to `xmit_response()`.
+        // SAFETY: SCST has passed the command to `xmit_response()`.
         unsafe { bindings::srpt_scst_status(self.raw.get()) }
     }
 
     /// Sense data, inside `xmit_response()`; empty if there is none.
     fn sense(&self) -> &[u8] {
-        // SAFETY: SCST has handed the command to `xmit_response()`.
+        // SAFETY: SCST has passed the command to `xmit_response()`.
         let (sense, len) = unsafe {
             (
                 bindings::srpt_scst_sense(self.raw.get()),
@@ -381,7 +386,7 @@ impl<C> EngineCmd for ScstCmd<C> {
     /// Residual, inside `xmit_response()`.
     fn residual(&self) -> Residual {
         let mut count = 0;
-        // SAFETY: SCST has handed the command to `xmit_response()`; the pointer is to a local.
+        // SAFETY: SCST has passed the command to `xmit_response()`; the pointer is to a local.
         let some = unsafe { bindings::srpt_scst_resid(self.raw.get(), &mut count) };
         match count {
             _ if !some => Residual::None,
@@ -399,16 +404,16 @@ impl<C> EngineCmd for ScstCmd<C> {
             bindings::SCST_MGMT_STATUS_TASK_NOT_EXIST => TmResult::TaskDoesNotExist,
             bindings::SCST_MGMT_STATUS_LUN_NOT_EXIST => TmResult::LunDoesNotExist,
             bindings::SCST_MGMT_STATUS_FN_NOT_SUPPORTED => TmResult::NotSupported,
-            // With this SCST means that it could not do it.
+            // SCST reports this when the function failed.
             bindings::SCST_MGMT_STATUS_REJECTED => TmResult::Failed,
             _ => TmResult::Failed,
         }
     }
 }
 
-/// The command around a `struct scst_cmd`.
+/// Returns the command that contains a `struct scst_cmd`.
 ///
-/// With the target's type of commands all are of that type, see [`HasTarget`](crate::engine::HasTarget).
+/// All commands are of the target's type, see [`HasTarget`](crate::engine::HasTarget).
 ///
 /// # Safety
 ///
@@ -420,18 +425,19 @@ pub(super) unsafe fn borrow<'a, C: TargetCmd>(raw: *mut bindings::scst_cmd) -> A
     unsafe { ArcBorrow::from_raw(container_of(raw)) }
 }
 
-/// Takes back a submitted command; `on_free_cmd()`.
+/// Takes back a submitted command, in `on_free_cmd()`.
 ///
 /// # Safety
 ///
 /// `raw` must be part of a submitted command of the type `C` that SCST does not use any more. To be
 /// called once per submission.
 pub(super) unsafe fn reclaim<C: TargetCmd>(raw: *mut bindings::scst_cmd) -> Arc<C> {
-    // SAFETY: By the safety requirements, this is the reference that `submit()` gave up.
+    // SAFETY: By the safety requirements, this is the reference that `submit()` turned into a
+    // pointer.
     unsafe { Arc::from_raw(container_of(raw)) }
 }
 
-/// Where the command around a `struct scst_cmd` is.
+/// Returns the address of the command that contains a `struct scst_cmd`.
 ///
 /// # Safety
 ///
@@ -448,20 +454,21 @@ unsafe fn container_of<C: TargetCmd>(raw: *mut bindings::scst_cmd) -> *const C {
     }
 }
 
-/// Gives a command back to the target. Process context, may sleep.
+/// Returns a command to the target. Process context, may sleep.
 fn give_back<C: TargetCmd>(cmd: Arc<C>) {
     let session = cmd.engine_cmd().retire();
     C::on_free_cmd(cmd);
-    // Last: now the session may end, and with it what the command used.
+    // Last: after this the close of the session may complete, and free what the command used.
     drop(session);
 }
 
-/// The target is done with the response. Process context.
+/// Completes a response: it was sent or will never be. Process context.
 pub(super) fn done<C: TargetCmd>(cmd: ArcBorrow<'_, C>, context: DoneContext) {
     let this = &cmd.engine_cmd();
     if this.phase.change(Phase::MgmtAnswering, Phase::Done) {
-        // SAFETY: `submit_tmf()` gave this reference up; `tmf_done()` was called, so SCST does not
-        // use it any more, and the change of phase says that this is the first completion since.
+        // SAFETY: `submit_tmf()` turned this reference into a pointer; `tmf_done()` was called, so
+        // SCST does not use it any more, and the change of phase proves that this is the first
+        // completion since.
         give_back(unsafe { Arc::from_raw(ptr::from_ref::<C>(&cmd)) });
         return;
     }
@@ -470,8 +477,8 @@ pub(super) fn done<C: TargetCmd>(cmd: ArcBorrow<'_, C>, context: DoneContext) {
         return;
     }
     let raw = this.raw.get();
-    // SAFETY: `xmit_response()` asked for it, and the change of phase says that this is the first
-    // completion since. Nothing of the command is used afterwards.
+    // SAFETY: `xmit_response()` requested it, and the change of phase proves that this is the first
+    // completion since. The command is not used afterwards.
     unsafe {
         match context {
             DoneContext::Completion => bindings::scst_tgt_cmd_done(raw, DIRECT),
@@ -487,30 +494,31 @@ pub(super) fn done<C: TargetCmd>(cmd: ArcBorrow<'_, C>, context: DoneContext) {
     }
 }
 
-/// `task_mgmt_fn_done()`: has the response of a task management function sent. May sleep.
+/// `task_mgmt_fn_done()`: makes the target send the response of a task management function. May
+/// sleep.
 ///
 /// # Safety
 ///
-/// `private` must be what [`super::submit`] gave to SCST, with a command of this type. To be called
-/// once per submission.
+/// `private` must be the pointer that [`super::submit`] passed to SCST, to a command of this type.
+/// To be called once per submission.
 pub(super) unsafe fn tmf_done<C: TargetCmd>(private: *mut c_void, status: c_int) {
-    // SAFETY: By the safety requirements, a reference exists that is not given up before the phase
-    // is changed below. This takes one of its own, because the response may be sent, and the command
-    // given back, before the target returns from its function.
+    // SAFETY: By the safety requirements, a reference exists that is not dropped before the phase
+    // is changed below. This takes one of its own, because the response may be sent, and the
+    // command returned, before the target's function returns.
     let cmd: Arc<C> = unsafe { ArcBorrow::from_raw(private.cast::<C>()) }.into();
     cmd.engine_cmd().tm_status.store(status, Relaxed);
     cmd.engine_cmd().phase.set(Phase::MgmtAnswering);
     C::task_mgmt_fn_done(cmd.as_arc_borrow());
 }
 
-/// What the work item of a [`ScstCmd`] needs of the command around it: implemented by
-/// [`impl_has_engine_cmd!`](crate::engine::impl_has_engine_cmd).
+/// Traits that the work item of a [`ScstCmd`] requires of the command that contains it. Implemented
+/// by [`impl_has_engine_cmd!`](crate::engine::impl_has_engine_cmd).
 pub(crate) trait CmdWork: HasWork<Self> + WorkItem<Pointer = Arc<Self>> + Sized {}
 
 impl<C> CmdWork for C where C: HasWork<C> + WorkItem<Pointer = Arc<C>> {}
 
 impl<C> ScstCmd<C> {
-    /// The work item in it; for [`impl_has_engine_cmd!`](crate::engine::impl_has_engine_cmd).
+    /// Returns the work item; for [`impl_has_engine_cmd!`](crate::engine::impl_has_engine_cmd).
     ///
     /// # Safety
     ///
@@ -520,11 +528,12 @@ impl<C> ScstCmd<C> {
         unsafe { &raw mut (*this).give_back }
     }
 
-    /// What the work item is in; for [`impl_has_engine_cmd!`](crate::engine::impl_has_engine_cmd).
+    /// Returns the part that contains a work item; for
+    /// [`impl_has_engine_cmd!`](crate::engine::impl_has_engine_cmd).
     ///
     /// # Safety
     ///
-    /// `work` must be what [`Self::raw_get_work`] has returned, and not be dangling.
+    /// `work` must have been returned by [`Self::raw_get_work`], and not be dangling.
     pub(crate) unsafe fn work_container_of(work: *mut Work<C>) -> *mut Self {
         // SAFETY: By the safety requirements, this is that field of a `ScstCmd`.
         unsafe { container_of!(work, Self, give_back) }
@@ -532,13 +541,13 @@ impl<C> ScstCmd<C> {
 }
 
 impl<C: TargetCmd> ScstCmd<C> {
-    /// The rest of `on_free_cmd()`, if that was called in atomic context. Process context, may sleep.
+    /// Completes `on_free_cmd()` if that was called in atomic context. Process context, may sleep.
     pub(crate) fn run_work(cmd: Arc<C>) {
         give_back(cmd);
     }
 }
 
-/// There is nothing that [`CmdWork`] asks for beyond [`HasWork`]; only for
+/// Empty, because [`CmdWork`] requires nothing beyond [`HasWork`]; only for
 /// [`impl_has_engine_cmd!`](crate::engine::impl_has_engine_cmd).
 macro_rules! impl_cmd_work {
     ($($any:tt)*) => {};

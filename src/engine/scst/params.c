@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Module parameters that SCST's own SRP target has and other engines have
- * other places for: names, defaults and permissions are its. See params.rs.
+ * Module parameters of SCST's own SRP target, with its names, defaults and
+ * permissions. With other engines these are not module parameters. See params.rs.
  */
 #include <linux/module.h>
 #include "shims.h"

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The module parameters that come with this engine: what LIO has attributes of portal groups for,
-//! SCST's own SRP target has as parameters of the module.
+//! Module parameters of this engine: SCST's own SRP target has module parameters where LIO has
+//! attributes of portal groups.
 //!
-//! The `module_param` macros are in `params.c`. Parameters that do not depend on the engine are in
-//! [`crate::params`].
+//! Not here: the `module_param` macros (`params.c`), parameters that do not depend on the engine
+//! ([`crate::params`]).
 
 use kernel::prelude::*;
 
@@ -21,7 +21,7 @@ const MIN_RDMA_SIZE: u32 = 256;
 ///
 /// # Errors
 ///
-/// `EINVAL`, after saying so in the kernel log: the module must then refuse to load.
+/// `EINVAL`, with a message in the kernel log: the module must then fail to load.
 pub(super) fn validate() -> Result {
     let size = rsp_size();
     if size < limit::MIN_MAX_RSP_SIZE {
@@ -36,7 +36,7 @@ pub(super) fn validate() -> Result {
     Ok(())
 }
 
-/// The value of an attribute, for all ports. Any context.
+/// Returns the value of an attribute, which is the same for all ports. Any context.
 pub(super) fn attr(attr: PortAttr) -> u32 {
     match attr {
         PortAttr::MaxRdmaSize => rdma_size().clamp(MIN_RDMA_SIZE, limit::MAX_MAX_RDMA_SIZE),
@@ -46,21 +46,25 @@ pub(super) fn attr(attr: PortAttr) -> u32 {
     }
 }
 
+/// Returns `srp_max_rdma_size` in bytes.
 fn rdma_size() -> u32 {
     // SAFETY: An aligned variable of the module; `param_set_uint()` writes it as a whole.
     unsafe { (&raw const bindings::srpt_scst_param_max_rdma_size).read_volatile() }
 }
 
+/// Returns `srp_max_rsp_size` in bytes.
 fn rsp_size() -> u32 {
     // SAFETY: As above.
     unsafe { (&raw const bindings::srpt_scst_param_max_rsp_size).read_volatile() }
 }
 
+/// Returns `srpt_sq_size` in entries.
 fn sq_size() -> u32 {
     // SAFETY: As above.
     unsafe { (&raw const bindings::srpt_scst_param_sq_size).read_volatile() }
 }
 
+/// Returns `use_srq`.
 fn use_srq() -> bool {
     // SAFETY: As above, with `param_set_bool()`, which writes 0 or 1.
     unsafe { (&raw const bindings::srpt_scst_param_use_srq).read_volatile() }

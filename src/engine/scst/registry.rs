@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is registered with SCST: the template, and the ports that have a target. The only statics of
-//! this engine are here.
+//! The template registered with SCST, and the ports that have a target. This file has the only
+//! statics of this engine.
 //!
-//! What the template says is in [`super::template`], targets are in [`super::target`].
+//! Not here: the contents of the template ([`super::template`]), targets ([`super::target`]).
 
 use kernel::{
     prelude::*,
@@ -24,7 +24,7 @@ use crate::{
     }, //
 };
 
-/// What exists as long as the template is registered.
+/// The template, and the gate of its targets.
 ///
 /// # Invariants
 ///
@@ -34,7 +34,7 @@ use crate::{
 pub(super) struct Template {
     #[pin]
     raw: Opaque<bindings::scst_tgt_template>,
-    /// Inside are targets that are registered.
+    /// The users inside are registered targets.
     #[pin]
     gate: Gate,
 }
@@ -51,7 +51,7 @@ impl HasGate for Template {
 }
 
 impl Template {
-    /// A template with this table, not registered yet.
+    /// Allocates a template with this table; does not register it. May sleep.
     ///
     /// # Errors
     ///
@@ -69,16 +69,16 @@ impl Template {
         )
     }
 
-    /// The C object.
+    /// Returns the C object.
     pub(super) fn as_raw(&self) -> *mut bindings::scst_tgt_template {
         self.raw.get()
     }
 }
 
-/// What is registered with SCST.
+/// Registrations with SCST.
 struct Registered {
     template: Option<Arc<Template>>,
-    /// Ports that have a target, or are about to.
+    /// Ports that have a target or are about to.
     ports: KVec<Arc<Port>>,
 }
 
@@ -90,8 +90,8 @@ global_mutex! {
     init = init;
 }
 
-/// Lets a target of the port be registered; `None` if the template is not registered, or there is
-/// no memory. May sleep.
+/// Adds a port to the list and returns the pass with which its target may be registered; `None` if
+/// the template is not registered or there is no memory. May sleep.
 pub(super) fn enter(port: &Arc<Port>) -> Option<Pass<Template>> {
     let mut registered = REGISTERED.lock();
     let pass = Pass::enter(registered.template.as_ref()?)?;
@@ -99,7 +99,7 @@ pub(super) fn enter(port: &Arc<Port>) -> Option<Pass<Template>> {
     Some(pass)
 }
 
-/// Notes that a port has no target any more. May sleep.
+/// Removes a port, which has no target any more, from the list. May sleep.
 pub(super) fn leave(port: &Port) {
     let mut registered = REGISTERED.lock();
     registered
@@ -107,7 +107,7 @@ pub(super) fn leave(port: &Port) {
         .retain(|known| !core::ptr::eq(&**known, port));
 }
 
-/// Lets targets be registered from here on. May sleep.
+/// Allows targets to be registered from now on. May sleep.
 ///
 /// # Safety
 ///
@@ -118,7 +118,7 @@ pub(super) unsafe fn open(template: &Arc<Template>) {
     REGISTERED.lock().template = Some(template.clone());
 }
 
-/// Lets no more targets be registered. May sleep.
+/// Allows no more targets to be registered. May sleep.
 pub(super) fn close() {
     let old = REGISTERED.lock().template.take();
     if let Some(template) = old {
@@ -126,7 +126,7 @@ pub(super) fn close() {
     }
 }
 
-/// Takes a port off the list, whose target the caller then removes. May sleep.
+/// Takes a port off the list. The caller then removes its target. May sleep.
 pub(super) fn next() -> Option<Arc<Port>> {
     REGISTERED.lock().ports.pop()
 }

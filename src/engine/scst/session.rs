@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Sessions (`struct scst_session`): one per channel, named after the initiator. Which LUNs a
-//! session sees is decided by SCST, by that name; the forms of names are in [`crate::srp::wire::ident`].
+//! Sessions (`struct scst_session`): one per channel, named after the initiator.
+//!
+//! Not here: access control, which SCST decides by the name of the session; the forms of names
+//! ([`crate::srp::wire::ident`]).
 //!
 //! C source: `scst/src/scst_targ.c`, `scst_lib.c`.
 
@@ -52,20 +54,21 @@ use crate::{
     }, //
 };
 
-/// What callbacks and commands need of a session; the private pointer of the C object.
+/// State of a session that callbacks and commands use: the private pointer of the C object.
 #[pin_data]
 pub(super) struct Shared {
     initiator_port: PortId,
-    /// The session is to be closed. Set perhaps before its channel is on the list.
+    /// Whether the session is to be closed. May be set before its channel is on the list.
     forced: Atomic<bool>,
-    /// Inside are tasks that are submitting something; SCST must not be told to end the session then.
+    /// The users inside are submitting a command or function; the session must not be unregistered
+    /// meanwhile.
     #[pin]
     submitters: Gate,
-    /// Inside is what was submitted and not given back. SCST may end a session before it gives the
-    /// last command back.
+    /// The users inside are submitted commands and functions that were not returned. SCST may end a
+    /// session before it returns the last command.
     #[pin]
     commands: Gate,
-    /// For commands that are given back in atomic context. Outlives the session, see
+    /// For commands that SCST returns in atomic context. Outlives the session, see
     /// [`crate::target::Lifetime`].
     queue: Arc<Queue>,
 }
@@ -77,30 +80,31 @@ impl HasGate for Shared {
 }
 
 impl Shared {
-    /// The queue for what cannot be done in atomic context.
+    /// Work queue for commands that SCST returns in atomic context.
     pub(super) fn queue(&self) -> &Arc<Queue> {
         &self.queue
     }
 }
 
-/// Something that was submitted and is not given back: keeps the session from ending completely.
+/// Pass of a submitted command or function that was not returned: the close of the session waits
+/// for it.
 pub(super) type Submitted = Pass<Shared>;
 
 /// A session with SCST: one RDMA channel of an I_T nexus.
 ///
-/// Dropping a session that was not closed closes it, which sleeps; so a login that fails half way
-/// needs no special care.
+/// Dropping a session that was not closed closes it, which sleeps; so a login that fails afterwards
+/// need not close it.
 ///
 /// # Invariants
 ///
-/// - `sess` was returned by `scst_register_session()` with `shared` as private pointer, and is valid
-///   until `closed` is set.
+/// - `sess` was returned by `scst_register_session()` with `shared` as private pointer, and is
+///   valid until `closed` is set.
 /// - `closed` is set once, by the only caller of `scst_unregister_session()`.
 pub(crate) struct ScstSession {
     sess: NonNull<bindings::scst_session>,
     shared: Arc<Shared>,
     target: Arc<Target>,
-    /// When the target let the session in; see [`Target::epoch`].
+    /// Epoch of the target in which it let the session in; see [`Target::epoch`].
     epoch: Epoch,
     name: AclName,
     closed: Atomic<bool>,
@@ -109,23 +113,23 @@ pub(crate) struct ScstSession {
 // SAFETY: A `struct scst_session` belongs to no thread; SCST's functions on it may be called from
 // any process context. All other fields are `Send`.
 unsafe impl Send for ScstSession {}
-// SAFETY: Submitting is thread-safe in SCST; that nothing is submitted while the session is being ended
-// follows from `Shared::submitters`. All other fields are `Sync`.
+// SAFETY: Submitting is thread-safe in SCST; that nothing is submitted while the session is being
+// ended follows from `Shared::submitters`. All other fields are `Sync`.
 unsafe impl Sync for ScstSession {}
 
-/// Proof that the session is not being ended meanwhile.
+/// Guard: the session is not being ended meanwhile.
 pub(super) struct Submission<'a> {
     session: &'a ScstSession,
     _inside: Inside<'a>,
 }
 
 impl Submission<'_> {
-    /// The C session, valid as long as this exists.
+    /// Returns the C session, which is valid as long as this exists.
     pub(super) fn as_raw(&self) -> *mut bindings::scst_session {
         self.session.sess.as_ptr()
     }
 
-    /// What something that is submitted has to keep until it is given back.
+    /// Returns the pass that a submitted command or function keeps until it is returned.
     pub(super) fn submitted(&self) -> Option<Submitted> {
         Pass::enter(&self.session.shared)
     }
@@ -134,7 +138,7 @@ impl Submission<'_> {
 impl ScstSession {
     /// Opens a session on the target of the port. Wraps `scst_register_session()`.
     ///
-    /// The port's target stays locked meanwhile, so that it is not unregistered; SCST demands that.
+    /// The port's target stays locked meanwhile, so that it is not unregistered, as SCST requires.
     /// Process context, sleeps.
     ///
     /// # Errors
@@ -177,8 +181,8 @@ impl ScstSession {
                 None,
             )
         };
-        // INVARIANT: The session is fresh and nothing else ends it: `close_session()` of the template
-        // only asks the owner of the session to do so.
+        // INVARIANT: The session is new and nothing else ends it: `close_session()` of the template
+        // only requests that the owner of the session does so.
         Ok(Self {
             sess: NonNull::new(sess).ok_or(OpenError::NoMemory)?,
             shared,
@@ -189,7 +193,7 @@ impl ScstSession {
         })
     }
 
-    /// Lets something be submitted, unless the session was stopped. Any context.
+    /// Returns the guard for a submission, unless the session was stopped. Any context.
     pub(super) fn begin(&self) -> Option<Submission<'_>> {
         Some(Submission {
             session: self,
@@ -209,28 +213,29 @@ impl Session for ScstSession {
         self.target.key()
     }
 
-    /// Name of the session, by which SCST decides what it sees.
+    /// Name of the session, by which SCST decides which LUNs it can access.
     fn name(&self) -> &CStr {
         self.name.as_c_str()
     }
 
-    /// Two sessions of an initiator are of one nexus, whatever their names.
+    /// Empty: the names of sessions do not distinguish nexuses.
     fn entry(&self) -> &CStr {
         c""
     }
 
-    /// Refuses further commands. Idempotent. Any context.
+    /// Stops the session: further commands and functions are refused. Idempotent. Any context.
     fn stop(&self) {
         self.shared.submitters.close();
     }
 
-    /// Returns whether no close was requested, and the target was not disabled meanwhile.
-    /// Both are noted before channels are looked for, so this or the search finds out.
+    /// Returns whether no close was requested and the target was not disabled since it let the
+    /// session in. Both are recorded before the search for channels, so either this or the search
+    /// detects them.
     fn is_valid(&self) -> bool {
         !self.shared.forced.load(Acquire) && self.target.epoch() == self.epoch
     }
 
-    /// Stops the session, ends it, and waits until all its commands were given back. Wraps
+    /// Stops the session, ends it, and waits until all its commands were returned. Wraps
     /// `scst_unregister_session()`. Only the first call has an effect. Process context, sleeps.
     fn close(&self) {
         if self.closed.xchg(true, Full) {
@@ -243,7 +248,7 @@ impl Session for ScstSession {
         // thread just did. Nothing is being submitted, or will be. This waits until SCST has freed
         // the session; the private pointer is valid until then.
         unsafe { bindings::scst_unregister_session(self.sess.as_ptr(), 1, None) };
-        // Bounded: SCST has let go of every command but for the call that gives it back.
+        // Bounded: SCST does not use any command any more, except for the call that returns it.
         self.shared.commands.close();
         self.shared.commands.wait_empty();
     }
@@ -255,7 +260,7 @@ impl Drop for ScstSession {
     }
 }
 
-/// Notes that a session is to be closed; `close_session()` of the template.
+/// Records that a session is to be closed, for `close_session()` of the template.
 ///
 /// # Safety
 ///
@@ -266,7 +271,7 @@ pub(super) unsafe fn forced(sess: *mut bindings::scst_session) {
     shared.forced.store(true, Release);
 }
 
-/// The initiator port of a session.
+/// Returns the initiator port identifier of a session.
 ///
 /// # Safety
 ///
@@ -276,13 +281,13 @@ pub(super) unsafe fn initiator_port(sess: *mut bindings::scst_session) -> PortId
     unsafe { shared(sess) }.initiator_port
 }
 
-/// The private pointer of a session.
+/// Dereferences the private pointer of a session.
 ///
 /// # Safety
 ///
 /// As for [`forced`], for `'a`.
 unsafe fn shared<'a>(sess: *mut bindings::scst_session) -> &'a Shared {
-    // SAFETY: The private pointer is set before the session is initialised, never changes, and what
-    // it names is kept until the session was ended; see `ScstSession::open()`.
+    // SAFETY: The private pointer is set before the session is initialised, never changes, and its
+    // target is kept until the session was ended; see `ScstSession::open()`.
     unsafe { &*bindings::srpt_scst_sess_priv(sess).cast::<Shared>() }
 }

@@ -6,7 +6,7 @@
 
 MODULE_IMPORT_NS(SCST_NAMESPACE);
 
-/* scst.ko has this if and only if it was built to trace, which makes struct scst_cmd longer. */
+/* In scst.ko if and only if it was built with tracing, which makes struct scst_cmd longer. */
 extern typeof(void (const void *data, int len)) debug_print_buffer __weak;
 bool srpt_scst_core_traces(void)
 { return debug_print_buffer != NULL; }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * Prototypes of the one-line shims over SCST's inlines, macros and fields; no
- * logic. With them Rust need not know what SCST's structures look like inside.
+ * logic. They hide the layout of SCST's structures from the Rust code.
  */
 #ifndef SRPT_SCST_SHIMS_H
 #define SRPT_SCST_SHIMS_H

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Submission of commands and task management functions to SCST. What happens to them then, and
-//! which completion is owed, is in [`super::cmd`].
+//! Submission of commands and task management functions to SCST.
+//!
+//! Not here: their callbacks and completions after that ([`super::cmd`]).
 //!
 //! C source: `scst/src/scst_targ.c`.
 
@@ -33,19 +34,20 @@ use crate::{
     }, //
 };
 
-/// Length of a CDB, at most: 16 bytes and those of variable length.
+/// Maximum length of a CDB in bytes, with variable length CDBs.
 const MAX_CDB: usize = 260;
 
-/// Bytes of a LUN.
+/// Size of a LUN in bytes.
 const LUN_SIZE: c_int = 8;
 
 /// Submits a command. Wraps `scst_rx_cmd_prealloced()` and `scst_cmd_init_done()`. Process context,
-/// may sleep; the command may be executed, answered and given back before this returns.
+/// may sleep; the command may be executed, answered and returned before this returns.
 ///
 /// # Errors
 ///
-/// With the command, of which SCST then knows nothing: `InvalidCdb` if it is cut off or too long,
-/// `ShuttingDown` if the session was stopped, `NoMemory`. All other failures are answered by SCST.
+/// Returned with the command, which SCST then does not hold: `InvalidCdb` if the CDB is truncated
+/// or too long, `ShuttingDown` if the session was stopped, `NoMemory`. SCST answers all other
+/// failures.
 pub(super) fn submit<C: TargetCmd>(
     cmd: Arc<C>,
     session: &ScstSession,
@@ -81,9 +83,9 @@ pub(super) fn submit<C: TargetCmd>(
     let raw = cmd.engine_cmd().raw.get();
     let lun = wire_lun(rx.lun);
     // SAFETY:
-    // - `raw` is zeroed, and SCST does not know it.
+    // - `raw` is zeroed, and SCST does not hold it.
     // - The session is not being ended, which `submission` proves.
-    // - LUN and CDB are as long as said; SCST copies them.
+    // - LUN and CDB have the lengths passed; SCST copies them.
     let ret = unsafe {
         bindings::scst_rx_cmd_prealloced(
             raw,
@@ -92,8 +94,8 @@ pub(super) fn submit<C: TargetCmd>(
             LUN_SIZE,
             cdb.as_ptr(),
             cdb_len,
-            // Otherwise memory for a long CDB is asked for with flags of the command, which has
-            // none yet.
+            // Otherwise SCST allocates memory for a long CDB with the flags of the command, which
+            // are not set yet.
             true,
         )
     };
@@ -103,8 +105,8 @@ pub(super) fn submit<C: TargetCmd>(
     }
     // Callbacks are possible from here on.
     let _ = Arc::into_raw(cmd);
-    // SAFETY: SCST has taken the command, but does nothing with it before the last call. Then it
-    // owns it: nothing of the command is used afterwards.
+    // SAFETY: SCST has accepted the command, but does not process it before the last call. Then
+    // SCST owns it: the command is not used here afterwards.
     unsafe {
         bindings::srpt_scst_set_tag(raw, rx.tag);
         bindings::srpt_scst_set_queue_type(raw, queue_type);
@@ -118,8 +120,8 @@ pub(super) fn submit<C: TargetCmd>(
 ///
 /// # Errors
 ///
-/// With the command, of which SCST then knows nothing: `UnknownFunction`, `ShuttingDown` if the
-/// session was stopped, `NoMemory`; the latter also for logical units that cannot exist.
+/// Returned with the command, which SCST then does not hold: `UnknownFunction`, `ShuttingDown` if
+/// the session was stopped, `NoMemory`; the latter also for logical units that cannot exist.
 pub(super) fn submit_tmf<C: TargetCmd>(
     cmd: Arc<C>,
     session: &ScstSession,
@@ -148,8 +150,8 @@ pub(super) fn submit_tmf<C: TargetCmd>(
     let cmd = Arc::into_raw(cmd);
     let private = cmd.cast_mut().cast::<c_void>();
     // SAFETY: The session is not being ended, which `submission` proves. The LUN has 8 bytes, and
-    // is only looked at. The function is ABORT TASK where there is a tag and another one where
-    // there is a LUN.
+    // is only read. The function is ABORT TASK where a tag is passed and another one where a LUN
+    // is.
     let ret = unsafe {
         match rx.function {
             TmFunction::AbortTask => bindings::srpt_scst_abort_task(sess, rx.task_tag, private),
@@ -165,13 +167,14 @@ pub(super) fn submit_tmf<C: TargetCmd>(
     if ret == 0 {
         return Ok(());
     }
-    // SAFETY: SCST did not take the function and has passed it to nothing else. So the pointer is still ours.
+    // SAFETY: SCST did not accept the function and has passed it to nothing else. So the pointer is
+    // still ours.
     let cmd = unsafe { Arc::from_raw(cmd) };
     cmd.engine_cmd().withdraw();
     Err((RxError::NoMemory, cmd))
 }
 
-/// A LUN as SCST wants it: eight bytes, aligned.
+/// Returns a LUN in the form that SCST requires: eight bytes, aligned.
 fn wire_lun(lun: u64) -> u64 {
     u64::from_ne_bytes(Lun::from_u64(lun).0)
 }

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Targets (`struct scst_tgt`), one per HCA port: the directories
-//! `/sys/kernel/scst_tgt/targets/ib_srpt/<GID>`, which of them let initiators in, and what else is
-//! configured there.
+//! `/sys/kernel/scst_tgt/targets/ib_srpt/<GID>`, and which of them let initiators in.
 //!
-//! SCST's own files in these directories are handled by the callbacks in [`super::template`], the
-//! others are in [`super::attrs`].
+//! Not here: the callbacks behind SCST's own files in these directories ([`super::template`]), the
+//! other files ([`super::attrs`]).
 //!
 //! C source: `scst/src/scst_main.c`, `scst_sysfs.c`.
 
@@ -61,7 +60,7 @@ pub(super) type DeviceName = NameBuf<64>;
 /// The target of one HCA port.
 #[pin_data]
 pub(crate) struct ScstPortData {
-    /// Also keeps registering and unregistering it apart.
+    /// Also serialises registering and unregistering the target.
     #[pin]
     slot: Mutex<Option<Slot>>,
 }
@@ -73,7 +72,7 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    /// The target.
+    /// Returns the target.
     pub(super) fn target(&self) -> &Arc<Target> {
         &self.target
     }
@@ -94,15 +93,15 @@ impl PortData for ScstPortData {
 }
 
 impl ScstPortData {
-    /// Locks the target, so that it can neither come nor go. May sleep.
+    /// Locks the slot, so that the target can neither be registered nor unregistered. May sleep.
     pub(super) fn lock(&self) -> MutexGuard<'_, Option<Slot>> {
         self.slot.lock()
     }
 }
 
-/// Registers a target for a port, disabled, unless it has one or the template is not registered.
-/// Its name is the GID that the port has now, and stays that. Wraps `scst_register_target()`.
-/// Process context, sleeps.
+/// Registers a target for a port, which is disabled, unless the port has one or the template is not
+/// registered. The target keeps the name, which is the current GID of the port. Wraps
+/// `scst_register_target()`. Process context, sleeps.
 pub(super) fn add(port: &Arc<Port>, device: &Device, number: u32) {
     let mut slot = port.engine().lock();
     if slot.is_some() {
@@ -125,8 +124,8 @@ pub(super) fn add(port: &Arc<Port>, device: &Device, number: u32) {
     }
 }
 
-/// Unregisters the target of a port, if it has one; waits until its sessions have ended, which this
-/// brings about. Wraps `scst_unregister_target()`. Process context, sleeps.
+/// Unregisters the target of a port, if it has one: closes its sessions and waits until they have
+/// ended. Wraps `scst_unregister_target()`. Process context, sleeps.
 pub(super) fn remove(port: &Port) {
     let slot = port.engine().lock().take();
     registry::leave(port);
@@ -138,12 +137,12 @@ pub(super) fn remove(port: &Port) {
     }
 }
 
-/// How often a target was enabled and disabled. Odd while it is enabled.
+/// Number of times that a target was enabled or disabled. Odd while it is enabled.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Epoch(u32);
 
 impl Epoch {
-    /// Whether the target was enabled at that time.
+    /// Returns whether the target was enabled in this epoch.
     pub(super) fn is_enabled(self) -> bool {
         self.0 % 2 == 1
     }
@@ -163,7 +162,7 @@ pub(super) struct Target {
     device: DeviceName,
     link_layer: LinkLayer,
     epoch: Atomic<u32>,
-    /// It is being unregistered.
+    /// Whether the target is being unregistered.
     #[pin]
     retired: Mutex<bool>,
 }
@@ -219,7 +218,7 @@ impl Target {
         Ok(target)
     }
 
-    /// The target around a `struct scst_tgt`; `None` if that is just being registered.
+    /// Returns the target of a `struct scst_tgt`; `None` if that is still being registered.
     ///
     /// # Safety
     ///
@@ -230,7 +229,7 @@ impl Target {
         unsafe { bindings::srpt_scst_tgt_priv(tgt).cast::<Self>().as_ref() }
     }
 
-    /// The C object, to be used while the slot of the port is locked.
+    /// Returns the C object, to be used while the slot of the port is locked.
     pub(super) fn as_raw(&self) -> *mut bindings::scst_tgt {
         self.tgt.as_ptr()
     }
@@ -245,7 +244,7 @@ impl Target {
         &self.port
     }
 
-    /// Name of the RDMA device, as it was when the target was registered.
+    /// Name of the RDMA device at the time when the target was registered.
     pub(super) fn device(&self) -> &DeviceName {
         &self.device
     }
@@ -255,23 +254,23 @@ impl Target {
         self.link_layer
     }
 
-    /// How often the target was enabled and disabled, and so whether it is enabled.
+    /// Current epoch of the target.
     pub(super) fn epoch(&self) -> Epoch {
         Epoch(self.epoch.load(Acquire))
     }
 
-    /// Whether initiators are let in.
+    /// Returns whether the target is enabled, so that it lets initiators in.
     pub(super) fn is_enabled(&self) -> bool {
         self.epoch().is_enabled()
     }
 
-    /// Enables or disables the target. Disabling ends its sessions without waiting for it: every
-    /// session that was let in before is either found by `close_target_sessions()` or sees the new
-    /// epoch in `ScstSession::is_valid`, because the epoch is changed first. May sleep.
+    /// Enables or disables the target. Disabling closes its sessions without waiting for their end.
+    /// The epoch is changed first, so every session that was let in before is either found by
+    /// `close_target_sessions()` or `ScstSession::is_valid` detects the new epoch. May sleep.
     ///
     /// # Errors
     ///
-    /// `ENODEV` if it is being unregistered.
+    /// `ENODEV` if the target is being unregistered.
     pub(super) fn set_enabled<T: engine::Target>(&self, on: bool) -> Result {
         {
             let retired = self.retired.lock();
@@ -287,7 +286,8 @@ impl Target {
         Ok(())
     }
 
-    /// Disables the target for good; `release()`. Does not wait for its sessions. May sleep.
+    /// Disables the target for good and closes its sessions, for `release()`. Does not wait for
+    /// their end. May sleep.
     pub(super) fn retire<T: engine::Target>(&self) {
         {
             let mut retired = self.retired.lock();
@@ -298,7 +298,7 @@ impl Target {
         T::close_target_sessions(&self.port, self.key());
     }
 
-    /// Changes the epoch if need be; `retired` must be locked.
+    /// Changes the epoch unless it already means `on`; `retired` must be locked.
     fn change(&self, on: bool) {
         let epoch = self.epoch();
         if epoch.is_enabled() != on {

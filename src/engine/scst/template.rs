@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The table of callbacks SCST makes (`struct scst_tgt_template`) and its registration.
+//! SCST's table of callbacks (`struct scst_tgt_template`) and its registration.
 //!
-//! The callbacks convert pointers and results and do nothing else; what happens is in
-//! [`super::target`], [`super::session`] and [`super::cmd`]; what is registered is noted in
-//! [`super::registry`]. SCST takes no reference on the module
-//! for its callbacks, so unregistering waits until none is left.
+//! The callbacks only convert pointers and results. SCST takes no reference on the module for them,
+//! so dropping the registration waits until all targets are unregistered, and with them the last
+//! callback has returned.
+//!
+//! Not here: their implementation ([`super::target`], [`super::session`], [`super::cmd`]), the
+//! state of the registration ([`super::registry`]).
 //!
 //! C source: `scst/src/scst_main.c`.
 
@@ -46,34 +48,35 @@ use crate::{
     sync::gate::HasGate, //
 };
 
-/// Name of the template, and of the directory in `/sys/kernel/scst_tgt/targets`.
+/// Name of the template, and of its directory in `/sys/kernel/scst_tgt/targets`.
 const NAME: &[u8] = b"ib_srpt";
 
-/// Most entries of a command's scatterlist; as in SCST's own SRP target.
+/// Maximum number of entries of a command's scatterlist; as in SCST's own SRP target.
 const SG_TABLESIZE: c_int = 1 << 16;
 
-/// Seconds after which SCST asks what has become of a transfer; as in SCST's own SRP target: more
-/// than an RC queue pair takes to give up.
+/// Time in seconds after which SCST reports that a transfer takes too long; as in SCST's own SRP
+/// target. More than a queue pair of a reliable connection takes to report an error.
 const MAX_HW_PENDING_TIME: c_int = 80;
 
-/// SRP as INQUIRY reports it in a version descriptor (SPC).
+/// Version descriptor of SRP in INQUIRY data (SPC).
 const TRANSPORT_VERSION: u16 = 0x0940;
 
-/// SRP in a TransportID (SPC).
+/// Protocol identifier of SRP in a TransportID (SPC).
 const PROTOCOL_SRP: u8 = 4;
 
-/// A TransportID of SRP: its protocol, seven reserved bytes, the initiator port identifier (SPC).
+/// Size in bytes of a TransportID of SRP: its protocol, seven reserved bytes, the initiator port
+/// identifier (SPC).
 const TRANSPORT_ID_SIZE: usize = 24;
 
-/// The template is registered with SCST; dropping this ends all targets, which waits for their
-/// sessions, and unregisters it.
+/// Registration of the template with SCST; dropping it removes all targets, which waits for their
+/// sessions, and unregisters the template.
 pub(crate) struct Registration {
     template: Arc<Template>,
 }
 
 impl Registration {
-    /// Registers the template `ib_srpt`, and a target for each port there is. Wraps
-    /// `scst_register_target_template()`. Process context, sleeps.
+    /// Registers the template `ib_srpt` (`scst_register_target_template()`), and a target for each
+    /// usable port. Process context, sleeps.
     ///
     /// # Errors
     ///
@@ -81,7 +84,7 @@ impl Registration {
     /// built for; `ENOMEM`, `EINTR`.
     pub(super) fn new<T: engine::Target>() -> Result<Self> {
         params::validate()?;
-        // SAFETY: The shims only look at an address and a constant.
+        // SAFETY: The shims only read an address and a constant.
         let (core, headers) = unsafe {
             (
                 bindings::srpt_scst_core_traces(),
@@ -123,15 +126,15 @@ impl Drop for Registration {
         while let Some(port) = registry::next() {
             target::remove(&port);
         }
-        // Those that are being removed by others: with their HCA.
+        // Targets that are being removed concurrently, with their HCA.
         self.template.gate().wait_empty();
         registry::clear();
-        // SAFETY: Registered in `new()`. Its targets are gone: each was inside the gate.
+        // SAFETY: Registered in `new()`. Its targets are unregistered: each was inside the gate.
         unsafe { bindings::scst_unregister_target_template(self.template.as_raw()) };
     }
 }
 
-/// The table of callbacks.
+/// Returns the table of callbacks.
 fn table<T: engine::Target>() -> bindings::scst_tgt_template {
     let mut name = [0; bindings::SCST_MAX_NAME as usize];
     for (to, from) in name.iter_mut().zip(NAME) {
@@ -142,9 +145,9 @@ fn table<T: engine::Target>() -> bindings::scst_tgt_template {
         name,
         sg_tablesize: SG_TABLESIZE,
         max_hw_pending_time: MAX_HW_PENDING_TIME,
-        // SAFETY: SCST makes the files of this member in the directories of targets only.
+        // SAFETY: SCST creates the files of this member in the directories of targets only.
         tgt_attrs: unsafe { kobject_list::<TargetFiles>() },
-        // SAFETY: SCST makes the files of this member in the directories of sessions only.
+        // SAFETY: SCST creates the files of this member in the directories of sessions only.
         sess_attrs: unsafe { kobject_list::<SessionFiles<T>>() },
         xmit_response: Some(xmit_response_callback::<T>),
         rdy_to_xfer: Some(rdy_to_xfer_callback::<T>),
@@ -164,8 +167,8 @@ fn table<T: engine::Target>() -> bindings::scst_tgt_template {
     table
 }
 
-/// `xmit_response()`: send data and response. A thread of SCST, or what called SCST. Returns one of
-/// `SCST_TGT_RES_*`.
+/// `xmit_response()`: sends data and response. A thread of SCST, or the caller of an SCST function;
+/// process context. Returns one of `SCST_TGT_RES_*`.
 ///
 /// # Safety
 ///
@@ -173,13 +176,13 @@ fn table<T: engine::Target>() -> bindings::scst_tgt_template {
 unsafe extern "C" fn xmit_response_callback<T: engine::Target>(
     raw: *mut bindings::scst_cmd,
 ) -> c_int {
-    // SAFETY: By the safety requirements; SCST does not let go of the command before it is
-    // completed, which is what this brings about.
+    // SAFETY: By the safety requirements; SCST does not release the command before it is completed,
+    // which only follows from this call.
     ScstCmd::answer(unsafe { cmd::borrow::<T::Cmd>(raw) }.into())
 }
 
-/// `rdy_to_xfer()`: fetch the data of a write. A thread of SCST, or what called SCST. Returns one of
-/// `SCST_TGT_RES_*`.
+/// `rdy_to_xfer()`: fetches the data of a write. A thread of SCST, or the caller of an SCST
+/// function; process context. Returns one of `SCST_TGT_RES_*`.
 ///
 /// # Safety
 ///
@@ -201,12 +204,12 @@ unsafe extern "C" fn on_hw_pending_cmd_timeout_callback<T: engine::Target>(
 ) {
     // SAFETY: SCST does not hold the command, so it may be completed meanwhile, and submitted
     // again. But it exists: SCST waits for this work before it ends the session
-    // (`scst_free_session_callback()`), and the submitter of a command keeps it until the session is
-    // closed, see the contract in `crate::engine`.
+    // (`scst_free_session_callback()`), and the submitter of a command keeps it until the session
+    // is closed, see the contract in `crate::engine`.
     ScstCmd::timed_out(unsafe { cmd::borrow::<T::Cmd>(raw) });
 }
 
-/// `on_free_cmd()`: SCST lets go of a command. Any context.
+/// `on_free_cmd()`: SCST has released a command. Any context.
 ///
 /// # Safety
 ///
@@ -216,7 +219,7 @@ unsafe extern "C" fn on_free_cmd_callback<T: engine::Target>(raw: *mut bindings:
     ScstCmd::freed(unsafe { cmd::reclaim::<T::Cmd>(raw) });
 }
 
-/// `task_mgmt_fn_done()`: send the response of a task management function. SCST's management
+/// `task_mgmt_fn_done()`: sends the response of a task management function. SCST's management
 /// thread.
 ///
 /// # Safety
@@ -225,21 +228,21 @@ unsafe extern "C" fn on_free_cmd_callback<T: engine::Target>(raw: *mut bindings:
 unsafe extern "C" fn task_mgmt_fn_done_callback<T: engine::Target>(
     mcmd: *mut bindings::scst_mgmt_cmd,
 ) {
-    // SAFETY: By the safety requirements; the private pointer is what was passed with it.
+    // SAFETY: By the safety requirements; the private pointer is the one passed at submission.
     unsafe {
         let status = bindings::srpt_scst_mgmt_status(mcmd);
         cmd::tmf_done::<T::Cmd>(bindings::srpt_scst_mgmt_priv(mcmd), status);
     }
 }
 
-/// `release()`: the target is being unregistered, and its directory is gone: end its sessions,
+/// `release()`: the target is being unregistered and its directory is removed. Closes its sessions
 /// without waiting. Process context. The result is ignored.
 ///
 /// # Safety
 ///
 /// Called by SCST with a registered target, inside `scst_unregister_target()`.
 unsafe extern "C" fn release_callback<T: engine::Target>(tgt: *mut bindings::scst_tgt) -> c_int {
-    // SAFETY: By the safety requirements, `remove()` is still inside and keeps the target.
+    // SAFETY: By the safety requirements, `remove()` has not returned yet and keeps the target.
     if let Some(target) = unsafe { Target::from_raw(tgt) } {
         target.retire::<T>();
     }
@@ -277,8 +280,8 @@ unsafe extern "C" fn is_target_enabled_callback(tgt: *mut bindings::scst_tgt) ->
     unsafe { Target::from_raw(tgt) }.is_some_and(Target::is_enabled)
 }
 
-/// `close_session()`: a write to `<session>/force_close`, or its group goes. Process context, maybe
-/// with SCST's mutex held: does not wait.
+/// `close_session()`: a write to `<session>/force_close`, or the removal of the session's group.
+/// Process context, possibly with SCST's mutex held: does not wait.
 ///
 /// # Safety
 ///
@@ -297,8 +300,8 @@ unsafe extern "C" fn close_session_callback<T: engine::Target>(
 ///
 /// # Safety
 ///
-/// Called by SCST; `sess` is NULL or a session that is not closed, maybe one that is still being
-/// registered. `id` is valid for a write; SCST frees what is stored there with `kfree()`.
+/// Called by SCST; `sess` is NULL or a session that is not closed, possibly one that is still being
+/// registered. `id` is valid for a write; SCST frees the pointer stored there with `kfree()`.
 unsafe extern "C" fn get_initiator_port_transport_id_callback(
     _: *mut bindings::scst_tgt,
     sess: *mut bindings::scst_session,
@@ -315,7 +318,7 @@ unsafe extern "C" fn get_initiator_port_transport_id_callback(
     *port = initiator.0;
     match KBox::new(bytes, GFP_KERNEL) {
         Ok(bytes) => {
-            // SAFETY: By the safety requirements. A `KBox` is memory of `kmalloc()`.
+            // SAFETY: By the safety requirements. A `KBox` is memory from `kmalloc()`.
             unsafe { id.write(KBox::into_raw(bytes).cast()) };
             0
         }
@@ -332,11 +335,11 @@ unsafe extern "C" fn get_scsi_transport_version_callback(_: *mut bindings::scst_
     TRANSPORT_VERSION
 }
 
-/// `report_aen()`: something has changed for a session. Process context, maybe with SCST's mutex
-/// held; inside an RCU critical section for some events, but not for the one that is reported.
+/// `report_aen()`: an asynchronous event of a session. Process context, possibly with SCST's mutex
+/// held; inside an RCU critical section for some events, but not for the one that is passed on.
 ///
-/// Always says that it is not supported, so that SCST establishes a unit attention condition, too:
-/// the Linux initiator looks at those only.
+/// Always returns `SCST_AEN_RES_NOT_SUPPORTED`, so that SCST establishes a unit attention condition
+/// as well: the Linux initiator evaluates only those.
 ///
 /// # Safety
 ///
@@ -358,7 +361,7 @@ unsafe extern "C" fn report_aen_callback<T: engine::Target>(aen: *mut bindings::
     bindings::SCST_AEN_RES_NOT_SUPPORTED
 }
 
-/// Whether sense data, in either format, says REPORTED LUNS DATA HAS CHANGED.
+/// Returns whether sense data, in either format, is REPORTED LUNS DATA HAS CHANGED.
 fn is_luns_changed(sense: &[u8]) -> bool {
     const CODE: Option<(u8, u8)> = Some((0x3f, 0x0e));
     let pair = |at: usize| Some((*sense.get(at)?, *sense.get(at + 1)?));
