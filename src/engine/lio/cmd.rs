@@ -81,10 +81,7 @@ use crate::{
         TmResult, //
     },
     queues,
-    rdma::sg::{
-        Lender,
-        SgList, //
-    },
+    rdma::sg::SgList,
     srp::wire::{
         ident::AclId,
         rsp::Residual, //
@@ -156,8 +153,6 @@ pub(crate) struct LioCmd<C> {
     pub(super) se: Opaque<bindings::se_cmd>,
     pub(super) sense: UnsafeCell<[u8; SENSE_SIZE]>,
     phase: Phases<Phase>,
-    /// Whether the data buffer is lent to the target.
-    lender: Lender,
     kept: Kept,
     #[pin]
     retry: DelayedWork<C>,
@@ -190,7 +185,6 @@ impl<C: TargetCmd> LioCmd<C> {
             }),
             sense: UnsafeCell::new([0; SENSE_SIZE]),
             phase: Phases::new(Phase::Idle),
-            lender: Lender::new(),
             kept: Kept::new(),
             retry <- new_delayed_work!("LioCmd::retry"),
         })
@@ -248,7 +242,7 @@ impl<C: TargetCmd> LioCmd<C> {
         this.phase.set(Phase::Fetching);
         match C::rdy_to_xfer(cmd.as_arc_borrow(), data) {
             Delivery::Success => {}
-            _ if !this.is_back() => {}
+            _ if !this.phase.is_back() => {}
             Delivery::QueueFull => Self::retry_later(cmd, Phase::FetchBlocked),
             Delivery::FatalError => {
                 this.phase.set(Phase::Core);
@@ -266,7 +260,7 @@ impl<C: TargetCmd> LioCmd<C> {
         this.phase.set(Phase::Sending);
         match C::xmit_response(cmd, data) {
             Delivery::Success => 0,
-            _ if !this.is_back() => 0,
+            _ if !this.phase.is_back() => 0,
             Delivery::QueueFull => {
                 this.phase.set(Phase::Core);
                 EAGAIN.to_errno()
@@ -338,7 +332,7 @@ impl<C: TargetCmd> LioCmd<C> {
     /// may sleep. The caller must hold a reference of its own if it uses the command afterwards.
     pub(super) fn data_arrived(cmd: ArcBorrow<'_, C>, status: RxDataStatus) {
         let this = &cmd.engine_cmd();
-        if !this.end(Phase::Fetching, Phase::Core) {
+        if !this.phase.end(Phase::Fetching, Phase::Core) {
             pr_err!("data nobody asked for\n");
             return;
         }
@@ -412,7 +406,9 @@ impl<C: TargetCmd> LioCmd<C> {
     /// Completes a response: puts the acknowledgement reference. Process context. The caller must
     /// hold a reference of its own if it uses the command afterwards.
     pub(super) fn done(&self, context: DoneContext) {
-        if !self.end(Phase::Answering, Phase::Done) && !self.end(Phase::Sending, Phase::Done) {
+        if !self.phase.end(Phase::Answering, Phase::Done)
+            && !self.phase.end(Phase::Sending, Phase::Done)
+        {
             pr_err!("completion of a response that was not asked for\n");
             return;
         }
@@ -444,7 +440,7 @@ impl<C> LioCmd<C> {
     /// # Safety
     ///
     /// To be called by the owner of the command, before the phase is set to `Fetching` or
-    /// `Sending`. That phase must not be left but by [`Self::end`], or if [`Self::is_back`].
+    /// `Sending`. That phase must not be left but by [`Phases::end`], or if [`Phases::is_back`].
     unsafe fn lend(&self) -> SgList {
         let sg = read_se!(self, t_data_sg);
         let nents = read_se!(self, t_data_nents);
@@ -453,30 +449,7 @@ impl<C> LioCmd<C> {
         // bytes at that time, and the length only shrinks. Target core frees it with the last
         // reference, and this command with it. By the type invariants ours is not put in these two
         // phases, and by the safety requirements they do not end while the list is lent.
-        unsafe { self.lender.lend(sg, nents, len) }
-    }
-
-    /// Returns whether the data buffer is not lent. If it is, the target has broken the contract,
-    /// and the command stays as it is, for ever: the HCA may still use the buffer.
-    fn is_back(&self) -> bool {
-        let back = !self.lender.is_lent();
-        if !back {
-            pr_err!("the data buffer of a command is still in use\n");
-        }
-        back
-    }
-
-    /// Ends a phase in which the data buffer may be lent. Returns whether the command was in
-    /// `phase` and the buffer is not lent any more; otherwise the phase stays.
-    fn end(&self, phase: Phase, next: Phase) -> bool {
-        if !self.phase.change(phase, next) {
-            return false;
-        }
-        let back = self.is_back();
-        if !back {
-            self.phase.set(phase);
-        }
-        back
+        unsafe { self.phase.lend(sg, nents, len) }
     }
 }
 

@@ -63,10 +63,7 @@ use crate::{
         TargetCmd,
         TmResult, //
     },
-    rdma::sg::{
-        Lender,
-        SgList, //
-    },
+    rdma::sg::SgList,
     srp::wire::rsp::Residual, //
 };
 
@@ -128,8 +125,6 @@ pub(crate) struct ScstCmd<C> {
     #[pin]
     pub(super) raw: Opaque<bindings::scst_cmd>,
     phase: Phases<Phase>,
-    /// Whether the data buffer is lent to the target.
-    lender: Lender,
     /// Result of a task management function, `SCST_MGMT_STATUS_*`.
     tm_status: Atomic<i32>,
     /// Pass of the session that the command was submitted in, whose close waits for it.
@@ -154,7 +149,6 @@ impl<C: TargetCmd> ScstCmd<C> {
                 unsafe { slot.write_bytes(0, 1) }
             }),
             phase: Phases::new(Phase::Idle),
-            lender: Lender::new(),
             tm_status: Atomic::new(0),
             session: UnsafeCell::new(None),
             give_back <- new_work!("ScstCmd::give_back"),
@@ -258,7 +252,7 @@ impl<C: TargetCmd> ScstCmd<C> {
     fn outcome(&self, delivery: Delivery) -> c_int {
         let result = match delivery {
             Delivery::Success => return SUCCESS,
-            _ if !self.is_back() => return SUCCESS,
+            _ if !self.phase.is_back() => return SUCCESS,
             Delivery::QueueFull => QUEUE_FULL,
             Delivery::FatalError => FATAL_ERROR,
         };
@@ -300,7 +294,7 @@ impl<C: TargetCmd> ScstCmd<C> {
 
     /// Handles the end of the transfer that [`TargetCmd::rdy_to_xfer`] requested. Process context.
     pub(super) fn data_arrived(&self, status: RxDataStatus) {
-        if !self.end(Phase::Fetching, Phase::Core) {
+        if !self.phase.end(Phase::Fetching, Phase::Core) {
             pr_err!("data nobody asked for\n");
             return;
         }
@@ -323,7 +317,7 @@ impl<C> ScstCmd<C> {
     ///
     /// To be called by the owner of the command, before the phase is set to `Fetching` or
     /// `Sending`, with SCST's list for that transfer. That phase must not be left except by
-    /// [`Self::end`], or if [`Self::is_back`].
+    /// [`Phases::end`], or if [`Phases::is_back`].
     unsafe fn lend(&self, sg: *mut bindings::scatterlist, nents: c_int, len: c_int) -> SgList {
         let (Ok(nents), Ok(len)) = (u32::try_from(nents), usize::try_from(len)) else {
             return SgList::empty();
@@ -332,30 +326,7 @@ impl<C> ScstCmd<C> {
         // (`scst_prepare_space()`, `scst_adjust_sg()`), and frees it, and returns this command,
         // when the command was completed. By the safety requirements that is not while the list is
         // lent.
-        unsafe { self.lender.lend(sg, nents, len) }
-    }
-
-    /// Returns whether the data buffer is not lent. If it is, the target has broken the contract,
-    /// and the command stays as it is, for ever: the HCA may still use the buffer.
-    fn is_back(&self) -> bool {
-        let back = !self.lender.is_lent();
-        if !back {
-            pr_err!("the data buffer of a command is still in use\n");
-        }
-        back
-    }
-
-    /// Ends a phase in which the data buffer may be lent. Returns whether the command was in
-    /// `phase` and the buffer is not lent any more; otherwise the phase stays.
-    fn end(&self, phase: Phase, next: Phase) -> bool {
-        if !self.phase.change(phase, next) {
-            return false;
-        }
-        let back = self.is_back();
-        if !back {
-            self.phase.set(phase);
-        }
-        back
+        unsafe { self.phase.lend(sg, nents, len) }
     }
 }
 
@@ -472,7 +443,9 @@ pub(super) fn done<C: TargetCmd>(cmd: ArcBorrow<'_, C>, context: DoneContext) {
         give_back(unsafe { Arc::from_raw(ptr::from_ref::<C>(&cmd)) });
         return;
     }
-    if !this.end(Phase::Answering, Phase::Done) && !this.end(Phase::Sending, Phase::Done) {
+    if !this.phase.end(Phase::Answering, Phase::Done)
+        && !this.phase.end(Phase::Sending, Phase::Done)
+    {
         pr_err!("completion of a response that was not asked for\n");
         return;
     }
