@@ -86,6 +86,18 @@ fi
 {unload}
 """
 
+# A disk that was found a moment ago may still be read when its host goes, which
+# keeps the module for that time. It is not kept for ever.
+UNLOAD = r"""
+if [ -d /sys/module/ib_srp ]; then
+    for i in $(seq 100); do
+        [ "$(cat /sys/module/ib_srp/refcnt)" = 0 ] && break
+        sleep 0.1
+    done
+    rmmod ib_srp
+fi
+"""
+
 LEFT_BEHIND = r"""
 for port in /sys/class/srp_remote_ports/*; do
     [ -e $port ] && echo $port
@@ -182,8 +194,7 @@ class Initiator(KernelLog):
     def logout(self, unload=True, timeout=150):
         """Log out of everything. A login that is being tried while the
         target is away ends after 80 s at the latest, and is waited for."""
-        self.quick(LOGOUT.format(unload="if [ -d /sys/module/ib_srp ]; then "
-                                 "rmmod ib_srp; fi" if unload else ""),
+        self.quick(LOGOUT.format(unload=UNLOAD if unload else ""),
                    timeout=timeout)
 
     def hosts(self):
