@@ -33,7 +33,10 @@ def acceleration(smp, icount):
     """Emulation unless LAB_ACCEL=kvm asks for the hardware."""
     if icount:
         return ["-accel", "tcg,thread=single", "-icount",
-                "shift=0,sleep=off", "-cpu", "max,la57=off", "-smp", "1"]
+                "shift=0,sleep=off", "-smp", "1",
+                # Instructions that repeat themselves count once per repetition,
+                # that is per byte if the CPU says it is good at bytes.
+                "-cpu", "max,la57=off,erms=off,fsrm=off,fsrs=off,fzrm=off"]
     if os.environ.get("LAB_ACCEL", "tcg") == "kvm":
         return ["-accel", "kvm", "-cpu", "host", "-smp", str(smp)]
     return ["-accel", "tcg,thread=multi", "-cpu", "max,la57=off",

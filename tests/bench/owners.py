@@ -9,6 +9,7 @@
 #
 # Not here: how stacks are taken (sampler.c), names of addresses (symbols.py).
 
+import collections
 import re
 
 # The owners whose sum is the target's side, and all others.
@@ -102,3 +103,17 @@ class Profile:
         costs = {name: n * factor for name, n in found.items()}
         costs["target"] = sum(costs[name] for name in TARGET)
         return costs
+
+    def top(self, number):
+        """The costliest functions of the target's side, as lines: instructions per
+        command, owner, the innermost function and the nearest of a module."""
+        found = collections.Counter()
+        for count, frames in self.stacks:
+            side = owner(frames)
+            if side in TARGET:
+                caller = next((f for f in frames if not f.endswith("[]")), "")
+                inner = frames[0] if frames[0] != caller else ""
+                found[side, caller, inner] += count
+        factor = self.per_command / self.samples
+        return ["%6.0f  %-17s %s %s" % (n * factor, side, caller, inner)
+                for (side, caller, inner), n in found.most_common(number)]
