@@ -406,10 +406,6 @@ impl Owner for Channel {
         self.id.serial
     }
 
-    fn imm_offset(&self) -> Option<u16> {
-        self.imm_offset
-    }
-
     fn close(this: ArcBorrow<'_, Self>, reason: CloseReason) {
         Self::handle(this, Event::Close(reason));
     }

@@ -36,6 +36,7 @@ use crate::{
         Active,
         ActiveCmd,
         Engine,
+        EngineCmd,
         HasTarget,
         Target,
         Top, //
@@ -81,7 +82,10 @@ use crate::{
                 RspCode,
                 SolNot, //
             },
-            desc::DataDesc, //
+            desc::{
+                DataDesc,
+                DescParams, //
+            }, //
         }, //
     },
     sync::ratelimit, //
@@ -102,8 +106,9 @@ use respond::{
     Writes, //
 };
 use timing::{
-    Time, //
-    Timing,
+    Arrival,
+    Time,
+    Timing, //
 };
 use wait::TableWait;
 
@@ -111,31 +116,52 @@ use wait::TableWait;
 pub(crate) struct Request<O: Pool> {
     pub(crate) buf: Buffer<O>,
     pub(crate) len: usize,
-    /// Time of arrival.
-    pub(crate) arrived: Time,
-    /// The descriptor table that was fetched; empty if it is in the information unit.
-    pub(crate) table: KVec<u8>,
+    pub(crate) arrival: Arrival,
+    /// Location of the descriptors of a SCSI command.
+    pub(crate) params: Option<DescParams>,
+    /// The descriptor table that was fetched, if it is not in the information unit.
+    pub(crate) table: Option<KVec<u8>>,
 }
 
 impl<O: Pool> Request<O> {
-    /// Wraps a request that has no fetched table.
-    pub(crate) fn new(buf: Buffer<O>, len: usize, arrived: Time) -> Self {
+    /// Wraps a request that has no fetched table; `params` are those of a SCSI command.
+    pub(crate) fn new(
+        buf: Buffer<O>,
+        len: usize,
+        arrival: Arrival,
+        params: Option<DescParams>,
+    ) -> Self {
         Self {
             buf,
             len,
-            arrived,
-            table: KVec::new(),
+            arrival,
+            params,
+            table: None,
         }
     }
 
     /// Parses the SCSI command, with the fetched descriptor table if there is one. Returns [`None`]
     /// if it is no command, or the table does not match it.
-    pub(crate) fn parse(&self, imm_offset: Option<u16>) -> Option<Cmd<'_>> {
-        let mut cmd = Cmd::parse(self.buf.bytes(self.len), imm_offset).ok()?;
-        if let DataDesc::External(external) = cmd.data {
-            cmd.data = external.resolve(&self.table).ok()?;
-        }
+    pub(crate) fn parse(&self) -> Option<Cmd<'_>> {
+        let mut cmd = Cmd::parse(self.bytes(), self.params?.imm_offset).ok()?;
+        cmd.data = self.resolve(cmd.data)?;
         Some(cmd)
+    }
+
+    /// Parses the descriptors of the SCSI command only; see [`Self::parse`].
+    pub(crate) fn data(&self) -> Option<DataDesc<'_>> {
+        self.resolve(DataDesc::parse(self.bytes(), self.params.as_ref()?).ok()?)
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.buf.bytes(self.len)
+    }
+
+    fn resolve<'a>(&'a self, data: DataDesc<'a>) -> Option<DataDesc<'a>> {
+        match data {
+            DataDesc::External(external) => external.resolve(self.table.as_ref()?).ok(),
+            _ => Some(data),
+        }
     }
 }
 
@@ -160,7 +186,7 @@ struct Inner<O: Pool> {
     hold: Option<Hold<O>>,
     /// Task management functions that aborted the command while its descriptor table was being
     /// fetched, and wait for its end.
-    waits: KVec<TableWait<O>>,
+    waits: Option<KVec<TableWait<O>>>,
     /// Time of arrival of the request.
     arrived: Time,
     /// Timestamps of a SCSI command, until its response completes.
@@ -244,7 +270,7 @@ impl<O: Pool> Command<O> {
                         link: None,
                         rx: None,
                         hold: None,
-                        waits: KVec::new(),
+                        waits: None,
                         arrived: Time::now(),
                         timing: None,
                         table_lun: 0,
@@ -259,7 +285,7 @@ impl<O: Pool> Command<O> {
 
     /// Begins a SCSI command.
     pub(crate) fn start(&self, link: &Arc<Link<O>>, head: Head, rx: Request<O>) {
-        let timing = Timing::new(rx.arrived);
+        let timing = Timing::new(rx.arrival);
         let mut inner = self.begin(link, head, rx);
         inner.timing = Some(timing);
         note(&mut inner.machine, Fact::Start);
@@ -293,7 +319,7 @@ impl<O: Pool> Command<O> {
     ) -> SpinLockGuard<'_, Inner<O>> {
         let mut inner = self.inner.lock();
         inner.head = head;
-        inner.arrived = rx.arrived;
+        inner.arrived = rx.arrival.at;
         inner.link = Some(link.clone());
         inner.rx = Some(rx);
         inner.hold = None;
@@ -313,6 +339,11 @@ impl<O: Pool> Command<O> {
             at_engine: inner.machine.is_at_engine(),
             age_ms: inner.arrived.elapsed().as_millis(),
         })
+    }
+
+    /// Frees memory that the engine keeps for the next use; see [`EngineCmd::age`].
+    pub(crate) fn age(&self) {
+        self.engine.age();
     }
 
     /// Returns whether this is a SCSI command with this tag that is not answered yet.
@@ -418,7 +449,7 @@ impl<O: Pool> Inner<O> {
             rx: self.rx.take(),
             return_credit,
             rest: Rest {
-                waits: core::mem::take(&mut self.waits),
+                waits: self.waits.take(),
                 hold: self.hold.take(),
             },
         })
@@ -436,7 +467,7 @@ struct End<O: Pool> {
 /// Resources that are dropped after the command is free, without a lock held.
 struct Rest<O: Pool> {
     #[allow(dead_code, reason = "its drop carries the functions out")]
-    waits: KVec<TableWait<O>>,
+    waits: Option<KVec<TableWait<O>>>,
     #[allow(dead_code, reason = "its drop lets tear-down go on")]
     hold: Option<Hold<O>>,
 }

@@ -20,6 +20,9 @@
 //!   [`TargetCmd::task_mgmt_fn_done`], exactly one [`Engine::tgt_cmd_done`]. The engine keeps the
 //!   data buffer until then. The buffer is lent ([`SgList`]): while the list is not dropped, the
 //!   engine refuses the completion, and a callback that returns anything but `Success`.
+//! - Immediate data is lent to the engine with the command. An engine that uses it in place drops
+//!   it before it calls [`TargetCmd::xmit_response`] or [`TargetCmd::on_free_cmd`], because the
+//!   target then posts the receive buffer; one that does not drops it in [`Engine::rx_cmd`].
 //! - All callbacks run in process context. They do not sleep on I/O.
 //! - The submitter of a command keeps a reference of its own on it until the session is closed
 //!   ([`Session::close`] has returned). [`TargetCmd::on_hw_timeout`] depends on that.
@@ -40,6 +43,7 @@ use crate::{
         PortData, //
     },
     rdma::{
+        buf::Immediate,
         cm::PeerAddr,
         device::Device,
         sg::SgList, //
@@ -359,11 +363,13 @@ pub(crate) trait Engine: Sized + 'static {
     fn lun_number(lun: Lun) -> u64;
 
     /// Submits a new command to the engine (`scst_rx_cmd` and `scst_cmd_init_done`). Process
-    /// context. Callbacks for the command may run before this returns.
+    /// context. Callbacks for the command may run before this returns. `immediate` is the data of a
+    /// write that arrived with the command.
     fn rx_cmd<C: TargetCmd>(
         cmd: Arc<C>,
         session: &Self::Session,
         rx: &RxCmd<'_>,
+        immediate: Option<Immediate>,
     ) -> Result<(), (RxError, Arc<C>)>;
     /// Reports the end of the transfer that `rdy_to_xfer` requested. Process context; the engine
     /// may execute the command before this returns.
@@ -420,11 +426,15 @@ pub(crate) trait EngineCmd: Send + Sync {
     fn residual(&self) -> Residual;
     /// Result to report. Valid inside `task_mgmt_fn_done`.
     fn tm_result(&self) -> TmResult;
+    /// Frees memory that the command keeps for its next use, if it was not used since the last
+    /// call. For commands that are not in use. Does not sleep.
+    fn age(&self) {}
 }
 
 /// A command of the SRP target, as called by a storage engine.
 pub(crate) trait TargetCmd: HasEngineCmd + Send + Sync + 'static {
-    /// Fetches the initiator's data into the engine's buffer `data`.
+    /// Fetches the initiator's data into the engine's buffer `data`. If that is empty, the engine
+    /// uses the immediate data in place.
     fn rdy_to_xfer(this: ArcBorrow<'_, Self>, data: SgList) -> Delivery;
     /// Sends the data of a read, if `data` is not empty, and the response.
     fn xmit_response(this: ArcBorrow<'_, Self>, data: SgList) -> Delivery;

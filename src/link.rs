@@ -39,8 +39,6 @@ pub(crate) trait Owner: QpOwner {
     fn session(&self) -> &<Active as Engine>::Session;
     /// Returns the serial number of the login.
     fn serial(&self) -> u64;
-    /// Returns the offset of immediate data in information units, if granted.
-    fn imm_offset(&self) -> Option<u16>;
     /// Begins to close the connection. Idempotent. Process context: takes a mutex, and waits for
     /// nothing else.
     fn close(this: ArcBorrow<'_, Self>, reason: CloseReason);

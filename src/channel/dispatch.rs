@@ -26,6 +26,7 @@ use super::{
 use crate::{
     command::{
         answer::{
+            sam,
             sense,
             LocalAnswer, //
         },
@@ -92,25 +93,33 @@ pub(super) fn process(link: &Arc<Link>, cmd: Arc<Command>, received: Received) {
             };
             let scsi = ScsiRequest::new(&request);
             let fault = fault(&request);
+            let params = Some(request.params);
             let table = match request.data {
                 DataDesc::External(external) => Some(external.table),
                 _ => None,
             };
-            let rx = Request::new(buf, len, at);
-            match (fault, table) {
-                (None, Some(table)) => Command::start_table(cmd, link, head, rx, scsi.lun(), table),
-                (None, None) => {
-                    cmd.start(link, head, rx);
-                    scsi::submit(link, cmd, &scsi);
+            let immediate = match request.data {
+                DataDesc::Immediate(bytes) => buf.lend(bytes),
+                _ => None,
+            };
+            let rx = Request::new(buf, len, at, params);
+            match (fault, scsi, table) {
+                (None, Ok(scsi), Some(table)) => {
+                    Command::start_table(cmd, link, head, rx, scsi.lun(), table);
                 }
-                (Some(answer), _) => {
+                (None, Ok(scsi), None) => {
                     cmd.start(link, head, rx);
-                    Command::answer(cmd, answer);
+                    scsi::submit(link, cmd, &scsi, immediate);
+                }
+                (fault, _, _) => {
+                    drop(immediate);
+                    cmd.start(link, head, rx);
+                    Command::answer(cmd, fault.unwrap_or(LocalAnswer::Status(sam::BUSY)));
                 }
             }
         }
         Ok(Iu::TskMgmt(request)) => {
-            task_mgmt::begin(link, cmd, &request, Request::new(buf, len, at))
+            task_mgmt::begin(link, cmd, &request, Request::new(buf, len, at, None))
         }
         Ok(Iu::ILogout(_)) => {
             Channel::close(channel.as_arc_borrow(), CloseReason::Logout);
@@ -140,7 +149,8 @@ pub(super) fn process(link: &Arc<Link>, cmd: Arc<Command>, received: Received) {
                     } => LocalAnswer::Mgmt(rsp_code),
                     _ => LocalAnswer::InvalidFields,
                 };
-                cmd.start_invalid(link, Head { tag, sol_not }, Request::new(buf, len, at));
+                let rx = Request::new(buf, len, at, None);
+                cmd.start_invalid(link, Head { tag, sol_not }, rx);
                 Command::answer(cmd, answer);
             }
             Answer::Disconnect { .. } => {

@@ -71,13 +71,14 @@ pub(crate) fn look<R>(f: impl FnOnce(&[Arc<Channel>]) -> R) -> R {
 }
 
 /// Probes the peers that have been silent, and confirms connections on which the peer sends without
-/// a confirmation. Called once per period. Process context.
+/// a confirmation; frees what commands keep in vain. Called once per period. Process context.
 pub(crate) fn look_after_peers() {
     let mut silent = KVec::new();
     let mut early = KVec::new();
     {
         let channels = CHANNELS.lock();
         for channel in channels.iter() {
+            channel.age();
             let list = if channel.waits_for_confirmation() {
                 &mut early
             } else if channel.look() == Look::Probe {

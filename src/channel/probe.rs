@@ -110,6 +110,13 @@ impl Channel {
         }
     }
 
+    /// Frees memory that free commands have not used since the last call. Called once per period.
+    pub(crate) fn age(&self) {
+        for cmd in &self.inner.lock().commands.pool {
+            cmd.age();
+        }
+    }
+
     /// Returns whether the peer was given up.
     pub(crate) fn is_given_up(&self) -> bool {
         let mut inner = self.inner.lock();

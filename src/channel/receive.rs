@@ -30,7 +30,7 @@ use super::{
     Link, //
 };
 use crate::{
-    command::timing::Time,
+    command::timing::Arrival,
     link::Owner,
     queues,
     srp::machine::channel::{
@@ -41,11 +41,11 @@ use crate::{
     sync::ratelimit, //
 };
 
-/// A received information unit: buffer, length in bytes, time of arrival.
+/// A received information unit: buffer, length in bytes, arrival.
 pub(super) struct Received {
     pub(super) buf: Buffer,
     pub(super) len: usize,
-    pub(super) at: Time,
+    pub(super) at: Arrival,
 }
 
 /// Resources to process an information unit.
@@ -102,7 +102,7 @@ impl WorkItem for Early {
 }
 
 /// Decision on an information unit, made with the lock held.
-enum Arrival<'a> {
+enum Decision<'a> {
     /// Process it.
     Process(Ready<'a>, Received),
     /// Held for later.
@@ -121,10 +121,11 @@ impl Inner {
     }
 
     /// Holds an information unit. There is room for as many as the peer has credits.
-    fn hold(&mut self, received: Received) -> Arrival<'static> {
+    fn hold(&mut self, mut received: Received) -> Decision<'static> {
+        received.at.waited = true;
         match self.incoming.held.push_within_capacity(received) {
-            Ok(()) => Arrival::Held,
-            Err(PushError(received)) => Arrival::Overflow(received),
+            Ok(()) => Decision::Held,
+            Err(PushError(received)) => Decision::Overflow(received),
         }
     }
 }
@@ -143,18 +144,18 @@ impl Channel {
 
     /// Takes the next held information unit that can be processed or dropped now. The caller holds
     /// the lock.
-    fn next_held<'a>(this: ArcBorrow<'a, Self>, inner: &mut Inner) -> Option<Arrival<'a>> {
+    fn next_held<'a>(this: ArcBorrow<'a, Self>, inner: &mut Inner) -> Option<Decision<'a>> {
         if inner.incoming.held.is_empty() {
             return None;
         }
         match inner.machine.iu_disposition() {
             Disposition::Hold => None,
-            Disposition::Discard => inner.incoming.held.remove(0).ok().map(Arrival::Discard),
+            Disposition::Discard => inner.incoming.held.remove(0).ok().map(Decision::Discard),
             Disposition::Process => {
                 let ready = Self::next_command(this, inner)?;
                 // Not empty: checked above.
                 let received = inner.incoming.held.remove(0).ok()?;
-                Some(Arrival::Process(ready, received))
+                Some(Decision::Process(ready, received))
             }
         }
     }
@@ -164,16 +165,16 @@ impl Channel {
         let received = Received {
             buf,
             len,
-            at: Time::now(),
+            at: Arrival::now(),
         };
         this.flow.heard();
         let arrival = {
             let mut inner = this.inner.lock();
             match inner.machine.iu_disposition() {
-                Disposition::Discard => Arrival::Discard(received),
+                Disposition::Discard => Decision::Discard(received),
                 Disposition::Process if inner.in_order() => {
                     match Self::next_command(this, &mut inner) {
-                        Some(ready) => Arrival::Process(ready, received),
+                        Some(ready) => Decision::Process(ready, received),
                         None => inner.hold(received),
                     }
                 }
@@ -181,11 +182,11 @@ impl Channel {
             }
         };
         match arrival {
-            Arrival::Process(ready, received) => ready.process(received),
+            Decision::Process(ready, received) => ready.process(received),
             // A command may have become free since the lock was dropped.
-            Arrival::Held => Self::run_held(this),
-            Arrival::Discard(received) => this.discard(received.buf),
-            Arrival::Overflow(received) => {
+            Decision::Held => Self::run_held(this),
+            Decision::Discard(received) => this.discard(received.buf),
+            Decision::Overflow(received) => {
                 this.discard(received.buf);
                 Self::close(this, CloseReason::ProtocolViolation);
             }
@@ -214,8 +215,8 @@ impl Channel {
                 next
             };
             match next {
-                Some(Arrival::Process(ready, received)) => ready.process(received),
-                Some(Arrival::Discard(received)) => this.discard(received.buf),
+                Some(Decision::Process(ready, received)) => ready.process(received),
+                Some(Decision::Discard(received)) => this.discard(received.buf),
                 _ => return,
             }
         }

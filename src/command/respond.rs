@@ -139,14 +139,13 @@ impl<O: Pool> Command<O> {
         let mut writes = Writes::NONE;
         let mut residual = (Residual::None, Residual::None);
         if let Some(rx) = rx {
-            let request = rx.parse(link.owner.imm_offset());
-            let filled = match request.as_ref().map(|request| &request.data) {
+            let filled = match rx.data() {
                 Some(DataDesc::In(list)) => {
                     residual.1 = this.engine.residual();
                     match data.len() {
                         0 => Ok(Writes::NONE),
                         len => this
-                            .fill(&link, data, list, RwDir::Write)
+                            .fill(&link, data, &list, RwDir::Write)
                             .map(|slots| Writes { slots, len }),
                     }
                 }

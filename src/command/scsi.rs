@@ -4,7 +4,10 @@
 //!
 //! Not here: parsing ([`crate::srp::wire::cmd`]).
 
-use kernel::sync::Arc;
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
 
 use super::{
     answer::{
@@ -24,6 +27,7 @@ use crate::{
         RxError, //
     },
     link::Link,
+    rdma::buf::Immediate,
     srp::{
         self,
         wire::cmd::{
@@ -41,22 +45,43 @@ pub(crate) struct ScsiRequest {
     attr: TaskAttr,
     dir: Direction,
     data_len: u32,
-    cdb: [u8; MAX_CDB],
-    cdb_len: usize,
+    cdb: Cdb,
 }
 
-/// Longest CDB an SRP_CMD can carry: 16 bytes and 63 words.
-const MAX_CDB: usize = 16 + 63 * 4;
+/// A CDB.
+enum Cdb {
+    /// 16 bytes, as nearly all have.
+    Short([u8; 16]),
+    /// Others, up to 16 bytes and 63 words.
+    Long(KVec<u8>),
+}
+
+impl Cdb {
+    fn new(bytes: &[u8]) -> Result<Self> {
+        if let Ok(short) = bytes.try_into() {
+            return Ok(Self::Short(short));
+        }
+        let mut long = KVec::new();
+        long.extend_from_slice(bytes, GFP_KERNEL)?;
+        Ok(Self::Long(long))
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Short(bytes) => bytes,
+            Self::Long(bytes) => bytes,
+        }
+    }
+}
 
 impl ScsiRequest {
-    pub(crate) fn new(request: &Cmd<'_>) -> Self {
-        let mut cdb = [0; MAX_CDB];
-        let mut cdb_len = 0;
-        for (to, from) in cdb.iter_mut().zip(request.cdb) {
-            *to = *from;
-            cdb_len += 1;
-        }
-        Self {
+    /// Copies the command.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, if the CDB has more than 16 bytes.
+    pub(crate) fn new(request: &Cmd<'_>) -> Result<Self> {
+        Ok(Self {
             tag: request.tag,
             lun: Active::lun_number(request.lun),
             attr: request.attr,
@@ -68,9 +93,8 @@ impl ScsiRequest {
                 srp::wire::cmd::Direction::In => Direction::FromTarget,
             },
             data_len: request.data_len(),
-            cdb,
-            cdb_len,
-        }
+            cdb: Cdb::new(request.cdb)?,
+        })
     }
 
     /// Returns the logical unit, see [`Engine::lun_number`].
@@ -82,7 +106,7 @@ impl ScsiRequest {
         RxCmd {
             tag: self.tag,
             lun: self.lun,
-            cdb: self.cdb.get(..self.cdb_len).unwrap_or(&[]),
+            cdb: self.cdb.bytes(),
             attr: self.attr,
             dir: self.dir,
             data_len: self.data_len,
@@ -90,11 +114,18 @@ impl ScsiRequest {
     }
 }
 
-/// Submits a command to the engine, or responds if the engine does not take it.
-pub(crate) fn submit<O: Pool>(link: &Link<O>, cmd: Arc<Command<O>>, rx: &ScsiRequest) {
-    let op = rx.cdb.first().copied().unwrap_or(0);
+/// Submits a command to the engine, with the data that came with it, or responds if the engine does
+/// not take it.
+pub(crate) fn submit<O: Pool>(
+    link: &Link<O>,
+    cmd: Arc<Command<O>>,
+    rx: &ScsiRequest,
+    immediate: Option<Immediate>,
+) {
+    let op = rx.cdb.bytes().first().copied().unwrap_or(0);
     trace::submit(link.owner.serial(), rx.tag, rx.lun, op, rx.data_len);
-    let Err((error, cmd)) = Active::rx_cmd(cmd, link.owner.session(), &rx.as_rx_cmd()) else {
+    let Err((error, cmd)) = Active::rx_cmd(cmd, link.owner.session(), &rx.as_rx_cmd(), immediate)
+    else {
         return;
     };
     match error {

@@ -64,7 +64,7 @@ impl<O: Pool> Command<O> {
         lun: u64,
         table: DirectDesc,
     ) {
-        let timing = Timing::new(rx.arrived);
+        let timing = Timing::new(rx.arrival);
         {
             let mut inner = this.begin(link, head, rx);
             inner.timing = Some(timing);
@@ -128,10 +128,8 @@ impl<O: Pool> Command<O> {
         link.flow().release_rdma(slots);
         let scsi = match (this.rw.take_own(), this.take_rx().1) {
             (Ok(table), Some(mut rx)) => {
-                rx.table = table;
-                let scsi = rx
-                    .parse(link.owner.imm_offset())
-                    .map(|cmd| ScsiRequest::new(&cmd));
+                rx.table = Some(table);
+                let scsi = rx.parse().map(|cmd| ScsiRequest::new(&cmd));
                 let mut inner = this.inner.lock();
                 inner.rx = Some(rx);
                 if let Some(timing) = &mut inner.timing {
@@ -142,7 +140,8 @@ impl<O: Pool> Command<O> {
             _ => None,
         };
         match scsi {
-            Some(scsi) => scsi::submit(link, this, &scsi),
+            Some(Ok(scsi)) => scsi::submit(link, this, &scsi, None),
+            Some(Err(_)) => Self::answer(this, LocalAnswer::Status(sam::BUSY)),
             None => Self::answer(this, LocalAnswer::InvalidFields),
         }
         drop(hold);
@@ -181,7 +180,10 @@ impl<O: Pool> Command<O> {
         let mut inner = self.inner.lock();
         let found = inner.machine.state() == State::FetchingTable && meant(&inner);
         if found {
-            inner.waits.push(wait.share(), GFP_ATOMIC)?;
+            inner
+                .waits
+                .get_or_insert_with(KVec::new)
+                .push(wait.share(), GFP_ATOMIC)?;
             note(&mut inner.machine, Fact::Aborted);
         }
         Ok(found)

@@ -19,6 +19,25 @@ use crate::srp::machine::stats::{
 /// A point in time. Reading the clock costs some ten nanoseconds.
 pub(crate) type Time = Instant<Monotonic>;
 
+/// Arrival of an information unit.
+#[derive(Clone, Copy)]
+pub(crate) struct Arrival {
+    /// Time of arrival.
+    pub(crate) at: Time,
+    /// It has waited, for the confirmation of the connection or for a free command.
+    pub(crate) waited: bool,
+}
+
+impl Arrival {
+    /// Returns the arrival of an information unit now.
+    pub(crate) fn now() -> Self {
+        Self {
+            at: Time::now(),
+            waited: false,
+        }
+    }
+}
+
 /// Timestamps and byte counts of a SCSI command so far.
 #[derive(Clone, Copy)]
 pub(super) struct Timing {
@@ -37,11 +56,16 @@ pub(super) struct Timing {
 }
 
 impl Timing {
-    /// Starts with a command that arrived at this time and is submitted now.
-    pub(super) fn new(arrived: Time) -> Self {
+    /// Starts with a command that is submitted now. If it has not waited, that is the time of its
+    /// arrival: the clock is not read again for the few instructions since.
+    pub(super) fn new(arrival: Arrival) -> Self {
         Self {
-            arrived,
-            submitted: Time::now(),
+            arrived: arrival.at,
+            submitted: if arrival.waited {
+                Time::now()
+            } else {
+                arrival.at
+            },
             wanted: None,
             fetch: None,
             answered: None,
@@ -60,6 +84,12 @@ impl Timing {
     pub(super) fn wants_data(&mut self, bytes: usize) {
         self.written = u32::try_from(bytes).unwrap_or(u32::MAX);
         self.wanted = Some(Time::now());
+    }
+
+    /// Notes the engine's request for this many bytes, which arrived with the command.
+    pub(super) fn came_with_data(&mut self, bytes: usize) {
+        self.written = u32::try_from(bytes).unwrap_or(u32::MAX);
+        self.fetch = Some(Delta::ZERO);
     }
 
     /// Notes that the bytes have arrived.

@@ -94,10 +94,10 @@ impl<O: Pool> Command<O> {
     /// Copies immediate data, or prepares to fetch data by RDMA.
     fn fetch(&self, link: &Link<O>, rx: &Request<O>, mut sg: SgList) -> Fetch {
         let len = sg.len();
-        let Some(request) = rx.parse(link.owner.imm_offset()) else {
+        let Some(data) = rx.data() else {
             return Fetch::Refused(Delivery::FatalError);
         };
-        match request.data {
+        match data {
             DataDesc::Immediate(bytes) => {
                 // The engine's buffer has the length of the CDB's transfer, or of the descriptors
                 // if that is less.
@@ -107,8 +107,7 @@ impl<O: Pool> Command<O> {
                 let mut inner = self.inner.lock();
                 trace::data(link.owner.serial(), inner.head.tag, true);
                 if let Some(timing) = &mut inner.timing {
-                    timing.wants_data(bytes.len());
-                    timing.has_data();
+                    timing.came_with_data(bytes.len());
                 }
                 match step(&mut inner.machine, Event::HasData) {
                     Some(Action::Execute) => Fetch::Here,

@@ -9,8 +9,8 @@
 //!   `/sys/kernel/config/target/srpt`, and which of them are enabled;
 //! - [`attrs`]: the files in these directories;
 //! - [`session`]: `struct se_session` and access control;
-//! - [`cmd`]: `struct se_cmd`, its life cycle and its references; [`submit`] begins it; [`order`]
-//!   and [`caw`] are workarounds for defects of target core.
+//! - [`cmd`]: `struct se_cmd`, its life cycle and its references; [`submit`] begins it; [`data`] is
+//!   its memory; [`order`] and [`caw`] are workarounds for defects of target core.
 //!
 //! Directory names, attributes, limits and modes are those of the C driver, because saved
 //! configurations and `targetcli` depend on them. Not here: the SRP protocol and verbs.
@@ -26,6 +26,7 @@
 mod attrs;
 mod caw;
 pub(super) mod cmd;
+mod data;
 mod fabric;
 mod order;
 mod session;
@@ -55,7 +56,10 @@ use super::{
     TargetCmd,
     Top, //
 };
-use crate::srp::wire::ident::Lun;
+use crate::{
+    rdma::buf::Immediate,
+    srp::wire::ident::Lun, //
+};
 
 /// The storage engine LIO.
 pub(crate) struct Lio;
@@ -101,8 +105,9 @@ impl Engine for Lio {
         cmd: Arc<C>,
         session: &session::LioSession,
         rx: &RxCmd<'_>,
+        immediate: Option<Immediate>,
     ) -> Result<(), (RxError, Arc<C>)> {
-        submit::submit(cmd, session, rx)
+        submit::submit(cmd, session, rx, immediate)
     }
 
     fn rx_data<C: TargetCmd>(cmd: ArcBorrow<'_, C>, status: RxDataStatus) {

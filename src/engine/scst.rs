@@ -61,7 +61,10 @@ use super::{
 };
 use crate::{
     bindings,
-    rdma::device::Device,
+    rdma::{
+        buf::Immediate,
+        device::Device, //
+    },
     srp::wire::ident::Lun, //
 };
 
@@ -133,7 +136,9 @@ impl Engine for Scst {
         cmd: Arc<C>,
         session: &session::ScstSession,
         rx: &RxCmd<'_>,
+        _: Option<Immediate>,
     ) -> Result<(), (RxError, Arc<C>)> {
+        // SCST has a buffer of its own, into which the data is copied.
         submit::submit(cmd, session, rx)
     }
 

@@ -19,17 +19,21 @@ use crate::{
             QpOwner,
             RecvBuf, //
         }, //
-    }, //
+    },
+    srp::wire::consts::limit, //
 };
 
-/// Returns a new receive buffer for the largest information unit an initiator may send. May sleep.
+/// Returns a new receive buffer for the largest information unit an initiator may send, in which
+/// immediate data of `ib_srp` is aligned to a block, so that a disk can take it from there. May
+/// sleep.
 ///
 /// # Errors
 ///
 /// `ENOMEM`, `EIO` if the device cannot map it.
 pub(crate) fn buffer<O: QpOwner>(device: &Device) -> Result<Pin<KBox<RecvBuf<O>>>> {
     // CAST: A u32 fits in a usize on every architecture with RDMA.
-    RecvBuf::new(device, params::srp_max_req_size() as usize)
+    let len = params::srp_max_req_size() as usize;
+    RecvBuf::new(device, len, limit::IMM_DATA_OFFSET_LINUX)
 }
 
 /// Creates a shared receive queue and fills it. Process context, sleeps.

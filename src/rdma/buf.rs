@@ -14,12 +14,16 @@ use core::{
 
 use kernel::{
     prelude::*,
-    sync::atomic::{
-        Acquire,
-        Atomic,
-        Full,
-        Relaxed,
-        Release, //
+    sync::{
+        atomic::{
+            Acquire,
+            Atomic,
+            AtomicFlag,
+            Full,
+            Relaxed,
+            Release, //
+        },
+        Arc, //
     }, //
 };
 
@@ -172,21 +176,89 @@ pub(crate) struct RecvBuf<P> {
     /// First, so that a pointer to it is also a pointer to the buffer.
     pub(super) cqe: bindings::ib_cqe,
     pub(super) posted: P,
-    pub(super) dma: DmaBuf,
+    area: Arc<Area>,
     _pin: PhantomPinned,
 }
 
+/// Largest alignment of data that a disk requires: that of a block.
+const BLOCK: usize = 512;
+
+/// Memory of a receive buffer.
+struct Area {
+    dma: DmaBuf,
+    /// Offset of the first byte that is received; less than the size of `dma`.
+    start: usize,
+    /// An [`Immediate`] refers to it, so it must not be posted.
+    lent: AtomicFlag,
+}
+
+/// Immediate data in its receive buffer, lent to the engine. As long as this exists, the buffer
+/// cannot be posted; the memory stays even if the buffer is dropped.
+///
+/// # Invariants
+///
+/// `area` is marked as lent by this object. `len` bytes from `at` are inside it; `len` is not 0.
+pub(crate) struct Immediate {
+    area: Arc<Area>,
+    at: usize,
+    len: u32,
+}
+
+impl Immediate {
+    /// Length in bytes.
+    #[allow(dead_code, reason = "not every engine uses the data in place")]
+    pub(crate) fn len(&self) -> usize {
+        self.len as usize
+    }
+
+    /// Returns whether the data begins at a multiple of [`BLOCK`], as disks may require.
+    #[allow(dead_code, reason = "not every engine uses the data in place")]
+    pub(crate) fn is_aligned(&self) -> bool {
+        let begin = self.area.dma.data.addr().get().checked_add(self.at);
+        begin.is_some_and(|begin| begin % BLOCK == 0)
+    }
+
+    /// Makes `entry` a scatterlist of one entry that describes the data (`sg_init_one`). The list
+    /// is valid as long as this object.
+    #[allow(dead_code, reason = "not every engine uses the data in place")]
+    pub(crate) fn describe(&self, entry: &mut bindings::scatterlist) {
+        // SAFETY: The entry is valid. By the type invariant the bytes are inside the buffer, which
+        // came from `kmalloc`, so they are contiguous and have pages.
+        unsafe {
+            let data = self.area.dma.data.as_ptr().add(self.at);
+            bindings::sg_init_one(entry, data.cast(), self.len);
+        }
+    }
+}
+
+impl Drop for Immediate {
+    fn drop(&mut self) {
+        self.area.lent.store(false, Release);
+    }
+}
+
 impl<P: Default> RecvBuf<P> {
-    /// Allocates a buffer for information units of up to `len` bytes. May sleep.
+    /// Allocates a buffer for information units of up to `len` bytes. The byte at offset `aligned`
+    /// has an address that is a multiple of [`BLOCK`]. May sleep.
     ///
     /// # Errors
     ///
     /// Those of [`DmaBuf::new`].
-    pub(crate) fn new(device: &Device, len: usize) -> Result<Pin<KBox<Self>>> {
+    pub(crate) fn new(device: &Device, len: usize, aligned: usize) -> Result<Pin<KBox<Self>>> {
+        // `kmalloc` aligns memory of this size to its size, or to the next smaller power of two.
+        let start = (BLOCK - aligned % BLOCK) % BLOCK;
+        let size = len.checked_add(start).ok_or(EINVAL)?;
         let buf = Self {
             cqe: bindings::ib_cqe { done: None },
             posted: P::default(),
-            dma: DmaBuf::new(device, len, DmaDir::FromDevice)?,
+            area: Arc::new(
+                Area {
+                    dma: DmaBuf::new(device, size, DmaDir::FromDevice)?,
+                    start,
+                    lent: AtomicFlag::new(false),
+                },
+                GFP_KERNEL,
+            )?,
             _pin: PhantomPinned,
         };
         Ok(KBox::pin(buf, GFP_KERNEL)?)
@@ -200,12 +272,56 @@ impl<P> RecvBuf<P> {
         // SAFETY: By the invariant of `DmaBuf` there are that many initialised bytes. The buffer
         // is not posted, because no reference to a posted one exists, so the device does not
         // write to it.
-        unsafe { slice::from_raw_parts(self.dma.data.as_ptr(), len.min(self.dma.len())) }
+        unsafe {
+            let first = self.dma().data.as_ptr().add(self.area.start);
+            slice::from_raw_parts(first, len.min(self.capacity()))
+        }
     }
 
-    /// Size of the buffer in bytes.
+    /// Size of the largest information unit in bytes.
     pub(crate) fn capacity(&self) -> usize {
-        self.dma.len()
+        self.dma().len().saturating_sub(self.area.start)
+    }
+
+    /// Returns a scatter/gather entry for an information unit.
+    pub(super) fn sge(&self, lkey: u32) -> bindings::ib_sge {
+        let all = self.dma().sge(u32::MAX, lkey);
+        // CAST: Less than the size of the buffer, which is less than 4 GiB.
+        let start = self.area.start as u32;
+        bindings::ib_sge {
+            addr: all.addr.wrapping_add(start.into()),
+            length: all.length.saturating_sub(start),
+            ..all
+        }
+    }
+
+    /// The memory.
+    pub(super) fn dma(&self) -> &DmaBuf {
+        &self.area.dma
+    }
+
+    /// Lends a part of [`Self::bytes`]. Returns `None` if the part is empty or not one of this
+    /// buffer, or if a part is lent already.
+    pub(crate) fn lend(&self, part: &[u8]) -> Option<Immediate> {
+        let at = part
+            .as_ptr()
+            .addr()
+            .checked_sub(self.dma().data.addr().get())?;
+        if part.is_empty() || at.checked_add(part.len())? > self.dma().len() {
+            return None;
+        }
+        let len = u32::try_from(part.len()).ok()?;
+        // INVARIANT: Checked above, and marked here.
+        (!self.area.lent.xchg(true, Full)).then(|| Immediate {
+            area: self.area.clone(),
+            at,
+            len,
+        })
+    }
+
+    /// Returns whether a part is lent, so that the buffer must not be posted.
+    pub(super) fn is_lent(&self) -> bool {
+        self.area.lent.load(Acquire)
     }
 }
 

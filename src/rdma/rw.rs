@@ -529,8 +529,11 @@ impl Contents {
             // SAFETY: All contexts in the vector are initialised and not posted (any more).
             unsafe { ctx.destroy(&filled) };
         }
-        self.many = KVVec::new();
-        self.lists = KVVec::new();
+        // The drop of an empty vector calls the allocator.
+        if self.lists.capacity() != 0 {
+            self.many = KVVec::new();
+            self.lists = KVVec::new();
+        }
         // The pages are not mapped any more, so the lender may have them back.
         self.sg = SgList::empty();
         drop(filled);

@@ -66,6 +66,7 @@ use kernel::{
 
 use super::{
     caw::Kept,
+    data::DataBuf,
     order,
     tpg::Entry, //
 };
@@ -81,7 +82,10 @@ use crate::{
         TmResult, //
     },
     queues,
-    rdma::sg::SgList,
+    rdma::{
+        buf::Immediate,
+        sg::SgList, //
+    },
     srp::wire::{
         ident::AclId,
         rsp::Residual, //
@@ -98,6 +102,10 @@ const PREEMPT_AND_ABORT: u8 = 0x05;
 /// Size of a sense buffer in bytes.
 // CAST: 96.
 const SENSE_SIZE: usize = bindings::TRANSPORT_SENSE_BUFFER as usize;
+
+/// Flags of a command that has sense data.
+const SENSE: u32 = bindings::se_cmd_flags_table_SCF_TRANSPORT_TASK_SENSE
+    | bindings::se_cmd_flags_table_SCF_EMULATED_TASK_SENSE;
 
 /// Time between two retries, in jiffies.
 const RETRY_DELAY: usize = 1;
@@ -142,6 +150,9 @@ unsafe impl AtomicType for Phase {
 ///   callbacks and, for the data buffer, until the acknowledgement; target core does not change
 ///   them then. No Rust reference to them is ever made, except for the sense data.
 /// - `phase`, `kept`: the task that handles the command; changes of owner are atomic.
+/// - `place`: [`super::submit`] while the command is in [`Phase::Core`] and not yet submitted; then
+///   the task that handles the command in a callback of target core; [`EngineCmd::age`] in the
+///   phase that it takes the command to.
 ///
 /// # Invariants
 ///
@@ -154,6 +165,7 @@ pub(crate) struct LioCmd<C> {
     pub(super) sense: UnsafeCell<[u8; SENSE_SIZE]>,
     phase: Phases<Phase>,
     kept: Kept,
+    place: UnsafeCell<Place>,
     #[pin]
     retry: DelayedWork<C>,
 }
@@ -164,6 +176,19 @@ unsafe impl<C> Send for LioCmd<C> {}
 // type's documentation; ownership is handed over with `phase` (release and acquire) or by target
 // core.
 unsafe impl<C> Sync for LioCmd<C> {}
+
+/// Memory for the data of a command.
+///
+/// # Invariants
+///
+/// `entry` describes `immediate` if target core has got it as the command's data buffer.
+struct Place {
+    /// Kept from command to command.
+    buf: DataBuf,
+    /// Data that arrived with the command, until the response.
+    immediate: Option<Immediate>,
+    entry: bindings::scatterlist,
+}
 
 /// Reads a field of the C command.
 macro_rules! read_se {
@@ -186,6 +211,11 @@ impl<C: TargetCmd> LioCmd<C> {
             sense: UnsafeCell::new([0; SENSE_SIZE]),
             phase: Phases::new(Phase::Idle),
             kept: Kept::new(),
+            place: UnsafeCell::new(Place {
+                buf: DataBuf::new(),
+                immediate: None,
+                entry: Default::default(),
+            }),
             retry <- new_delayed_work!("LioCmd::retry"),
         })
     }
@@ -210,14 +240,17 @@ impl<C: TargetCmd> LioCmd<C> {
         true
     }
 
-    /// Zeroes the C command and the sense data. To be called while target core does not hold the
-    /// command.
+    /// Zeroes the C command, and the sense data if there was any. To be called while target core
+    /// does not hold the command.
     fn clear(&self) {
+        let had_sense = read_se!(self, se_cmd_flags) & SENSE != 0;
         // SAFETY: Both pointers are valid for writes; any bytes are allowed in either. Nothing else
         // accesses them: callers own the command.
         unsafe {
             self.se.get().write_bytes(0, 1);
-            self.sense.get().write_bytes(0, 1);
+            if had_sense {
+                self.sense.get().write_bytes(0, 1);
+            }
         }
     }
 
@@ -237,8 +270,14 @@ impl<C: TargetCmd> LioCmd<C> {
         // SAFETY: Target core has passed the command to `write_pending()`; if this is a retry, it
         // was not returned.
         unsafe { this.kept.take(this.se.get(), execute_kept_callback::<C>) };
-        // SAFETY: Target core owns the command until the phase is set to `Fetching`.
-        let data = unsafe { this.lend() };
+        // SAFETY: Target core has called back, so `place` is this task's.
+        let in_place = unsafe { (*this.place.get()).immediate.is_some() };
+        let data = if in_place {
+            SgList::empty()
+        } else {
+            // SAFETY: Target core owns the command until the phase is set to `Fetching`.
+            unsafe { this.lend() }
+        };
         this.phase.set(Phase::Fetching);
         match C::rdy_to_xfer(cmd.as_arc_borrow(), data) {
             Delivery::Success => {}
@@ -279,6 +318,7 @@ impl<C: TargetCmd> LioCmd<C> {
         // SAFETY: Target core has just passed the command to `queue_status()`, or its answer waits
         // for a retry of ours and was not handed on.
         unsafe { order::count_off(this.se.get()) };
+        this.return_immediate();
         this.phase.set(Phase::Answering);
         match C::xmit_response(cmd, SgList::empty()) {
             Delivery::Success => 0,
@@ -453,7 +493,81 @@ impl<C> LioCmd<C> {
     }
 }
 
+impl<C> LioCmd<C> {
+    /// Stores data that arrived with the command, until [`Self::place_data`] or a response. For
+    /// [`super::submit`].
+    pub(super) fn keep_immediate(&self, immediate: Option<Immediate>) {
+        // SAFETY: The command is in `Core` and not submitted, so `place` is the caller's.
+        unsafe { (*self.place.get()).immediate = immediate };
+    }
+
+    /// Gives target core the memory for the command's data, if it is a plain READ or WRITE: the
+    /// receive buffer that the data has arrived in, or the pages that the command keeps. Others,
+    /// and those for which there is no memory, are left to target core. May sleep.
+    ///
+    /// For [`super::submit`], between `target_submit_prep()` and `target_submit()`.
+    pub(super) fn place_data(&self) {
+        const DATA: u32 = bindings::se_cmd_flags_table_SCF_SCSI_DATA_CDB;
+        const OTHER: u32 = bindings::se_cmd_flags_table_SCF_COMPARE_AND_WRITE
+            | bindings::se_cmd_flags_table_SCF_BIDI
+            | bindings::se_cmd_flags_table_SCF_OVERFLOW_BIT
+            | bindings::se_cmd_flags_table_SCF_UNDERFLOW_BIT;
+        const PLACED: u32 = bindings::se_cmd_flags_table_SCF_PASSTHROUGH_SG_TO_MEM_NOALLOC;
+
+        let flags = read_se!(self, se_cmd_flags);
+        let len = read_se!(self, data_length) as usize;
+        // SAFETY: The command is in `Core` and not submitted, so `place` is the caller's.
+        let place = unsafe { &mut *self.place.get() };
+        let data = if flags & DATA == 0 || flags & OTHER != 0 {
+            None
+        } else {
+            match &place.immediate {
+                Some(immediate) if immediate.len() == len && immediate.is_aligned() => {
+                    // INVARIANT: Target core gets it below.
+                    immediate.describe(&mut place.entry);
+                    Some((&raw mut place.entry, 1))
+                }
+                _ => {
+                    place.immediate = None;
+                    place.buf.of_len(len)
+                }
+            }
+        };
+        let Some((list, nents)) = data else {
+            place.immediate = None;
+            return;
+        };
+        let se = self.se.get();
+        // SAFETY:
+        // - The command is prepared and not submitted, so nothing else accesses these fields; they
+        //   are what `transport_generic_map_mem_to_cmd()` sets.
+        // - The list describes `len` bytes. It and the memory stay until the command is released,
+        //   or for immediate data, which target core only reads, until its response, when target
+        //   core has used it.
+        unsafe {
+            (&raw mut (*se).t_data_sg).write(list);
+            (&raw mut (*se).t_data_nents).write(nents);
+            (&raw mut (*se).se_cmd_flags).write(flags | PLACED);
+        }
+    }
+
+    /// Returns the receive buffer to the target. To be called by the task that handles the command
+    /// when target core has used the data.
+    fn return_immediate(&self) {
+        // SAFETY: `place` is the caller's.
+        unsafe { (*self.place.get()).immediate = None };
+    }
+}
+
 impl<C> EngineCmd for LioCmd<C> {
+    fn age(&self) {
+        if self.phase.change(Phase::Idle, Phase::Core) {
+            // SAFETY: The command is not submitted, and the change of phase has made it ours.
+            unsafe { (*self.place.get()).buf.age() };
+            self.phase.set(Phase::Idle);
+        }
+    }
+
     /// SCSI status, inside `queue_data_in()` and `queue_status()`.
     fn status(&self) -> u8 {
         read_se!(self, scsi_status)
@@ -461,8 +575,6 @@ impl<C> EngineCmd for LioCmd<C> {
 
     /// Sense data, inside `queue_data_in()` and `queue_status()`; empty if there is none.
     fn sense(&self) -> &[u8] {
-        const SENSE: u32 = bindings::se_cmd_flags_table_SCF_TRANSPORT_TASK_SENSE
-            | bindings::se_cmd_flags_table_SCF_EMULATED_TASK_SENSE;
         if read_se!(self, se_cmd_flags) & SENSE == 0 {
             return &[];
         }
@@ -548,6 +660,7 @@ pub(super) unsafe fn reclaim<C: TargetCmd>(se: *mut bindings::se_cmd) -> Arc<C> 
     // SAFETY: By the safety requirements, this is the reference that `submit()` or `submit_tmf()`
     // turned into a pointer.
     let cmd: Arc<C> = unsafe { Arc::from_raw(container_of(se)) };
+    cmd.engine_cmd().return_immediate();
     cmd.engine_cmd().phase.set(Phase::Idle);
     cmd
 }

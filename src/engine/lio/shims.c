@@ -27,3 +27,9 @@ void srpt_non_ordered_put(struct se_device *dev)
 { percpu_ref_put(&dev->non_ordered); }
 void srpt_non_ordered_resurrect(struct se_device *dev)
 { percpu_ref_resurrect(&dev->non_ordered); }
+struct page *srpt_alloc_data(unsigned int order)
+{ return alloc_pages(GFP_KERNEL | __GFP_ZERO | __GFP_NOWARN | (order ? __GFP_COMP | __GFP_NORETRY : 0), order); }
+void srpt_free_data(struct page *page, unsigned int order)
+{ __free_pages(page, order); }
+void srpt_sg_set_data(struct scatterlist *sg, struct page *page, unsigned int len)
+{ sg_set_page(sg, page, len, 0); }

@@ -3,6 +3,8 @@
 #ifndef SRPT_LIO_SHIMS_H
 #define SRPT_LIO_SHIMS_H
 
+#include <linux/gfp.h>
+#include <linux/scatterlist.h>
 #include <target/target_core_base.h>
 #include <target/target_core_fabric.h>
 
@@ -18,5 +20,8 @@ bool srpt_delayed_cmd_none(struct se_device *dev);
 void srpt_delayed_cmd_schedule(struct se_device *dev);
 void srpt_non_ordered_put(struct se_device *dev);
 void srpt_non_ordered_resurrect(struct se_device *dev);
+struct page *srpt_alloc_data(unsigned int order);
+void srpt_free_data(struct page *page, unsigned int order);
+void srpt_sg_set_data(struct scatterlist *sg, struct page *page, unsigned int len);
 
 #endif

@@ -28,6 +28,7 @@ use crate::{
         RxMgmt,
         TargetCmd, //
     },
+    rdma::buf::Immediate,
     srp::wire::{
         cmd::TaskAttr,
         tmf::TmFunction, //
@@ -68,6 +69,7 @@ pub(super) fn submit<C: TargetCmd>(
     cmd: Arc<C>,
     session: &LioSession,
     rx: &RxCmd<'_>,
+    immediate: Option<Immediate>,
 ) -> Result<(), (RxError, Arc<C>)> {
     let Some(cdb) = rx.complete_cdb(MAX_CDB) else {
         return Err((RxError::InvalidCdb, cmd));
@@ -116,15 +118,18 @@ pub(super) fn submit<C: TargetCmd>(
         cmd.engine_cmd().withdraw();
         return Err((RxError::ShuttingDown, cmd));
     }
+    cmd.engine_cmd().keep_immediate(immediate);
     // Callbacks are possible from here on.
-    let _ = Arc::into_raw(cmd);
+    let cmd = Arc::into_raw(cmd);
     // SAFETY:
     // - `target_init_cmd()` succeeded, so the session stays until the command is released.
     // - The CDB has the length that `scsi_command_size()` returns, see `RxCmd::complete_cdb()`; it
     //   is copied.
-    // - There are no scatterlists: target core allocates its own, and requests data with
-    //   `write_pending()`.
+    // - There are no scatterlists: target core allocates its own if the command has none, and
+    //   requests data with `write_pending()`.
     // - On failure target core has answered, and the command must not be touched any more.
+    // - On success the reference that was turned into a pointer is not taken back before the
+    //   command is submitted, so the command exists until then, and target core does not use it.
     unsafe {
         if bindings::target_submit_prep(
             se,
@@ -138,6 +143,7 @@ pub(super) fn submit<C: TargetCmd>(
             kernel::bindings::GFP_KERNEL,
         ) == 0
         {
+            (*cmd).engine_cmd().place_data();
             bindings::target_submit(se);
         }
     }

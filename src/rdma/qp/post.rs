@@ -83,9 +83,9 @@ impl<O: QpOwner> QueuePair<O> {
     ///
     /// # Errors
     ///
-    /// Returned with the buffer: `EPIPE` if the queue pair is being torn down, `EINVAL` if the
-    /// buffer is for another device or the queue pair has a shared receive queue, `EAGAIN` if the
-    /// queue is full, and those of the device's driver.
+    /// Returned with the buffer: `EPIPE` if the queue pair is being torn down, `EBUSY` if a part of
+    /// the buffer is lent, `EINVAL` if it is for another device or the queue pair has a shared
+    /// receive queue, `EAGAIN` if the queue is full, and those of the device's driver.
     #[allow(clippy::type_complexity, reason = "the buffer must not be lost")]
     pub(crate) fn post_recv(
         &self,
@@ -95,7 +95,10 @@ impl<O: QpOwner> QueuePair<O> {
         let Some(inside) = core.enter() else {
             return Err((EPIPE, buf));
         };
-        if core.has_srq() || buf.dma.device().id() != core.device().id() {
+        if buf.is_lent() {
+            return Err((EBUSY, buf));
+        }
+        if core.has_srq() || buf.dma().device().id() != core.device().id() {
             return Err((EINVAL, buf));
         }
         let flight = match self.inner.launch(&inside) {
@@ -110,8 +113,8 @@ impl<O: QpOwner> QueuePair<O> {
         let mut owned = unsafe { Pin::into_inner_unchecked(buf) };
         owned.cqe.done = Some(recv_done::<O>);
         owned.posted = Posted::Qp(flight);
-        owned.dma.sync_for_device();
-        let mut sge = owned.dma.sge(u32::MAX, core.lkey());
+        owned.dma().sync_for_device();
+        let mut sge = owned.sge(core.lkey());
 
         let raw = KBox::into_raw(owned);
         let mut wr = bindings::ib_recv_wr {
@@ -415,7 +418,7 @@ unsafe extern "C" fn recv_done<O: QpOwner>(_cq: *mut bindings::ib_cq, wc: *mut b
     // turned into a pointer; the completion gives it back.
     let mut buf = unsafe { KBox::from_raw((*wc).__bindgen_anon_1.wr_cqe.cast::<RecvBuf<O>>()) };
     let posted = ::core::mem::replace(&mut buf.posted, Posted::No);
-    buf.dma.sync_for_cpu();
+    buf.dma().sync_for_cpu();
     let Posted::Qp(flight) = posted else {
         return;
     };

@@ -190,20 +190,23 @@ impl<O: QpOwner> SharedReceiveQueue<O> {
     ///
     /// # Errors
     ///
-    /// Returned with the buffer: `EINVAL` if it is for another device, `EAGAIN` if the queue is
-    /// full, and those of the device's driver.
+    /// Returned with the buffer: `EBUSY` if a part of it is lent, `EINVAL` if it is for another
+    /// device, `EAGAIN` if the queue is full, and those of the device's driver.
     #[allow(clippy::type_complexity, reason = "the buffer must not be lost")]
     pub(crate) fn post_recv(
         &self,
         buf: Pin<KBox<RecvBuf<O>>>,
     ) -> Result<(), (Error, Pin<KBox<RecvBuf<O>>>)> {
-        if buf.dma.device().id() != self.device().id() {
+        if buf.is_lent() {
+            return Err((EBUSY, buf));
+        }
+        if buf.dma().device().id() != self.device().id() {
             return Err((EINVAL, buf));
         }
         // SAFETY: The buffer is not moved out of the box.
         let mut owned = unsafe { Pin::into_inner_unchecked(buf) };
-        owned.dma.sync_for_device();
-        let mut sge = owned.dma.sge(u32::MAX, self.pd.lkey());
+        owned.dma().sync_for_device();
+        let mut sge = owned.sge(self.pd.lkey());
         owned.cqe.done = Some(srq_recv_done::<O>);
         let raw = KBox::into_raw(owned);
         // INVARIANT: It is being posted.
@@ -349,7 +352,7 @@ unsafe extern "C" fn srq_recv_done<O: QpOwner>(cq: *mut bindings::ib_cq, wc: *mu
     let Posted::Srq(srq, index) = core::mem::replace(&mut buf.posted, Posted::No) else {
         return;
     };
-    buf.dma.sync_for_cpu();
+    buf.dma().sync_for_cpu();
     // SAFETY: The queue exists: the queue pair holds it until its completion queue was freed, which
     // waits for this function.
     let srq = unsafe { srq.as_ref() };

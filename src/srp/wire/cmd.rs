@@ -74,6 +74,8 @@ pub(crate) struct Cmd<'a> {
     pub(crate) attr: TaskAttr,
     /// Command descriptor block: 16 bytes and the additional bytes, if any.
     pub(crate) cdb: &'a [u8],
+    /// Location of the descriptors; [`DataDesc::parse`] returns `data` again.
+    pub(crate) params: DescParams,
     /// The data of the command.
     pub(crate) data: DataDesc<'a>,
 }
@@ -147,6 +149,7 @@ impl<'a> Cmd<'a> {
             lun: Lun(head.array::<20, 8>()),
             attr,
             cdb,
+            params,
             data: DataDesc::parse(iu, &params).map_err(CmdErrorKind::Desc)?,
         })
     }

@@ -130,6 +130,9 @@ pub(crate) mod limit {
     pub(crate) const MIN_IMM_DATA_OFFSET: u16 = 48;
     /// Largest offset of immediate data that is granted.
     pub(crate) const MAX_IMM_DATA_OFFSET: u16 = 80;
+    /// Offset of immediate data that `ib_srp` asks for: a CDB of 32 bytes and the descriptor come
+    /// first.
+    pub(crate) const IMM_DATA_OFFSET_LINUX: usize = size::CMD + 16 + 4;
     /// Amount of immediate data that fits in the default request size.
     pub(crate) const MAX_IMM_DATA: u32 = 8192;
     /// Largest number of inline memory descriptors per direction: the count field has eight bits.

@@ -265,7 +265,7 @@ pub(crate) enum DataDesc<'a> {
 }
 
 /// Location of the descriptors of a command, and the fields elsewhere that describe them.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct DescParams {
     /// Offset of the first descriptor.
     pub(crate) offset: usize,

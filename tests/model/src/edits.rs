@@ -163,13 +163,13 @@ const EDITS: &[Edit] = &[
     edit(
         "channel/receive.rs",
         "match inner.machine.iu_disposition() {
-                Disposition::Discard => Arrival::Discard(received),",
+                Disposition::Discard => Decision::Discard(received),",
         "let disposition = match $ProcessedEarly {
                 true => Disposition::Process,
                 false => inner.machine.iu_disposition(),
             };
             match disposition {
-                Disposition::Discard => Arrival::Discard(received),",
+                Disposition::Discard => Decision::Discard(received),",
     ),
     edit(
         "channel/dispatch.rs",

@@ -25,6 +25,7 @@ use crate::{
     },
     peer,
     port::PortData,
+    rdma::buf::Immediate,
     srp::wire::{ident::Lun, rsp::Residual, tmf::TmFunction},
     world::{world, Rule},
 };
@@ -140,6 +141,7 @@ impl Lio {
         cmd: Arc<C>,
         session: &LioSession,
         (tag, is_write, len): (u64, bool, usize),
+        immediate: Option<Immediate>,
         mgmt: Option<RxMgmt>,
     ) -> Result<(), (RxError, Arc<C>)> {
         let world = world();
@@ -190,6 +192,7 @@ impl Lio {
             is_write,
             len,
             lent: Rc::default(),
+            immediate: RefCell::new(immediate),
             mgmt,
             tasks,
             in_call: Cell::new(false),
@@ -259,10 +262,11 @@ impl Engine for Lio {
         cmd: Arc<C>,
         session: &LioSession,
         rx: &RxCmd<'_>,
+        immediate: Option<Immediate>,
     ) -> Result<(), (RxError, Arc<C>)> {
         let len = rx.data_len as usize;
         let is_write = rx.dir == Direction::ToTarget;
-        Self::take(cmd, session, (rx.tag, is_write, len), None)
+        Self::take(cmd, session, (rx.tag, is_write, len), immediate, None)
     }
 
     fn rx_data<C: TargetCmd>(cmd: ArcBorrow<'_, C>, status: RxDataStatus) {
@@ -292,7 +296,7 @@ impl Engine for Lio {
         session: &LioSession,
         rx: &RxMgmt,
     ) -> Result<(), (RxError, Arc<C>)> {
-        Self::take(cmd, session, (rx.tag, false, 0), Some(*rx))
+        Self::take(cmd, session, (rx.tag, false, 0), None, Some(*rx))
     }
 }
 

@@ -13,6 +13,7 @@ use crate::srp::wire::desc::{
     DataDesc,
     DescError,
     DescFault,
+    DescParams,
     DescViolation,
     Dir, //
 };
@@ -105,6 +106,13 @@ fn every_field() {
             lun: Lun([1, 2, 3, 4, 5, 6, 7, 8]),
             attr: TaskAttr::Aca,
             cdb: b"0123456789abcdef",
+            params: DescParams {
+                offset: 48,
+                formats: 0,
+                out_count: 0,
+                in_count: 0,
+                imm_offset: None,
+            },
             data: DataDesc::None,
         })
     );

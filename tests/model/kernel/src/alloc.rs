@@ -62,6 +62,13 @@ impl<T> KVec<T> {
         Ok(())
     }
 
+    pub fn extend_from_slice(&mut self, items: &[T], flags: Flags) -> Result<(), AllocError>
+    where
+        T: Copy,
+    {
+        items.iter().try_for_each(|item| self.push(*item, flags))
+    }
+
     pub fn push_within_capacity(&mut self, item: T) -> Result<(), kvec::PushError<T>> {
         if self.items.len() >= self.capacity {
             return Err(kvec::PushError(item));

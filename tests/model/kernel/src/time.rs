@@ -37,6 +37,8 @@ impl<C> Sub for Instant<C> {
 pub struct Delta;
 
 impl Delta {
+    pub const ZERO: Self = Self;
+
     pub fn as_nanos(self) -> i64 {
         0
     }

@@ -13,7 +13,10 @@ use sched::Trace;
 use crate::{
     conn::Conn,
     engine::{Delivery, RxMgmt, TargetCmd},
-    rdma::sg::{Lent, SgList},
+    rdma::{
+        buf::Immediate,
+        sg::{Lent, SgList},
+    },
     world::world,
 };
 
@@ -85,6 +88,8 @@ pub(super) struct Entry {
     pub(super) len: usize,
     /// Whether the buffer is lent to the target.
     pub(super) lent: Lent,
+    /// Data that came with the command and is used where it is, until the response.
+    pub(super) immediate: RefCell<Option<Immediate>>,
     pub(super) mgmt: Option<RxMgmt>,
     /// Commands that the function is to abort.
     pub(super) tasks: Vec<Rc<Entry>>,
@@ -231,6 +236,7 @@ pub(crate) fn work(conn: Rc<Conn>) {
             Step::Respond => respond(&conn, &entry),
             Step::Free => {
                 entry.freeing.set(true);
+                drop(entry.immediate.take());
                 entry.asked.on_free_cmd();
                 entry.phase.set(Phase::Freed);
                 let mut entries = engine.entries.borrow_mut();
@@ -246,7 +252,13 @@ pub(crate) fn work(conn: Rc<Conn>) {
 fn fetch(conn: &Conn, entry: &Entry) {
     entry.phase.set(Phase::Data);
     entry.again.set(Some(conn.completed.get()));
-    match entry.asked.rdy_to_xfer(entry.data()) {
+    let in_place = entry.immediate.borrow().is_some();
+    let data = if in_place {
+        SgList::lend(0, &entry.lent)
+    } else {
+        entry.data()
+    };
+    match entry.asked.rdy_to_xfer(data) {
         Delivery::Success => entry.again.set(None),
         Delivery::QueueFull => entry.phase.set(Phase::Has),
         Delivery::FatalError => {
@@ -259,6 +271,7 @@ fn fetch(conn: &Conn, entry: &Entry) {
 
 fn respond(conn: &Conn, entry: &Entry) {
     let before = entry.phase.replace(Phase::Answering);
+    drop(entry.immediate.take());
     if entry.mgmt.is_some() {
         return entry.asked.task_mgmt_fn_done();
     }

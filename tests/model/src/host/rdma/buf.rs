@@ -5,6 +5,7 @@ use core::{
     cell::{Cell, RefCell},
     marker::PhantomData,
 };
+use std::rc::Rc;
 
 use kernel::{error::code::*, error::Result};
 use sched::Trace;
@@ -33,6 +34,7 @@ impl Drop for Mapped {
 /// A receive buffer.
 pub(crate) struct RecvBuf<P> {
     data: Vec<u8>,
+    lent: Rc<Cell<bool>>,
     _mapped: Mapped,
     _of: PhantomData<fn() -> P>,
 }
@@ -41,6 +43,7 @@ impl<P> RecvBuf<P> {
     pub(crate) fn new(device: &Device) -> core::pin::Pin<Box<Self>> {
         Box::pin(Self {
             data: Vec::new(),
+            lent: Rc::new(Cell::new(false)),
             _mapped: Mapped::new(device),
             _of: PhantomData,
         })
@@ -53,6 +56,32 @@ impl<P> RecvBuf<P> {
 
     pub(crate) fn bytes(&self, len: usize) -> &[u8] {
         &self.data[..len.min(self.data.len())]
+    }
+
+    pub(crate) fn lend(&self, part: &[u8]) -> Option<Immediate> {
+        let lends = !part.is_empty() && !self.lent.replace(true);
+        lends.then(|| Immediate(self.lent.clone()))
+    }
+
+    /// Whether the engine uses it. What is in use must not be posted.
+    pub(super) fn is_lent(&self) -> bool {
+        let lent = self.lent.get();
+        if lent {
+            world().breaks(
+                Rule::NothingFreedInUse,
+                "a receive buffer that the engine uses",
+            );
+        }
+        lent
+    }
+}
+
+/// Immediate data that the engine uses in its receive buffer.
+pub(crate) struct Immediate(Rc<Cell<bool>>);
+
+impl Drop for Immediate {
+    fn drop(&mut self) {
+        self.0.set(false);
     }
 }
 

@@ -97,6 +97,9 @@ impl<O: QpOwner> QueuePair<O> {
         buf: Pin<Box<RecvBuf<O>>>,
     ) -> Result<(), (Error, Pin<Box<RecvBuf<O>>>)> {
         sched::access(&self.conn.qp, true);
+        if buf.is_lent() {
+            return Err((EBUSY, buf));
+        }
         if self.conn.gate_closed.get() {
             return Err((EPIPE, buf));
         }

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# Data buffers that commands keep from use to use: no byte in them leaves that the
+# engine did not write, and what is not used is given back.
+#
+# Not here: that data arrives where it belongs (test_protocol.py, test_load.py, the
+# conformance table), allocations that fail (test_memory.py).
+
+import pytest
+
+from . import peer
+from .checks import equal, expect, until
+
+pytestmark = [pytest.mark.engine("lio"),
+              pytest.mark.stock("it keeps no data buffers")]
+
+MARK, UNTOUCHED = b"\xa5", b"\x11"
+BLOCKS = 8
+PAGE = 512 * BLOCKS
+
+# A disk without memory behind it: what is read is what was in the buffer.
+NULLIO = r"""
+mkdir -p core/rd_mcp_0/disk0
+echo rd_pages=1024,rd_nullio=1 > core/rd_mcp_0/disk0/control
+echo 1 > core/rd_mcp_0/disk0/enable
+"""
+
+
+def mark(one):
+    """Fill the buffer of the command that the peer uses, one at a time."""
+    one.fill(0, MARK * PAGE)
+    answer = one.ask(peer.cmd(1, peer.write_10(0, BLOCKS),
+                              data_out=one.at(0, PAGE)))
+    equal(answer.status, 0, "status of the WRITE")
+
+
+def asked(one, cdb, room=PAGE):
+    """(status, what is in the peer's memory) after a command with room for so
+    many bytes."""
+    one.fill(0, UNTOUCHED * PAGE)
+    answer = one.ask(peer.cmd(2, cdb, data_in=one.at(0, room)))
+    expect(isinstance(answer, peer.Response), "an answer: %s" % (answer,))
+    return answer.status, one.dump(0, PAGE)
+
+
+def padded(*cdb):
+    return bytes(cdb).ljust(16, b"\0")
+
+
+@pytest.mark.timeout(120)
+def test_no_foreign_bytes(bench):
+    """short, long and refused READs, and commands that describe the disk, after
+    a WRITE whose data is still in the command's buffer"""
+    with bench.configured(acls=[], megabytes=4), bench.peer() as one:
+        bench.target.add_acl(one.port_id)
+        one.login()
+        one.settle()
+        cases = {
+            "INQUIRY": padded(0x12, 0, 0, 1, 0),
+            "INQUIRY of page 83h": padded(0x12, 1, 0x83, 2, 0),
+            "MODE SENSE(6)": padded(0x1a, 0, 0x3f, 0, 255),
+            "REPORT LUNS": padded(0xa0, 0, 0, 0, 0, 0, 0, 0, 8, 0),
+            "READ CAPACITY(16)": padded(0x9e, 0x10, *[0] * 10, 2, 0),
+            "REPORT SUPPORTED OPERATION CODES":
+                padded(0xa3, 0x0c, 0, 0, 0, 0, 0, 0, 8, 0),
+            "READ of a block, room for more": peer.read_10(64, 1),
+            "READ of more than there is room for": peer.read_10(64, 2 * BLOCKS),
+            "READ beyond the end": peer.read_10(1 << 20, BLOCKS),
+        }
+        for name, cdb in cases.items():
+            mark(one)
+            _, memory = asked(one, cdb)
+            expect(MARK not in memory, "%s returns the mark" % name)
+        mark(one)
+        status, memory = asked(one, peer.read_10(64, BLOCKS))
+        equal((status, memory), (0, bytes(PAGE)), "blocks never written")
+        mark(one)
+        status, memory = asked(one, peer.read_10(0, BLOCKS))
+        equal((status, memory), (0, MARK * PAGE), "blocks that were written")
+
+
+@pytest.mark.timeout(120)
+def test_no_bytes_of_others(bench):
+    """a disk that writes nothing on READ: a session finds its own data in the
+    buffer, never another's"""
+    target = bench.target
+    target.prepare()
+    target.shell(NULLIO)
+    with bench.configured(acls=[]):
+        with bench.peer() as one:
+            target.add_acl(one.port_id)
+            one.login()
+            one.settle()
+            mark(one)
+            equal(asked(one, peer.read_10(0, BLOCKS)), (0, MARK * PAGE),
+                  "the buffer is used again")
+        until(lambda: target.queue_pairs() == 0, 30, "the logout")
+        with bench.peer() as one:
+            one.login()
+            one.settle()
+            equal(asked(one, peer.read_10(0, BLOCKS)), (0, bytes(PAGE)),
+                  "what another session finds")
+
+
+def free_mib(target):
+    return int(target.run("grep MemFree /proc/meminfo").out.split()[1]) >> 10
+
+
+@pytest.mark.timeout(180)
+def test_given_back(bench):
+    """buffers of a session that does nothing are freed within three periods of
+    the module's check"""
+    target, initiator = bench.target, bench.initiator
+    with bench.session("max_sect=8192,ch_count=1") as disk:
+        before = free_mib(target)
+        initiator.run(["fio", "--name=a", "--filename=" + disk, "--rw=randread",
+                       "--bs=1m", "--iodepth=32", "--ioengine=libaio",
+                       "--direct=1", "--size=64m"], timeout=90)
+        kept = before - free_mib(target)
+        expect(kept >= 16, "of 32 MiB in flight at least half is kept: %d MiB"
+               % kept)
+        until(lambda: before - free_mib(target) <= kept // 4, 20,
+              "the buffers are freed")
