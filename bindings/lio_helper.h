@@ -3,6 +3,7 @@
 #include "rdma_helper.h"
 #include <scsi/scsi_proto.h>
 #include <target/target_core_base.h>
+#include <target/target_core_backend.h>
 #include <target/target_core_fabric.h>
 
 #include "../src/engine/lio/shims.h"

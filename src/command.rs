@@ -342,8 +342,8 @@ impl<O: Pool> Command<O> {
     }
 
     /// Frees memory that the engine keeps for the next use; see [`EngineCmd::age`].
-    pub(crate) fn age(&self) {
-        self.engine.age();
+    pub(crate) fn age(&self) -> bool {
+        self.engine.age()
     }
 
     /// Returns whether this is a SCSI command with this tag that is not answered yet.

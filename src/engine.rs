@@ -427,8 +427,10 @@ pub(crate) trait EngineCmd: Send + Sync {
     /// Result to report. Valid inside `task_mgmt_fn_done`.
     fn tm_result(&self) -> TmResult;
     /// Frees memory that the command keeps for its next use, if it was not used since the last
-    /// call. For commands that are not in use. Does not sleep.
-    fn age(&self) {}
+    /// call. For commands that are not in use. Returns whether memory was freed. Does not sleep.
+    fn age(&self) -> bool {
+        false
+    }
 }
 
 /// A command of the SRP target, as called by a storage engine.

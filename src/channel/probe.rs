@@ -112,8 +112,25 @@ impl Channel {
 
     /// Frees memory that free commands have not used since the last call. Called once per period.
     pub(crate) fn age(&self) {
-        for cmd in &self.inner.lock().commands.pool {
-            cmd.age();
+        /// Commands whose memory is freed with the lock held.
+        const AT_A_TIME: usize = 8;
+
+        let mut at = 0;
+        loop {
+            // With the lock held, commands in the pool are not in use. They may move in between, so
+            // that one is skipped, or asked twice.
+            let inner = self.inner.lock();
+            let mut freed = 0;
+            for cmd in inner.commands.pool.iter().skip(at) {
+                at += 1;
+                freed += usize::from(cmd.age());
+                if freed == AT_A_TIME {
+                    break;
+                }
+            }
+            if freed < AT_A_TIME {
+                return;
+            }
         }
     }
 

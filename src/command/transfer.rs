@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The data of a command: copies immediate data, fetches other data by RDMA READ, and prepares the
-//! RDMA WRITEs of a read.
+//! The data of a command: copies immediate data unless the engine uses it in place, fetches other
+//! data by RDMA READ, and prepares the RDMA WRITEs of a read.
 //!
 //! Not here: descriptor tables ([`super::table`]).
 
@@ -60,7 +60,7 @@ use crate::{
 
 /// Result of a request for data.
 enum Fetch {
-    /// Immediate data: it is in the engine's buffer.
+    /// Immediate data: it is in the engine's buffer, or used in place.
     Here,
     /// RDMA READs are prepared.
     Posting,
@@ -91,7 +91,7 @@ impl<O: Pool> Command<O> {
         }
     }
 
-    /// Copies immediate data, or prepares to fetch data by RDMA.
+    /// Copies immediate data if the engine has a buffer for it, or prepares to fetch data by RDMA.
     fn fetch(&self, link: &Link<O>, rx: &Request<O>, mut sg: SgList) -> Fetch {
         let len = sg.len();
         let Some(data) = rx.data() else {

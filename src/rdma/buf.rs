@@ -180,8 +180,8 @@ pub(crate) struct RecvBuf<P> {
     _pin: PhantomPinned,
 }
 
-/// Largest alignment of data that a disk requires: that of a block.
-const BLOCK: usize = 512;
+/// Largest alignment of data that a disk requires: its block size, 4096 bytes at most.
+const BLOCK: usize = 4096;
 
 /// Memory of a receive buffer.
 struct Area {
@@ -238,15 +238,19 @@ impl Drop for Immediate {
 }
 
 impl<P: Default> RecvBuf<P> {
-    /// Allocates a buffer for information units of up to `len` bytes. The byte at offset `aligned`
-    /// has an address that is a multiple of [`BLOCK`]. May sleep.
+    /// Allocates a buffer for information units of up to `len` bytes. If that takes no more memory,
+    /// the byte at offset `aligned` has an address that is a multiple of [`BLOCK`]. May sleep.
     ///
     /// # Errors
     ///
     /// Those of [`DmaBuf::new`].
     pub(crate) fn new(device: &Device, len: usize, aligned: usize) -> Result<Pin<KBox<Self>>> {
-        // `kmalloc` aligns memory of this size to its size, or to the next smaller power of two.
-        let start = (BLOCK - aligned % BLOCK) % BLOCK;
+        let room = len.checked_next_power_of_two().ok_or(EINVAL)?;
+        // `kmalloc` of more than half of `room` takes all of it, and aligns it to `room`.
+        let start = match (BLOCK - aligned % BLOCK) % BLOCK {
+            start if start <= room.saturating_sub(len) => start,
+            _ => 0,
+        };
         let size = len.checked_add(start).ok_or(EINVAL)?;
         let buf = Self {
             cqe: bindings::ib_cqe { done: None },

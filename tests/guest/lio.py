@@ -101,6 +101,19 @@ echo %(port)d > srpt/discovery_auth/rdma_cm_port
 echo 1 > %(tpg)s/enable
 """
 
+# Exports the disk $d through a backstore, with what its `control` takes.
+EXPORT = r"""
+modprobe -a target_core_iblock target_core_pscsi
+mkdir -p srpt %(tpg)s core/%(kind)s_0/disk
+echo %(control)s > core/%(kind)s_0/disk/control
+echo $d > core/%(kind)s_0/disk/udev_path
+echo 1 > core/%(kind)s_0/disk/enable
+mkdir %(tpg)s/lun/lun_0
+ln -s core/%(kind)s_0/disk %(tpg)s/lun/lun_0/disk
+echo %(port)d > srpt/discovery_auth/rdma_cm_port
+echo 1 > %(tpg)s/enable
+"""
+
 TRACES = r"""
 ls -d /sys/kernel/config/target/srpt /sys/kernel/config/target/core/*_[0-9]* \
     2>/dev/null
@@ -188,6 +201,14 @@ class LioTarget(Target):
         self.load()
         self.shell(slow.SCSI_DEBUG + SLOW_DISK % {
             "tpg": self.tpg(), "tas": tas, "port": CM_PORT} + "\n".join(
+                "acl %s %s" % (self.tpg(), name) for name in acls))
+
+    def export(self, make, kind, control, acls):
+        """Load the module and export the disk that `make` leaves in $d."""
+        self.load()
+        self.shell(make + EXPORT % {
+            "tpg": self.tpg(), "kind": kind, "control": control,
+            "port": CM_PORT} + "\n".join(
                 "acl %s %s" % (self.tpg(), name) for name in acls))
 
     def aborts(self, *names):

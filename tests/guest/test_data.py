@@ -8,7 +8,9 @@
 
 import pytest
 
-from . import peer
+from harness.clock import clock
+
+from . import peer, slow
 from .checks import equal, expect, until
 
 pytestmark = [pytest.mark.engine("lio"),
@@ -100,6 +102,44 @@ def test_no_bytes_of_others(bench):
             one.settle()
             equal(asked(one, peer.read_10(0, BLOCKS)), (0, bytes(PAGE)),
                   "what another session finds")
+
+
+# Leaves the disk's device in $d: blocks of 4096 bytes, which it takes from
+# addresses of their own size only.
+ZRAM = r"""
+modprobe zram num_devices=1
+echo 32M > /sys/block/zram0/disksize
+d=/dev/zram0
+"""
+# The address of the disk $d, as the pSCSI backstore takes it.
+PSCSI = ("$(readlink -f /sys/block/${d##*/}/device | sed -E 's|.*/([0-9]+):"
+         "([0-9]+):([0-9]+):([0-9]+)$|scsi_host_id=\\1,scsi_channel_id=\\2,"
+         "scsi_target_id=\\3,scsi_lun_id=\\4|')")
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("make, kind, control, gone", [
+    pytest.param(ZRAM, "iblock", "udev_path=$d", "rmmod zram", id="zram"),
+    pytest.param(slow.SCSI_DEBUG, "pscsi", PSCSI, "rmmod scsi_debug",
+                 id="pscsi"),
+    pytest.param(slow.SCSI_DEBUG, "iblock", "udev_path=$d",
+                 "rmmod scsi_debug", id="iblock")])
+def test_backstores(bench, make, kind, control, gone):
+    """disks that are particular about the memory they are given: short and long
+    writes, with immediate data and without, are verified"""
+    target, initiator = bench.target, bench.initiator
+    with clock.preparing():
+        target.prepare()
+        target.export(make, kind, control, [initiator.port_id])
+    for immediate in "YN":
+        disk, = initiator.login(params="use_imm_data=" + immediate)
+        for size, depth in ("4k", 8), ("8k", 8), ("64k", 4), ("1m", 2):
+            initiator.fio(disk, "8m", size, depth)
+        initiator.logout()
+    until(lambda: target.queue_pairs() == 0, 30, "the logout")
+    with clock.preparing():
+        target.unconfigure()
+        target.run(gone)
 
 
 def free_mib(target):

@@ -172,8 +172,8 @@ pub(crate) struct LioCmd<C> {
 
 // SAFETY: A `struct se_cmd` belongs to no thread: target core passes it between work queues.
 unsafe impl<C> Send for LioCmd<C> {}
-// SAFETY: `phase` is atomic. `se`, `sense` and `kept` are written by their owner only, see the
-// type's documentation; ownership is handed over with `phase` (release and acquire) or by target
+// SAFETY: `phase` is atomic. `se`, `sense`, `kept` and `place` are written by their owner only, see
+// the type's documentation; ownership is handed over with `phase` (release and acquire) or by target
 // core.
 unsafe impl<C> Sync for LioCmd<C> {}
 
@@ -485,9 +485,9 @@ impl<C> LioCmd<C> {
         let sg = read_se!(self, t_data_sg);
         let nents = read_se!(self, t_data_nents);
         let len = read_se!(self, data_length) as usize;
-        // SAFETY: `transport_generic_new_cmd()` allocated the list with room for `data_length`
-        // bytes at that time, and the length only shrinks. Target core frees it with the last
-        // reference, and this command with it. By the type invariants ours is not put in these two
+        // SAFETY: `transport_generic_new_cmd()` allocated the list, or `place_data()` gave it, with
+        // room for `data_length` bytes at that time, and the length only shrinks. It stays until
+        // the last reference is put, and so does this command. By the type invariants ours is not put in these two
         // phases, and by the safety requirements they do not end while the list is lent.
         unsafe { self.phase.lend(sg, nents, len) }
     }
@@ -501,8 +501,9 @@ impl<C> LioCmd<C> {
         unsafe { (*self.place.get()).immediate = immediate };
     }
 
-    /// Gives target core the memory for the command's data, if it is a plain READ or WRITE: the
-    /// receive buffer that the data has arrived in, or the pages that the command keeps. Others,
+    /// Gives target core the memory for the command's data, if it is a plain READ or WRITE that
+    /// target core executes itself. (Backstores that pass commands through set a length that the
+    /// CDB need not agree with, and pSCSI wants entries of one page.) The memory is the receive buffer that the data has arrived in, or the pages that the command keeps. Others,
     /// and those for which there is no memory, are left to target core. May sleep.
     ///
     /// For [`super::submit`], between `target_submit_prep()` and `target_submit()`.
@@ -518,7 +519,7 @@ impl<C> LioCmd<C> {
         let len = read_se!(self, data_length) as usize;
         // SAFETY: The command is in `Core` and not submitted, so `place` is the caller's.
         let place = unsafe { &mut *self.place.get() };
-        let data = if flags & DATA == 0 || flags & OTHER != 0 {
+        let data = if flags & DATA == 0 || flags & OTHER != 0 || self.is_passed_through() {
             None
         } else {
             match &place.immediate {
@@ -551,6 +552,18 @@ impl<C> LioCmd<C> {
         }
     }
 
+    /// Returns whether the backstore executes commands, and not target core.
+    fn is_passed_through(&self) -> bool {
+        let dev = read_se!(self, se_dev);
+        if dev.is_null() {
+            return true;
+        }
+        // SAFETY: The command has a reference on its logical unit, which keeps the device. The
+        // flag does not change once the device is configured.
+        let flags = unsafe { (&raw const (*dev).transport_flags).read() };
+        u32::from(flags) & bindings::TRANSPORT_FLAG_PASSTHROUGH != 0
+    }
+
     /// Returns the receive buffer to the target. To be called by the task that handles the command
     /// when target core has used the data.
     fn return_immediate(&self) {
@@ -560,12 +573,14 @@ impl<C> LioCmd<C> {
 }
 
 impl<C> EngineCmd for LioCmd<C> {
-    fn age(&self) {
-        if self.phase.change(Phase::Idle, Phase::Core) {
-            // SAFETY: The command is not submitted, and the change of phase has made it ours.
-            unsafe { (*self.place.get()).buf.age() };
-            self.phase.set(Phase::Idle);
+    fn age(&self) -> bool {
+        if !self.phase.change(Phase::Idle, Phase::Core) {
+            return false;
         }
+        // SAFETY: The command is not submitted, and the change of phase has made it ours.
+        let freed = unsafe { (*self.place.get()).buf.age() };
+        self.phase.set(Phase::Idle);
+        freed
     }
 
     /// SCSI status, inside `queue_data_in()` and `queue_status()`.

@@ -7,20 +7,22 @@
 //!
 //! # No foreign bytes
 //!
-//! A byte that the engine did not write must not leave. Three facts see to that:
+//! A byte that the engine did not write must not leave in these pages. Three facts see to that:
 //!
-//! - Only commands that target core knows to fill or consume the whole buffer get one: READ and
-//!   WRITE of every length (`SCF_SCSI_DATA_CDB`), without residual, not COMPARE AND WRITE. For all
-//!   others target core allocates zeroed pages, as before.
+//! - Only commands that target core itself executes get them, and of these only those that fill or
+//!   consume the whole buffer: READ and WRITE of every length (`SCF_SCSI_DATA_CDB`), without
+//!   residual, not COMPARE AND WRITE. For all others target core allocates, as it does without this
+//!   module.
 //! - Pages are zeroed when they are allocated, so they never hold other memory of the kernel.
 //! - A command belongs to one channel from its allocation to its end, and its pages with it. What a
 //!   backstore leaves in a buffer that it claims to have filled (a RAM disk with `rd_nullio` does)
-//!   is data that the same initiator has sent or was sent.
+//!   is data that was read or written for the same initiator.
 //!
 //! # Bounds
 //!
-//! A command keeps [`MAX_LEN`] at most, all commands together [`BUDGET`]; beyond that target core
-//! allocates. Pages that were not used between two periodic checks are freed.
+//! A command keeps the pages of its largest transfer between two periodic checks, [`MAX_LEN`] at
+//! most, and all commands together keep [`BUDGET`]; beyond that target core allocates. A check
+//! frees pages of which less than half was used.
 //!
 //! Not here: which commands get a buffer ([`super::cmd`]), immediate data, which stays in its
 //! receive buffer ([`crate::rdma::buf::Immediate`]).
@@ -114,8 +116,8 @@ pub(super) struct DataBuf {
     capacity: usize,
     described: usize,
     nents: u32,
-    /// Used since the last [`Self::age`].
-    used: bool,
+    /// Largest length since the last [`Self::age`], in bytes.
+    used: usize,
 }
 
 // SAFETY: The pointers in the list are to pages that `chunks` owns.
@@ -133,7 +135,7 @@ impl DataBuf {
             capacity: 0,
             described: 0,
             nents: 0,
-            used: false,
+            used: 0,
         }
     }
 
@@ -151,22 +153,29 @@ impl DataBuf {
             }
             self.describe(len)?;
         }
-        self.used = true;
+        self.used = self.used.max(len);
         Some((self.list.as_mut_ptr(), self.nents))
     }
 
-    /// Replaces the chunks with others that hold `len` bytes.
+    /// Replaces the chunks with others that hold `len` bytes; on failure with none.
     fn allocate(&mut self, len: usize) -> Option<()> {
-        self.chunks = KVec::new();
-        self.capacity = 0;
+        *self = Self::new();
+        self.add_chunks(len).or_else(|| {
+            *self = Self::new();
+            None
+        })
+    }
+
+    fn add_chunks(&mut self, len: usize) -> Option<()> {
         let mut order = MAX_ORDER;
         while self.capacity < len {
             let pages = (len - self.capacity).div_ceil(PAGE_SIZE);
             order = order.min(pages.ilog2());
             match Chunk::new(order) {
                 Some(chunk) => {
-                    self.capacity += chunk.len();
+                    let more = chunk.len();
                     self.chunks.push(chunk, GFP_KERNEL).ok()?;
+                    self.capacity += more;
                 }
                 None if order == 0 => return None,
                 None => order -= 1,
@@ -185,6 +194,9 @@ impl DataBuf {
                 nents += 1;
             }
         }
+        if left != 0 || nents == 0 {
+            return None;
+        }
         if self.list.len() < nents {
             self.list = KVec::from_elem(Default::default(), nents, GFP_KERNEL).ok()?;
         }
@@ -200,15 +212,19 @@ impl DataBuf {
             unsafe { bindings::srpt_sg_set_data(entry, chunk.page.as_ptr(), part as u32) };
             left -= part;
         }
-        // INVARIANT: Described above; the loop has used up `len`, because the chunks hold it.
+        // INVARIANT: Described above, all of it: the chunks hold `len` bytes.
         self.described = len;
         Some(())
     }
 
-    /// Frees the pages if they were not used since the last call. Does not sleep.
-    pub(super) fn age(&mut self) {
-        if !core::mem::replace(&mut self.used, false) {
+    /// Frees the pages if less than half of them was used since the last call. Returns whether
+    /// there were any to free. Does not sleep.
+    pub(super) fn age(&mut self) -> bool {
+        let used = core::mem::take(&mut self.used);
+        let frees = self.capacity != 0 && used.saturating_mul(2) < self.capacity;
+        if frees {
             *self = Self::new();
         }
+        frees
     }
 }

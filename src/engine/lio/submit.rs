@@ -125,7 +125,7 @@ pub(super) fn submit<C: TargetCmd>(
     // - `target_init_cmd()` succeeded, so the session stays until the command is released.
     // - The CDB has the length that `scsi_command_size()` returns, see `RxCmd::complete_cdb()`; it
     //   is copied.
-    // - There are no scatterlists: target core allocates its own if the command has none, and
+    // - No scatterlists are passed: `place_data()` sets one, or target core allocates one; it
     //   requests data with `write_pending()`.
     // - On failure target core has answered, and the command must not be touched any more.
     // - On success the reference that was turned into a pointer is not taken back before the

@@ -197,8 +197,8 @@ impl<E: fmt::Debug> fmt::Display for Violation<E> {
 ///
 /// # Invariants
 ///
-/// `holds_credit` is false if and only if the credit of the request has been given to a response or
-/// made returnable, or there is no request ([`State::Free`]). `undo` is the state before the last
+/// `holds_credit` is false if and only if the credit of the request has been given to a response,
+/// posted or not, or made returnable, or there is no request ([`State::Free`]). `undo` is the state before the last
 /// transition if the state is one in which work requests are under way. `at_engine` is false if the
 /// target sends the response itself, or there is no request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -327,10 +327,9 @@ impl Command {
             (Fact::Start, State::Free) => self.start(State::New),
             (Fact::StartMgmt, State::Free) => self.start(State::Mgmt),
             (Fact::Refused, State::New | State::Mgmt) => self.at_engine = false,
-            (Fact::PostFailed, state) if state.on_wire() => {
-                self.state = self.undo;
-                self.holds_credit = true;
-            }
+            // The driver has made the credits returnable that the response would have carried, that
+            // of the request among them.
+            (Fact::PostFailed, state) if state.on_wire() => self.state = self.undo,
             // In the states with a response under way or sent, the flag has no effect. In all
             // others it takes effect when the response would have been sent.
             (

@@ -250,12 +250,12 @@ fn posting_fails() {
     assert!(!cmd.holds_credit());
     assert_eq!(cmd.note(Fact::PostFailed), Ok(()));
     assert_eq!(cmd.state(), State::Executing);
-    assert!(cmd.holds_credit());
-    // Given up: the credit is not lost.
+    // The driver has made the credits returnable that the response would have carried.
+    assert!(!cmd.holds_credit());
     assert_eq!(
         cmd.handle(Event::Freed),
         Ok(Action::Recycle {
-            return_credit: true
+            return_credit: false
         })
     );
 }
@@ -432,10 +432,8 @@ fn explore(cmd: Command, seen: Seen, depth: u32) -> u64 {
             Step::Event(Event::DataArrived { .. }) => after.fetching -= 1,
             Step::Event(Event::SendDone { .. }) => after.responding -= 1,
             Step::Fact(Fact::PostFailed) if seen.fetching > 0 => after.fetching -= 1,
-            Step::Fact(Fact::PostFailed) => {
-                after.responding -= 1;
-                after.credits -= 1;
-            }
+            // The credit stays returned: the driver makes it returnable.
+            Step::Fact(Fact::PostFailed) => after.responding -= 1,
             Step::Fact(Fact::Aborted) => after.aborted |= seen.responding == 0,
             Step::Fact(Fact::Refused) => after.refused = true,
             _ => {}
@@ -453,7 +451,7 @@ fn explore(cmd: Command, seen: Seen, depth: u32) -> u64 {
                 assert!(!seen.refused);
                 after.refused = true;
                 assert_eq!((cmd.state(), next.state()), (State::Mgmt, State::Mgmt));
-                assert!(next.holds_credit() && !next.is_aborted());
+                assert!(!next.is_aborted());
                 after.aborted = false;
             }
             Action::Fetch | Action::FetchTable => after.fetching += 1,
@@ -474,12 +472,13 @@ fn explore(cmd: Command, seen: Seen, depth: u32) -> u64 {
             Action::SendResponse => {
                 assert!(!seen.aborted, "response of an aborted command");
                 after.responding += 1;
-                after.credits += 1;
+                // After a response that was not posted the credit is returnable already.
+                after.credits = 1;
             }
             Action::SkipResponse => {
                 assert!(next.is_aborted());
                 after.completions += 1;
-                after.credits += 1;
+                after.credits = 1;
             }
             Action::Complete { ok } => {
                 assert_eq!(event, Event::SendDone { ok });
