@@ -122,6 +122,8 @@ struct CommandAccount {
     machine: Command,
     /// The credit of the request was given to a response, or made returnable.
     credit_given: bool,
+    /// A response was not posted, and its credits were made returnable.
+    unsent: bool,
 }
 
 impl Default for CommandAccount {
@@ -129,6 +131,7 @@ impl Default for CommandAccount {
         Self {
             machine: Command::new(),
             credit_given: true,
+            unsent: false,
         }
     }
 }
@@ -158,6 +161,7 @@ impl CommandAccount {
         assert_eq!(before.state(), CommandState::Free);
         assert!(self.credit_given);
         self.credit_given = false;
+        self.unsent = false;
     }
 
     fn is_so(&mut self, fact: Fact) {
@@ -168,7 +172,7 @@ impl CommandAccount {
         }
         match fact {
             Fact::Start | Fact::StartMgmt => self.starts(before),
-            Fact::PostFailed => self.credit_given = false,
+            Fact::PostFailed => self.unsent |= self.credit_given,
             Fact::Refused => assert!(!self.machine.is_at_engine()),
             Fact::Aborted => {}
         }
@@ -183,7 +187,7 @@ impl CommandAccount {
         match action {
             Action::FetchTable => self.starts(before),
             Action::SendResponse | Action::SkipResponse => {
-                assert!(!self.credit_given);
+                assert!(!self.credit_given || self.unsent);
                 self.credit_given = true;
             }
             Action::Recycle { return_credit } => {
