@@ -335,7 +335,7 @@ impl<O: Pool> Command<O> {
         Some(View {
             tag: inner.head.tag,
             state: inner.machine.state(),
-            is_scsi: !inner.machine.state().is_mgmt(),
+            is_scsi: !inner.machine.is_mgmt(),
             at_engine: inner.machine.is_at_engine(),
             age_ms: inner.arrived.elapsed().as_millis(),
         })

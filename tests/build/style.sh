@@ -111,6 +111,9 @@ bad src/params.h "'Someone' in a comment" "a person in a comment in C" "/* SPDX-
 /*
  * Someone reads it: http://example.org */
 int x;"
+bad src/srp/x.rs 'a comment of 101 columns' "a long comment" "$head
+/// $(printf '%097d' 0)
+fn f() {}"
 fresh
 printf '%s\n' "$head" '/// A type whose body and anyones pass, as does' 'const F: &str = "nobody"; /* a */' \
 	>"$repo/src/srp/x.rs"

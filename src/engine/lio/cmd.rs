@@ -173,8 +173,8 @@ pub(crate) struct LioCmd<C> {
 // SAFETY: A `struct se_cmd` belongs to no thread: target core passes it between work queues.
 unsafe impl<C> Send for LioCmd<C> {}
 // SAFETY: `phase` is atomic. `se`, `sense`, `kept` and `place` are written by their owner only, see
-// the type's documentation; ownership is handed over with `phase` (release and acquire) or by target
-// core.
+// the type's documentation; ownership is handed over with `phase` (release and acquire) or by
+// target core.
 unsafe impl<C> Sync for LioCmd<C> {}
 
 /// Memory for the data of a command.
@@ -373,7 +373,7 @@ impl<C: TargetCmd> LioCmd<C> {
     pub(super) fn data_arrived(cmd: ArcBorrow<'_, C>, status: RxDataStatus) {
         let this = &cmd.engine_cmd();
         if !this.phase.end(Phase::Fetching, Phase::Core) {
-            pr_err!("data nobody asked for\n");
+            pr_err!("data that was not requested\n");
             return;
         }
         match status {
@@ -487,8 +487,9 @@ impl<C> LioCmd<C> {
         let len = read_se!(self, data_length) as usize;
         // SAFETY: `transport_generic_new_cmd()` allocated the list, or `place_data()` gave it, with
         // room for `data_length` bytes at that time, and the length only shrinks. It stays until
-        // the last reference is put, and so does this command. By the type invariants ours is not put in these two
-        // phases, and by the safety requirements they do not end while the list is lent.
+        // the last reference is put, and so does this command. By the type invariants ours is not
+        // put in these two phases, and by the safety requirements they do not end while the list is
+        // lent.
         unsafe { self.phase.lend(sg, nents, len) }
     }
 }
@@ -502,9 +503,10 @@ impl<C> LioCmd<C> {
     }
 
     /// Gives target core the memory for the command's data, if it is a plain READ or WRITE that
-    /// target core executes itself. (Backstores that pass commands through set a length that the
-    /// CDB need not agree with, and pSCSI wants entries of one page.) The memory is the receive buffer that the data has arrived in, or the pages that the command keeps. Others,
-    /// and those for which there is no memory, are left to target core. May sleep.
+    /// target core executes itself. (Those that a backstore passes through have a length that the
+    /// CDB need not agree with, and pSCSI takes entries of one page.) The memory is the receive
+    /// buffer that the data has arrived in, or the pages that the command keeps. Commands of other
+    /// kinds, and those for which there is no memory, are left to target core. May sleep.
     ///
     /// For [`super::submit`], between `target_submit_prep()` and `target_submit()`.
     pub(super) fn place_data(&self) {

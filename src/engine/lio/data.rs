@@ -18,6 +18,12 @@
 //!   backstore leaves in a buffer that it claims to have filled (a RAM disk with `rd_nullio` does)
 //!   is data that was read or written for the same initiator.
 //!
+//! # Pages that others still read
+//!
+//! A RDMA WRITE may complete while a device in software still has the pages in the queue of a
+//! socket: siw sends them without a copy, and TCP keeps a reference on each until the peer has
+//! acknowledged it. So pages with other references are not used again, but left to these.
+//!
 //! # Bounds
 //!
 //! A command keeps the pages of its largest transfer between two periodic checks, [`MAX_LEN`] at
@@ -93,6 +99,12 @@ impl Chunk {
     fn len(&self) -> usize {
         PAGE_SIZE << self.order
     }
+
+    /// Returns whether others have references on the pages (`page_count`).
+    fn is_shared(&self) -> bool {
+        // SAFETY: By the type invariant the pages are ours.
+        unsafe { bindings::srpt_data_is_shared(self.page.as_ptr()) }
+    }
 }
 
 impl Drop for Chunk {
@@ -143,6 +155,9 @@ impl DataBuf {
     /// stays valid until the next call of a function of this object. Returns `None` if no buffer of
     /// this length is kept. May sleep.
     pub(super) fn of_len(&mut self, len: usize) -> Option<(*mut bindings::scatterlist, u32)> {
+        if self.chunks.iter().any(Chunk::is_shared) {
+            *self = Self::new();
+        }
         if self.described != len || len == 0 {
             if len == 0 || len > MAX_LEN {
                 return None;

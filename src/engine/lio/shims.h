@@ -21,6 +21,7 @@ void srpt_delayed_cmd_schedule(struct se_device *dev);
 void srpt_non_ordered_put(struct se_device *dev);
 void srpt_non_ordered_resurrect(struct se_device *dev);
 struct page *srpt_alloc_data(unsigned int order);
+bool srpt_data_is_shared(struct page *page);
 void srpt_free_data(struct page *page, unsigned int order);
 void srpt_sg_set_data(struct scatterlist *sg, struct page *page, unsigned int len);
 

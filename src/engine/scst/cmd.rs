@@ -295,7 +295,7 @@ impl<C: TargetCmd> ScstCmd<C> {
     /// Handles the end of the transfer that [`TargetCmd::rdy_to_xfer`] requested. Process context.
     pub(super) fn data_arrived(&self, status: RxDataStatus) {
         if !self.phase.end(Phase::Fetching, Phase::Core) {
-            pr_err!("data nobody asked for\n");
+            pr_err!("data that was not requested\n");
             return;
         }
         // CAST: 0 and 1.

@@ -64,11 +64,6 @@ impl State {
 }
 
 impl State {
-    /// Returns whether this is a task management request whose response was not sent yet.
-    pub(crate) const fn is_mgmt(self) -> bool {
-        matches!(self, Self::Mgmt | Self::MgmtResponding)
-    }
-
     /// Returns whether this is a SCSI command whose response was not sent yet.
     pub(crate) const fn is_task(self) -> bool {
         match self {
@@ -158,8 +153,8 @@ pub(crate) enum Action {
     FailData,
     /// Post the response. It carries the credit of the request.
     SendResponse,
-    /// Send nothing, make the credit of the request returnable, and notify the engine, if it has the
-    /// request, of the end.
+    /// Send nothing, make the credit of the request returnable, and notify the engine, if it has
+    /// the request, of the end.
     SkipResponse,
     /// Send a response to the task management request, which the engine has released without one,
     /// because another request aborted it or its own response could not be sent. The initiator
@@ -198,9 +193,10 @@ impl<E: fmt::Debug> fmt::Display for Violation<E> {
 /// # Invariants
 ///
 /// `holds_credit` is false if and only if the credit of the request has been given to a response,
-/// posted or not, or made returnable, or there is no request ([`State::Free`]). `undo` is the state before the last
-/// transition if the state is one in which work requests are under way. `at_engine` is false if the
-/// target sends the response itself, or there is no request.
+/// posted or not, or made returnable, or there is no request ([`State::Free`]). `undo` is the state
+/// before the last transition if the state is one in which work requests are under way. `at_engine`
+/// is false if the target sends the response itself, or there is no request. `mgmt` is true for a
+/// task management request, from its arrival to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Command {
     state: State,
@@ -208,6 +204,7 @@ pub(crate) struct Command {
     aborted: bool,
     holds_credit: bool,
     at_engine: bool,
+    mgmt: bool,
 }
 
 impl Command {
@@ -219,6 +216,7 @@ impl Command {
             aborted: false,
             holds_credit: false,
             at_engine: false,
+            mgmt: false,
         }
     }
 
@@ -235,6 +233,11 @@ impl Command {
     /// Returns whether the credit of the request has not been returned yet.
     pub(crate) const fn holds_credit(&self) -> bool {
         self.holds_credit
+    }
+
+    /// Returns whether this is a task management request.
+    pub(crate) const fn is_mgmt(&self) -> bool {
+        self.mgmt
     }
 
     /// Returns whether the request was submitted to the engine or is about to be.
@@ -355,6 +358,7 @@ impl Command {
             state,
             holds_credit: true,
             at_engine: true,
+            mgmt: matches!(state, State::Mgmt),
             ..Self::new()
         };
     }

@@ -320,6 +320,22 @@ fn external_table_does_not_come() {
     );
 }
 
+/// A task management request is one until its end, a SCSI command never.
+#[test]
+fn kinds() {
+    for (start, mgmt) in [(Fact::Start, false), (Fact::StartMgmt, true)] {
+        let mut cmd = Command::new();
+        assert!(!cmd.is_mgmt());
+        assert_eq!(cmd.note(start), Ok(()));
+        assert_eq!(cmd.is_mgmt(), mgmt);
+        assert_eq!(cmd.handle(Event::XmitResponse), Ok(Action::SendResponse));
+        let _ = cmd.handle(Event::SendDone { ok: true });
+        assert_eq!((cmd.state(), cmd.is_mgmt()), (State::Done, mgmt));
+        let _ = cmd.handle(Event::Freed);
+        assert!(!cmd.is_mgmt());
+    }
+}
+
 /// Immediate data is there when the engine asks for it.
 #[test]
 fn immediate_data() {
