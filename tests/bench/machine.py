@@ -60,11 +60,7 @@ exit $status
 """
 
 # A disk without memory behind it: what is read is what was in the buffer.
-DISK = r"""
-mkdir -p core/rd_mcp_0/disk0
-echo rd_pages=16384,rd_nullio=1 > core/rd_mcp_0/disk0/control
-echo 1 > core/rd_mcp_0/disk0/enable
-"""
+DISK = "backstore disk0 16384,rd_nullio=1"
 
 
 @dataclass(frozen=True)

@@ -87,29 +87,18 @@ for a in %(names)s; do
 done
 """
 
-# Exports the disk $d.
-SLOW_DISK = r"""
-modprobe -a target_core_iblock
-mkdir -p srpt %(tpg)s core/iblock_0/slow
-echo udev_path=$d > core/iblock_0/slow/control
-echo 1 > core/iblock_0/slow/enable
-# Whether commands that another initiator aborts get an answer.
-echo %(tas)d > core/iblock_0/slow/attrib/emulate_tas
-mkdir %(tpg)s/lun/lun_0
-ln -s core/iblock_0/slow %(tpg)s/lun/lun_0/disk
-echo %(port)d > srpt/discovery_auth/rdma_cm_port
-echo 1 > %(tpg)s/enable
-"""
-
-# Exports the disk $d through a backstore, with what its `control` takes.
+# Exports the disk $d through a backstore, with what its `control` takes. The
+# attribute says whether commands that another initiator aborts get an answer.
 EXPORT = r"""
 modprobe -a target_core_iblock target_core_pscsi
-mkdir -p srpt %(tpg)s core/%(kind)s_0/disk
-echo %(control)s > core/%(kind)s_0/disk/control
-echo $d > core/%(kind)s_0/disk/udev_path
-echo 1 > core/%(kind)s_0/disk/enable
+b=core/%(kind)s_0/%(name)s
+mkdir -p srpt %(tpg)s $b
+echo %(control)s > $b/control
+echo $d > $b/udev_path
+echo 1 > $b/enable
+[ -z "%(tas)s" ] || echo %(tas)s > $b/attrib/emulate_tas
 mkdir %(tpg)s/lun/lun_0
-ln -s core/%(kind)s_0/disk %(tpg)s/lun/lun_0/disk
+ln -s $b %(tpg)s/lun/lun_0/disk
 echo %(port)d > srpt/discovery_auth/rdma_cm_port
 echo 1 > %(tpg)s/enable
 """
@@ -198,18 +187,16 @@ class LioTarget(Target):
         self.shell(PRIVATE % {"tpg": self.tpg(), "names": " ".join(names)})
 
     def slow_disk(self, acls, tas=0):
-        self.load()
-        self.shell(slow.SCSI_DEBUG + SLOW_DISK % {
-            "tpg": self.tpg(), "tas": tas, "port": CM_PORT} + "\n".join(
-                "acl %s %s" % (self.tpg(), name) for name in acls))
+        self.export(slow.SCSI_DEBUG, "iblock", "udev_path=$d", acls, "slow",
+                    "%d" % tas)
 
-    def export(self, make, kind, control, acls):
+    def export(self, make, kind, control, acls, name="disk", tas=""):
         """Load the module and export the disk that `make` leaves in $d."""
         self.load()
         self.shell(make + EXPORT % {
-            "tpg": self.tpg(), "kind": kind, "control": control,
-            "port": CM_PORT} + "\n".join(
-                "acl %s %s" % (self.tpg(), name) for name in acls))
+            "tpg": self.tpg(), "kind": kind, "control": control, "name": name,
+            "tas": tas, "port": CM_PORT} + "\n".join(
+                "acl %s %s" % (self.tpg(), acl) for acl in acls))
 
     def aborts(self, *names):
         return sum(self.statistic("iblock_0/slow", name) for name in

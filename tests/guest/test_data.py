@@ -21,11 +21,7 @@ BLOCKS = 8
 PAGE = 512 * BLOCKS
 
 # A disk without memory behind it: what is read is what was in the buffer.
-NULLIO = r"""
-mkdir -p core/rd_mcp_0/disk0
-echo rd_pages=1024,rd_nullio=1 > core/rd_mcp_0/disk0/control
-echo 1 > core/rd_mcp_0/disk0/enable
-"""
+NULLIO = "backstore disk0 1024,rd_nullio=1"
 
 
 def mark(one):

@@ -155,13 +155,13 @@ impl DataBuf {
     /// stays valid until the next call of a function of this object. Returns `None` if no buffer of
     /// this length is kept. May sleep.
     pub(super) fn of_len(&mut self, len: usize) -> Option<(*mut bindings::scatterlist, u32)> {
+        if len == 0 || len > MAX_LEN {
+            return None;
+        }
         if self.chunks.iter().any(Chunk::is_shared) {
             *self = Self::new();
         }
-        if self.described != len || len == 0 {
-            if len == 0 || len > MAX_LEN {
-                return None;
-            }
+        if self.described != len {
             self.described = 0;
             if len > self.capacity {
                 self.allocate(len)?;
