@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The two work queues of the module.
+//! The work queues of the module.
 //!
 //! They are module-wide, because C callbacks without a context queue work on them.
 //!
@@ -16,12 +16,14 @@ use crate::sync::{
     workqueue::Queue, //
 };
 
-/// Both queues.
+/// All queues.
 struct Queues {
     /// For tear-down, which waits for work on the other queue.
     tear_down: Arc<Queue>,
     /// For work that tear-down waits for.
     retry: Arc<Queue>,
+    /// For the ends of commands, each on a CPU that is chosen.
+    completions: Arc<Queue>,
 }
 
 global_mutex! {
@@ -35,19 +37,21 @@ global_mutex! {
 ///
 /// `ENOMEM`.
 pub(crate) fn start() -> Result<Arc<Queue>> {
-    let tear_down = Arc::new(Queue::new(c"ib_srpt")?, GFP_KERNEL)?;
-    let retry = Arc::new(Queue::new(c"ib_srpt_retry")?, GFP_KERNEL)?;
+    let tear_down = Arc::new(Queue::unbound(c"ib_srpt")?, GFP_KERNEL)?;
+    let retry = Arc::new(Queue::unbound(c"ib_srpt_retry")?, GFP_KERNEL)?;
+    let completions = Arc::new(Queue::per_cpu(c"ib_srpt_done")?, GFP_KERNEL)?;
     *QUEUES.lock() = Some(Queues {
         tear_down,
         retry: retry.clone(),
+        completions,
     });
     Ok(retry)
 }
 
-/// Waits until the work on both queues has finished, and drops them. No more work may be queued.
+/// Waits until the work on all queues has finished, and drops them. No more work may be queued.
 /// Sleeps.
 pub(crate) fn stop() {
-    for queue in [tear_down(), retry()].into_iter().flatten() {
+    for queue in [tear_down(), retry(), completions()].into_iter().flatten() {
         queue.flush();
     }
     let old = QUEUES.lock().take();
@@ -65,4 +69,12 @@ pub(crate) fn tear_down() -> Option<Arc<Queue>> {
 /// commands, so they do not share a queue. May sleep.
 pub(crate) fn retry() -> Option<Arc<Queue>> {
     (*QUEUES.lock()).as_ref().map(|queues| queues.retry.clone())
+}
+
+/// Returns the queue for the ends of commands; [`None`] as for [`tear_down`]. May sleep.
+#[allow(dead_code, reason = "not every engine has one")]
+pub(crate) fn completions() -> Option<Arc<Queue>> {
+    (*QUEUES.lock())
+        .as_ref()
+        .map(|queues| queues.completions.clone())
 }

@@ -19,15 +19,15 @@
 //!
 //! # Context
 //!
-//! Every callback of target core runs in process context, because completions are queued
-//! (`TARGET_QUEUE_COMPL`, `direct_compl_supp` is not set) and submission is called from process
-//! context only.
+//! Commands are submitted from process context only, and target core calls back in process context
+//! but for completions: these come where the disk completes (`TARGET_DIRECT_COMPL`), see [`late`].
 
 mod attrs;
 mod caw;
 pub(super) mod cmd;
 mod data;
 mod fabric;
+mod late;
 mod order;
 mod session;
 mod submit;

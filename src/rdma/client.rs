@@ -130,7 +130,7 @@ impl<T: Client> Registration<T> {
                     rename: Some(rename_callback::<T>),
                     ..Default::default()
                 },
-                reaper: Queue::new(c"ib_srpt_reaper")?,
+                reaper: Queue::unbound(c"ib_srpt_reaper")?,
             },
             GFP_KERNEL,
         )?;

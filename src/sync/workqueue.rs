@@ -17,6 +17,7 @@ use core::{
 use kernel::{
     bindings,
     container_of,
+    ffi::c_int,
     prelude::*,
     static_lock_class,
     sync::{
@@ -29,12 +30,13 @@ use kernel::{
     time::{
         msecs_to_jiffies,
         Msecs, //
-    }, //
+    },
+    workqueue::RawWorkItem, //
 };
 
 /// An owned `struct workqueue_struct`; dropping it drains and destroys it.
 ///
-/// The queue is unbound and has a rescuer (`WQ_UNBOUND`, `WQ_MEM_RECLAIM`).
+/// It has a rescuer (`WQ_MEM_RECLAIM`).
 ///
 /// # Invariants
 ///
@@ -49,13 +51,27 @@ unsafe impl Send for Queue {}
 unsafe impl Sync for Queue {}
 
 impl Queue {
-    /// Allocates a queue (`alloc_workqueue`). `name` is shown by `ps`. May sleep.
+    /// Allocates a queue whose work runs on any CPU (`alloc_workqueue`, `WQ_UNBOUND`). `name` is
+    /// shown by `ps`. May sleep.
     ///
     /// # Errors
     ///
     /// `ENOMEM`.
-    pub(crate) fn new(name: &'static CStr) -> Result<Self> {
-        let flags = bindings::wq_flags_WQ_UNBOUND | bindings::wq_flags_WQ_MEM_RECLAIM;
+    pub(crate) fn unbound(name: &'static CStr) -> Result<Self> {
+        Self::new(name, bindings::wq_flags_WQ_UNBOUND)
+    }
+
+    /// As [`Self::unbound`], but work runs on the CPU that it is queued for or from (`WQ_PERCPU`).
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn per_cpu(name: &'static CStr) -> Result<Self> {
+        Self::new(name, bindings::wq_flags_WQ_PERCPU)
+    }
+
+    fn new(name: &'static CStr, bound: bindings::wq_flags) -> Result<Self> {
+        let flags = bound | bindings::wq_flags_WQ_MEM_RECLAIM;
         // SAFETY: The format takes one string, and `name` is one. 0 is the default concurrency.
         let raw = unsafe {
             bindings::alloc_workqueue_noprof(c"%s".as_char_ptr(), flags, 0, name.as_char_ptr())
@@ -70,6 +86,17 @@ impl Queue {
     pub(crate) fn as_queue(&self) -> &kernel::workqueue::Queue {
         // SAFETY: By the type invariant the queue is valid as long as `self` is.
         unsafe { kernel::workqueue::Queue::from_raw(self.raw.as_ptr()) }
+    }
+
+    /// Queues work for a CPU (`queue_work_on`); `WORK_CPU_UNBOUND` is this one. Any context.
+    pub(crate) fn enqueue_on<W, const ID: u64>(&self, cpu: c_int, work: W) -> W::EnqueueOutput
+    where
+        W: RawWorkItem<ID> + Send + 'static,
+    {
+        let queue = self.raw.as_ptr();
+        // SAFETY: `queue_work_on` returns `false` only if the work is queued already. The item is
+        // `Send` and not annotated with a lifetime. By the type invariant the queue is valid.
+        unsafe { work.__enqueue(move |work| bindings::queue_work_on(cpu, queue, work)) }
     }
 
     /// Waits until all work that is queued at the time of the call has run (`__flush_workqueue`).
@@ -167,7 +194,7 @@ impl<T: Tick> Periodic<T> {
         // called, which the drop does, and then it is not queued any more. The queue is alive.
         unsafe {
             bindings::queue_delayed_work_on(
-                bindings::wq_misc_consts_WORK_CPU_UNBOUND as kernel::ffi::c_int,
+                bindings::wq_misc_consts_WORK_CPU_UNBOUND as c_int,
                 self.queue.raw.as_ptr(),
                 self.work.get(),
                 msecs_to_jiffies(self.period),

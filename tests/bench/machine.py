@@ -42,6 +42,7 @@ MEASURE = r"""
 sysctl -qw kernel.perf_event_max_sample_rate=200000
 sysctl -qw kernel.perf_cpu_time_max_percent=0
 fio --name=b --filename=/dev/{disk} --rw={rw} --bs={size} --iodepth={depth} \
+    --iodepth_batch_submit={depth} --iodepth_batch_complete_max={depth} \
     --ioengine=libaio --direct=1 --thread --time_based --runtime=1000 \
     --gtod_reduce=1 --norandommap --randrepeat=1 >/tmp/fio.out 2>&1 &
 fio=$!

@@ -129,8 +129,9 @@ def test_backstores(bench, make, kind, control, gone):
         target.export(make, kind, control, [initiator.port_id])
     for immediate in "YN":
         disk, = initiator.login(params="use_imm_data=" + immediate)
-        for size, depth in ("4k", 8), ("8k", 8), ("64k", 4), ("1m", 2):
-            initiator.fio(disk, "8m", size, depth)
+        for size, depth, much in (("4k", 8, "1m"), ("8k", 8, "1m"),
+                                  ("64k", 4, "2m"), ("1m", 2, "4m")):
+            initiator.fio(disk, much, size, depth)
         initiator.logout()
     until(lambda: target.queue_pairs() == 0, 30, "the logout")
     with clock.preparing():

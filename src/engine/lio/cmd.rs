@@ -3,7 +3,8 @@
 //! Commands and task management functions (`struct se_cmd`): target core's callbacks for them, and
 //! their references.
 //!
-//! Not here: submission ([`super::submit`]), transfers and responses ([`TargetCmd`]).
+//! Not here: submission ([`super::submit`]), callbacks where the target cannot run
+//! ([`super::late`]), transfers and responses ([`TargetCmd`]).
 //!
 //! C source: `drivers/target/target_core_transport.c`.
 //!
@@ -67,6 +68,7 @@ use kernel::{
 use super::{
     caw::Kept,
     data::DataBuf,
+    late,
     order,
     tpg::Entry, //
 };
@@ -90,7 +92,10 @@ use crate::{
         ident::AclId,
         rsp::Residual, //
     },
-    sync::ratelimit, //
+    sync::{
+        ratelimit,
+        workqueue::Queue, //
+    }, //
 };
 
 /// Service actions of PERSISTENT RESERVE OUT (SPC-4 6.16) that register an initiator.
@@ -114,7 +119,7 @@ const RETRY_DELAY: usize = 1;
 /// completion is checked against it, so that one that is not owed is refused.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
-enum Phase {
+pub(super) enum Phase {
     /// Not submitted.
     Idle = 0,
     /// Owned by target core.
@@ -127,12 +132,17 @@ enum Phase {
     Answering = 4,
     /// Data of a read and a response are being sent: the target owes one [`LioCmd::done`].
     Sending = 5,
-    /// Sending a response waits for a retry: the send queue was full.
-    AnswerBlocked = 6,
+    /// Sending a response, which target core does not wait for, waits for a work item: the send
+    /// queue was full, or target core called back where the target cannot run.
+    AnswerLate = 6,
     /// Acknowledged or aborted; target core has not released it yet.
     Done = 7,
     /// Data of a write has arrived; a work item is to execute it.
     Deferred = 8,
+    /// As [`Self::AnswerLate`], for data of a read and a response.
+    DataLate = 9,
+    /// Released by target core where the target cannot run; a work item returns it to the target.
+    Released = 10,
 }
 
 // SAFETY: A phase has the size and alignment of a `u32`, and so of an `i32`; its bits are always a
@@ -157,15 +167,18 @@ unsafe impl AtomicType for Phase {
 /// # Invariants
 ///
 /// In [`Phase::Fetching`], [`Phase::FetchBlocked`], [`Phase::Deferred`], [`Phase::Answering`],
-/// [`Phase::Sending`] and [`Phase::AnswerBlocked`] the acknowledgement reference has not been put.
+/// [`Phase::Sending`], [`Phase::AnswerLate`] and [`Phase::DataLate`] the acknowledgement reference
+/// has not been put.
 #[pin_data]
 pub(crate) struct LioCmd<C> {
     #[pin]
     pub(super) se: Opaque<bindings::se_cmd>,
     pub(super) sense: UnsafeCell<[u8; SENSE_SIZE]>,
-    phase: Phases<Phase>,
+    pub(super) phase: Phases<Phase>,
     kept: Kept,
     place: UnsafeCell<Place>,
+    /// For the work item.
+    pub(super) queue: Arc<Queue>,
     #[pin]
     retry: DelayedWork<C>,
 }
@@ -199,6 +212,7 @@ macro_rules! read_se {
         unsafe { (&raw const (*se).$field).read() }
     }};
 }
+pub(super) use read_se;
 
 impl<C: TargetCmd> LioCmd<C> {
     /// Returns an initialiser for a command that is not submitted.
@@ -216,6 +230,7 @@ impl<C: TargetCmd> LioCmd<C> {
                 immediate: None,
                 entry: Default::default(),
             }),
+            queue: queues::completions().ok_or(ENODEV)?,
             retry <- new_delayed_work!("LioCmd::retry"),
         })
     }
@@ -291,36 +306,47 @@ impl<C: TargetCmd> LioCmd<C> {
     }
 
     /// `queue_data_in()`: makes the target send data and response. Returns the callback's return
-    /// value.
+    /// value. Any context.
     pub(super) fn answer_with_data(cmd: ArcBorrow<'_, C>) -> c_int {
+        if !late::may_sleep() {
+            Self::postpone(cmd.into(), Phase::DataLate);
+            return 0;
+        }
+        let error = match Self::send_data(cmd) {
+            Delivery::Success => return 0,
+            Delivery::QueueFull => EAGAIN,
+            Delivery::FatalError => EIO,
+        };
+        cmd.engine_cmd().phase.set(Phase::Core);
+        error.to_errno()
+    }
+
+    /// Makes the target send data and response. The caller owns the command, and does so again if
+    /// the result is an error. Process context.
+    pub(super) fn send_data(cmd: ArcBorrow<'_, C>) -> Delivery {
         let this = &cmd.engine_cmd();
-        // SAFETY: Target core owns the command until the phase is set to `Sending`.
+        // SAFETY: The caller owns the command until the phase is set to `Sending`.
         let data = unsafe { this.lend() };
         this.phase.set(Phase::Sending);
         match C::xmit_response(cmd, data) {
-            Delivery::Success => 0,
-            _ if !this.phase.is_back() => 0,
-            Delivery::QueueFull => {
-                this.phase.set(Phase::Core);
-                EAGAIN.to_errno()
-            }
-            Delivery::FatalError => {
-                this.phase.set(Phase::Core);
-                EIO.to_errno()
-            }
+            Delivery::Success => Delivery::Success,
+            _ if !this.phase.is_back() => Delivery::Success,
+            error => error,
         }
     }
 
-    /// `queue_status()`: makes the target send a response. Returns the callback's return value.
+    /// `queue_status()`: makes the target send a response. Returns the callback's return value. Any
+    /// context.
     pub(super) fn answer(cmd: ArcBorrow<'_, C>) -> c_int {
         let this = &cmd.engine_cmd();
         // With the status TASK ABORTED this is the callback that ends an aborted command.
-        // SAFETY: Target core has just passed the command to `queue_status()`, or its answer waits
-        // for a retry of ours and was not handed on.
+        // SAFETY: Target core has just passed the command to `queue_status()`.
         unsafe { order::count_off(this.se.get()) };
-        this.return_immediate();
-        this.phase.set(Phase::Answering);
-        match C::xmit_response(cmd, SgList::empty()) {
+        if !late::may_sleep() {
+            Self::postpone(cmd.into(), Phase::AnswerLate);
+            return 0;
+        }
+        match Self::send_status(cmd) {
             Delivery::Success => 0,
             // Target core queues commands for a retry in a list of their device.
             Delivery::QueueFull if !read_se!(this, se_dev).is_null() => {
@@ -328,7 +354,7 @@ impl<C: TargetCmd> LioCmd<C> {
                 EAGAIN.to_errno()
             }
             Delivery::QueueFull => {
-                Self::retry_later(cmd.into(), Phase::AnswerBlocked);
+                Self::retry_later(cmd.into(), Phase::AnswerLate);
                 0
             }
             Delivery::FatalError => {
@@ -337,6 +363,15 @@ impl<C: TargetCmd> LioCmd<C> {
                 0
             }
         }
+    }
+
+    /// Makes the target send a response. The caller owns the command, and does so again if the
+    /// result is an error. Process context.
+    pub(super) fn send_status(cmd: ArcBorrow<'_, C>) -> Delivery {
+        let this = &cmd.engine_cmd();
+        this.return_immediate();
+        this.phase.set(Phase::Answering);
+        C::xmit_response(cmd, SgList::empty())
     }
 
     /// `queue_tm_rsp()`: makes the target send the response of a task management function.
@@ -355,15 +390,13 @@ impl<C: TargetCmd> LioCmd<C> {
 
     /// Sets the phase to `phase` and queues the command's work item, on the module's own queue,
     /// which is drained before the module's code is freed.
-    fn retry_later(cmd: Arc<C>, phase: Phase) {
+    pub(super) fn retry_later(cmd: Arc<C>, phase: Phase) {
+        let queue = cmd.engine_cmd().queue.clone();
         cmd.engine_cmd().phase.set(phase);
-        let queued = match queues::retry() {
-            Some(queue) => queue.as_queue().enqueue_delayed::<_, 0>(cmd, RETRY_DELAY),
-            None => Err(cmd),
-        };
+        let queued = queue.as_queue().enqueue_delayed::<_, 0>(cmd, RETRY_DELAY);
         if queued.is_err() {
-            // Cannot happen: the queue exists as long as there are sessions, and a command is in
-            // one blocked phase at a time, so its work item is not queued yet.
+            // Cannot happen: a command is in one blocked phase at a time, so its work item is not
+            // queued yet.
             pr_err!("no retry for a command\n");
         }
     }
@@ -568,7 +601,7 @@ impl<C> LioCmd<C> {
 
     /// Returns the receive buffer to the target. To be called by the task that handles the command
     /// when target core has used the data.
-    fn return_immediate(&self) {
+    pub(super) fn return_immediate(&self) {
         // SAFETY: `place` is the caller's.
         unsafe { (*self.place.get()).immediate = None };
     }
@@ -676,10 +709,7 @@ pub(super) unsafe fn borrow<'a, C: TargetCmd>(se: *mut bindings::se_cmd) -> ArcB
 pub(super) unsafe fn reclaim<C: TargetCmd>(se: *mut bindings::se_cmd) -> Arc<C> {
     // SAFETY: By the safety requirements, this is the reference that `submit()` or `submit_tmf()`
     // turned into a pointer.
-    let cmd: Arc<C> = unsafe { Arc::from_raw(container_of(se)) };
-    cmd.engine_cmd().return_immediate();
-    cmd.engine_cmd().phase.set(Phase::Idle);
-    cmd
+    unsafe { Arc::from_raw(container_of(se)) }
 }
 
 /// Returns the address of the command that contains a `struct se_cmd`.
@@ -737,9 +767,13 @@ impl<C> LioCmd<C> {
 }
 
 impl<C: TargetCmd> LioCmd<C> {
-    /// Retries a transfer or response that found the send queue full, or executes a command that
-    /// waits for other commands. Process context; the latter sleeps until those have ended.
+    /// Retries a transfer that found the send queue full, executes a command that waits for other
+    /// commands, or does what [`late`] left. Process context; the second sleeps until those other
+    /// commands have ended.
     pub(crate) fn run_work(cmd: Arc<C>) {
+        let Some(cmd) = Self::run_late(cmd) else {
+            return;
+        };
         let this = cmd.engine_cmd();
         if this.phase.change(Phase::FetchBlocked, Phase::Core) {
             if read_se!(this, transport_state) & bindings::CMD_T_ABORTED != 0 {
@@ -748,8 +782,6 @@ impl<C: TargetCmd> LioCmd<C> {
             } else {
                 Self::fetch(cmd);
             }
-        } else if this.phase.change(Phase::AnswerBlocked, Phase::Core) {
-            Self::answer(cmd.as_arc_borrow());
         } else if this.phase.change(Phase::Deferred, Phase::Core) {
             this.execute();
         }

@@ -34,8 +34,7 @@ use crate::{
     engine::{
         HasEngineCmd,
         SessionKey,
-        Target,
-        TargetCmd, //
+        Target, //
     },
     srp::wire::consts::limit, //
 };
@@ -139,10 +138,11 @@ fn fabric_ops<T: Target>() -> bindings::target_core_fabric_ops {
         tfc_tpg_nacl_base_attrs: acl,
         // CAST: 1 and 2.
         default_submit_type: bindings::target_submit_type_TARGET_DIRECT_SUBMIT as u8,
-        default_compl_type: bindings::target_compl_type_TARGET_QUEUE_COMPL as u8,
+        default_compl_type: bindings::target_compl_type_TARGET_DIRECT_COMPL as u8,
         ..Default::default()
     };
     ops.set_direct_submit_supp(1);
+    ops.set_direct_compl_supp(1);
     ops
 }
 
@@ -175,7 +175,7 @@ unsafe extern "C" fn true_callback(_: *mut bindings::se_portal_group) -> c_int {
     1
 }
 
-/// `check_stop_free()`: puts target core's own reference. Process context. Returns 1 if this freed
+/// `check_stop_free()`: puts target core's own reference. Any context. Returns 1 if this freed
 /// the command.
 ///
 /// # Safety
@@ -187,14 +187,14 @@ unsafe extern "C" fn check_stop_free_callback(se: *mut bindings::se_cmd) -> c_in
     unsafe { bindings::target_put_sess_cmd(se) }
 }
 
-/// `release_cmd()`: the last reference was put. Process context.
+/// `release_cmd()`: the last reference was put. Any context.
 ///
 /// # Safety
 ///
 /// Called by target core, once, with a command submitted to it, which it does not use afterwards.
 unsafe extern "C" fn release_cmd_callback<T: Target>(se: *mut bindings::se_cmd) {
     // SAFETY: By the safety requirements.
-    T::Cmd::on_free_cmd(unsafe { cmd::reclaim(se) });
+    LioCmd::released(unsafe { cmd::reclaim::<T::Cmd>(se) });
 }
 
 /// `close_session()`: the access control entry of a session is being removed. Process context.
@@ -219,8 +219,8 @@ unsafe extern "C" fn write_pending_callback<T: Target>(se: *mut bindings::se_cmd
     0
 }
 
-/// `queue_data_in()`: sends data and response. Process context. Returns 0, `-EAGAIN` to be called
-/// again, or another error, after which target core calls `queue_status()`.
+/// `queue_data_in()`: sends data and response. Any context. Returns 0, or in process context
+/// `-EAGAIN` to be called again, or another error, after which target core calls `queue_status()`.
 ///
 /// # Safety
 ///
@@ -230,7 +230,8 @@ unsafe extern "C" fn queue_data_in_callback<T: Target>(se: *mut bindings::se_cmd
     LioCmd::answer_with_data(unsafe { cmd::borrow::<T::Cmd>(se) })
 }
 
-/// `queue_status()`: sends a response without data. Process context. Returns 0 or `-EAGAIN`.
+/// `queue_status()`: sends a response without data. Any context. Returns 0, or in process context
+/// `-EAGAIN`.
 ///
 /// # Safety
 ///

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /* One-line shims over target core's inlines and macros; no logic. */
 #include <linux/module.h>
+#include <linux/preempt.h>
+#include <linux/rcupdate.h>
 #include "shims.h"
 
 struct se_portal_group *srpt_attrib_to_tpg(struct config_item *item)
@@ -35,3 +37,5 @@ void srpt_free_data(struct page *page, unsigned int order)
 { __free_pages(page, order); }
 void srpt_sg_set_data(struct scatterlist *sg, struct page *page, unsigned int len)
 { sg_set_page(sg, page, len, 0); }
+bool srpt_lio_may_sleep(void)
+{ return preemptible() && !rcu_preempt_depth(); }

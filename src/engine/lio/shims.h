@@ -24,5 +24,6 @@ struct page *srpt_alloc_data(unsigned int order);
 bool srpt_data_is_shared(struct page *page);
 void srpt_free_data(struct page *page, unsigned int order);
 void srpt_sg_set_data(struct scatterlist *sg, struct page *page, unsigned int len);
+bool srpt_lio_may_sleep(void);
 
 #endif

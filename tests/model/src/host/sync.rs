@@ -66,8 +66,12 @@ pub(crate) mod workqueue {
     pub(crate) struct Queue(Inner);
 
     impl Queue {
-        pub(crate) fn new(name: &'static CStr) -> Result<Self> {
+        pub(crate) fn unbound(name: &'static CStr) -> Result<Self> {
             Ok(Self(Inner::new(name.to_str().unwrap_or("work"))))
+        }
+
+        pub(crate) fn per_cpu(name: &'static CStr) -> Result<Self> {
+            Self::unbound(name)
         }
 
         pub(crate) fn as_queue(&self) -> &Inner {
