@@ -77,14 +77,19 @@ use crate::{
             }, //
         },
         wire::{
-            cmd::Cmd,
+            cmd::{
+                Cmd,
+                Direction, //
+            },
             consts::{
                 RspCode,
                 SolNot, //
             },
             desc::{
                 DataDesc,
-                DescParams, //
+                DescParams,
+                Dir,
+                DirectDesc, //
             }, //
         }, //
     },
@@ -112,45 +117,91 @@ use timing::{
 };
 use wait::TableWait;
 
+/// What is kept of the descriptors of a request.
+#[derive(Clone, Copy)]
+pub(crate) enum Descs {
+    /// It has none.
+    None,
+    /// The one of a SCSI command, and its direction.
+    Single(Dir, DirectDesc),
+    /// Length and location of immediate data.
+    Immediate(usize, DescParams),
+    /// Location of all others; the data is in this direction only.
+    List(Dir, DescParams),
+}
+
+impl Descs {
+    /// Returns what is kept of a SCSI command.
+    pub(crate) fn of(cmd: &Cmd<'_>) -> Self {
+        match (&cmd.data, cmd.data.single()) {
+            (_, Some((dir, desc))) => Self::Single(dir, desc),
+            (DataDesc::None, _) => Self::None,
+            (DataDesc::Immediate(bytes), _) => Self::Immediate(bytes.len(), cmd.params),
+            _ => match cmd.direction() {
+                Direction::In => Self::List(Dir::In, cmd.params),
+                // No engine gets a command with data in both directions.
+                _ => Self::List(Dir::Out, cmd.params),
+            },
+        }
+    }
+}
+
+/// What a request says about its data in one direction.
+enum Part {
+    /// There is no request any more.
+    Gone,
+    /// There is no such data.
+    None,
+    /// One range of the initiator's memory.
+    Single(DirectDesc),
+    /// This many bytes in the request.
+    Immediate(usize),
+    /// To be found in the request.
+    Inside,
+}
+
 /// A request in its receive buffer.
 pub(crate) struct Request<O: Pool> {
     pub(crate) buf: Buffer<O>,
     pub(crate) len: usize,
     pub(crate) arrival: Arrival,
-    /// Location of the descriptors of a SCSI command.
-    pub(crate) params: Option<DescParams>,
+    pub(crate) descs: Descs,
     /// The descriptor table that was fetched, if it is not in the information unit.
     pub(crate) table: Option<KVec<u8>>,
 }
 
 impl<O: Pool> Request<O> {
-    /// Wraps a request that has no fetched table; `params` are those of a SCSI command.
-    pub(crate) fn new(
-        buf: Buffer<O>,
-        len: usize,
-        arrival: Arrival,
-        params: Option<DescParams>,
-    ) -> Self {
+    /// Wraps a request that has no fetched table.
+    pub(crate) fn new(buf: Buffer<O>, len: usize, arrival: Arrival, descs: Descs) -> Self {
         Self {
             buf,
             len,
             arrival,
-            params,
+            descs,
             table: None,
         }
     }
 
-    /// Parses the SCSI command, with the fetched descriptor table if there is one. Returns [`None`]
-    /// if it is no command, or the table does not match it.
+    /// Parses a SCSI command again, with its descriptor table, which was fetched. Returns [`None`]
+    /// if the table does not match the command, or this is no command with a table.
     pub(crate) fn parse(&self) -> Option<Cmd<'_>> {
-        let mut cmd = Cmd::parse(self.bytes(), self.params?.imm_offset).ok()?;
+        let Descs::List(_, params) = &self.descs else {
+            return None;
+        };
+        let mut cmd = Cmd::parse(self.bytes(), params.imm_offset).ok()?;
         cmd.data = self.resolve(cmd.data)?;
         Some(cmd)
     }
 
-    /// Parses the descriptors of the SCSI command only; see [`Self::parse`].
+    /// Parses the descriptors of a SCSI command again, those of [`Descs::List`] and
+    /// [`Descs::Immediate`]; see [`Self::parse`].
     pub(crate) fn data(&self) -> Option<DataDesc<'_>> {
-        self.resolve(DataDesc::parse(self.bytes(), self.params.as_ref()?).ok()?)
+        match &self.descs {
+            Descs::None | Descs::Single(..) => None,
+            Descs::Immediate(_, params) | Descs::List(_, params) => {
+                self.resolve(DataDesc::parse(self.bytes(), params).ok()?)
+            }
+        }
     }
 
     fn bytes(&self) -> &[u8] {
@@ -417,9 +468,21 @@ impl<O: Pool> Command<O> {
         }
     }
 
-    fn take_rx(&self) -> (Option<Arc<Link<O>>>, Option<Request<O>>) {
-        let mut inner = self.inner.lock();
-        (inner.link.clone(), inner.rx.take())
+    fn take_rx(&self) -> Option<Request<O>> {
+        self.inner.lock().rx.take()
+    }
+
+    /// Returns what the request says about its data in the direction `dir`.
+    fn part(&self, dir: Dir) -> (Option<Arc<Link<O>>>, Part) {
+        let inner = self.inner.lock();
+        let part = match (inner.rx.as_ref().map(|rx| &rx.descs), dir) {
+            (None, _) => Part::Gone,
+            (Some(Descs::Single(found, desc)), _) if *found == dir => Part::Single(*desc),
+            (Some(Descs::Immediate(len, _)), Dir::Out) => Part::Immediate(*len),
+            (Some(Descs::List(found, _)), _) if *found == dir => Part::Inside,
+            (Some(_), _) => Part::None,
+        };
+        (inner.link.clone(), part)
     }
 
     fn put_rx(&self, rx: Request<O>) {

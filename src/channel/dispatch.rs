@@ -34,6 +34,7 @@ use crate::{
             self,
             ScsiRequest, //
         },
+        Descs,
         Head,
         Pool,
         Request, //
@@ -93,7 +94,7 @@ pub(super) fn process(link: &Arc<Link>, cmd: Arc<Command>, received: Received) {
             };
             let scsi = ScsiRequest::new(&request);
             let fault = fault(&request);
-            let params = Some(request.params);
+            let descs = Descs::of(&request);
             let table = match request.data {
                 DataDesc::External(external) => Some(external.table),
                 _ => None,
@@ -102,7 +103,7 @@ pub(super) fn process(link: &Arc<Link>, cmd: Arc<Command>, received: Received) {
                 DataDesc::Immediate(bytes) => buf.lend(bytes),
                 _ => None,
             };
-            let rx = Request::new(buf, len, at, params);
+            let rx = Request::new(buf, len, at, descs);
             match (fault, scsi, table) {
                 (None, Ok(scsi), Some(table)) => {
                     Command::start_table(cmd, link, head, rx, scsi.lun(), table);
@@ -119,7 +120,7 @@ pub(super) fn process(link: &Arc<Link>, cmd: Arc<Command>, received: Received) {
             }
         }
         Ok(Iu::TskMgmt(request)) => {
-            task_mgmt::begin(link, cmd, &request, Request::new(buf, len, at, None))
+            task_mgmt::begin(link, cmd, &request, Request::new(buf, len, at, Descs::None))
         }
         Ok(Iu::ILogout(_)) => {
             Channel::close(channel.as_arc_borrow(), CloseReason::Logout);
@@ -149,7 +150,7 @@ pub(super) fn process(link: &Arc<Link>, cmd: Arc<Command>, received: Received) {
                     } => LocalAnswer::Mgmt(rsp_code),
                     _ => LocalAnswer::InvalidFields,
                 };
-                let rx = Request::new(buf, len, at, None);
+                let rx = Request::new(buf, len, at, Descs::None);
                 cmd.start_invalid(link, Head { tag, sol_not }, rx);
                 Command::answer(cmd, answer);
             }

@@ -5,6 +5,8 @@
 //! Not here: what the target's own responses say ([`super::answer`]), the data of a read
 //! ([`super::transfer`]).
 
+use core::iter::once;
+
 use kernel::{
     prelude::*,
     sync::{
@@ -22,6 +24,7 @@ use super::{
     step,
     transfer::is_transient,
     Command,
+    Part,
     Pool, //
 };
 use crate::{
@@ -58,7 +61,10 @@ use crate::{
         },
         wire::{
             consts::RspCode,
-            desc::DataDesc,
+            desc::{
+                DataDesc,
+                Dir, //
+            },
             rsp::{
                 Residual,
                 Rsp, //
@@ -133,43 +139,29 @@ impl<O: Pool> Command<O> {
     /// Sends the data of a read, if any, and the response. See
     /// [`crate::engine::TargetCmd::xmit_response`].
     pub(crate) fn xmit_response(this: ArcBorrow<'_, Self>, data: SgList) -> Delivery {
-        let (Some(link), rx) = this.take_rx() else {
+        let (Some(link), part) = this.part(Dir::In) else {
             return Delivery::FatalError;
         };
-        let mut writes = Writes::NONE;
-        let mut residual = (Residual::None, Residual::None);
-        if let Some(rx) = rx {
-            let filled = match rx.data() {
-                Some(DataDesc::In(list)) => {
-                    residual.1 = this.engine.residual();
-                    match data.len() {
-                        0 => Ok(Writes::NONE),
-                        len => this
-                            .fill(&link, data, &list, RwDir::Write)
-                            .map(|slots| Writes { slots, len }),
-                    }
-                }
-                _ => {
-                    drop(data);
-                    residual.0 = this.engine.residual();
-                    Ok(Writes::NONE)
-                }
-            };
-            this.put_rx(rx);
-            writes = match filled {
-                Ok(writes) => writes,
-                Err(e) if is_transient(e) => return Delivery::QueueFull,
-                Err(_) => return Delivery::FatalError,
-            };
-        } else {
-            drop(data);
-        }
+        let dir = match &part {
+            Part::Gone => None,
+            Part::None => Some(Dir::Out),
+            Part::Single(_) | Part::Immediate(_) | Part::Inside => Some(Dir::In),
+        };
+        let residual = |of| match dir == Some(of) {
+            true => this.engine.residual(),
+            false => Residual::None,
+        };
         let outcome = Outcome {
             status: this.engine.status(),
             sense: this.engine.sense(),
             rsp_code: None,
-            residual_out: residual.0,
-            residual_in: residual.1,
+            residual_out: residual(Dir::Out),
+            residual_in: residual(Dir::In),
+        };
+        let writes = match this.prepare(&link, part, data) {
+            Ok(writes) => writes,
+            Err(e) if is_transient(e) => return Delivery::QueueFull,
+            Err(_) => return Delivery::FatalError,
         };
         match Self::send(this, &link, writes, &outcome) {
             Ok(()) => Delivery::Success,
@@ -180,6 +172,30 @@ impl<O: Pool> Command<O> {
                 Delivery::Success
             }
         }
+    }
+
+    /// Prepares the RDMA WRITEs of a read; `part` is that in the direction [`Dir::In`].
+    fn prepare(&self, link: &Link<O>, part: Part, data: SgList) -> Result<Writes> {
+        let len = data.len();
+        let slots = match part {
+            _ if len == 0 => return Ok(Writes::NONE),
+            Part::Gone | Part::None | Part::Immediate(_) => return Ok(Writes::NONE),
+            Part::Single(desc) => self.fill(link, data, once(desc), RwDir::Write)?,
+            Part::Inside => {
+                let Some(rx) = self.take_rx() else {
+                    return Ok(Writes::NONE);
+                };
+                let filled = match rx.data() {
+                    Some(DataDesc::In(list)) => {
+                        self.fill(link, data, list.segments(), RwDir::Write)
+                    }
+                    _ => Err(EINVAL),
+                };
+                self.put_rx(rx);
+                filled?
+            }
+        };
+        Ok(Writes { slots, len })
     }
 
     /// Sends the response to a task management request.
@@ -280,18 +296,21 @@ impl<O: Pool> Command<O> {
 
 impl<O: Pool> CqeHandler<SEND> for Command<O> {
     fn done(self: Arc<Self>, wc: &WorkCompletion) {
-        let (action, link, end, slots, finished, tag) = {
-            let mut inner = self.inner.lock();
-            let ok = wc.result().is_ok();
-            let link = inner.link.clone();
-            let action = step(&mut inner.machine, Event::SendDone { ok });
-            let slots = core::mem::take(&mut inner.rdma_slots);
-            let by_engine = matches!(action, Some(Action::Complete { .. }));
-            let timing = inner.timing.take().filter(|_| ok);
-            let finished = timing.map(|timing| timing.finished(by_engine));
-            let tag = inner.head.tag;
-            (action, link, inner.end(action), slots, finished, tag)
+        let ok = wc.result().is_ok();
+        let mut inner = self.inner.lock();
+        let action = step(&mut inner.machine, Event::SendDone { ok });
+        let slots = core::mem::take(&mut inner.rdma_slots);
+        let by_engine = matches!(action, Some(Action::Complete { .. }));
+        let finished = match &inner.timing {
+            Some(timing) if ok => Some(timing.finished(by_engine)),
+            _ => None,
         };
+        inner.timing = None;
+        let tag = inner.head.tag;
+        let link = inner.link.clone();
+        // The engine frees its commands later.
+        let end = if by_engine { None } else { inner.end(action) };
+        drop(inner);
         let Some(link) = link else {
             return;
         };

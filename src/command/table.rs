@@ -126,7 +126,7 @@ impl<O: Pool> Command<O> {
         // Taken before the slots are freed, so that tear-down keeps waiting.
         let hold = Hold::new(&link.owner);
         link.flow().release_rdma(slots);
-        let scsi = match (this.rw.take_own(), this.take_rx().1) {
+        let scsi = match (this.rw.take_own(), this.take_rx()) {
             (Ok(table), Some(mut rx)) => {
                 rx.table = Some(table);
                 let scsi = rx.parse().map(|cmd| ScsiRequest::new(&cmd));

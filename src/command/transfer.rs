@@ -5,6 +5,8 @@
 //!
 //! Not here: descriptor tables ([`super::table`]).
 
+use core::iter::once;
+
 use kernel::{
     prelude::*,
     sync::{
@@ -17,6 +19,7 @@ use super::{
     note,
     step,
     Command,
+    Part,
     Pool,
     Request, //
 };
@@ -52,7 +55,8 @@ use crate::{
         },
         wire::desc::{
             DataDesc,
-            DescList, //
+            Dir,
+            DirectDesc, //
         }, //
     },
     trace, //
@@ -76,12 +80,23 @@ pub(super) fn is_transient(e: Error) -> bool {
 impl<O: Pool> Command<O> {
     /// Fetches the data of a write. See [`crate::engine::TargetCmd::rdy_to_xfer`].
     pub(crate) fn rdy_to_xfer(this: ArcBorrow<'_, Self>, data: SgList) -> Delivery {
-        let (Some(link), Some(rx)) = this.take_rx() else {
+        let (Some(link), part) = this.part(Dir::Out) else {
             return Delivery::FatalError;
         };
-        let delivery = this.fetch(&link, &rx, data);
-        this.put_rx(rx);
-        match delivery {
+        let fetch = match part {
+            Part::Gone | Part::None => return Delivery::FatalError,
+            Part::Single(desc) => this.prepare_read(&link, data, once(desc)),
+            Part::Immediate(len) if data.is_empty() => this.is_here(&link, len),
+            Part::Immediate(_) | Part::Inside => {
+                let Some(rx) = this.take_rx() else {
+                    return Delivery::FatalError;
+                };
+                let fetch = this.fetch(&link, &rx, data);
+                this.put_rx(rx);
+                fetch
+            }
+        };
+        match fetch {
             Fetch::Here => {
                 Active::rx_data(this, RxDataStatus::Success);
                 Delivery::Success
@@ -104,40 +119,55 @@ impl<O: Pool> Command<O> {
                 if sg.copy_from_slice(bytes) < len {
                     return Fetch::Refused(Delivery::FatalError);
                 }
-                let mut inner = self.inner.lock();
-                trace::data(link.owner.serial(), inner.head.tag, true);
-                if let Some(timing) = &mut inner.timing {
-                    timing.came_with_data(bytes.len());
-                }
-                match step(&mut inner.machine, Event::HasData) {
-                    Some(Action::Execute) => Fetch::Here,
-                    _ => Fetch::Refused(Delivery::FatalError),
-                }
+                self.is_here(link, bytes.len())
             }
-            DataDesc::Out(list) => match self.reserve_rdma(link, sg, &list, RwDir::Read) {
-                Ok(slots) => {
-                    let mut inner = self.inner.lock();
-                    inner.rdma_slots = slots;
-                    // CAST: What one command moves is less than 4 GiB.
-                    trace::rdma_read(link.owner.serial(), inner.head.tag, len as u32);
-                    if let Some(timing) = &mut inner.timing {
-                        timing.wants_data(len);
-                    }
-                    if let Some(Action::Fetch) = step(&mut inner.machine, Event::RdyToXfer) {
-                        return Fetch::Posting;
-                    }
-                    inner.rdma_slots = 0;
-                    drop(inner);
-                    self.rw.cancel();
-                    link.flow().release_rdma(slots);
-                    Fetch::Refused(Delivery::FatalError)
-                }
-                Err(delivery) => Fetch::Refused(delivery),
-            },
+            DataDesc::Out(list) => self.prepare_read(link, sg, list.segments()),
             DataDesc::None | DataDesc::In(_) | DataDesc::External(_) | DataDesc::Bidi { .. } => {
                 Fetch::Refused(Delivery::FatalError)
             }
         }
+    }
+
+    /// Notes that the engine has this many bytes of immediate data.
+    fn is_here(&self, link: &Link<O>, len: usize) -> Fetch {
+        let mut inner = self.inner.lock();
+        trace::data(link.owner.serial(), inner.head.tag, true);
+        if let Some(timing) = &mut inner.timing {
+            timing.came_with_data(len);
+        }
+        match step(&mut inner.machine, Event::HasData) {
+            Some(Action::Execute) => Fetch::Here,
+            _ => Fetch::Refused(Delivery::FatalError),
+        }
+    }
+
+    /// Prepares to fetch data from `segments` by RDMA.
+    fn prepare_read(
+        &self,
+        link: &Link<O>,
+        sg: SgList,
+        segments: impl Iterator<Item = DirectDesc>,
+    ) -> Fetch {
+        let len = sg.len();
+        let slots = match self.reserve_rdma(link, sg, segments, RwDir::Read) {
+            Ok(slots) => slots,
+            Err(delivery) => return Fetch::Refused(delivery),
+        };
+        let mut inner = self.inner.lock();
+        inner.rdma_slots = slots;
+        // CAST: What one command moves is less than 4 GiB.
+        trace::rdma_read(link.owner.serial(), inner.head.tag, len as u32);
+        if let Some(timing) = &mut inner.timing {
+            timing.wants_data(len);
+        }
+        if let Some(Action::Fetch) = step(&mut inner.machine, Event::RdyToXfer) {
+            return Fetch::Posting;
+        }
+        inner.rdma_slots = 0;
+        drop(inner);
+        self.rw.cancel();
+        link.flow().release_rdma(slots);
+        Fetch::Refused(Delivery::FatalError)
     }
 
     /// Fills the RDMA slot and reserves send queue slots; undoes both on failure.
@@ -145,10 +175,10 @@ impl<O: Pool> Command<O> {
         &self,
         link: &Link<O>,
         sg: SgList,
-        list: &DescList<'_>,
+        segments: impl Iterator<Item = DirectDesc>,
         dir: RwDir,
     ) -> Result<u32, Delivery> {
-        let slots = self.fill(link, sg, list, dir).map_err(|e| {
+        let slots = self.fill(link, sg, segments, dir).map_err(|e| {
             if is_transient(e) {
                 Delivery::QueueFull
             } else {
@@ -171,10 +201,10 @@ impl<O: Pool> Command<O> {
         &self,
         link: &Link<O>,
         sg: SgList,
-        list: &DescList<'_>,
+        segments: impl Iterator<Item = DirectDesc>,
         dir: RwDir,
     ) -> Result<u32> {
-        let segments = list.segments().map(|desc| RemoteSeg {
+        let segments = segments.map(|desc| RemoteSeg {
             addr: desc.va,
             key: desc.key,
             len: desc.len,

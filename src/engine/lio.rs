@@ -20,14 +20,13 @@
 //! # Context
 //!
 //! Commands are submitted from process context only, and target core calls back in process context
-//! but for completions: these come where the disk completes (`TARGET_DIRECT_COMPL`), see [`late`].
+//! but for completions: these come where the disk completes (`TARGET_DIRECT_COMPL`), see [`cmd`].
 
 mod attrs;
 mod caw;
 pub(super) mod cmd;
 mod data;
 mod fabric;
-mod late;
 mod order;
 mod session;
 mod submit;

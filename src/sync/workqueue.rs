@@ -89,6 +89,7 @@ impl Queue {
     }
 
     /// Queues work for a CPU (`queue_work_on`); `WORK_CPU_UNBOUND` is this one. Any context.
+    #[allow(dead_code, reason = "not every engine chooses a CPU")]
     pub(crate) fn enqueue_on<W, const ID: u64>(&self, cpu: c_int, work: W) -> W::EnqueueOutput
     where
         W: RawWorkItem<ID> + Send + 'static,

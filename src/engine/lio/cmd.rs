@@ -4,7 +4,7 @@
 //! their references.
 //!
 //! Not here: submission ([`super::submit`]), callbacks where the target cannot run
-//! ([`super::late`]), transfers and responses ([`TargetCmd`]).
+//! ([`late`]), transfers and responses ([`TargetCmd`]).
 //!
 //! C source: `drivers/target/target_core_transport.c`.
 //!
@@ -68,7 +68,6 @@ use kernel::{
 use super::{
     caw::Kept,
     data::DataBuf,
-    late,
     order,
     tpg::Entry, //
 };
@@ -98,6 +97,8 @@ use crate::{
     }, //
 };
 
+mod late;
+
 /// Service actions of PERSISTENT RESERVE OUT (SPC-4 6.16) that register an initiator.
 const REGISTER: u8 = 0x00;
 const REGISTER_AND_IGNORE: u8 = 0x06;
@@ -119,7 +120,7 @@ const RETRY_DELAY: usize = 1;
 /// completion is checked against it, so that one that is not owed is refused.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
-pub(super) enum Phase {
+enum Phase {
     /// Not submitted.
     Idle = 0,
     /// Owned by target core.
@@ -174,11 +175,11 @@ pub(crate) struct LioCmd<C> {
     #[pin]
     pub(super) se: Opaque<bindings::se_cmd>,
     pub(super) sense: UnsafeCell<[u8; SENSE_SIZE]>,
-    pub(super) phase: Phases<Phase>,
+    phase: Phases<Phase>,
     kept: Kept,
     place: UnsafeCell<Place>,
     /// For the work item.
-    pub(super) queue: Arc<Queue>,
+    queue: Arc<Queue>,
     #[pin]
     retry: DelayedWork<C>,
 }
@@ -212,7 +213,7 @@ macro_rules! read_se {
         unsafe { (&raw const (*se).$field).read() }
     }};
 }
-pub(super) use read_se;
+use read_se;
 
 impl<C: TargetCmd> LioCmd<C> {
     /// Returns an initialiser for a command that is not submitted.
@@ -323,7 +324,7 @@ impl<C: TargetCmd> LioCmd<C> {
 
     /// Makes the target send data and response. The caller owns the command, and does so again if
     /// the result is an error. Process context.
-    pub(super) fn send_data(cmd: ArcBorrow<'_, C>) -> Delivery {
+    fn send_data(cmd: ArcBorrow<'_, C>) -> Delivery {
         let this = &cmd.engine_cmd();
         // SAFETY: The caller owns the command until the phase is set to `Sending`.
         let data = unsafe { this.lend() };
@@ -367,7 +368,7 @@ impl<C: TargetCmd> LioCmd<C> {
 
     /// Makes the target send a response. The caller owns the command, and does so again if the
     /// result is an error. Process context.
-    pub(super) fn send_status(cmd: ArcBorrow<'_, C>) -> Delivery {
+    fn send_status(cmd: ArcBorrow<'_, C>) -> Delivery {
         let this = &cmd.engine_cmd();
         this.return_immediate();
         this.phase.set(Phase::Answering);
@@ -390,7 +391,7 @@ impl<C: TargetCmd> LioCmd<C> {
 
     /// Sets the phase to `phase` and queues the command's work item, on the module's own queue,
     /// which is drained before the module's code is freed.
-    pub(super) fn retry_later(cmd: Arc<C>, phase: Phase) {
+    fn retry_later(cmd: Arc<C>, phase: Phase) {
         let queue = cmd.engine_cmd().queue.clone();
         cmd.engine_cmd().phase.set(phase);
         let queued = queue.as_queue().enqueue_delayed::<_, 0>(cmd, RETRY_DELAY);
@@ -601,7 +602,7 @@ impl<C> LioCmd<C> {
 
     /// Returns the receive buffer to the target. To be called by the task that handles the command
     /// when target core has used the data.
-    pub(super) fn return_immediate(&self) {
+    fn return_immediate(&self) {
         // SAFETY: `place` is the caller's.
         unsafe { (*self.place.get()).immediate = None };
     }

@@ -157,9 +157,9 @@ impl Stats {
         if cmd.failed {
             self.count(Counter::Failed);
         }
-        for (histogram, ns) in self.latency.iter_mut().zip(cmd.ns) {
+        for (histogram, ns) in self.latency.iter_mut().zip(&cmd.ns) {
             if let Some(ns) = ns {
-                histogram.note(ns);
+                histogram.note(*ns);
             }
         }
     }

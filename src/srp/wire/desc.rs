@@ -148,17 +148,22 @@ impl<'a> DescList<'a> {
             let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
             return Err(DescFault::TableLength(len));
         }
-        if list.iter().any(|desc| desc.wraps()) {
-            return Err(DescFault::AddressWrap);
+        let mut described = 0u64;
+        for desc in list.iter() {
+            if desc.wraps() {
+                return Err(DescFault::AddressWrap);
+            }
+            described = described
+                .checked_add(u64::from(desc.len))
+                .ok_or(DescFault::AddressWrap)?;
         }
-        match list.total_len() {
-            Some(described) if described < u64::from(data_len) => Err(DescFault::LengthMismatch {
+        if described < u64::from(data_len) {
+            return Err(DescFault::LengthMismatch {
                 data_len,
                 described,
-            }),
-            Some(_) => Ok(list),
-            None => Err(DescFault::AddressWrap),
+            });
         }
+        Ok(list)
     }
 
     /// Returns the descriptors as received. They may describe more memory than the data needs.
@@ -323,6 +328,28 @@ impl<'a> DataDesc<'a> {
             | (List::Inline { .. }, List::External { .. }) => {
                 Err(DescError::Violation(DescViolation::ExternalBidi))
             }
+        }
+    }
+
+    /// Returns the direction of the data and the range that is to be transferred, if the data is in
+    /// one direction and has one descriptor, as that of most commands.
+    pub(crate) fn single(&self) -> Option<(Dir, DirectDesc)> {
+        let (dir, list) = match self {
+            Self::Out(list) => (Dir::Out, list),
+            Self::In(list) => (Dir::In, list),
+            _ => return None,
+        };
+        let mut descs = list.iter();
+        match (descs.next(), descs.next()) {
+            // `DescList::new` has checked that the descriptor is as long as the data.
+            (Some(desc), None) => Some((
+                dir,
+                DirectDesc {
+                    len: list.data_len(),
+                    ..desc
+                },
+            )),
+            _ => None,
         }
     }
 

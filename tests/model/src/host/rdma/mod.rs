@@ -82,6 +82,10 @@ pub(crate) mod sg {
             self.0
         }
 
+        pub(crate) fn is_empty(&self) -> bool {
+            self.0 == 0
+        }
+
         pub(crate) fn copy_from_slice(&mut self, data: &[u8]) -> usize {
             data.len().min(self.0)
         }

@@ -13,7 +13,7 @@
 //! command. There is no callback to return an error from: what finds the send queue full is retried
 //! here, and data that cannot be sent becomes CHECK CONDITION here.
 //!
-//! Not here: the callbacks otherwise ([`super::cmd`]).
+//! Not here: the callbacks otherwise ([`super`]).
 
 use kernel::{
     prelude::*,
@@ -23,7 +23,7 @@ use kernel::{
     }, //
 };
 
-use super::cmd::{
+use super::{
     read_se,
     LioCmd,
     Phase, //
@@ -123,7 +123,7 @@ impl<C: TargetCmd> LioCmd<C> {
     }
 
     /// `release_cmd()`: returns the command, which target core does not use any more. Any context.
-    pub(super) fn released(cmd: Arc<C>) {
+    pub(in crate::engine::lio) fn released(cmd: Arc<C>) {
         if may_sleep() {
             Self::give_back(cmd);
         } else {
