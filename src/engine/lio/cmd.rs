@@ -99,6 +99,8 @@ use crate::{
 
 mod late;
 
+use late::Caller;
+
 /// Service actions of PERSISTENT RESERVE OUT (SPC-4 6.16) that register an initiator.
 const REGISTER: u8 = 0x00;
 const REGISTER_AND_IGNORE: u8 = 0x06;
@@ -178,6 +180,7 @@ pub(crate) struct LioCmd<C> {
     phase: Phases<Phase>,
     kept: Kept,
     place: UnsafeCell<Place>,
+    caller: Caller,
     /// For the work item.
     queue: Arc<Queue>,
     #[pin]
@@ -231,6 +234,7 @@ impl<C: TargetCmd> LioCmd<C> {
                 immediate: None,
                 entry: Default::default(),
             }),
+            caller: Caller::new(),
             queue: queues::completions().ok_or(ENODEV)?,
             retry <- new_delayed_work!("LioCmd::retry"),
         })
@@ -309,7 +313,7 @@ impl<C: TargetCmd> LioCmd<C> {
     /// `queue_data_in()`: makes the target send data and response. Returns the callback's return
     /// value. Any context.
     pub(super) fn answer_with_data(cmd: ArcBorrow<'_, C>) -> c_int {
-        if !late::may_sleep() {
+        if !Self::is_here(&cmd) {
             Self::postpone(cmd.into(), Phase::DataLate);
             return 0;
         }
@@ -343,7 +347,7 @@ impl<C: TargetCmd> LioCmd<C> {
         // With the status TASK ABORTED this is the callback that ends an aborted command.
         // SAFETY: Target core has just passed the command to `queue_status()`.
         unsafe { order::count_off(this.se.get()) };
-        if !late::may_sleep() {
+        if !Self::is_here(&cmd) {
             Self::postpone(cmd.into(), Phase::AnswerLate);
             return 0;
         }
@@ -389,10 +393,15 @@ impl<C: TargetCmd> LioCmd<C> {
         C::on_abort_cmd(cmd);
     }
 
-    /// Sets the phase to `phase` and queues the command's work item, on the module's own queue,
-    /// which is drained before the module's code is freed.
+    /// Sets the phase to `phase` and queues the command's work item, on one of the module's own
+    /// queues, which are drained before the module's code is freed.
     fn retry_later(cmd: Arc<C>, phase: Phase) {
-        let queue = cmd.engine_cmd().queue.clone();
+        let queue = match phase {
+            // Waits for commands whose work items are on the other queue.
+            Phase::Deferred => queues::retry(),
+            _ => None,
+        };
+        let queue = queue.unwrap_or_else(|| cmd.engine_cmd().queue.clone());
         cmd.engine_cmd().phase.set(phase);
         let queued = queue.as_queue().enqueue_delayed::<_, 0>(cmd, RETRY_DELAY);
         if queued.is_err() {
@@ -405,6 +414,12 @@ impl<C: TargetCmd> LioCmd<C> {
     /// Handles the end of the transfer that [`TargetCmd::rdy_to_xfer`] requested. Process context,
     /// may sleep. The caller must hold a reference of its own if it uses the command afterwards.
     pub(super) fn data_arrived(cmd: ArcBorrow<'_, C>, status: RxDataStatus) {
+        cmd.engine_cmd().caller.enter();
+        Self::use_data(cmd, status);
+        cmd.engine_cmd().caller.leave();
+    }
+
+    fn use_data(cmd: ArcBorrow<'_, C>, status: RxDataStatus) {
         let this = &cmd.engine_cmd();
         if !this.phase.end(Phase::Fetching, Phase::Core) {
             pr_err!("data that was not requested\n");
@@ -487,6 +502,7 @@ impl<C: TargetCmd> LioCmd<C> {
             return;
         }
         let se = self.se.get();
+        self.caller.enter();
         match context {
             // SAFETY: By the type invariants, the acknowledgement reference was ours; the new phase
             // records that it is put. This may run before the `queue_*()` callback has returned;
@@ -529,6 +545,16 @@ impl<C> LioCmd<C> {
 }
 
 impl<C> LioCmd<C> {
+    /// Records that the calling task is about to hand the command to target core; see [`late`].
+    pub(super) fn enter(&self) {
+        self.caller.enter();
+    }
+
+    /// Records that it has done so. The command may be in use for the next request.
+    pub(super) fn leave(&self) {
+        self.caller.leave();
+    }
+
     /// Stores data that arrived with the command, until [`Self::place_data`] or a response. For
     /// [`super::submit`].
     pub(super) fn keep_immediate(&self, immediate: Option<Immediate>) {
@@ -772,6 +798,13 @@ impl<C: TargetCmd> LioCmd<C> {
     /// commands, or does what [`late`] left. Process context; the second sleeps until those other
     /// commands have ended.
     pub(crate) fn run_work(cmd: Arc<C>) {
+        let this = cmd.engine_cmd();
+        this.caller.enter();
+        Self::work(cmd.clone());
+        this.caller.leave();
+    }
+
+    fn work(cmd: Arc<C>) {
         let Some(cmd) = Self::run_late(cmd) else {
             return;
         };

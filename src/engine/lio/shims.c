@@ -3,6 +3,7 @@
 #include <linux/module.h>
 #include <linux/preempt.h>
 #include <linux/rcupdate.h>
+#include <linux/sched.h>
 #include "shims.h"
 
 struct se_portal_group *srpt_attrib_to_tpg(struct config_item *item)
@@ -38,4 +39,8 @@ void srpt_free_data(struct page *page, unsigned int order)
 void srpt_sg_set_data(struct scatterlist *sg, struct page *page, unsigned int len)
 { sg_set_page(sg, page, len, 0); }
 bool srpt_lio_may_sleep(void)
-{ return preemptible() && !rcu_preempt_depth(); }
+{ return preemptible() && !rcu_preempt_depth() && !current->bio_list; }
+void srpt_cmd_count_get(struct target_cmd_counter *count)
+{ percpu_ref_get(&count->refcnt); }
+void srpt_cmd_count_put(struct target_cmd_counter *count)
+{ percpu_ref_put(&count->refcnt); }

@@ -25,5 +25,7 @@ bool srpt_data_is_shared(struct page *page);
 void srpt_free_data(struct page *page, unsigned int order);
 void srpt_sg_set_data(struct scatterlist *sg, struct page *page, unsigned int len);
 bool srpt_lio_may_sleep(void);
+void srpt_cmd_count_get(struct target_cmd_counter *count);
+void srpt_cmd_count_put(struct target_cmd_counter *count);
 
 #endif

@@ -119,8 +119,10 @@ pub(super) fn submit<C: TargetCmd>(
         return Err((RxError::ShuttingDown, cmd));
     }
     cmd.engine_cmd().keep_immediate(immediate);
-    // Callbacks are possible from here on.
-    let cmd = Arc::into_raw(cmd);
+    let kept = cmd.clone();
+    kept.engine_cmd().enter();
+    // Callbacks are possible from here on; `release_cmd()` takes this reference back.
+    let _ = Arc::into_raw(cmd);
     // SAFETY:
     // - `target_init_cmd()` succeeded, so the session stays until the command is released.
     // - The CDB has the length that `scsi_command_size()` returns, see `RxCmd::complete_cdb()`; it
@@ -143,10 +145,11 @@ pub(super) fn submit<C: TargetCmd>(
             kernel::bindings::GFP_KERNEL,
         ) == 0
         {
-            (*cmd).engine_cmd().place_data();
+            kept.engine_cmd().place_data();
             bindings::target_submit(se);
         }
     }
+    kept.engine_cmd().leave();
     Ok(())
 }
 

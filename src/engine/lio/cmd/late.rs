@@ -1,26 +1,38 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Callbacks of target core that come where the target cannot run.
+//! Callbacks of target core that come where the target does not run.
 //!
-//! Target core calls back where the disk completes a command (`TARGET_DIRECT_COMPL`), which spares
-//! a work item where that is a task that may sleep: the submitter itself with file and RAM disks.
-//! It may also be an interrupt, as with most block devices. Then the callback returns success at
-//! once, and a work item of this module does what it was called for, on the CPU that target core
-//! would have chosen for a work item of its own.
+//! Target core calls back where the disk completes a command (`TARGET_DIRECT_COMPL`). With file and
+//! RAM disks that is the submitter itself, inside the call with which this module has handed the
+//! command over; then the callback does its work at once, which spares a work item. It may also be
+//! an interrupt, or a task of the disk: that may hold locks that a new command would need, or be
+//! needed itself to free memory or to complete others. Then the callback returns success at once,
+//! and a work item of this module does what it was called for, on the CPU that target core would
+//! have chosen for a work item of its own.
 //!
-//! Meanwhile target core has put its reference on the command and the one on the logical unit,
-//! which may be gone. As during the SEND of a response, the acknowledgement reference keeps the
-//! command. There is no callback to return an error from: what finds the send queue full is retried
-//! here, and data that cannot be sent becomes CHECK CONDITION here.
+//! Target core puts its reference on the command and the one on the logical unit, which may go
+//! then, when the callback returns: before the work item runs or after. As during the SEND of a
+//! response, the acknowledgement reference keeps the command. If target core's is the last one, the
+//! release is left to the work item, too, and keeps the session until then.
+//!
+//! There is no callback to return an error from: what finds the send queue full is retried here,
+//! and data that cannot be sent becomes CHECK CONDITION here.
 //!
 //! Not here: the callbacks otherwise ([`super`]).
+
+use core::ptr;
 
 use kernel::{
     prelude::*,
     sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
         Arc,
         ArcBorrow, //
-    }, //
+    },
+    task::Task, //
 };
 
 use super::{
@@ -37,10 +49,36 @@ use crate::{
     }, //
 };
 
-/// Returns whether the caller may sleep: the target runs in no other context.
-pub(super) fn may_sleep() -> bool {
-    // SAFETY: The shim only reads the context of the caller.
-    unsafe { bindings::srpt_lio_may_sleep() }
+/// The task in which target core may call back directly: it is inside a function of target core
+/// that this module has called for the command. NULL if there is none.
+pub(super) struct Caller(Atomic<*mut kernel::bindings::task_struct>);
+
+impl Caller {
+    /// Returns one without a task.
+    pub(super) const fn new() -> Self {
+        Self(Atomic::new(ptr::null_mut()))
+    }
+
+    /// Records that the calling task is about to call target core for the command.
+    pub(super) fn enter(&self) {
+        self.0.store(Task::current_raw(), Relaxed);
+    }
+
+    /// Records that the call has returned, unless another task has called meanwhile: the command
+    /// may be in use for the next request.
+    pub(super) fn leave(&self) {
+        let _ = self
+            .0
+            .cmpxchg(Task::current_raw(), ptr::null_mut(), Relaxed);
+    }
+
+    /// Returns whether the target runs here: inside such a call, in a context that may sleep. Any
+    /// context.
+    fn is_here(&self) -> bool {
+        ptr::eq(self.0.load(Relaxed), Task::current_raw())
+            // SAFETY: The shim only reads the context of the caller.
+            && unsafe { bindings::srpt_lio_may_sleep() }
+    }
 }
 
 /// SCSI status CHECK CONDITION (`include/scsi/scsi_proto.h`).
@@ -105,7 +143,10 @@ impl<C: TargetCmd> LioCmd<C> {
         } else if this.phase.change(Phase::AnswerLate, Phase::Core) {
             Self::answer_late(cmd.as_arc_borrow());
         } else if this.phase.change(Phase::Released, Phase::Core) {
+            let count = read_se!(this, cmd_cnt);
             Self::give_back(cmd);
+            // SAFETY: `released` took this reference, which keeps the session, and that the count.
+            unsafe { bindings::srpt_cmd_count_put(count) };
         } else {
             return Some(cmd);
         }
@@ -122,11 +163,19 @@ impl<C: TargetCmd> LioCmd<C> {
         }
     }
 
+    /// Returns whether the target runs here; see [`Caller::is_here`].
+    pub(super) fn is_here(cmd: &C) -> bool {
+        cmd.engine_cmd().caller.is_here()
+    }
+
     /// `release_cmd()`: returns the command, which target core does not use any more. Any context.
     pub(in crate::engine::lio) fn released(cmd: Arc<C>) {
-        if may_sleep() {
+        if Self::is_here(&cmd) {
             Self::give_back(cmd);
         } else {
+            let count = read_se!(cmd.engine_cmd(), cmd_cnt);
+            // SAFETY: Target core puts its own reference after this callback.
+            unsafe { bindings::srpt_cmd_count_get(count) };
             Self::postpone(cmd, Phase::Released);
         }
     }
