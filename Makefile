@@ -172,7 +172,7 @@ bench: lab-module ## Measure what commands cost, beside the C driver (CELL=read-
 
 .PHONY: bench-limits
 bench-limits: ## Compare what commands cost with tests/bench/limits.toml
-	@BENCH_LIMITS=1 $(LAB) pytest -k bench.limits -rP
+	@$(LAB) pytest -k bench.limits -rP
 
 .PHONY: shell
 shell: lab-module ## Open a shell in a virtual machine with the module loaded

@@ -18,7 +18,7 @@ use crate::sync::{
 
 /// All queues.
 struct Queues {
-    /// For tear-down, which waits for work on the other queue.
+    /// For tear-down, which waits for work on the other queues.
     tear_down: Arc<Queue>,
     /// For work that tear-down waits for.
     retry: Arc<Queue>,
@@ -65,8 +65,8 @@ pub(crate) fn tear_down() -> Option<Arc<Queue>> {
         .map(|queues| queues.tear_down.clone())
 }
 
-/// Returns the queue for retries of commands; [`None`] as for [`tear_down`]. Tear-down waits for
-/// commands, so they do not share a queue. May sleep.
+/// Returns the queue for work of commands that may wait for other commands; [`None`] as for
+/// [`tear_down`]. Tear-down waits for commands, so they do not share a queue. May sleep.
 pub(crate) fn retry() -> Option<Arc<Queue>> {
     (*QUEUES.lock()).as_ref().map(|queues| queues.retry.clone())
 }

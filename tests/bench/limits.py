@@ -10,7 +10,7 @@ from pathlib import Path
 FILE = Path(__file__).resolve().parent / "limits.toml"
 
 # Part of a limit by which a figure may be above it.
-TOLERANCE = 0.05
+TOLERANCE = 0.01
 
 
 def limits(series, text=None):
@@ -27,5 +27,5 @@ def verdict(cell, cost, limit):
     """"" or what is wrong, as text."""
     if not exceeds(cost, limit):
         return ""
-    return "%s costs %.0f instructions on the target's side, %.1f %% more than " \
+    return "%s costs %.0f instructions on the whole machine, %.1f %% more than " \
         "the %d of %s" % (cell, cost, 100 * (cost / limit - 1), limit, FILE.name)

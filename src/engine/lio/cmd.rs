@@ -19,7 +19,8 @@
 //! | target core's | target core: `check_stop_free()` after `queue_*()` or `aborted_task()` |
 //! | | returned; `target_submit_prep()` itself if the logical unit does not exist |
 //! | acknowledgement | [`LioCmd::done`] when the response was sent or never will be, |
-//! | | [`LioCmd::answer`] if it cannot be sent, target core itself after `aborted_task()` |
+//! | | [`LioCmd::answer`] if it cannot be sent ([`late`] likewise), target core itself after |
+//! | | `aborted_task()` |
 //!
 //! # Errors of the callbacks
 //!
@@ -159,9 +160,10 @@ unsafe impl AtomicType for Phase {
 /// # Writers of the fields
 ///
 /// - `se`, `sense`: [`super::submit`] while the command is in [`Phase::Core`] and not yet
-///   submitted; from then on target core. Fields are read through raw pointers, inside the
-///   callbacks and, for the data buffer, until the acknowledgement; target core does not change
-///   them then. No Rust reference to them is ever made, except for the sense data.
+///   submitted; from then on target core, and [`late`] after a callback that has returned success
+///   for an answer. Fields are read through raw pointers, inside the callbacks, in the work item
+///   that takes the place of one, and, for the data buffer, until the acknowledgement; target core
+///   does not change them then. No Rust reference to them is ever made, except for the sense data.
 /// - `phase`, `kept`: the task that handles the command; changes of owner are atomic.
 /// - `place`: [`super::submit`] while the command is in [`Phase::Core`] and not yet submitted; then
 ///   the task that handles the command in a callback of target core; [`EngineCmd::age`] in the
@@ -645,24 +647,25 @@ impl<C> EngineCmd for LioCmd<C> {
         freed
     }
 
-    /// SCSI status, inside `queue_data_in()` and `queue_status()`.
+    /// SCSI status, inside `queue_data_in()` and `queue_status()` or the work item in their place.
     fn status(&self) -> u8 {
         read_se!(self, scsi_status)
     }
 
-    /// Sense data, inside `queue_data_in()` and `queue_status()`; empty if there is none.
+    /// Sense data, where [`Self::status`] may be read; empty if there is none.
     fn sense(&self) -> &[u8] {
         if read_se!(self, se_cmd_flags) & SENSE == 0 {
             return &[];
         }
         let len = usize::from(read_se!(self, scsi_sense_length));
         // SAFETY: `sense` is valid and initialised. Target core wrote it before it called back, and
-        // does not write it again before the target's function has returned.
+        // does not write it again before the target's function has returned, nor after the
+        // callback has, if a work item calls the target.
         let sense = unsafe { &*self.sense.get() };
         sense.get(..len).unwrap_or(sense)
     }
 
-    /// Residual, inside `queue_data_in()` and `queue_status()`.
+    /// Residual, where [`Self::status`] may be read.
     fn residual(&self) -> Residual {
         let flags = read_se!(self, se_cmd_flags);
         let count = read_se!(self, residual_count);
