@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # Data buffers that commands keep from use to use: no byte in them leaves that the
-# engine did not write, and what is not used is given back.
+# engine did not write, and what is not used is given back. Where disks complete.
 #
 # Not here: that data arrives where it belongs (test_protocol.py, test_load.py, the
 # conformance table), allocations that fail (test_memory.py).
@@ -137,6 +137,50 @@ def test_backstores(bench, make, kind, control, gone):
     with clock.preparing():
         target.unconfigure()
         target.run(gone)
+
+
+QUEUED = "/sys/kernel/tracing/events/workqueue/workqueue_queue_work"
+# Work that answers commands which were completed where the module does not run.
+COUNT = r"""
+cd /sys/kernel/tracing
+case $1 in
+begin) echo 'workqueue == "ib_srpt_done"' > %s/filter
+       echo > trace; echo 1 > %s/enable ;;
+end)   echo 0 > %s/enable; grep -c ib_srpt_done trace; true ;;
+esac
+""" % (QUEUED, QUEUED, QUEUED)
+
+
+@pytest.mark.timeout(180)
+def test_where_completed(bench):
+    """disks that complete before they return are answered in the task that has
+    submitted the command, others by a work item"""
+    target, initiator = bench.target, bench.initiator
+
+    def late(disk):
+        """Work items for 64 blocks that are written and read."""
+        target.run(["sh", "-c", COUNT, "-", "begin"])
+        initiator.fio(disk, "256k", "4k", 4)
+        return int(target.run(["sh", "-c", COUNT, "-", "end"]).out)
+
+    with bench.session() as disk:
+        kind = target.read(target.tpg() + "/../param/default_complete_type")
+        equal(kind, "1", "TARGET_DIRECT_COMPL")
+        equal(late(disk), 0, "work items with a RAM disk")
+    with clock.preparing():
+        target.prepare()
+        target.export(slow.SCSI_DEBUG, "iblock", "udev_path=$d",
+                      [initiator.port_id])
+        # Less, and it completes before it returns.
+        slow.delay(target, 0.01)
+    disk, = initiator.login()
+    items = late(disk)
+    expect(items >= 128, "%d work items with a disk that has a timer" % items)
+    initiator.logout()
+    until(lambda: target.queue_pairs() == 0, 30, "the logout")
+    with clock.preparing():
+        target.unconfigure()
+        target.run("rmmod scsi_debug")
 
 
 def free_mib(target):
