@@ -113,7 +113,7 @@ true
 """
 
 # Parts of a fio run that, together, take all block sizes and queue depths.
-MIX = ((512, 16, "1m"), (4096, 32, "4m"), (65536, 8, "8m"),
+MIX = ((512, 16, "256k"), (4096, 32, "2m"), (65536, 8, "8m"),
        (1048576, 4, "16m"))
 # The same with less data, for a slow kernel.
 SMALL_MIX = ((512, 16, "128k"), (4096, 32, "1m"), (65536, 8, "2m"),

@@ -15,7 +15,6 @@ from lab import kernel
 
 TESTS = ("tests/module/test_module.py::test_build",
          "tests/guest/test_module.py::test_identity",
-         "tests/guest/test_login.py::test_ipv4",
          "tests/guest/test_login.py::test_channels",
          "tests/guest/test_load.py::test_disable_enable")
 
