@@ -126,7 +126,8 @@ pub(crate) enum Descs {
     Single(Dir, DirectDesc),
     /// Length and location of immediate data.
     Immediate(usize, DescParams),
-    /// Location of all others; the data is in this direction only.
+    /// Location of all others, and the direction of the data. (Commands with data in both
+    /// directions get no further than their descriptors.)
     List(Dir, DescParams),
 }
 
@@ -139,7 +140,6 @@ impl Descs {
             (DataDesc::Immediate(bytes), _) => Self::Immediate(bytes.len(), cmd.params),
             _ => match cmd.direction() {
                 Direction::In => Self::List(Dir::In, cmd.params),
-                // No engine gets a command with data in both directions.
                 _ => Self::List(Dir::Out, cmd.params),
             },
         }

@@ -144,8 +144,8 @@ impl<O: Pool> Command<O> {
         };
         let dir = match &part {
             Part::Gone => None,
-            Part::None => Some(Dir::Out),
-            Part::Single(_) | Part::Immediate(_) | Part::Inside => Some(Dir::In),
+            Part::None | Part::Immediate(_) => Some(Dir::Out),
+            Part::Single(_) | Part::Inside => Some(Dir::In),
         };
         let residual = |of| match dir == Some(of) {
             true => this.engine.residual(),

@@ -86,7 +86,7 @@ impl<O: Pool> Command<O> {
         let fetch = match part {
             Part::Gone | Part::None => return Delivery::FatalError,
             Part::Single(desc) => this.prepare_read(&link, data, once(desc)),
-            Part::Immediate(len) if data.is_empty() => this.is_here(&link, len),
+            Part::Immediate(len) if data.is_empty() => this.has_immediate(&link, len),
             Part::Immediate(_) | Part::Inside => {
                 let Some(rx) = this.take_rx() else {
                     return Delivery::FatalError;
@@ -119,7 +119,7 @@ impl<O: Pool> Command<O> {
                 if sg.copy_from_slice(bytes) < len {
                     return Fetch::Refused(Delivery::FatalError);
                 }
-                self.is_here(link, bytes.len())
+                self.has_immediate(link, bytes.len())
             }
             DataDesc::Out(list) => self.prepare_read(link, sg, list.segments()),
             DataDesc::None | DataDesc::In(_) | DataDesc::External(_) | DataDesc::Bidi { .. } => {
@@ -129,7 +129,7 @@ impl<O: Pool> Command<O> {
     }
 
     /// Notes that the engine has this many bytes of immediate data.
-    fn is_here(&self, link: &Link<O>, len: usize) -> Fetch {
+    fn has_immediate(&self, link: &Link<O>, len: usize) -> Fetch {
         let mut inner = self.inner.lock();
         trace::data(link.owner.serial(), inner.head.tag, true);
         if let Some(timing) = &mut inner.timing {

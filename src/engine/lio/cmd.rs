@@ -100,7 +100,10 @@ use crate::{
 
 mod late;
 
-use late::Caller;
+use late::{
+    Caller,
+    Inside, //
+};
 
 /// Service actions of PERSISTENT RESERVE OUT (SPC-4 6.16) that register an initiator.
 const REGISTER: u8 = 0x00;
@@ -414,15 +417,10 @@ impl<C: TargetCmd> LioCmd<C> {
     }
 
     /// Handles the end of the transfer that [`TargetCmd::rdy_to_xfer`] requested. Process context,
-    /// may sleep. The caller must hold a reference of its own if it uses the command afterwards.
+    /// may sleep. The caller must hold a reference of its own during the call.
     pub(super) fn data_arrived(cmd: ArcBorrow<'_, C>, status: RxDataStatus) {
-        cmd.engine_cmd().caller.enter();
-        Self::use_data(cmd, status);
-        cmd.engine_cmd().caller.leave();
-    }
-
-    fn use_data(cmd: ArcBorrow<'_, C>, status: RxDataStatus) {
         let this = &cmd.engine_cmd();
+        let _inside = this.caller.enter();
         if !this.phase.end(Phase::Fetching, Phase::Core) {
             pr_err!("data that was not requested\n");
             return;
@@ -495,7 +493,7 @@ impl<C: TargetCmd> LioCmd<C> {
     }
 
     /// Completes a response: puts the acknowledgement reference. Process context. The caller must
-    /// hold a reference of its own if it uses the command afterwards.
+    /// hold a reference of its own during the call.
     pub(super) fn done(&self, context: DoneContext) {
         if !self.phase.end(Phase::Answering, Phase::Done)
             && !self.phase.end(Phase::Sending, Phase::Done)
@@ -504,7 +502,7 @@ impl<C: TargetCmd> LioCmd<C> {
             return;
         }
         let se = self.se.get();
-        self.caller.enter();
+        let _inside = self.caller.enter();
         match context {
             // SAFETY: By the type invariants, the acknowledgement reference was ours; the new phase
             // records that it is put. This may run before the `queue_*()` callback has returned;
@@ -548,13 +546,8 @@ impl<C> LioCmd<C> {
 
 impl<C> LioCmd<C> {
     /// Records that the calling task is about to hand the command to target core; see [`late`].
-    pub(super) fn enter(&self) {
-        self.caller.enter();
-    }
-
-    /// Records that it has done so. The command may be in use for the next request.
-    pub(super) fn leave(&self) {
-        self.caller.leave();
+    pub(super) fn enter(&self) -> Inside<'_> {
+        self.caller.enter()
     }
 
     /// Stores data that arrived with the command, until [`Self::place_data`] or a response. For
@@ -801,13 +794,8 @@ impl<C: TargetCmd> LioCmd<C> {
     /// commands, or does what [`late`] left. Process context; the second sleeps until those other
     /// commands have ended.
     pub(crate) fn run_work(cmd: Arc<C>) {
-        let this = cmd.engine_cmd();
-        this.caller.enter();
-        Self::work(cmd.clone());
-        this.caller.leave();
-    }
-
-    fn work(cmd: Arc<C>) {
+        let kept = cmd.clone();
+        let _inside = kept.engine_cmd().caller.enter();
         let Some(cmd) = Self::run_late(cmd) else {
             return;
         };

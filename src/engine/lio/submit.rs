@@ -120,7 +120,7 @@ pub(super) fn submit<C: TargetCmd>(
     }
     cmd.engine_cmd().keep_immediate(immediate);
     let kept = cmd.clone();
-    kept.engine_cmd().enter();
+    let inside = kept.engine_cmd().enter();
     // Callbacks are possible from here on; `release_cmd()` takes this reference back.
     let _ = Arc::into_raw(cmd);
     // SAFETY:
@@ -149,7 +149,7 @@ pub(super) fn submit<C: TargetCmd>(
             bindings::target_submit(se);
         }
     }
-    kept.engine_cmd().leave();
+    drop(inside);
     Ok(())
 }
 

@@ -59,17 +59,13 @@ impl Caller {
         Self(Atomic::new(ptr::null_mut()))
     }
 
-    /// Records that the calling task is about to call target core for the command.
-    pub(super) fn enter(&self) {
-        self.0.store(Task::current_raw(), Relaxed);
-    }
-
-    /// Records that the call has returned, unless another task has called meanwhile: the command
-    /// may be in use for the next request.
-    pub(super) fn leave(&self) {
-        let _ = self
-            .0
-            .cmpxchg(Task::current_raw(), ptr::null_mut(), Relaxed);
+    /// Records that the calling task is about to call target core for the command. To be dropped
+    /// when the call has returned.
+    pub(super) fn enter(&self) -> Inside<'_> {
+        let task = Task::current_raw();
+        let nested = ptr::eq(self.0.load(Relaxed), task);
+        self.0.store(task, Relaxed);
+        Inside((!nested).then_some(self))
     }
 
     /// Returns whether the target runs here: inside such a call, in a context that may sleep. Any
@@ -81,11 +77,26 @@ impl Caller {
     }
 }
 
+/// Guard: the task that has made it is inside a function of target core. The inner ones of a task
+/// are empty.
+pub(in crate::engine::lio) struct Inside<'a>(Option<&'a Caller>);
+
+impl Drop for Inside<'_> {
+    fn drop(&mut self) {
+        if let Some(caller) = self.0 {
+            // Fails if another task has called meanwhile, perhaps for the next request.
+            let _ = caller
+                .0
+                .cmpxchg(Task::current_raw(), ptr::null_mut(), Relaxed);
+        }
+    }
+}
+
 /// SCSI status CHECK CONDITION (`include/scsi/scsi_proto.h`).
 const CHECK_CONDITION: u8 = 0x02;
 
-/// Sense data in fixed format (SPC-4 4.5.3) for NOT READY, LOGICAL UNIT COMMUNICATION FAILURE: what
-/// target core reports when `queue_data_in()` fails.
+/// Sense data in fixed format (SPC-4 4.5.3): NOT READY, LOGICAL UNIT COMMUNICATION FAILURE, which
+/// target core reports, too, when `queue_data_in()` fails.
 const COMMUNICATION_FAILURE: [u8; 18] = {
     let mut sense = [0; 18];
     sense[0] = 0x70;
@@ -119,7 +130,7 @@ impl<C: TargetCmd> LioCmd<C> {
             let wwn = (*(*sess).se_tpg).se_tpg_wwn;
             (&raw const (*wwn).cmd_compl_affinity).read()
         };
-        // `SE_COMPL_AFFINITY_CPUID`.
+        // `SE_COMPL_AFFINITY_CPUID`; the CPU that completes is stored as `WORK_CPU_UNBOUND`.
         if affinity == -1 {
             read_se!(self, cpuid)
         } else {
@@ -136,7 +147,9 @@ impl<C: TargetCmd> LioCmd<C> {
                 Delivery::Success => {}
                 Delivery::QueueFull => Self::retry_later(cmd, Phase::DataLate),
                 Delivery::FatalError => {
-                    this.set_sense(&COMMUNICATION_FAILURE);
+                    if read_se!(this, scsi_status) == 0 {
+                        this.set_sense(&COMMUNICATION_FAILURE);
+                    }
                     Self::answer_late(cmd.as_arc_borrow());
                 }
             }
