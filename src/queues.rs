@@ -60,21 +60,23 @@ pub(crate) fn stop() {
 
 /// Returns the queue for tear-down; [`None`] before [`start`] and after [`stop`]. May sleep.
 pub(crate) fn tear_down() -> Option<Arc<Queue>> {
-    (*QUEUES.lock())
-        .as_ref()
-        .map(|queues| queues.tear_down.clone())
+    get(|queues| &queues.tear_down)
 }
 
 /// Returns the queue for work of commands that may wait for other commands; [`None`] as for
 /// [`tear_down`]. Tear-down waits for commands, so they do not share a queue. May sleep.
 pub(crate) fn retry() -> Option<Arc<Queue>> {
-    (*QUEUES.lock()).as_ref().map(|queues| queues.retry.clone())
+    get(|queues| &queues.retry)
 }
 
 /// Returns the queue for the ends of commands; [`None`] as for [`tear_down`]. May sleep.
 #[allow(dead_code, reason = "not every engine has one")]
 pub(crate) fn completions() -> Option<Arc<Queue>> {
+    get(|queues| &queues.completions)
+}
+
+fn get(queue: impl FnOnce(&Queues) -> &Arc<Queue>) -> Option<Arc<Queue>> {
     (*QUEUES.lock())
         .as_ref()
-        .map(|queues| queues.completions.clone())
+        .map(|queues| queue(queues).clone())
 }

@@ -173,8 +173,7 @@ def test_where_completed(bench):
         expect(items < 16, "%d work items with a RAM disk" % items)
     with clock.preparing():
         target.prepare()
-        target.export(slow.SCSI_DEBUG, "iblock", "udev_path=$d",
-                      [initiator.port_id])
+        target.slow_disk([initiator.port_id])
         # Less, and it completes before it returns.
         slow.delay(target, 0.01)
     disk, = initiator.login()
@@ -184,7 +183,7 @@ def test_where_completed(bench):
     until(lambda: target.queue_pairs() == 0, 30, "the logout")
     with clock.preparing():
         target.unconfigure()
-        target.run("rmmod scsi_debug")
+        slow.remove(target)
 
 
 def free_mib(target):

@@ -148,22 +148,17 @@ impl<'a> DescList<'a> {
             let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
             return Err(DescFault::TableLength(len));
         }
-        let mut described = 0u64;
-        for desc in list.iter() {
-            if desc.wraps() {
-                return Err(DescFault::AddressWrap);
-            }
-            described = described
-                .checked_add(u64::from(desc.len))
-                .ok_or(DescFault::AddressWrap)?;
+        if list.iter().any(|desc| desc.wraps()) {
+            return Err(DescFault::AddressWrap);
         }
-        if described < u64::from(data_len) {
-            return Err(DescFault::LengthMismatch {
+        match list.total_len() {
+            Some(described) if described < u64::from(data_len) => Err(DescFault::LengthMismatch {
                 data_len,
                 described,
-            });
+            }),
+            Some(_) => Ok(list),
+            None => Err(DescFault::AddressWrap),
         }
-        Ok(list)
     }
 
     /// Returns the descriptors as received. They may describe more memory than the data needs.
