@@ -160,7 +160,7 @@ fn try_create_qp(
             CompletionQueue::new(&prepared.device, least, wanted, vector)?
         }
     };
-    let qp = cm.create_qp(QpInit {
+    cm.create_qp(QpInit {
         pd: prepared.pd.clone(),
         cq,
         srq: prepared.srq.clone(),
@@ -169,6 +169,5 @@ fn try_create_qp(
         max_rdma_ctxs: rdma,
         max_send_sge: attrs.max_send_sge,
         owner: prepared.channel.clone(),
-    })?;
-    Ok(Arc::new(qp, GFP_KERNEL)?)
+    })
 }

@@ -269,14 +269,15 @@ pub(crate) enum CmId<H: ConnHandler> {
 
 impl<H: ConnHandler> CmId<H> {
     /// Creates a queue pair for the connection, on port and partition of the request, and makes it
-    /// ready for posting receives. Process context, sleeps.
+    /// ready for posting receives. A failure leaves none, so the call may be repeated. Process
+    /// context, sleeps.
     ///
     /// # Errors
     ///
     /// `EEXIST` if there is one already, `EINVAL` if an object in `init` belongs to another device,
     /// `ENOENT` if the port is not a member of the partition (any more), `ENOMEM`, and those of the
     /// device's driver: a retry with a smaller send queue may succeed.
-    pub(crate) fn create_qp<O: QpOwner>(&self, init: QpInit<O>) -> Result<QueuePair<O>> {
+    pub(crate) fn create_qp<O: QpOwner>(&self, init: QpInit<O>) -> Result<Arc<QueuePair<O>>> {
         match self {
             Self::Rdma(cm) => cm.create_qp(init),
             Self::Ib(cm) => cm.create_qp(init),

@@ -29,7 +29,8 @@ use kernel::{
             Release, //
         },
         Arc,
-        ArcBorrow, //
+        ArcBorrow,
+        UniqueArc, //
     },
     workqueue::{
         Work,
@@ -66,6 +67,7 @@ pub(crate) mod srq;
 use self::{
     core::{
         QpCore,
+        CALLERS,
         IN_FLIGHT, //
     },
     parts::Sizes, //
@@ -185,6 +187,13 @@ impl_has_work! {
     impl{O: QpOwner} HasWork<QpInner<O>, 1> for QpInner<O> { self.error_work }
 }
 
+impl<O: QpOwner> HasGate<CALLERS> for QpInner<O> {
+    #[inline]
+    fn gate(&self) -> &Gate {
+        HasGate::<CALLERS>::gate(&*self.core)
+    }
+}
+
 impl<O: QpOwner> HasGate<IN_FLIGHT> for QpInner<O> {
     #[inline]
     fn gate(&self) -> &Gate {
@@ -211,13 +220,12 @@ impl<O: QpOwner> WorkItem<1> for QpInner<O> {
 }
 
 impl<O: QpOwner> QpInner<O> {
-    /// Returns a guard that keeps the queue pair for a receive that is about to be posted. The
-    /// caller is inside.
-    fn launch(&self, _inside: &Inside<'_>) -> Result<Stay<Self, IN_FLIGHT>> {
+    /// Returns a guard that keeps the queue pair for a receive that is about to be posted.
+    fn launch(this: &Inside<'_, Self, CALLERS>) -> Result<Stay<Self, IN_FLIGHT>> {
         // SAFETY: The handle, and then the work that destroys the queue pair, hold this and the
         // core until the gate was closed and has been empty. It is pinned. The gate is closed when
         // no caller is inside any more, and only callers enter it.
-        unsafe { Stay::enter(self) }.ok_or(EPIPE)
+        unsafe { Stay::enter(&**this) }.ok_or(EPIPE)
     }
 
     /// Returns the owner, which `this` keeps; `None` before the creation is complete.
@@ -288,7 +296,7 @@ impl<O: QpOwner> QueuePair<O> {
             *mut bindings::ib_pd,
             &mut bindings::ib_qp_init_attr,
         ) -> Result<NonNull<bindings::ib_qp>>,
-    ) -> Result<Self> {
+    ) -> Result<Arc<Self>> {
         let device = init.pd.device().id();
         let fitting_srq = match &init.srq {
             Some(srq) => srq.device().id() == device && init.cq.is_own(),
@@ -298,6 +306,8 @@ impl<O: QpOwner> QueuePair<O> {
             return Err(EINVAL);
         }
         let limit = init.pd.device().attrs().max_qp_wr;
+        // Before `create`: a failure leaves no queue pair on the id, so the caller may try again.
+        let place = UniqueArc::new_uninit(GFP_KERNEL)?;
         let cq = Arc::new(init.cq, GFP_KERNEL)?;
         let context = Arc::new(
             Context {
@@ -381,9 +391,11 @@ impl<O: QpOwner> QueuePair<O> {
         }
         // INVARIANT: This pointer is from `into_raw`.
         inner.context.store(Arc::into_raw(context), Release);
-        Ok(Self {
-            inner: ManuallyDrop::new(inner),
-        })
+        Ok(place
+            .write(Self {
+                inner: ManuallyDrop::new(inner),
+            })
+            .into())
     }
 
     /// Returns the part that does not depend on the owner.

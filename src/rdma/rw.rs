@@ -367,9 +367,9 @@ impl Contents {
             return Err(EINVAL);
         }
         // The queue pair cannot be destroyed while a caller is inside, nor while it is held.
-        let inside = core.enter().ok_or(EPIPE)?;
+        let core = core.enter().ok_or(EPIPE)?;
         self.filled = Some(Filled {
-            core: core.hold(&inside)?,
+            core: QpCore::hold(&core)?,
             dir,
             wrs: 0,
         });

@@ -95,12 +95,6 @@ impl Gate {
         }
     }
 
-    /// Enters, unless the gate is closed. Any context.
-    #[inline]
-    pub(crate) fn enter(&self) -> Option<Inside<'_>> {
-        self.count().then(|| Inside(self))
-    }
-
     /// Closes the gate: users are refused from now on. Does not wait. Idempotent. Any context.
     pub(crate) fn close(&self) {
         let mut users = self.users.load(Acquire);
@@ -131,21 +125,40 @@ impl Gate {
     }
 }
 
-/// Guard: a user inside a gate, for the time of a borrow.
-pub(crate) struct Inside<'a>(&'a Gate);
-
-impl Drop for Inside<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        // SAFETY: This guard was counted once, and is borrowing the gate until it is gone.
-        unsafe { Gate::discount(self.0) };
-    }
-}
-
 /// An object with a gate; `ID` distinguishes several gates of one object.
 pub(crate) trait HasGate<const ID: u64 = 0> {
     /// Returns the object's gate, always the same.
     fn gate(&self) -> &Gate;
+}
+
+/// Guard: a user inside an object's gate, for the time of a borrow. What may be done inside only is
+/// done with the object that this derefs to, so the guard of one object does not open another.
+pub(crate) struct Inside<'a, T: HasGate<ID>, const ID: u64 = 0>(&'a T);
+
+impl<'a, T: HasGate<ID>, const ID: u64> Inside<'a, T, ID> {
+    /// Enters, unless the gate is closed. Any context.
+    #[inline]
+    pub(crate) fn enter(object: &'a T) -> Option<Self> {
+        object.gate().count().then(|| Self(object))
+    }
+}
+
+impl<T: HasGate<ID>, const ID: u64> Deref for Inside<'_, T, ID> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        self.0
+    }
+}
+
+impl<T: HasGate<ID>, const ID: u64> Drop for Inside<'_, T, ID> {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: This guard was counted once, and is borrowing the object, and with it the gate,
+        // until it is gone.
+        unsafe { Gate::discount(self.0.gate()) };
+    }
 }
 
 /// Guard: a user inside an object's gate, with a reference on the object.

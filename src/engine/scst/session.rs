@@ -54,6 +54,9 @@ use crate::{
     }, //
 };
 
+/// Gate of callers that submit.
+const SUBMITTERS: u64 = 1;
+
 /// State of a session that callbacks and commands use: the private pointer of the C object.
 #[pin_data]
 pub(super) struct Shared {
@@ -76,6 +79,12 @@ pub(super) struct Shared {
 impl HasGate for Shared {
     fn gate(&self) -> &Gate {
         &self.commands
+    }
+}
+
+impl HasGate<SUBMITTERS> for Shared {
+    fn gate(&self) -> &Gate {
+        &self.submitters
     }
 }
 
@@ -120,7 +129,7 @@ unsafe impl Sync for ScstSession {}
 /// Guard: the session is not being ended meanwhile.
 pub(super) struct Submission<'a> {
     session: &'a ScstSession,
-    _inside: Inside<'a>,
+    _inside: Inside<'a, Shared, SUBMITTERS>,
 }
 
 impl Submission<'_> {
@@ -197,7 +206,7 @@ impl ScstSession {
     pub(super) fn begin(&self) -> Option<Submission<'_>> {
         Some(Submission {
             session: self,
-            _inside: self.shared.submitters.enter()?,
+            _inside: Inside::enter(&*self.shared)?,
         })
     }
 }

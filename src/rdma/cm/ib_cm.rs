@@ -452,7 +452,7 @@ impl<H: ConnHandler> CmId<H> {
     }
 
     /// See [`super::CmId::create_qp`]. The queue pair does not depend on the id.
-    pub(super) fn create_qp<O: QpOwner>(&self, init: QpInit<O>) -> Result<QueuePair<O>> {
+    pub(super) fn create_qp<O: QpOwner>(&self, init: QpInit<O>) -> Result<Arc<QueuePair<O>>> {
         // SAFETY: By the type invariant the id is valid; the member never changes.
         let device = DeviceId::of(unsafe { (*self.as_raw()).device });
         if init.pd.device().id() != device {

@@ -253,7 +253,7 @@ impl<H: ConnHandler> CmId<H> {
     }
 
     /// Creates a queue pair (`rdma_create_qp`); see [`super::CmId::create_qp`].
-    pub(super) fn create_qp<O: QpOwner>(&self, init: QpInit<O>) -> Result<QueuePair<O>> {
+    pub(super) fn create_qp<O: QpOwner>(&self, init: QpInit<O>) -> Result<Arc<QueuePair<O>>> {
         let id = self.as_raw();
         // SAFETY: By the type invariant the id is valid; the port is set since the request.
         let port_num = unsafe { (*id).port_num };

@@ -3,7 +3,7 @@
 //! The part of a queue pair that does not depend on its owner: its users, and its destruction.
 //!
 //! An `ib_qp` has three kinds of users, for which its destruction waits in this order: callers
-//! inside a function ([`QpCore::enter`]), posted work ([`IN_FLIGHT`]), and prepared RDMA contexts
+//! inside a function ([`CALLERS`]), posted work ([`IN_FLIGHT`]), and prepared RDMA contexts
 //! ([`HELD`]). Each kind has a gate ([`crate::sync::gate`]), and each user a guard. Only callers
 //! can enter the other two gates, so these are closed when there are no callers any more.
 //!
@@ -65,6 +65,8 @@ use crate::{
     }, //
 };
 
+/// Gate of callers inside a function.
+pub(in crate::rdma) const CALLERS: u64 = 0;
 /// Gate of posted work.
 pub(in crate::rdma) const IN_FLIGHT: u64 = 1;
 /// Gate of prepared RDMA contexts.
@@ -193,25 +195,24 @@ impl QpCore {
 
     /// Returns a guard for a caller, unless the queue pair is being torn down. Any context.
     #[inline]
-    pub(in crate::rdma) fn enter(&self) -> Option<Inside<'_>> {
-        self.users.callers.enter()
+    pub(in crate::rdma) fn enter(&self) -> Option<Caller<'_>> {
+        Caller::enter(self)
     }
 
-    /// Returns a guard that keeps the `ib_qp` for a prepared RDMA context. The caller is inside.
+    /// Returns a guard that keeps the `ib_qp` for a prepared RDMA context.
     #[inline]
-    pub(in crate::rdma) fn hold(&self, _inside: &Inside<'_>) -> Result<Stay<Self, HELD>> {
+    pub(in crate::rdma) fn hold(this: &Caller<'_>) -> Result<Stay<Self, HELD>> {
         // SAFETY: By the type invariant this is not freed before the gate was closed and has been
         // empty. It is pinned. The gate is closed when no caller is inside any more, and only
         // callers enter it.
-        unsafe { Stay::enter(self) }.ok_or(EPIPE)
+        unsafe { Stay::enter(&**this) }.ok_or(EPIPE)
     }
 
-    /// Returns a guard that keeps the `ib_qp` for a send that is about to be posted. The caller is
-    /// inside.
+    /// Returns a guard that keeps the `ib_qp` for a send that is about to be posted.
     #[inline]
-    pub(in crate::rdma) fn launch(&self, _inside: &Inside<'_>) -> Result<Stay<Self, IN_FLIGHT>> {
+    pub(in crate::rdma) fn launch(this: &Caller<'_>) -> Result<Stay<Self, IN_FLIGHT>> {
         // SAFETY: As in `hold`.
-        unsafe { Stay::enter(self) }.ok_or(EPIPE)
+        unsafe { Stay::enter(&**this) }.ok_or(EPIPE)
     }
 
     /// Takes room for `wrs` requests in the send queue.
@@ -420,6 +421,16 @@ impl QpCore {
                 what
             );
         }
+    }
+}
+
+/// A caller inside a function of a queue pair, which is not destroyed meanwhile.
+pub(in crate::rdma) type Caller<'a> = Inside<'a, QpCore, CALLERS>;
+
+impl HasGate<CALLERS> for QpCore {
+    #[inline]
+    fn gate(&self) -> &Gate {
+        &self.users.callers
     }
 }
 

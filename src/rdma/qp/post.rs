@@ -38,6 +38,11 @@ use super::{
         },
         wc::WorkCompletion, //
     },
+    core::{
+        Caller,
+        QpCore,
+        CALLERS, //
+    },
     Posted,
     QpInner,
     QpOwner,
@@ -91,17 +96,17 @@ impl<O: QpOwner> QueuePair<O> {
         &self,
         buf: Pin<KBox<RecvBuf<O>>>,
     ) -> Result<(), (Error, Pin<KBox<RecvBuf<O>>>)> {
-        let core = &self.inner.core;
-        let Some(inside) = core.enter() else {
+        let Some(inner) = Inside::<_, CALLERS>::enter(&**self.inner) else {
             return Err((EPIPE, buf));
         };
+        let core = &inner.core;
         if buf.is_lent() {
             return Err((EBUSY, buf));
         }
         if core.has_srq() || buf.dma().device().id() != core.device().id() {
             return Err((EINVAL, buf));
         }
-        let flight = match self.inner.launch(&inside) {
+        let flight = match QpInner::launch(&inner) {
             Ok(flight) => flight,
             Err(e) => return Err((e, buf)),
         };
@@ -208,15 +213,14 @@ impl<O: QpOwner> QueuePair<O> {
     /// those of the device's driver. If the device accepts only some of the READs, the result is as
     /// described at [`QueuePair::post_write_send`].
     pub(crate) fn post_read<T: ReadItem>(&self, item: Arc<T>) -> Result<(), (Error, Arc<T>)> {
-        let core = &self.inner.core;
-        let Some(inside) = core.enter() else {
+        let Some(core) = self.inner.core.enter() else {
             return Err((EPIPE, item));
         };
-        let wrs = match item.rw().begin_post(core, RwDir::Read) {
+        let wrs = match item.rw().begin_post(&core, RwDir::Read) {
             Ok(wrs) => wrs,
             Err(e) => return Err((e, item)),
         };
-        let posted = self.launch::<T, READ>(&inside, item, read_done::<T>, wrs, |item, cqe| {
+        let posted = self.launch::<T, READ>(&core, item, read_done::<T>, wrs, |item, cqe| {
             // SAFETY: The item is valid, and the post was begun; there is no tail.
             unsafe { (*item).rw().chain(cqe, ptr::null_mut()) }
         });
@@ -239,13 +243,13 @@ impl<O: QpOwner> QueuePair<O> {
         &self,
         item: Arc<T>,
     ) -> Result<(), (Error, Arc<T>)> {
-        let Some(inside) = self.inner.core.enter() else {
+        let Some(core) = self.inner.core.enter() else {
             return Err((EPIPE, item));
         };
         let mut write = bindings::ib_rdma_wr::default();
         write.wr.opcode = bindings::ib_wr_opcode_IB_WR_RDMA_WRITE;
         write.wr.send_flags = bindings::ib_send_flags_IB_SEND_SIGNALED;
-        self.launch::<T, SEND>(&inside, item, empty_write_done::<T>, 1, |_, cqe| {
+        self.launch::<T, SEND>(&core, item, empty_write_done::<T>, 1, |_, cqe| {
             write.wr.__bindgen_anon_1.wr_cqe = cqe;
             &mut write.wr
         })
@@ -262,8 +266,7 @@ impl<O: QpOwner> QueuePair<O> {
         begin: impl FnOnce(&T) -> Result<u32>,
         before: impl Fn(*const T, Chain) -> Chain,
     ) -> Result<(), (Error, Arc<T>)> {
-        let core = &self.inner.core;
-        let Some(inside) = core.enter() else {
+        let Some(core) = self.inner.core.enter() else {
             return Err((EPIPE, item));
         };
         if item.tx().device().id() != core.device().id() {
@@ -293,7 +296,7 @@ impl<O: QpOwner> QueuePair<O> {
             ..Default::default()
         };
         let total = wrs.saturating_add(1);
-        let posted = self.launch::<T, SEND>(&inside, item, done, total, |item, cqe| {
+        let posted = self.launch::<T, SEND>(&core, item, done, total, |item, cqe| {
             send.__bindgen_anon_1.wr_cqe = cqe;
             match before(item, Chain::Make(&mut send)) {
                 Chain::Make(first) => first,
@@ -309,17 +312,16 @@ impl<O: QpOwner> QueuePair<O> {
     }
 
     /// Posts a chain of `wrs` requests, the last of which completes to the item's entry. On success
-    /// the entry owns the item. `chain` builds the chain. The caller is inside.
+    /// the entry owns the item. `chain` builds the chain. `core` is that of this queue pair.
     fn launch<T: HasCqe<ID>, const ID: u64>(
         &self,
-        inside: &Inside<'_>,
+        core: &Caller<'_>,
         item: Arc<T>,
         done: Done,
         wrs: u32,
         chain: impl FnOnce(*const T, *mut bindings::ib_cqe) -> *mut bindings::ib_send_wr,
     ) -> Result<(), (Error, Arc<T>)> {
-        let core = &self.inner.core;
-        let core_in_flight = match core.launch(inside) {
+        let core_in_flight = match QpCore::launch(core) {
             Ok(core) => core,
             Err(e) => return Err((e, item)),
         };
@@ -341,7 +343,7 @@ impl<O: QpOwner> QueuePair<O> {
         }
         let first = chain(raw, Cqe::raw_cqe(cqe));
         // SAFETY: The requests are valid; what they refer to stays so until the completion.
-        match unsafe { self.post_chain(first, wrs) } {
+        match unsafe { post_chain(core, first, wrs) } {
             Ok(()) => Ok(()),
             Err(Failed::Part(e)) => {
                 pr_warn!(
@@ -370,33 +372,31 @@ impl<O: QpOwner> QueuePair<O> {
             }
         }
     }
+}
 
-    /// Posts `wrs` chained requests.
-    ///
-    /// # Safety
-    ///
-    /// The caller must be inside; the requests must be valid, and what they refer to as well, until
-    /// they have completed.
-    unsafe fn post_chain(
-        &self,
-        first: *const bindings::ib_send_wr,
-        wrs: u32,
-    ) -> Result<(), Failed> {
-        if first.is_null() {
-            return Err(Failed::Nothing(EINVAL));
-        }
-        let mut bad = ptr::null();
-        // SAFETY: The caller promises that everything is valid.
-        let ret =
-            unsafe { bindings::srpt_ib_post_send_chain(self.inner.core.as_raw(), first, &mut bad) };
-        if ret == 0 {
-            Ok(())
-        } else if wrs == 1 || ptr::eq(bad, first) {
-            Err(Failed::Nothing(Error::from_errno(ret)))
-        } else {
-            // Also if the driver does not report the failed request.
-            Err(Failed::Part(Error::from_errno(ret)))
-        }
+/// Posts `wrs` chained requests.
+///
+/// # Safety
+///
+/// The requests must be valid, and what they refer to as well, until they have completed.
+unsafe fn post_chain(
+    core: &Caller<'_>,
+    first: *const bindings::ib_send_wr,
+    wrs: u32,
+) -> Result<(), Failed> {
+    if first.is_null() {
+        return Err(Failed::Nothing(EINVAL));
+    }
+    let mut bad = ptr::null();
+    // SAFETY: We are inside, so the queue pair is valid; the caller promises it for the rest.
+    let ret = unsafe { bindings::srpt_ib_post_send_chain(core.as_raw(), first, &mut bad) };
+    if ret == 0 {
+        Ok(())
+    } else if wrs == 1 || ptr::eq(bad, first) {
+        Err(Failed::Nothing(Error::from_errno(ret)))
+    } else {
+        // Also if the driver does not report the failed request.
+        Err(Failed::Part(Error::from_errno(ret)))
     }
 }
 

@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use kernel::{
     error::{code::*, Result},
+    prelude::*,
     sync::{Arc, ArcBorrow},
 };
 
@@ -79,10 +80,10 @@ impl<H: ConnHandler> CmId<H> {
         }
     }
 
-    pub(crate) fn create_qp<O: QpOwner>(&self, init: QpInit<O>) -> Result<QueuePair<O>> {
+    pub(crate) fn create_qp<O: QpOwner>(&self, init: QpInit<O>) -> Result<Arc<QueuePair<O>>> {
         match self.conn.fails() {
             true => Err(ENOMEM),
-            false => Ok(QueuePair::new(&self.conn, init)),
+            false => Ok(Arc::new(QueuePair::new(&self.conn, init), GFP_KERNEL)?),
         }
     }
 
