@@ -18,13 +18,14 @@ from pathlib import Path
 from lab import enter, env, kernel, root
 
 # Raise this when the way the base is made changes.
-VERSION = 1
+VERSION = 2
 
 # Besides what Debian calls required. initramfs-tools makes the initrd that the
-# machine boots with; e2fsprogs checks its disk.
+# machine boots with; e2fsprogs checks its disk; targetcli-fb restores LIO's
+# configuration when it boots.
 PACKAGES = """
     systemd-sysv udev dbus initramfs-tools e2fsprogs kmod iproute2 rdma-core
-    python3 ca-certificates man-db
+    python3 ca-certificates man-db targetcli-fb
 """.split()
 
 CONTROL = env.REPO / "scripts/deb/debian/control"
