@@ -49,7 +49,7 @@ use crate::{
         flow::Flow,
         Owner, //
     },
-    queues,
+    queues::Queues,
     rdma::{
         cm::{
             CmEvent,
@@ -187,6 +187,7 @@ pub(crate) struct Channel {
     shown: Shown,
     #[pin]
     waits: Waits,
+    queues: Arc<Queues>,
     /// Runs tear-down.
     #[pin]
     work: Work<Channel>,
@@ -277,13 +278,13 @@ impl Channel {
     /// Keeps tear-down waiting if the channel is live; returns [`None`] if it is not.
     pub(crate) fn hold_if_live(this: &Arc<Self>) -> Option<Hold> {
         let inner = this.inner.lock();
-        let live = inner.machine.state() == State::Live;
+        let live = inner.machine.is_live();
         live.then(|| Hold::new(this))
     }
 
     /// Returns whether requests are processed.
     pub(crate) fn is_live(&self) -> bool {
-        self.inner.lock().machine.state() == State::Live
+        self.inner.lock().machine.is_live()
     }
 
     /// Returns whether both channels belong to the same I_T nexus.
@@ -345,7 +346,7 @@ impl Channel {
 
     /// Returns whether the end of the channel was decided.
     pub(crate) fn is_closing(&self) -> bool {
-        self.inner.lock().machine.state() > State::Live
+        self.inner.lock().machine.is_closing()
     }
 
     /// Feeds an event to the machine and executes the actions.
@@ -383,13 +384,9 @@ impl Channel {
             );
         }
         // Tear-down sends the disconnect, which may sleep.
-        match queues::tear_down() {
-            Some(queue) => {
-                // The machine asks for tear-down once, so this is enqueued once.
-                let _ = queue.as_queue().enqueue::<Arc<Self>, 0>(Arc::from(this));
-            }
-            None => pr_err!("channel {}: no work queue\n", this.id.serial),
-        }
+        let queue = this.queues.tear_down.as_queue();
+        // The machine asks for tear-down once, so this is enqueued once.
+        let _ = queue.enqueue::<Arc<Self>, 0>(Arc::from(this));
     }
 }
 

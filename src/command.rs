@@ -392,8 +392,8 @@ impl<O: Pool> Command<O> {
         })
     }
 
-    /// Frees memory that the engine keeps for the next use; see [`EngineCmd::age`].
-    pub(crate) fn age(&self) -> bool {
+    /// Hands over memory that the engine keeps for the next use; see [`EngineCmd::age`].
+    pub(crate) fn age(&self) -> Option<<ActiveCmd<Self> as EngineCmd>::Kept> {
         self.engine.age()
     }
 

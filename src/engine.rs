@@ -67,6 +67,7 @@ use crate::{
 };
 
 mod embed;
+mod epoch;
 mod phase;
 
 #[cfg(srpt_engine = "lio")]
@@ -426,11 +427,11 @@ pub(crate) trait EngineCmd: Send + Sync {
     fn residual(&self) -> Residual;
     /// Result to report. Valid inside `task_mgmt_fn_done`.
     fn tm_result(&self) -> TmResult;
-    /// Frees memory that the command keeps for its next use, if it was not used since the last
-    /// call. For commands that are not in use. Returns whether memory was freed. Does not sleep.
-    fn age(&self) -> bool {
-        false
-    }
+    /// Memory that a command keeps for its next use.
+    type Kept: Send;
+    /// Hands over memory that the command keeps, if it was not used since the last call; the caller
+    /// frees it. For commands that are not in use. Takes no lock, does not sleep.
+    fn age(&self) -> Option<Self::Kept>;
 }
 
 /// A command of the SRP target, as called by a storage engine.

@@ -81,6 +81,7 @@ impl<O: Owner> Link<O> {
 }
 
 /// Guard: keeps session and connection during a call, because tear-down waits for its drop.
+#[must_use = "its drop lets tear-down go on"]
 pub(crate) struct Busy<'a, O: Owner>(ArcBorrow<'a, O>);
 
 impl<'a, O: Owner> Busy<'a, O> {
@@ -99,6 +100,7 @@ impl<O: Owner> Drop for Busy<'_, O> {
 }
 
 /// Guard: as [`Busy`], but owned, for longer than a call.
+#[must_use = "its drop lets tear-down go on"]
 pub(crate) struct Hold<O: Owner>(Arc<O>);
 
 impl<O: Owner> Hold<O> {

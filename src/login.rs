@@ -266,8 +266,7 @@ fn prepare(req: &ConnectRequest<'_>, login: &LoginReq) -> Result<Prepared, Refus
         ),
     };
     let sq_size = port.attr(PortAttr::SqSize);
-    let rsp_size = port.attr(PortAttr::MaxRspSize).min(grant.max_ti_iu_len);
-    let memory = Memory::new(&device, rq_size, rsp_size)
+    let memory = Memory::new(&device, rq_size, grant.max_ti_iu_len)
         .map_err(|e| Refusal::resources("allocating commands", e))?;
     let channel = new::channel(Parts {
         login,

@@ -26,6 +26,7 @@
 use kernel::prelude::*;
 
 pub(crate) mod buf;
+mod callback;
 pub(crate) mod client;
 pub(crate) mod cm;
 pub(crate) mod cq;
@@ -33,6 +34,7 @@ pub(crate) mod cqe;
 pub(crate) mod device;
 mod entry;
 pub(crate) mod event;
+mod fill;
 mod id;
 pub(crate) mod mad;
 pub(crate) mod pd;

@@ -148,13 +148,13 @@ pub(super) fn process(link: &Arc<Link>, cmd: Arc<Command>, received: Received) {
                         kind: InvalidKind::TskMgmt(_),
                         ..
                     } => LocalAnswer::Mgmt(rsp_code),
-                    _ => LocalAnswer::InvalidFields,
+                    _ => LocalAnswer::InvalidFields(rsp_code),
                 };
                 let rx = Request::new(buf, len, at, Descs::None);
                 cmd.start_invalid(link, Head { tag, sol_not }, rx);
                 Command::answer(cmd, answer);
             }
-            Answer::Disconnect { .. } => {
+            Answer::Disconnect => {
                 let reason = CloseReason::ProtocolViolation;
                 let what = "an information unit of unknown kind";
                 break_off(link, cmd, buf, reason, what);
@@ -210,7 +210,7 @@ fn fault(request: &Cmd<'_>) -> Option<LocalAnswer> {
     match request.data {
         // No engine takes data in both directions.
         DataDesc::Bidi { .. } => Some(LocalAnswer::Sense(&sense::INVALID_CDB)),
-        _ if request.data_len() > limit::MAX_MAX_RDMA_SIZE => Some(LocalAnswer::InvalidFields),
+        _ if request.data_len() > limit::MAX_MAX_RDMA_SIZE => Some(LocalAnswer::INVALID_FIELDS),
         _ => None,
     }
 }

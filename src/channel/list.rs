@@ -73,20 +73,20 @@ pub(crate) fn look<R>(f: impl FnOnce(&[Arc<Channel>]) -> R) -> R {
 /// Probes the peers that have been silent, and confirms connections on which the peer sends without
 /// a confirmation; frees what commands keep in vain. Called once per period. Process context.
 pub(crate) fn look_after_peers() {
-    let mut silent = KVec::new();
     let mut early = KVec::new();
+    let mut silent = KVec::new();
+    let mut gone = KVec::new();
     {
         let channels = CHANNELS.lock();
         for channel in channels.iter() {
             channel.age();
-            let list = if channel.waits_for_confirmation() {
-                &mut early
-            } else if channel.look() == Look::Probe {
-                &mut silent
-            } else {
-                continue;
+            let list = match (channel.waits_for_confirmation(), channel.look()) {
+                (true, _) => &mut early,
+                (_, Look::Fine) => continue,
+                (_, Look::Probe) => &mut silent,
+                (_, Look::GiveUp) => &mut gone,
             };
-            // Without memory the peer is probed in the next period.
+            // Without memory the next look, in the next period, finds the same.
             if list.push(channel.clone(), GFP_KERNEL).is_err() {
                 break;
             }
@@ -98,7 +98,9 @@ pub(crate) fn look_after_peers() {
     for channel in silent {
         Channel::probe(channel.as_arc_borrow());
     }
-    close(CloseReason::PeerSilent, Channel::is_given_up);
+    for channel in gone {
+        Channel::close(channel.as_arc_borrow(), CloseReason::PeerSilent);
+    }
 }
 
 /// Reports changed logical units to the initiators of the sessions that `which` selects, each on

@@ -46,6 +46,7 @@ use crate::{
         Hca, //
     },
     link::flow::Flow,
+    queues,
     rdma::{
         cm::PeerAddr,
         device::Device, //
@@ -151,6 +152,7 @@ pub(crate) fn channel(parts: Parts<'_>) -> Result<Arc<Channel>> {
                 sendq,
                 login.takes_credit_requests()
             ),
+            queues: queues::get()?,
             work <- new_work!("Channel::work"),
         }),
         GFP_KERNEL,

@@ -41,10 +41,7 @@ use crate::{
     },
     srp::{
         machine::{
-            channel::{
-                CloseReason,
-                State, //
-            },
+            channel::CloseReason,
             notice::{
                 Notice,
                 Spurious, //
@@ -98,11 +95,17 @@ impl Solicit {
     }
 }
 
-/// Kind of request.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+/// A request that the initiator answers.
+#[derive(Clone, Copy)]
+enum Request {
     Credit,
     Event,
+}
+
+/// What a [`Sender`] sends.
+#[derive(Clone, Copy)]
+enum Kind {
+    Request(Request),
     Logout,
 }
 
@@ -172,8 +175,8 @@ impl CqeHandler<SEND> for Sender {
         {
             let mut inner = channel.inner.lock();
             match self.kind {
-                Kind::Credit => inner.notices.credit.sent(),
-                Kind::Event => inner.notices.event.sent(),
+                Kind::Request(Request::Credit) => inner.notices.credit.sent(),
+                Kind::Request(Request::Event) => inner.notices.event.sent(),
                 Kind::Logout => channel.waits.happened(Until::LogoutSent),
             }
         }
@@ -212,8 +215,8 @@ impl Notices {
             event: Notice::new(),
             next_tag: FIRST_TAG,
             senders: Some(Senders {
-                credit: Sender::new(device, Kind::Credit, size::CRED_REQ)?,
-                event: Sender::new(device, Kind::Event, event_len)?,
+                credit: Sender::new(device, Kind::Request(Request::Credit), size::CRED_REQ)?,
+                event: Sender::new(device, Kind::Request(Request::Event), event_len)?,
                 logout: Sender::new(device, Kind::Logout, size::T_LOGOUT)?,
             }),
         })
@@ -234,6 +237,7 @@ impl Notices {
 
 /// A request that is due.
 struct Due<'a> {
+    kind: Request,
     sender: Arc<Sender>,
     link: Arc<Link>,
     tag: u64,
@@ -247,24 +251,26 @@ impl Channel {
     fn next_due(this: ArcBorrow<'_, Self>) -> Option<Due<'_>> {
         let mut guard = this.inner.lock();
         let inner = &mut *guard;
-        if inner.machine.state() != State::Live {
+        if !inner.machine.is_live() {
             return None;
         }
         let link = inner.connection.link.clone()?;
         let tag = inner.notices.next_tag;
         let senders = inner.notices.senders.as_ref()?;
         let (credit, event) = (&mut inner.notices.credit, &mut inner.notices.event);
-        let (sender, delta) = this.flow.carry(|wanted| {
+        let ((kind, sender), delta) = this.flow.carry(|wanted| {
             if wanted {
                 credit.want();
                 if credit.begin(tag) {
-                    return Some(senders.credit.clone());
+                    return Some((Request::Credit, senders.credit.clone()));
                 }
             }
-            event.begin(tag).then(|| senders.event.clone())
+            let begun = event.begin(tag);
+            begun.then(|| (Request::Event, senders.event.clone()))
         })?;
         let _ = inner.notices.tag();
         Some(Due {
+            kind,
             sender,
             link,
             tag,
@@ -294,14 +300,14 @@ impl Channel {
             let Some(due) = Self::next_due(this) else {
                 return;
             };
-            let (kind, delta) = (due.sender.kind, due.delta);
+            let (kind, delta) = (due.kind, due.delta);
             if this.post_notice(due) {
                 continue;
             }
             let mut inner = this.inner.lock();
             match kind {
-                Kind::Credit => inner.notices.credit.post_failed(),
-                Kind::Event | Kind::Logout => inner.notices.event.post_failed(),
+                Request::Credit => inner.notices.credit.post_failed(),
+                Request::Event => inner.notices.event.post_failed(),
             }
             drop(inner);
             this.flow.undo_delta(delta);
@@ -313,13 +319,14 @@ impl Channel {
         // Dropped last.
         let Due {
             busy: _busy,
+            kind,
             sender,
             link,
             tag,
             delta,
         } = due;
-        match sender.kind {
-            Kind::Credit => sender.post(&link, self.solicit.credit, |buf| {
+        match kind {
+            Request::Credit => sender.post(&link, self.solicit.credit, |buf| {
                 let bytes = CredReq {
                     tag,
                     sol_not: self.solicit.credit,
@@ -327,7 +334,7 @@ impl Channel {
                 };
                 copy(&bytes.emit(), buf)
             }),
-            Kind::Event => sender.post(&link, self.solicit.event, |buf| {
+            Request::Event => sender.post(&link, self.solicit.event, |buf| {
                 let req = AerReq {
                     tag,
                     sol_not: self.solicit.event,
@@ -337,7 +344,6 @@ impl Channel {
                 };
                 req.emit(buf).unwrap_or(0)
             }),
-            Kind::Logout => false,
         }
     }
 

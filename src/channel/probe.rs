@@ -44,10 +44,7 @@ use crate::{
         wc::WorkCompletion, //
     },
     srp::machine::{
-        channel::{
-            CloseReason,
-            State, //
-        },
+        channel::CloseReason,
         watch::Look, //
     }, //
 };
@@ -104,41 +101,31 @@ impl Channel {
     pub(crate) fn look(&self) -> Look {
         let mut inner = self.inner.lock();
         self.listen(&mut inner);
-        match inner.machine.state() {
-            State::Live => inner.watch.look(),
-            _ => Look::Fine,
+        match inner.machine.is_live() {
+            true => inner.watch.look(),
+            false => Look::Fine,
         }
     }
 
     /// Frees memory that free commands have not used since the last call. Called once per period.
     pub(crate) fn age(&self) {
-        /// Commands whose memory is freed with the lock held.
-        const AT_A_TIME: usize = 8;
-
         let mut at = 0;
         loop {
-            // With the lock held, commands in the pool are not in use. They may move in between, so
-            // that one is skipped, or asked twice.
-            let inner = self.inner.lock();
-            let mut freed = 0;
-            for cmd in inner.commands.pool.iter().skip(at) {
-                at += 1;
-                freed += usize::from(cmd.age());
-                if freed == AT_A_TIME {
-                    break;
-                }
-            }
-            if freed < AT_A_TIME {
+            let kept = {
+                // With the lock held, commands in the pool are not in use. They may move in
+                // between, so that one is skipped, or asked twice.
+                let inner = self.inner.lock();
+                let mut others = inner.commands.pool.iter().skip(at);
+                others.find_map(|cmd| {
+                    at += 1;
+                    cmd.age()
+                })
+            };
+            // Freed here, without the lock.
+            if kept.is_none() {
                 return;
             }
         }
-    }
-
-    /// Returns whether the peer was given up.
-    pub(crate) fn is_given_up(&self) -> bool {
-        let mut inner = self.inner.lock();
-        self.listen(&mut inner);
-        inner.watch.is_given_up()
     }
 
     /// Passes signs of life to the machine.
@@ -177,7 +164,7 @@ impl Channel {
         let due = {
             let mut inner = this.inner.lock();
             match inner.connection.link.clone() {
-                Some(link) if inner.machine.state() == State::Live => {
+                Some(link) if inner.machine.is_live() => {
                     let begun = inner.watch.probe_begun();
                     begun.then(|| (link, inner.probe.clone(), Busy::new(this)))
                 }

@@ -32,11 +32,9 @@ use super::{
 use crate::{
     command::timing::Arrival,
     link::Owner,
-    queues,
     srp::machine::channel::{
         CloseReason,
-        Disposition,
-        State, //
+        Disposition, //
     },
     sync::ratelimit, //
 };
@@ -248,12 +246,12 @@ impl Channel {
     pub(super) fn release_held(this: ArcBorrow<'_, Self>) {
         let wanted = {
             let inner = this.inner.lock();
-            let wanted = inner.machine.state() == State::Live && !inner.incoming.held.is_empty();
+            let wanted = inner.machine.is_live() && !inner.incoming.held.is_empty();
             wanted.then(|| Busy::new(this))
         };
-        if let (Some(_busy), Some(queue)) = (&wanted, queues::retry()) {
+        if wanted.is_some() {
             if let Ok(early) = Early::new(&Arc::from(this)) {
-                queue.as_queue().enqueue::<_, 0>(early);
+                this.queues.retry.as_queue().enqueue::<_, 0>(early);
                 return;
             }
         }

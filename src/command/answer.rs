@@ -44,9 +44,9 @@ pub(crate) mod sense {
 /// A response of the target itself.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum LocalAnswer {
-    /// For a command with invalid fields: response code 2, and sense data for initiators that
+    /// For a command with invalid fields: this response code, and sense data for initiators that
     /// ignore the response code of a command, such as Linux.
-    InvalidFields,
+    InvalidFields(RspCode),
     /// CHECK CONDITION with this sense data.
     Sense(&'static [u8]),
     /// This status, without sense data.
@@ -56,10 +56,13 @@ pub(crate) enum LocalAnswer {
 }
 
 impl LocalAnswer {
+    /// For a command whose fields are well-formed, but ask for what is not possible.
+    pub(crate) const INVALID_FIELDS: Self = Self::InvalidFields(RspCode::FieldsInvalid);
+
     /// Returns the SCSI status.
     pub(crate) fn status(&self) -> u8 {
         match self {
-            Self::InvalidFields | Self::Sense(_) => sam::CHECK_CONDITION,
+            Self::InvalidFields(_) | Self::Sense(_) => sam::CHECK_CONDITION,
             Self::Status(status) => *status,
             Self::Mgmt(_) => sam::GOOD,
         }
@@ -68,7 +71,7 @@ impl LocalAnswer {
     /// Returns the sense data, which may be empty.
     pub(crate) fn sense(&self) -> &'static [u8] {
         match self {
-            Self::InvalidFields => &sense::INVALID_IU,
+            Self::InvalidFields(_) => &sense::INVALID_IU,
             Self::Sense(bytes) => bytes,
             Self::Status(_) | Self::Mgmt(_) => &[],
         }
@@ -77,8 +80,7 @@ impl LocalAnswer {
     /// Returns the response code.
     pub(crate) fn rsp_code(&self) -> Option<u8> {
         match self {
-            Self::InvalidFields => Some(RspCode::FieldsInvalid.code()),
-            Self::Mgmt(code) => Some(code.code()),
+            Self::InvalidFields(code) | Self::Mgmt(code) => Some(code.code()),
             Self::Sense(_) | Self::Status(_) => None,
         }
     }

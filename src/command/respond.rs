@@ -273,6 +273,7 @@ impl<O: Pool> Command<O> {
         };
         let posted = match action {
             Some(Action::SendResponse) => Some(post()),
+            // Aborted; or a violation, after which nothing is owed to the initiator either.
             _ => None,
         };
         if let Some(Ok(())) = posted {
@@ -331,6 +332,10 @@ impl<O: Pool> CqeHandler<SEND> for Command<O> {
             link.flow().release_response(slots, finished.as_ref());
             O::command_free(link.owner.as_arc_borrow(), self);
             drop(given_back);
+        } else {
+            // A violation. The slots are free all the same, or tear-down would wait for them.
+            link.flow().release_response(slots, None);
+            link.close(CloseReason::QpError);
         }
     }
 }

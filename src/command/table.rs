@@ -108,7 +108,7 @@ impl<O: Pool> Command<O> {
             if is_transient(e) {
                 busy
             } else {
-                LocalAnswer::InvalidFields
+                LocalAnswer::INVALID_FIELDS
             }
         })?;
         let reserved = link.flow().reserve_table(slots);
@@ -116,7 +116,7 @@ impl<O: Pool> Command<O> {
             self.rw.cancel();
             match e {
                 NoSlot::Full | NoSlot::Closed => busy,
-                NoSlot::NeverFits => LocalAnswer::InvalidFields,
+                NoSlot::NeverFits => LocalAnswer::INVALID_FIELDS,
             }
         })
     }
@@ -142,7 +142,7 @@ impl<O: Pool> Command<O> {
         match scsi {
             Some(Ok(scsi)) => scsi::submit(link, this, &scsi, None),
             Some(Err(_)) => Self::answer(this, LocalAnswer::Status(sam::BUSY)),
-            None => Self::answer(this, LocalAnswer::InvalidFields),
+            None => Self::answer(this, LocalAnswer::INVALID_FIELDS),
         }
         drop(hold);
     }

@@ -55,6 +55,7 @@ impl Accounts {
 }
 
 /// Result of charging a request.
+#[must_use = "a request without a credit ends the channel"]
 pub(crate) struct Charged {
     /// The peer had a credit.
     pub(crate) had: bool,

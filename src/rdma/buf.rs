@@ -27,7 +27,10 @@ use kernel::{
     }, //
 };
 
-use super::device::Device;
+use super::{
+    device::Device,
+    fill::Fill, //
+};
 use crate::bindings;
 
 /// Direction of a DMA mapping (`enum dma_data_direction`).
@@ -329,24 +332,15 @@ impl<P> RecvBuf<P> {
     }
 }
 
-/// The buffer has nothing to send.
-const IDLE: u32 = 0;
-/// One task has exclusive access.
-const BUSY: u32 = 1;
-/// Ready to be sent.
-const FILLED: u32 = 2;
-/// The device reads it.
-const POSTED: u32 = 3;
-
 /// A response buffer. [`TxBuf::fill`] writes it; after it was posted, it can be filled again only
 /// when the post has completed.
 ///
 /// # Invariants
 ///
-/// `state` is `BUSY` while a task writes, `POSTED` while the device reads.
+/// `state` is `Busy` while a task writes, `Posted` while the device reads.
 pub(crate) struct TxBuf {
-    state: Atomic<u32>,
-    /// Number of bytes to send; valid in `FILLED` and `POSTED`.
+    state: Atomic<Fill>,
+    /// Number of bytes to send; valid in `Filled` and `Posted`.
     filled: Atomic<u32>,
     dma: DmaBuf,
 }
@@ -360,7 +354,7 @@ impl TxBuf {
     pub(crate) fn new(device: &Device, len: usize) -> Result<Self> {
         // INVARIANT: It is not in use yet.
         Ok(Self {
-            state: Atomic::new(IDLE),
+            state: Atomic::new(Fill::Idle),
             filled: Atomic::new(0),
             dma: DmaBuf::new(device, len, DmaDir::ToDevice)?,
         })
@@ -379,13 +373,13 @@ impl TxBuf {
     /// `EBUSY` if the buffer is posted or being filled, `EOVERFLOW` if `build` returned more than
     /// the size of the buffer.
     pub(crate) fn fill(&self, build: impl FnOnce(&mut [u8]) -> usize) -> Result {
-        if self.state.cmpxchg(IDLE, BUSY, Full).is_err()
-            && self.state.cmpxchg(FILLED, BUSY, Full).is_err()
+        if self.state.cmpxchg(Fill::Idle, Fill::Busy, Full).is_err()
+            && self.state.cmpxchg(Fill::Filled, Fill::Busy, Full).is_err()
         {
             return Err(EBUSY);
         }
         self.dma.sync_for_cpu();
-        // SAFETY: By the invariant of `DmaBuf` there are that many initialised bytes. `BUSY` makes
+        // SAFETY: By the invariant of `DmaBuf` there are that many initialised bytes. `Busy` makes
         // this the only access to them.
         let bytes = unsafe { slice::from_raw_parts_mut(self.dma.data.as_ptr(), self.dma.len()) };
         let len = build(bytes);
@@ -394,12 +388,12 @@ impl TxBuf {
             Ok(len) if len <= self.dma.len => {
                 self.filled.store(len, Relaxed);
                 // INVARIANT: We stopped writing.
-                self.state.store(FILLED, Release);
+                self.state.store(Fill::Filled, Release);
                 Ok(())
             }
             _ => {
                 // INVARIANT: We stopped writing.
-                self.state.store(IDLE, Release);
+                self.state.store(Fill::Idle, Release);
                 Err(EOVERFLOW)
             }
         }
@@ -408,7 +402,7 @@ impl TxBuf {
     /// Number of bytes to send; 0 unless the buffer is filled or posted.
     pub(crate) fn len(&self) -> usize {
         match self.state.load(Acquire) {
-            FILLED | POSTED => self.filled.load(Relaxed) as usize,
+            Fill::Filled | Fill::Posted => self.filled.load(Relaxed) as usize,
             _ => 0,
         }
     }
@@ -416,13 +410,13 @@ impl TxBuf {
     /// Marks the buffer as posted, for a SEND of its first `len` bytes that the caller then posts.
     pub(super) fn begin_post(&self, len: usize, lkey: u32) -> Result<bindings::ib_sge> {
         self.state
-            .cmpxchg(FILLED, POSTED, Full)
+            .cmpxchg(Fill::Filled, Fill::Posted, Full)
             .map_err(|_| EBUSY)?;
         // INVARIANT: It is about to be posted.
         match u32::try_from(len) {
             Ok(len) if len != 0 && len <= self.filled.load(Relaxed) => Ok(self.dma.sge(len, lkey)),
             _ => {
-                self.state.store(FILLED, Release);
+                self.state.store(Fill::Filled, Release);
                 Err(EINVAL)
             }
         }
@@ -435,7 +429,7 @@ impl TxBuf {
     /// The caller must have begun the post, and the device must not have accepted the buffer.
     pub(super) unsafe fn abort_post(&self) {
         // INVARIANT: The device does not read it, as the caller promises.
-        self.state.store(FILLED, Release);
+        self.state.store(Fill::Filled, Release);
     }
 
     /// Ends the post after its completion.
@@ -445,7 +439,7 @@ impl TxBuf {
     /// Called by the completion of the post, once.
     pub(super) unsafe fn end_post(&self) {
         // INVARIANT: The device does not read it any more, as the caller promises.
-        self.state.store(IDLE, Release);
+        self.state.store(Fill::Idle, Release);
     }
 
     /// Device that the buffer is mapped for.

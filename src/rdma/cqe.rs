@@ -25,6 +25,7 @@ use kernel::{
     sync::{
         atomic::{
             Atomic,
+            AtomicType,
             Full,
             Release, //
         },
@@ -63,23 +64,34 @@ pub(crate) trait CqeHandler<const ID: u64>: Send + Sync + Sized + 'static {
     fn done(self: Arc<Self>, wc: &WorkCompletion);
 }
 
-/// The entry is not posted.
-const FREE: u32 = 0;
-/// It is posted, or about to be.
-const POSTED: u32 = 1;
-/// Its completion is being handled.
-const ENDING: u32 = 2;
+/// State of an entry.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+enum Post {
+    /// It is not posted.
+    Free = 0,
+    /// It is posted, or about to be.
+    Posted = 1,
+    /// Its completion is being handled.
+    Ending = 2,
+}
+
+// SAFETY: The type has the size and alignment of a `u32`, and so of an `i32`; its bits are always a
+// valid `i32`, and transmuting them back yields the same state.
+unsafe impl AtomicType for Post {
+    type Repr = i32;
+}
 
 /// A completion queue entry, embedded in `T`.
 ///
 /// # Invariants
 ///
-/// The task that changed `state` from `FREE` owns `claim`, until `state` is `FREE` again; but while
-/// the entry is posted, the completion that has changed it from `POSTED` does.
+/// The task that changed `state` from `Free` owns `claim`, until `state` is `Free` again; but while
+/// the entry is posted, the completion that has changed it from `Posted` does.
 #[repr(C)]
 pub(crate) struct Cqe<T, const ID: u64> {
     claim: UnsafeCell<Claim>,
-    state: Atomic<u32>,
+    state: Atomic<Post>,
     _embedded_in: PhantomData<fn() -> T>,
     _pin: PhantomPinned,
 }
@@ -115,7 +127,7 @@ impl<T, const ID: u64> Cqe<T, ID> {
                 head: CqeHead::new(),
                 flight: None,
             }),
-            state: Atomic::new(FREE),
+            state: Atomic::new(Post::Free),
             _embedded_in: PhantomData,
             _pin: PhantomPinned,
         }
@@ -127,7 +139,9 @@ impl<T, const ID: u64> Cqe<T, ID> {
     ///
     /// `EBUSY` if it is posted already.
     pub(super) fn claim(&self, done: Done, flight: Flight) -> Result {
-        self.state.cmpxchg(FREE, POSTED, Full).map_err(|_| EBUSY)?;
+        self.state
+            .cmpxchg(Post::Free, Post::Posted, Full)
+            .map_err(|_| EBUSY)?;
         // SAFETY: By the type invariant we own it now.
         let claim = unsafe { &mut *self.claim.get() };
         claim.head.set_done(done);
@@ -144,7 +158,7 @@ impl<T, const ID: u64> Cqe<T, ID> {
         // SAFETY: The caller promises ownership.
         let flight = unsafe { (*self.claim.get()).flight.take() };
         // INVARIANT: The caller owned it, and does so no more.
-        self.state.store(FREE, Release);
+        self.state.store(Post::Free, Release);
         flight
     }
 
@@ -159,7 +173,7 @@ impl<T, const ID: u64> Cqe<T, ID> {
     /// per post, `false` for a second completion, even for a concurrent one.
     pub(super) fn end(&self) -> bool {
         // INVARIANT: The completion owns `claim` from now on.
-        self.state.cmpxchg(POSTED, ENDING, Full).is_ok()
+        self.state.cmpxchg(Post::Posted, Post::Ending, Full).is_ok()
     }
 }
 

@@ -15,21 +15,18 @@ use kernel::{
     prelude::*,
     sync::{
         atomic::{
-            Acquire,
-            Atomic,
-            AtomicFlag,
-            Release, //
+            Atomic, //
         },
         Arc,
         Mutex, //
     },
-    task::Task,
     time::{
         delay::fsleep,
         Delta, //
     }, //
 };
 
+use super::callback::Callback;
 use crate::bindings;
 
 /// Interval at which the life of an id is polled.
@@ -59,10 +56,8 @@ pub(super) enum Life {
 pub(super) struct IdShared {
     pub(super) id: NonNull<bindings::rdma_cm_id>,
     pub(super) handler: Atomic<*const c_void>,
-    /// The task that is inside a callback of this id, or null.
-    task: Atomic<*mut c_void>,
-    /// Whether the core is to destroy the id when the callback returns.
-    pub(super) doomed: AtomicFlag,
+    /// All callbacks.
+    pub(super) callback: Callback,
     #[pin]
     pub(super) life: Mutex<Life>,
 }
@@ -80,35 +75,10 @@ impl IdShared {
             pin_init!(Self {
                 id,
                 handler: Atomic::new(ptr::null()),
-                task: Atomic::new(ptr::null_mut()),
-                doomed: AtomicFlag::new(false),
+                callback: Callback::new(),
                 life <- new_mutex!(Life::Alive, "IdShared::life"),
             }),
             GFP_KERNEL,
-        )
-    }
-
-    /// Begins a callback on this task.
-    pub(super) fn enter(&self) {
-        self.task
-            .store(Task::current_raw().cast::<c_void>(), Release);
-    }
-
-    /// Ends a callback. Returns the callback's return value.
-    pub(super) fn leave(&self) -> c_int {
-        self.task.store(ptr::null_mut(), Release);
-        if self.doomed.load(Acquire) {
-            destroy_code()
-        } else {
-            0
-        }
-    }
-
-    /// Returns whether this task is inside a callback of the id.
-    pub(super) fn is_inside(&self) -> bool {
-        ptr::eq(
-            self.task.load(Acquire),
-            Task::current_raw().cast::<c_void>(),
         )
     }
 
@@ -144,11 +114,6 @@ impl IdShared {
         // SAFETY: The caller promises it.
         unsafe { bindings::rdma_destroy_qp(self.id.as_ptr()) };
     }
-}
-
-/// Return value of a callback that makes the core destroy its id.
-pub(super) fn destroy_code() -> c_int {
-    EPIPE.to_errno()
 }
 
 /// Frees a queue pair (`ib_destroy_qp_user`).

@@ -28,6 +28,7 @@ use kernel::{
 
 use super::{
     buf::DmaDir,
+    fill::Fill,
     qp::{
         core::{
             QpCore,
@@ -72,15 +73,6 @@ impl RwDir {
         }
     }
 }
-
-/// The slot is empty.
-const IDLE: u32 = 0;
-/// One task has exclusive access.
-const BUSY: u32 = 1;
-/// Contexts are ready to be posted.
-const FILLED: u32 = 2;
-/// The device moves data.
-const POSTED: u32 = 3;
 
 /// One context and the scatterlist it was initialised with. Must not move between initialisation
 /// and destruction.
@@ -136,12 +128,12 @@ struct Contents {
 ///
 /// # Invariants
 ///
-/// - The task that changed `state` to `BUSY` owns `contents`; in `POSTED`, the completion does.
-/// - In `FILLED` and `POSTED`, `contents.filled` is set and there is at least one initialised
+/// - The task that changed `state` to `Busy` owns `contents`; in `Posted`, the completion does.
+/// - In `Filled` and `Posted`, `contents.filled` is set and there is at least one initialised
 ///   context, all of them for its queue pair, which it holds, and of the list `contents.sg` or of
 ///   `contents.lists`, which is about the same pages. Otherwise there are none.
 pub(crate) struct RwSlot {
-    state: Atomic<u32>,
+    state: Atomic<Fill>,
     contents: UnsafeCell<Contents>,
 }
 
@@ -159,7 +151,7 @@ impl RwSlot {
     pub(crate) fn new() -> Result<Self> {
         // INVARIANT: It is idle and there are no contexts.
         Ok(Self {
-            state: Atomic::new(IDLE),
+            state: Atomic::new(Fill::Idle),
             contents: UnsafeCell::new(Contents {
                 filled: None,
                 sg: SgList::empty(),
@@ -194,18 +186,20 @@ impl RwSlot {
         total: u32,
         dir: RwDir,
     ) -> Result<u32> {
-        self.state.cmpxchg(IDLE, BUSY, Full).map_err(|_| EBUSY)?;
-        // SAFETY: By the type invariant the contents are ours in `BUSY`.
+        self.state
+            .cmpxchg(Fill::Idle, Fill::Busy, Full)
+            .map_err(|_| EBUSY)?;
+        // SAFETY: By the type invariant the contents are ours in `Busy`.
         let contents = unsafe { &mut *self.contents.get() };
         match contents.fill(qp.core(), sg, segs, total, dir) {
             Ok(wrs) => {
                 // INVARIANT: The contexts are initialised.
-                self.state.store(FILLED, Release);
+                self.state.store(Fill::Filled, Release);
                 Ok(wrs)
             }
             Err(e) => {
                 // INVARIANT: `Contents::fill` left no context.
-                self.state.store(IDLE, Release);
+                self.state.store(Fill::Idle, Release);
                 Err(e)
             }
         }
@@ -218,12 +212,18 @@ impl RwSlot {
     ///
     /// Those of [`RwSlot::fill`].
     pub(crate) fn fill_own<O: QpOwner>(&self, qp: &QueuePair<O>, seg: RemoteSeg) -> Result<u32> {
-        self.state.cmpxchg(IDLE, BUSY, Full).map_err(|_| EBUSY)?;
-        // SAFETY: By the type invariant the contents are ours in `BUSY`.
+        self.state
+            .cmpxchg(Fill::Idle, Fill::Busy, Full)
+            .map_err(|_| EBUSY)?;
+        // SAFETY: By the type invariant the contents are ours in `Busy`.
         let contents = unsafe { &mut *self.contents.get() };
         let result = contents.fill_own(qp.core(), seg);
         // INVARIANT: With `Ok` the context is initialised, otherwise there is none.
-        let state = if result.is_ok() { FILLED } else { IDLE };
+        let state = if result.is_ok() {
+            Fill::Filled
+        } else {
+            Fill::Idle
+        };
         self.state.store(state, Release);
         result
     }
@@ -236,12 +236,14 @@ impl RwSlot {
     ///
     /// `EBUSY` if the slot is not idle.
     pub(crate) fn take_own(&self) -> Result<KVec<u8>> {
-        self.state.cmpxchg(IDLE, BUSY, Full).map_err(|_| EBUSY)?;
-        // SAFETY: By the type invariant the contents are ours in `BUSY`. There is no context, so
+        self.state
+            .cmpxchg(Fill::Idle, Fill::Busy, Full)
+            .map_err(|_| EBUSY)?;
+        // SAFETY: By the type invariant the contents are ours in `Busy`. There is no context, so
         // the device does not write to the memory.
         let own = unsafe { core::mem::take(&mut (*self.contents.get()).own) };
         // INVARIANT: There is still no context.
-        self.state.store(IDLE, Release);
+        self.state.store(Fill::Idle, Release);
         Ok(own)
     }
 
@@ -249,21 +251,21 @@ impl RwSlot {
     /// otherwise. Returns whether the slot is idle: `false` if it is posted or another task has it.
     /// May sleep.
     pub(crate) fn cancel(&self) -> bool {
-        match self.state.cmpxchg(FILLED, BUSY, Full) {
+        match self.state.cmpxchg(Fill::Filled, Fill::Busy, Full) {
             Ok(_) => {
-                // SAFETY: By the type invariant the contents are ours in `BUSY`, and were filled.
+                // SAFETY: By the type invariant the contents are ours in `Busy`, and were filled.
                 unsafe { (*self.contents.get()).destroy() };
                 // INVARIANT: No contexts are left.
-                self.state.store(IDLE, Release);
+                self.state.store(Fill::Idle, Release);
                 true
             }
-            Err(state) => state == IDLE,
+            Err(state) => state == Fill::Idle,
         }
     }
 
     /// Returns whether a transfer is prepared but not posted.
     pub(crate) fn is_filled(&self) -> bool {
-        self.state.load(Acquire) == FILLED
+        self.state.load(Acquire) == Fill::Filled
     }
 
     /// Marks the slot as posted, for a transfer on `core` that the caller then posts. Returns the
@@ -273,18 +275,20 @@ impl RwSlot {
     ///
     /// `EINVAL` if nothing is prepared, or not in this direction and for this queue pair.
     pub(super) fn begin_post(&self, core: &QpCore, dir: RwDir) -> Result<u32> {
-        self.state.cmpxchg(FILLED, BUSY, Full).map_err(|_| EINVAL)?;
-        // SAFETY: By the type invariant the contents are ours in `BUSY`.
+        self.state
+            .cmpxchg(Fill::Filled, Fill::Busy, Full)
+            .map_err(|_| EINVAL)?;
+        // SAFETY: By the type invariant the contents are ours in `Busy`.
         let contents = unsafe { &*self.contents.get() };
         match &contents.filled {
             Some(filled) if filled.dir == dir && filled.core.is_of(core) => {
                 let wrs = filled.wrs;
                 // INVARIANT: It is about to be posted, and owned by the task that posts it.
-                self.state.store(POSTED, Release);
+                self.state.store(Fill::Posted, Release);
                 Ok(wrs)
             }
             _ => {
-                self.state.store(FILLED, Release);
+                self.state.store(Fill::Filled, Release);
                 Err(EINVAL)
             }
         }
@@ -297,7 +301,7 @@ impl RwSlot {
     /// The caller must have begun the post, and the device must not have accepted any of it.
     pub(super) unsafe fn abort_post(&self) {
         // INVARIANT: The contexts are as before.
-        self.state.store(FILLED, Release);
+        self.state.store(Fill::Filled, Release);
     }
 
     /// Builds the chain of work requests (`rdma_rw_ctx_wrs`), with `tail` at its end. If `tail` is
@@ -311,7 +315,7 @@ impl RwSlot {
         cqe: *mut bindings::ib_cqe,
         tail: *mut bindings::ib_send_wr,
     ) -> *mut bindings::ib_send_wr {
-        // SAFETY: By the type invariant the contents are the caller's in `POSTED`.
+        // SAFETY: By the type invariant the contents are the caller's in `Posted`.
         let contents = unsafe { &mut *self.contents.get() };
         let Some(filled) = &contents.filled else {
             return tail;
@@ -335,13 +339,13 @@ impl RwSlot {
     ///
     /// Called by the completion of the post, once.
     pub(super) unsafe fn end_post(&self) {
-        if self.state.load(Acquire) != POSTED {
+        if self.state.load(Acquire) != Fill::Posted {
             return;
         }
-        // SAFETY: By the type invariant the contents are the completion's in `POSTED`.
+        // SAFETY: By the type invariant the contents are the completion's in `Posted`.
         unsafe { (*self.contents.get()).destroy() };
         // INVARIANT: No contexts are left.
-        self.state.store(IDLE, Release);
+        self.state.store(Fill::Idle, Release);
     }
 }
 

@@ -133,6 +133,7 @@ pub(crate) trait HasGate<const ID: u64 = 0> {
 
 /// Guard: a user inside an object's gate, for the time of a borrow. What may be done inside only is
 /// done with the object that this derefs to, so the guard of one object does not open another.
+#[must_use = "its drop leaves the gate"]
 pub(crate) struct Inside<'a, T: HasGate<ID>, const ID: u64 = 0>(&'a T);
 
 impl<'a, T: HasGate<ID>, const ID: u64> Inside<'a, T, ID> {
@@ -162,6 +163,7 @@ impl<T: HasGate<ID>, const ID: u64> Drop for Inside<'_, T, ID> {
 }
 
 /// Guard: a user inside an object's gate, with a reference on the object.
+#[must_use = "its drop leaves the gate"]
 pub(crate) struct Pass<T: HasGate> {
     object: Arc<T>,
 }
@@ -197,6 +199,7 @@ impl<T: HasGate> Drop for Pass<T> {
 /// # Invariants
 ///
 /// The object is valid, by the contract of [`Stay::enter`].
+#[must_use = "its drop leaves the gate"]
 pub(crate) struct Stay<T: HasGate<ID>, const ID: u64> {
     object: NonNull<T>,
     _borrow: PhantomData<*const T>,

@@ -87,7 +87,7 @@ fn main() {
         "pub(crate) use crate::scripted::Lio;\n\
          pub(crate) mod cmd {\n    pub(crate) use crate::scripted::{impl_cmd_work, CmdWork};\n}\n",
     );
-    write(&out.join("engine/page.rs"), "");
+    write(&out.join("engine/epoch.rs"), "");
     write(&out.join("engine/phase.rs"), "");
     let modules = ["channel", "command", "engine", "link", "queues"];
     let modules = modules.map(|name| {

@@ -83,7 +83,10 @@ use crate::{
         TargetCmd,
         TmResult, //
     },
-    queues,
+    queues::{
+        self,
+        Queues, //
+    },
     rdma::{
         buf::Immediate,
         sg::SgList, //
@@ -92,10 +95,7 @@ use crate::{
         ident::AclId,
         rsp::Residual, //
     },
-    sync::{
-        ratelimit,
-        workqueue::Queue, //
-    }, //
+    sync::ratelimit, //
 };
 
 mod late;
@@ -187,7 +187,7 @@ pub(crate) struct LioCmd<C> {
     place: UnsafeCell<Place>,
     caller: Caller,
     /// For the work item.
-    queue: Arc<Queue>,
+    queues: Arc<Queues>,
     #[pin]
     retry: DelayedWork<C>,
 }
@@ -240,7 +240,7 @@ impl<C: TargetCmd> LioCmd<C> {
                 entry: Default::default(),
             }),
             caller: Caller::new(),
-            queue: queues::completions().ok_or(ENODEV)?,
+            queues: queues::get()?,
             retry <- new_delayed_work!("LioCmd::retry"),
         })
     }
@@ -401,12 +401,12 @@ impl<C: TargetCmd> LioCmd<C> {
     /// Sets the phase to `phase` and queues the command's work item, on one of the module's own
     /// queues, which are drained before the module's code is freed.
     fn retry_later(cmd: Arc<C>, phase: Phase) {
+        let queues = cmd.engine_cmd().queues.clone();
         let queue = match phase {
             // Waits for commands whose work items are on the other queue.
-            Phase::Deferred => queues::retry(),
-            _ => None,
+            Phase::Deferred => &*queues.retry,
+            _ => &queues.completions,
         };
-        let queue = queue.unwrap_or_else(|| cmd.engine_cmd().queue.clone());
         cmd.engine_cmd().phase.set(phase);
         let queued = queue.as_queue().enqueue_delayed::<_, 0>(cmd, RETRY_DELAY);
         if queued.is_err() {
@@ -630,14 +630,16 @@ impl<C> LioCmd<C> {
 }
 
 impl<C> EngineCmd for LioCmd<C> {
-    fn age(&self) -> bool {
+    type Kept = DataBuf;
+
+    fn age(&self) -> Option<DataBuf> {
         if !self.phase.change(Phase::Idle, Phase::Core) {
-            return false;
+            return None;
         }
         // SAFETY: The command is not submitted, and the change of phase has made it ours.
-        let freed = unsafe { (*self.place.get()).buf.age() };
+        let unused = unsafe { (*self.place.get()).buf.age() };
         self.phase.set(Phase::Idle);
-        freed
+        unused
     }
 
     /// SCSI status, inside `queue_data_in()` and `queue_status()` or the work item in their place.

@@ -121,7 +121,7 @@ impl Drop for Chunk {
 ///
 /// If `described` is not 0, `list` begins with a list of `nents` entries that describe as many
 /// bytes of `chunks`.
-pub(super) struct DataBuf {
+pub(crate) struct DataBuf {
     chunks: KVec<Chunk>,
     list: KVec<bindings::scatterlist>,
     /// Size of all chunks in bytes.
@@ -232,14 +232,10 @@ impl DataBuf {
         Some(())
     }
 
-    /// Frees the pages if less than half of them was used since the last call. Returns whether
-    /// there were any to free. Does not sleep.
-    pub(super) fn age(&mut self) -> bool {
+    /// Takes the pages out if less than half of them was used since the last call. Does not sleep.
+    pub(super) fn age(&mut self) -> Option<Self> {
         let used = core::mem::take(&mut self.used);
-        let frees = self.capacity != 0 && used.saturating_mul(2) < self.capacity;
-        if frees {
-            *self = Self::new();
-        }
-        frees
+        let wasted = self.capacity != 0 && used.saturating_mul(2) < self.capacity;
+        wasted.then(|| core::mem::replace(self, Self::new()))
     }
 }

@@ -25,13 +25,11 @@ use kernel::{
     }, //
 };
 
-use super::tpg::{
-    Epoch,
-    Tpg, //
-};
+use super::tpg::Tpg;
 use crate::{
     bindings,
     engine::{
+        epoch::Epoch,
         OpenError,
         Port,
         Session,

@@ -31,6 +31,7 @@ use kernel::{
 use crate::{
     bindings,
     engine::{
+        epoch::Epoch,
         ConfiguredPort,
         EntryChannel,
         Port,
@@ -139,22 +140,6 @@ impl Wwn {
                 wwn
             ))
         });
-    }
-}
-
-/// Number of times that a portal group was enabled or disabled. Odd while it is enabled.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Epoch(u32);
-
-impl Epoch {
-    /// Returns whether the portal group was enabled in this epoch.
-    pub(super) fn is_enabled(self) -> bool {
-        self.0 % 2 == 1
-    }
-
-    /// Returns the next epoch. Wrapping around keeps the meaning of the lowest bit.
-    fn next(self) -> Self {
-        Self(self.0.wrapping_add(1))
     }
 }
 

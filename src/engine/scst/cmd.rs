@@ -27,6 +27,7 @@
 
 use core::{
     cell::UnsafeCell,
+    convert::Infallible,
     ptr, //
 };
 
@@ -331,6 +332,13 @@ impl<C> ScstCmd<C> {
 }
 
 impl<C> EngineCmd for ScstCmd<C> {
+    /// SCST keeps no memory in commands that are free.
+    type Kept = Infallible;
+
+    fn age(&self) -> Option<Infallible> {
+        None
+    }
+
     /// SCSI status, inside `xmit_response()`.
     fn status(&self) -> u8 {
         // SAFETY: SCST has passed the command to `xmit_response()`.

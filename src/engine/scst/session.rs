@@ -22,13 +22,11 @@ use kernel::{
     }, //
 };
 
-use super::target::{
-    Epoch,
-    Target, //
-};
+use super::target::Target;
 use crate::{
     bindings,
     engine::{
+        epoch::Epoch,
         OpenError,
         Port,
         Session,
@@ -159,7 +157,7 @@ impl ScstSession {
             (None, Some(addr)) => address_name(addr),
             (None, None) => gid_name(request.initiator_port),
         };
-        let queue = queues::retry().ok_or(OpenError::NotAllowed(None))?;
+        let queues = queues::get().map_err(|_| OpenError::NoMemory)?;
         let slot = port.engine().lock();
         let target = slot.as_ref().ok_or(OpenError::NotAllowed(None))?.target();
         let epoch = target.epoch();
@@ -172,7 +170,7 @@ impl ScstSession {
                 forced: Atomic::new(false),
                 submitters <- Gate::new(),
                 commands <- Gate::new(),
-                queue,
+                queue: queues.retry.clone(),
             }),
             GFP_KERNEL,
         )

@@ -36,6 +36,7 @@ use crate::{
     bindings,
     engine::{
         self,
+        epoch::Epoch,
         Port,
         TargetKey, //
     },
@@ -134,17 +135,6 @@ pub(super) fn remove(port: &Port) {
         // it is unregistered. No session is registered any more, because that is done with the slot
         // locked. The target that its private pointer names is kept until this has returned.
         unsafe { bindings::scst_unregister_target(slot.target.tgt.as_ptr()) };
-    }
-}
-
-/// Number of times that a target was enabled or disabled. Odd while it is enabled.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Epoch(u32);
-
-impl Epoch {
-    /// Returns whether the target was enabled in this epoch.
-    pub(super) fn is_enabled(self) -> bool {
-        self.0 % 2 == 1
     }
 }
 
@@ -303,7 +293,7 @@ impl Target {
         let epoch = self.epoch();
         if epoch.is_enabled() != on {
             // INVARIANT: `retired` is locked. Wrapping around keeps the meaning of the lowest bit.
-            self.epoch.store(epoch.0.wrapping_add(1), Release);
+            self.epoch.store(epoch.next().0, Release);
         }
         self.port.set_enabled(on);
     }

@@ -16,7 +16,7 @@
 //! [`ConnectRequest::take_over`] the handler returns 0 and the id belongs to the [`CmId`], whose
 //! drop destroys it. `ib_destroy_cm_id` waits for handlers in progress, so it must not be called in
 //! one; `ib_cm` destroys a `CmId` that is dropped inside its own handler, again because that
-//! returns non-zero. [`Slot`] distinguishes the cases.
+//! returns non-zero. [`Callback`] distinguishes the cases.
 //!
 //! # Contexts of the callback
 //!
@@ -58,7 +58,6 @@ use kernel::{
         ArcBorrow,
         Mutex, //
     },
-    task::Task,
     time::{
         delay::fsleep,
         Delta, //
@@ -75,6 +74,11 @@ use super::{
 use crate::{
     bindings,
     rdma::{
+        callback::{
+            destroy_code,
+            Callback,
+            Outcome, //
+        },
         device::{
             Device,
             DeviceId, //
@@ -96,47 +100,6 @@ const PSN_MASK: u32 = 0x00ff_ffff;
 /// Limit of polls for a report that is due, with a sleep of a millisecond after each.
 const SETTLE_POLLS: u32 = 1_000;
 
-/// A kind of callback whose calls for one id do not overlap.
-struct Slot {
-    /// The task that is inside such a callback, or null.
-    task: Atomic<*mut c_void>,
-    /// Whether `ib_cm` is to destroy the id when that callback returns.
-    doomed: AtomicFlag,
-}
-
-impl Slot {
-    fn new() -> Self {
-        Self {
-            task: Atomic::new(ptr::null_mut()),
-            doomed: AtomicFlag::new(false),
-        }
-    }
-
-    /// Begins a callback on this task.
-    fn enter(&self) {
-        self.task
-            .store(Task::current_raw().cast::<c_void>(), Release);
-    }
-
-    /// Ends a callback. Returns the callback's return value.
-    fn leave(&self) -> c_int {
-        self.task.store(ptr::null_mut(), Release);
-        if self.doomed.load(Acquire) {
-            destroy_code()
-        } else {
-            0
-        }
-    }
-
-    /// Returns whether this task is inside such a callback.
-    fn is_inside(&self) -> bool {
-        ptr::eq(
-            self.task.load(Acquire),
-            Task::current_raw().cast::<c_void>(),
-        )
-    }
-}
-
 /// The queue pair of a connection that is not accepted yet.
 struct Pending {
     core: Arc<QpCore>,
@@ -155,9 +118,9 @@ struct IdShared {
     id: NonNull<bindings::ib_cm_id>,
     handler: Atomic<*const c_void>,
     /// Callbacks for messages of the peer, time-wait and `ib_cm_notify`.
-    ordered: Slot,
+    ordered: Callback,
     /// Callbacks for messages of ours that were not answered.
-    unanswered: Slot,
+    unanswered: Callback,
     /// Whether a reply was sent, whose outcome `ib_cm` reports.
     replied: AtomicFlag,
     /// Whether the outcome of our last message is known, so that no report of it is due.
@@ -183,8 +146,8 @@ impl IdShared {
             pin_init!(Self {
                 id,
                 handler: Atomic::new(ptr::null()),
-                ordered: Slot::new(),
-                unanswered: Slot::new(),
+                ordered: Callback::new(),
+                unanswered: Callback::new(),
                 replied: AtomicFlag::new(false),
                 settled: AtomicFlag::new(false),
                 port_num,
@@ -196,7 +159,7 @@ impl IdShared {
     }
 
     /// Returns the kind of callback that reports an event.
-    fn slot(&self, event: bindings::ib_cm_event_type) -> &Slot {
+    fn callback(&self, event: bindings::ib_cm_event_type) -> &Callback {
         match event {
             bindings::ib_cm_event_type_IB_CM_REQ_ERROR
             | bindings::ib_cm_event_type_IB_CM_REP_ERROR
@@ -266,7 +229,7 @@ impl IdShared {
         }
         self.await_report();
         // A report that has begun ends: handlers do not wait for the task that drops the id.
-        while !self.unanswered.task.load(Acquire).is_null() {
+        while self.unanswered.is_running() {
             fsleep(Delta::from_millis(1));
         }
     }
@@ -290,26 +253,10 @@ impl IdShared {
     }
 }
 
-/// Return value of a callback that makes `ib_cm` destroy its id. Not `ENOMEM`: see [`forget_code`].
-fn destroy_code() -> c_int {
-    EPIPE.to_errno()
-}
-
-/// The same for a request that was not handled for lack of memory: `ib_cm` does not reject it, so
-/// that the peer sends it again.
+/// Return value of the callback of a request that was not handled for lack of memory: `ib_cm` does
+/// not reject it, so that the peer sends it again.
 fn forget_code() -> c_int {
     ENOMEM.to_errno()
-}
-
-/// Outcome of a request.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Outcome {
-    /// Not decided: `ib_cm` rejects the request and destroys the id.
-    Open,
-    /// Rejected; `ib_cm` destroys the id.
-    Rejected,
-    /// Taken over: the id belongs to a [`CmId`].
-    Taken,
 }
 
 /// A connection request of a peer; see [`super::ConnectRequest`].
@@ -568,13 +515,13 @@ impl<H: ConnHandler> Drop for CmId<H> {
         // A callback in progress may hold `shared` longer; it must not keep the queue pair.
         let pending = shared.pending.lock().take();
         drop(pending);
-        if let Some(slot) = [&shared.ordered, &shared.unanswered]
+        if let Some(callback) = [&shared.ordered, &shared.unanswered]
             .into_iter()
-            .find(|slot| slot.is_inside())
+            .find(|callback| callback.is_inside())
         {
             // INVARIANT: `ib_cm` destroys the id when the callback returns, which is on this task's
             // stack.
-            slot.doomed.store(true, Release);
+            callback.doom();
         } else {
             shared.settle();
             // SAFETY: By the type invariant the id is valid and ours; this is not a callback of it.
@@ -612,14 +559,14 @@ unsafe extern "C" fn conn_callback<H: ConnHandler>(
     let handler = Arc::from(handler);
     // SAFETY: `ib_cm` passes a valid event.
     let event = unsafe { &*event };
-    let slot = shared.slot(event.event);
-    slot.enter();
+    let callback = shared.callback(event.event);
+    callback.enter();
     if is_final(event.event) {
         // From here on this callback does not use the id.
         shared.settled.store(true, Release);
     }
     H::cm_event(handler.as_arc_borrow(), cm_event(event));
-    slot.leave()
+    callback.leave()
 }
 
 /// Returns whether the event leaves no report of a message of ours due.
@@ -754,8 +701,5 @@ unsafe extern "C" fn listen_callback<L: ListenHandler>(
         outcome: &outcome,
     }));
     let code = shared.ordered.leave();
-    match outcome.get() {
-        Outcome::Taken => code,
-        Outcome::Open | Outcome::Rejected => destroy_code(),
-    }
+    outcome.get().code(code)
 }

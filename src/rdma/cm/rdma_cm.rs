@@ -60,9 +60,9 @@ use super::{
 use crate::{
     bindings,
     rdma::{
+        callback::Outcome,
         device::DeviceId,
         id::{
-            destroy_code,
             IdShared,
             Life, //
         },
@@ -82,17 +82,6 @@ const AF_INET6: u16 = 10;
 
 /// Number of connection requests that the core queues while one is being handled.
 const BACKLOG: c_int = 128;
-
-/// Outcome of a request.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Outcome {
-    /// Not decided: the core rejects the request and destroys the id.
-    Open,
-    /// Rejected; the core destroys the id.
-    Rejected,
-    /// Taken over: the id belongs to a [`CmId`].
-    Taken,
-}
 
 /// A connection request of a peer; see [`super::ConnectRequest`].
 ///
@@ -291,7 +280,7 @@ impl<H: ConnHandler> CmId<H> {
             rnr_retry_count: params.rnr_retry,
             ..Default::default()
         };
-        let inside = self.shared.is_inside();
+        let inside = self.shared.callback.is_inside();
         let id = self.as_raw();
         // SAFETY: By the type invariant the id is valid. `rdma_accept` requires the handler's lock:
         // the core holds it if this task is inside a callback, otherwise it is taken. The private
@@ -340,10 +329,10 @@ impl<H: ConnHandler> CmId<H> {
 
 impl<H: ConnHandler> Drop for CmId<H> {
     fn drop(&mut self) {
-        if self.shared.is_inside() {
+        if self.shared.callback.is_inside() {
             // INVARIANT: The core destroys the id when the callback returns, which is on this
             // task's stack. It does not access the queue pair then.
-            self.shared.doomed.store(true, Release);
+            self.shared.callback.doom();
             *self.shared.life.lock() = Life::Gone;
         } else {
             // Not under the lock, which is also taken inside callbacks.
@@ -380,9 +369,9 @@ unsafe extern "C" fn conn_callback<H: ConnHandler>(
     let handler = Arc::from(handler);
     // SAFETY: The core passes a valid event.
     let event = cm_event(unsafe { &*event });
-    shared.enter();
+    shared.callback.enter();
     H::cm_event(handler.as_arc_borrow(), event);
-    shared.leave()
+    shared.callback.leave()
 }
 
 /// Translates an event.
@@ -559,7 +548,7 @@ unsafe extern "C" fn listen_callback<L: ListenHandler>(
         Err(e) => return e.to_errno(),
     };
     let outcome = Cell::new(Outcome::Open);
-    shared.enter();
+    shared.callback.enter();
     // INVARIANT: This is the callback of the id.
     L::connect_request(super::ConnectRequest::Rdma(ConnectRequest {
         id,
@@ -567,9 +556,6 @@ unsafe extern "C" fn listen_callback<L: ListenHandler>(
         shared: shared.clone(),
         outcome: &outcome,
     }));
-    let code = shared.leave();
-    match outcome.get() {
-        Outcome::Taken => code,
-        Outcome::Open | Outcome::Rejected => destroy_code(),
-    }
+    let code = shared.callback.leave();
+    outcome.get().code(code)
 }

@@ -206,6 +206,7 @@ pub(crate) struct Farewell {
 
 /// What to do with a received information unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "the information unit has to be disposed of"]
 pub(crate) enum Disposition {
     /// Keep it until the connection is confirmed: it may overtake the confirmation.
     Hold,
@@ -253,6 +254,19 @@ impl Channel {
     /// consequences.
     pub(crate) const fn close_reason(&self) -> Option<CloseReason> {
         self.reason
+    }
+
+    /// Returns whether requests are processed, in both directions.
+    pub(crate) const fn is_live(&self) -> bool {
+        matches!(self.state, State::Live)
+    }
+
+    /// Returns whether the end of the channel was decided.
+    pub(crate) const fn is_closing(&self) -> bool {
+        match self.state {
+            State::Connecting | State::Live => false,
+            State::Disconnecting | State::Draining | State::Disconnected => true,
+        }
     }
 
     /// Returns what to do with an information unit that arrives now.
@@ -338,7 +352,7 @@ impl Channel {
 
     /// Begins to close the channel unless that was done before.
     fn close(&mut self, reason: CloseReason) -> Actions {
-        if self.state >= State::Disconnecting {
+        if self.is_closing() {
             return Actions::NONE;
         }
         let held = self.state == State::Connecting;

@@ -81,6 +81,7 @@ impl Credits {
     ///
     /// The credit of the request being answered is included if [`Self::add_returnable`] was called
     /// for it.
+    #[must_use = "the credits have to be sent"]
     pub(crate) fn take_delta(&mut self) -> i32 {
         let delta = core::mem::take(&mut self.returnable);
         self.at_peer = self.at_peer.saturating_add(delta);

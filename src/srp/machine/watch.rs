@@ -17,6 +17,7 @@ pub(crate) const GIVE_UP_AFTER: u32 = 14;
 
 /// Result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "the check has to have a consequence"]
 pub(crate) enum Look {
     /// Nothing is to be done.
     Fine,
@@ -69,11 +70,6 @@ impl Watch {
             silent if silent >= PROBE_AFTER && !self.probing => Look::Probe,
             _ => Look::Fine,
         }
-    }
-
-    /// Returns whether the last check gave the peer up, and no sign of life has followed.
-    pub(crate) const fn is_given_up(&self) -> bool {
-        self.silent == GIVE_UP_AFTER && !self.heard
     }
 
     /// Records that a probe is about to be posted. Returns `false`, and does nothing, if one is

@@ -22,8 +22,7 @@ use super::{
     consts::{
         opcode,
         RspCode,
-        SolNot,
-        TLogoutReason, //
+        SolNot, //
     },
     ctrl::{
         AerRsp,
@@ -105,10 +104,7 @@ pub(crate) enum Answer {
         rsp_code: RspCode,
     },
     /// Close the channel: the peer violates the protocol.
-    Disconnect {
-        /// Reason for a target logout.
-        reason: TLogoutReason,
-    },
+    Disconnect,
 }
 
 impl<'a> Iu<'a> {
@@ -190,9 +186,7 @@ impl IuError {
                 rsp_code: RspCode::FieldsInvalid,
             },
             Self::TooShort { .. } | Self::UnknownOpcode { .. } | Self::UnsolicitedOpcode { .. } => {
-                Answer::Disconnect {
-                    reason: TLogoutReason::InvalidIuType,
-                }
+                Answer::Disconnect
             }
         }
     }

@@ -77,6 +77,7 @@ wire_enum! {
 
 /// Returns the multi-channel result for a new login, and whether the existing channels of its I_T
 /// nexus are to be terminated.
+#[must_use = "the other channels have to be closed"]
 pub(crate) const fn multichannel_outcome(
     action: MultiChannel,
     existing_channels: usize,

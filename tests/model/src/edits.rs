@@ -269,12 +269,12 @@ const EDITS: &[Edit] = &[
     edit(
         "channel/notice.rs",
         "Some(Due {
-            sender,",
+            kind,",
         "if $NoticeBusyLate {
             drop(guard);
         }
         Some(Due {
-            sender,",
+            kind,",
     ),
     edit(
         "command/respond.rs",

@@ -4,7 +4,7 @@
 //!
 //! Not here: what it does with a command, and when ([`work`]).
 
-use core::ptr;
+use core::{convert::Infallible, ptr};
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
@@ -81,6 +81,12 @@ impl<C> LioCmd<C> {
 }
 
 impl<C> EngineCmd for LioCmd<C> {
+    type Kept = Infallible;
+
+    fn age(&self) -> Option<Infallible> {
+        None
+    }
+
     fn status(&self) -> u8 {
         0
     }

@@ -79,6 +79,7 @@ impl Caller {
 
 /// Guard: the task that has made it is inside a function of target core. The inner ones of a task
 /// are empty.
+#[must_use = "its drop is the end of the call"]
 pub(in crate::engine::lio) struct Inside<'a>(Option<&'a Caller>);
 
 impl Drop for Inside<'_> {
@@ -112,9 +113,9 @@ impl<C: TargetCmd> LioCmd<C> {
     /// command. Any context.
     pub(super) fn postpone(cmd: Arc<C>, phase: Phase) {
         let this = cmd.engine_cmd();
-        let (queue, cpu) = (this.queue.clone(), this.completion_cpu());
+        let (queues, cpu) = (this.queues.clone(), this.completion_cpu());
         this.phase.set(phase);
-        if queue.enqueue_on::<_, 0>(cpu, cmd).is_err() {
+        if queues.completions.enqueue_on::<_, 0>(cpu, cmd).is_err() {
             // Cannot happen: a command is in one such phase at a time, so its work item is not
             // queued yet.
             pr_err!("a command is lost\n");

@@ -9,8 +9,7 @@ use crate::srp::wire::cmd::CmdErrorKind;
 use crate::srp::wire::codec::Malformed;
 use crate::srp::wire::consts::{
     RspCode,
-    SolNot,
-    TLogoutReason, //
+    SolNot, //
 };
 use crate::srp::wire::ctrl::{
     AerRsp,
@@ -77,7 +76,7 @@ fn too_short_for_a_tag() {
         for len in 0..16 {
             let error = Iu::parse(&bytes(opcode, len), None).unwrap_err();
             assert_eq!(error, IuError::TooShort { have: len });
-            assert!(matches!(error.answer(), Answer::Disconnect { .. }));
+            assert!(matches!(error.answer(), Answer::Disconnect));
             assert!(!error.consumes_credit());
         }
     }
@@ -140,9 +139,7 @@ fn external_table() {
 /// All other opcodes end the channel; those the protocol defines are told from the rest.
 #[test]
 fn every_other_opcode() {
-    let disconnect = Answer::Disconnect {
-        reason: TLogoutReason::InvalidIuType,
-    };
+    let disconnect = Answer::Disconnect;
     for opcode in 0..=255 {
         if [0x01, 0x02, 0x03, 0x41, 0x42].contains(&opcode) {
             continue;
@@ -179,7 +176,7 @@ proptest! {
                     prop_assert_eq!(Some(to), tag);
                     prop_assert!(opcode == 1 || opcode == 2);
                 }
-                Answer::Disconnect { .. } => prop_assert!(tag.is_none() || opcode != 2),
+                Answer::Disconnect => prop_assert!(tag.is_none() || opcode != 2),
             },
         }
     }

@@ -17,7 +17,6 @@ fn a_peer_that_talks_is_left_alone() {
     for _ in 0..100 {
         watch.heard();
         assert_eq!(watch.look(), Look::Fine);
-        assert!(!watch.is_given_up());
     }
 }
 
@@ -36,10 +35,8 @@ fn a_silent_peer_is_probed_then_given_up() {
             }
             Look::GiveUp => break,
         }
-        assert!(!watch.is_given_up());
     }
     assert_eq!(looks, GIVE_UP_AFTER);
-    assert!(watch.is_given_up());
     assert_eq!(watch.look(), Look::GiveUp, "it stays so");
 }
 
@@ -77,7 +74,6 @@ fn a_late_sign_of_life() {
     let mut watch = watched();
     while watch.look() != Look::GiveUp {}
     watch.heard();
-    assert!(!watch.is_given_up());
     assert_eq!(watch.look(), Look::Fine);
 }
 
@@ -131,7 +127,6 @@ proptest! {
                     heard |= ok;
                 }
             }
-            prop_assert_eq!(watch.is_given_up(), silent >= GIVE_UP_AFTER && !heard);
         }
     }
 }

@@ -26,6 +26,7 @@ pub mod code {
         EAGAIN = 11,
         ENOMEM = 12,
         EBUSY = 16,
+        ENODEV = 19,
         EINVAL = 22,
         EPIPE = 32,
         EOVERFLOW = 75,
