@@ -11,6 +11,9 @@
 //! - error codes: 7.2 has those of `errno-base.h` and few others, not `ESHUTDOWN` for example;
 //! - `KVVec::zeroed` came with 7.3; `KVVec::from_elem` is in both;
 //! - `{:p}` prints a hash of the address since 7.3 and the address itself before: do not use it.
+//!
+//! Not here: differences between RDMA headers, which are in `shims.c` (`bindings/probes` finds
+//! them).
 
 use kernel::ffi::c_void;
 

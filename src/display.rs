@@ -4,6 +4,8 @@
 //!
 //! The protocol layer is independent of the kernel crate and implements `core::fmt::Display`; this
 //! file forwards to it.
+//!
+//! Not here: the texts, which are where the types are ([`crate::srp`], [`crate::rdma::cm`]).
 
 use crate::srp;
 

@@ -3,7 +3,10 @@
 //! SCSI RDMA Protocol (SRP) target.
 //!
 //! Crate root: the list of modules, and the order in which the parts of the kernel module are
-//! started and stopped. There is no logic here.
+//! started and stopped.
+//!
+//! Not here: any logic. What the parts do when they are started and stopped is in their modules
+//! ([`target`], [`sysfs`], [`engine`]); the module's version is in `modinfo.c`.
 
 #![crate_name = "ib_srpt"]
 

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tracepoints `srpt:*`, for perf, trace-cmd and bpftrace. Their fields are declared in
-//! `srpt_trace.h`. A disabled tracepoint costs a function call that returns at once.
+//! Tracepoints `srpt:*`, for perf, trace-cmd and bpftrace. A disabled tracepoint costs a function
+//! call that returns at once.
 //!
 //! Channels are identified by their number in the log, commands by the initiator's tag. All
 //! functions may be called in any context.
+//!
+//! Not here: the fields of tracepoints (`srpt_trace.h`), and counters
+//! ([`crate::srp::machine::stats`]).
 
 use kernel::prelude::*;
 

@@ -10,6 +10,9 @@
 //!
 //! Types that the `kernel` crate has bindings of its own for are compared with those, too, because
 //! pointers to them are cast from one to the other.
+//!
+//! Not here: signatures of functions. Those that Rust defines for a header are compared by
+//! [`bindings::assert_matches_header`], those of C functions by nothing.
 
 use core::mem::{
     align_of,

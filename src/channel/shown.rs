@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The directory of a channel in sysfs. Its files are in [`crate::admin`].
+//! The directory of a channel in sysfs.
+//!
+//! Not here: its files ([`crate::admin`]), and directories in sysfs as such ([`crate::sysfs`]).
 
 use kernel::{
     new_mutex,

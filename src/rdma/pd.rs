@@ -3,6 +3,9 @@
 //! Protection domains (`struct ib_pd`).
 //!
 //! C header: [`include/rdma/ib_verbs.h`](srctree/include/rdma/ib_verbs.h)
+//!
+//! Not here: what a domain is for: queue pairs and shared receive queues ([`super::qp`]), memory
+//! that its key gives access to ([`super::buf`]).
 
 use core::ptr::{
     self,

@@ -5,6 +5,8 @@
 //! C header: [`include/linux/completion.h`](srctree/include/linux/completion.h)
 //!
 //! In contrast to the kernel crate's `Completion`, with `complete` and with a time-out.
+//!
+//! Not here: gates, which wait until all users are gone ([`super::gate`]).
 
 use kernel::{
     bindings,

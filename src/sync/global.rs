@@ -5,6 +5,9 @@
 //! Several C callbacks (`ib_client.add`, configfs `mkdir`) have no context pointer, so a little
 //! state has to be static. [`global_mutex!`] wraps the kernel crate's `global_lock!` together with
 //! the initialisation function that it requires.
+//!
+//! Not here: the mutexes, which are declared where their state is used, and the calls of the
+//! initialisation functions ([`crate::target::Lifetime`]).
 
 /// Declares a static mutex and the function that initialises it.
 ///

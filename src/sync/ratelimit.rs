@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Rate limit for log lines that a peer can cause.
+//!
+//! Not here: the state with the limit (`shims.c`), and the log lines (the callers).
 
 use crate::bindings;
 

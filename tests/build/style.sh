@@ -10,7 +10,7 @@ head="$spdx
 
 fresh() {
 	rm -rf "$repo"
-	mkdir -p "$repo/src/rdma" "$repo/src/srp" "$repo/src/login" "$repo/scripts"
+	mkdir -p "$repo/src/rdma" "$repo/src/srp" "$repo/src/login" "$repo/scripts" "$repo/tests/model/src"
 	cat >"$repo/scripts/layers.toml" <<-TOML
 		# ${spdx#// }
 		[[floors]]
@@ -107,6 +107,13 @@ bad src/srp/x.rs "'Nobody' in a comment" "a person in a doc comment" "$head
 fn f() {}"
 bad src/login/x.rs "'whom' in a comment" "a person behind code" "$head
 fn f() {} // for whom"
+bad src/login/x.rs "'everybody' in a comment" "all persons" "$head
+fn f() {} // as everybody"
+bad src/login/x.rs "'Everyone' in a comment" "all persons, by another word" "$head
+// SAFETY: Everyone knows."
+bad tests/model/src/x.rs "'somebody' in a comment" "a person in the model" "$head
+/// For somebody.
+fn f() {}"
 bad src/params.h "'Someone' in a comment" "a person in a comment in C" "/* SPDX-License-Identifier: GPL-2.0 */
 /*
  * Someone reads it: http://example.org */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Copies the driver's files from `src/` to where `main.rs` includes them. Errors that somebody could
-//! make in them ([`MUTANTS`]) become choices at run time in the copy ([`EDITS`]); nothing else is
+//! Copies the driver's files from `src/` to where `main.rs` includes them. Errors that the driver
+//! could have ([`MUTANTS`]) become choices at run time in the copy ([`EDITS`]); nothing else is
 //! changed, and without an error nothing else is done.
 //!
 //! An edit is a piece of text and what takes its place. The text has to be there exactly once.

@@ -4,6 +4,8 @@
 //! Plain numbers: they are updated under a lock that the caller holds for another reason anyway, so
 //! that counting costs an addition. Which file shows which counter is described in
 //! `docs/ABI/sysfs-class-infiniband_srpt`.
+//!
+//! Not here: the clock, the lock, and the files (the driver).
 
 use super::super::wire::consts::RejectReason;
 

@@ -5,6 +5,9 @@
 //! both, and returns credits. The caller provides the buffer; nothing is ever written beyond it,
 //! and bytes after the returned length are not touched.
 //!
+//! Not here: the answer to a login ([`super::login`]), the number of credits
+//! ([`super::super::machine::credit`]), status and sense data (the driver and the SCSI engine).
+//!
 //! Source: `struct srp_rsp` in `include/scsi/srp.h`. Response data precedes sense data.
 
 use super::{

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-// Errors that somebody could make in the driver. A rule that was never seen to be broken proves
+// Errors that the driver could have. A rule that was never seen to be broken proves
 // nothing: each of these is explored, too, and has to break a rule named here.
 //
 // `build.rs` includes this file, and so does the model. The driver's files are copied with all of

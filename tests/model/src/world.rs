@@ -57,7 +57,7 @@ pub(crate) enum Rule {
     OneTeardown,
     /// At the end, nothing is left behind.
     NothingLeft,
-    /// While nobody but the engine has anything to do on an open channel, no credit is kept that the
+    /// While only the engine has anything to do on an open channel, no credit is kept that the
     /// peer may be waiting for, and no request is held for which there is a command.
     NotStarved,
     /// A peer that may not listen to credit requests gets one only when nothing else is going to
@@ -204,7 +204,7 @@ impl World {
     ///
     /// # Safety
     ///
-    /// All threads must have ended, and nobody may use the world any more.
+    /// All threads must have ended, and no code may use the world any more.
     pub(crate) unsafe fn end(&'static self) {
         WORLD.set(None);
         let this = (&raw const *self).cast_mut();

@@ -108,7 +108,7 @@ impl CondVar {
         let signals: *const Cell<u64> = &self.signals;
         let before = self.signals.get();
         sched::unlock(&guard.0.held);
-        // SAFETY: Whoever waits keeps it.
+        // SAFETY: The thread that waits keeps it.
         sched::wait(&self.trace, move || unsafe { &*signals }.get() != before);
         sched::lock(&guard.0.held, &guard.0.trace);
     }

@@ -18,7 +18,7 @@ pub struct Point<'a> {
     pub state: u64,
 }
 
-/// Who chooses. What is returned is an index.
+/// What chooses. The functions return an index.
 pub trait Chooser {
     /// Which of the threads goes on.
     fn thread(&mut self, point: &Point<'_>) -> usize;

@@ -113,7 +113,7 @@ thread_local! {
     static RUN: Cell<u64> = const { Cell::new(0) };
 }
 
-/// The scheduler, if there is one. Nobody keeps the reference across a switch.
+/// The scheduler, if there is one. No caller keeps the reference across a switch.
 fn active() -> Option<&'static mut Scheduler> {
     // SAFETY: It is set while `run` owns the scheduler, on this operating system thread, and used
     // in one function at a time.
@@ -269,7 +269,7 @@ pub fn run(
     let result = drive();
     ACTIVE.set(std::ptr::null_mut());
     if result.is_ok() {
-        // SAFETY: It came from `into_raw`, and nobody refers to it any more.
+        // SAFETY: It came from `into_raw`, and no thread refers to it any more.
         drop(unsafe { Box::from_raw(scheduler) });
     }
     // Otherwise the stacks refer to each other's memory: no order of unwinding them is right.

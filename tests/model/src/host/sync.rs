@@ -39,7 +39,7 @@ pub(crate) mod completion {
 
         pub(crate) fn wait(&self) {
             let done: *const Cell<bool> = &self.done;
-            // SAFETY: Whoever waits keeps it.
+            // SAFETY: The thread that waits keeps it.
             sched::wait(&self.trace, move || unsafe { &*done }.get());
         }
 

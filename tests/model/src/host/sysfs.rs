@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Stands for `src/sysfs.rs`: directories that nobody looks into.
+//! Stands for `src/sysfs.rs`: directories that no thread looks into.
 
 use kernel::error::Result;
 

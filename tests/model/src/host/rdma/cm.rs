@@ -53,7 +53,7 @@ pub(crate) struct ConnParams<'a> {
     pub(crate) private_data: &'a [u8],
 }
 
-/// Who a connection belongs to.
+/// What a connection belongs to.
 pub(crate) trait ConnHandler: Send + Sync + 'static {
     fn cm_event(this: ArcBorrow<'_, Self>, event: CmEvent)
     where

@@ -38,7 +38,7 @@ pub(crate) enum QpEvent {
     Other(u32),
 }
 
-/// Who a queue pair belongs to.
+/// What a queue pair belongs to.
 pub(crate) trait QpOwner: Send + Sync + Sized + 'static {
     fn recv_done(
         this: ArcBorrow<'_, Self>,
