@@ -177,6 +177,8 @@ pub(crate) struct Channel {
     imm_offset: Option<u16>,
     /// Requests of the target that raise a solicited event.
     solicit: Solicit,
+    /// The initiator gets SRP_AER_REQ.
+    takes_events: bool,
     #[pin]
     inner: SpinLock<Inner>,
     #[pin]

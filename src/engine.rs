@@ -355,6 +355,12 @@ pub(crate) trait Engine: Sized + 'static {
     where
         Top: HasTarget<Target: Target<Cmd = C>>;
 
+    /// Returns whether the port could let an initiator in now: it is enabled, and has an access
+    /// control entry with engines that need one. Process context, may sleep.
+    fn admits(port: &Port) -> bool {
+        port.is_enabled()
+    }
+
     /// Opens a session on `port` for the first access control entry that matches.
     /// Process context, may sleep.
     fn open_session(port: &Port, request: &SessionRequest) -> Result<Self::Session, OpenError>;
@@ -365,7 +371,8 @@ pub(crate) trait Engine: Sized + 'static {
 
     /// Submits a new command to the engine (`scst_rx_cmd` and `scst_cmd_init_done`). Process
     /// context. Callbacks for the command may run before this returns. `immediate` is the data of a
-    /// write that arrived with the command.
+    /// write that arrived with the command; an engine that does not use it in place drops it before
+    /// any callback, because its receive buffer cannot be posted as long as it exists.
     fn rx_cmd<C: TargetCmd>(
         cmd: Arc<C>,
         session: &Self::Session,

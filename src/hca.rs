@@ -20,6 +20,11 @@ use kernel::{
     new_mutex,
     prelude::*,
     sync::{
+        atomic::{
+            Acquire,
+            Atomic,
+            Release, //
+        },
         Arc,
         Mutex, //
     }, //
@@ -82,6 +87,8 @@ pub(crate) struct Hca<O: QpOwner> {
     #[pin]
     dirs: Mutex<KVec<(u32, PortDir<HcaPort>)>>,
     ports: KVec<Arc<HcaPort>>,
+    /// Native logins are listened for.
+    listens: Atomic<bool>,
     #[pin]
     gate: Gate,
 }
@@ -112,6 +119,7 @@ impl<O: QpOwner> Hca<O> {
                 agents <- new_mutex!(KVec::new(), "Hca::agents"),
                 dirs <- new_mutex!(KVec::new(), "Hca::dirs"),
                 ports,
+                listens: Atomic::new(false),
                 gate <- Gate::new(),
             }),
             GFP_KERNEL,
@@ -254,8 +262,13 @@ impl<O: QpOwner> Hca<O> {
         *self.agents.lock() = agents;
     }
 
+    /// Records whether native logins are listened for.
+    pub(crate) fn set_listens(&self, listens: bool) {
+        self.listens.store(listens, Release);
+    }
+
     /// Announces the agents of the ports that `which` selects, or withdraws the announcements, as
-    /// the ports are enabled or not. May sleep.
+    /// the ports let initiators in or not. May sleep.
     pub(crate) fn follow_ports(&self, which: impl Fn(&HcaPort) -> bool) {
         let Some(device) = self.device() else {
             return;
@@ -267,7 +280,8 @@ impl<O: QpOwner> Hca<O> {
                 return;
             };
             if which(agent.port()) {
-                if let Err(e) = agent.follow() {
+                let reachable = self.listens.load(Acquire) || !agent.port().takes_ib_cm();
+                if let Err(e) = agent.follow(reachable) {
                     pr_warn!(
                         "{} port {}: not announced, initiators cannot discover it: {:?}\n",
                         device.name(),

@@ -24,7 +24,8 @@ use crate::{
         QueuePair,
         RecvBuf, //
     },
-    srp::machine::channel::CloseReason, //
+    srp::machine::channel::CloseReason,
+    sync::ratelimit, //
 };
 
 pub(crate) mod flow;
@@ -68,15 +69,25 @@ impl<O: Owner> Link<O> {
             Some(srq) => srq.post_recv(buf),
             None => self.qp.post_recv(buf),
         };
-        if posted.is_err() {
-            // The error frees the buffer: a credit of the peer has no buffer now.
-            self.close(CloseReason::QpError);
+        // The error frees the buffer: a credit of the peer has no buffer now.
+        if let Err((e, _)) = posted {
+            self.close_after("a receive", e);
         }
     }
 
     /// Begins to close the connection.
     pub(crate) fn close(&self, reason: CloseReason) {
         O::close(self.owner.as_arc_borrow(), reason);
+    }
+
+    /// Begins to close the connection because `what` could not be posted. Logs the error, unless
+    /// it says that the queue pair is being torn down.
+    pub(crate) fn close_after(&self, what: &str, error: Error) {
+        if error != EPIPE && ratelimit::ok() {
+            let serial = self.owner.serial();
+            pr_warn!("channel {}: cannot post {}: {:?}\n", serial, what, error);
+        }
+        self.close(CloseReason::QpError);
     }
 }
 

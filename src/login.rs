@@ -170,6 +170,23 @@ impl Refusal {
             return;
         }
         match (self.error, &self.advice) {
+            (None, None) if self.reason == RejectReason::UnableAssociateChannel => pr_info!(
+                "login of {} from {} refused: {}, {}; here is {} (reason 0x{:x})\n",
+                login.initiator_port,
+                peer,
+                self.what,
+                login.target_port,
+                here(),
+                self.reason.code()
+            ),
+            (None, None) if self.reason == RejectReason::ReqItIuLengthTooLarge => pr_info!(
+                "login of {} from {} refused: {}: {} (reason 0x{:x})\n",
+                login.initiator_port,
+                peer,
+                self.what,
+                login.req_it_iu_len,
+                self.reason.code()
+            ),
             (Some(error), _) => pr_info!(
                 "login of {} from {} refused: {}: {:?}\n",
                 login.initiator_port,
@@ -194,6 +211,12 @@ impl Refusal {
             ),
         }
     }
+}
+
+/// Returns the target port identifier that logins have to contain.
+fn here() -> PortId {
+    let guid = params::service_guid().unwrap_or(Guid(0));
+    PortId::from_halves(guid, guid)
 }
 
 /// Returns the log text for a reason returned by [`decide`].
@@ -270,6 +293,7 @@ fn prepare(req: &ConnectRequest<'_>, login: &LoginReq) -> Result<Prepared, Refus
         .map_err(|e| Refusal::resources("allocating commands", e))?;
     let channel = new::channel(Parts {
         login,
+        takes: login.takes(params::target_requests()),
         grant: &grant,
         peer: req.peer(),
         session,

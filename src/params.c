@@ -29,6 +29,10 @@ bool srpt_param_ib_cm_on_roce;
 module_param_named(ib_cm_on_roce, srpt_param_ib_cm_on_roce, bool, 0444);
 MODULE_PARM_DESC(ib_cm_on_roce, "Accept native InfiniBand (IB/CM) logins on RoCE ports, too (default N). For tests.");
 
+unsigned int srpt_param_target_requests = 1;
+module_param_named(target_requests, srpt_param_target_requests, uint, 0444);
+MODULE_PARM_DESC(target_requests, "Initiators that get SRP_CRED_REQ, SRP_AER_REQ and SRP_T_LOGOUT: 0 none, 1 those that ask for them or are known to handle them (default), 2 all.");
+
 /* The lock that the kernel holds around every set and get operation. */
 void srpt_param_lock(void) { kernel_param_lock(THIS_MODULE); }
 void srpt_param_unlock(void) { kernel_param_unlock(THIS_MODULE); }

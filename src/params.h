@@ -12,6 +12,7 @@
 /* In params.c: written while the module loads (0444), only read afterwards. */
 extern int srpt_param_srp_max_req_size;
 extern bool srpt_param_ib_cm_on_roce;
+extern unsigned int srpt_param_target_requests;
 /* In params.c: with some engines written later, too. */
 extern unsigned int srpt_param_srpt_srq_size;
 void srpt_param_lock(void);

@@ -45,7 +45,10 @@ use crate::{
         self,
         assert_matches_header, //
     },
-    srp::wire::ident::Guid, //
+    srp::wire::{
+        ident::Guid,
+        login::Requests, //
+    }, //
 };
 
 /// Smallest accepted `srp_max_req_size`, in bytes: the C driver's limit.
@@ -164,7 +167,25 @@ pub(crate) fn validate() -> Result {
         pr_err!("srpt_srq_size={size} is outside {MIN_SRQ_SIZE}..{MAX_SRQ_SIZE}\n");
         return Err(EINVAL);
     }
+    let number = given_target_requests();
+    if Requests::from_number(number).is_none() {
+        pr_err!("target_requests={number} is not 0, 1 or 2\n");
+        return Err(EINVAL);
+    }
     Ok(())
+}
+
+/// Returns which initiators get requests of the target. Any context.
+pub(crate) fn target_requests() -> Requests {
+    // `validate()` lets no other numbers pass.
+    Requests::from_number(given_target_requests()).unwrap_or(Requests::Able)
+}
+
+/// Returns the value of the parameter.
+fn given_target_requests() -> u32 {
+    // SAFETY: Written only by `param_set_uint()` while the module is being loaded (mode 0444), and
+    // that is over before module init runs.
+    unsafe { bindings::srpt_param_target_requests }
 }
 
 /// Returns the size of a receive buffer, hence of the largest accepted request, in bytes.

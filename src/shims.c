@@ -32,6 +32,9 @@ bool srpt_rdma_protocol_ib(const struct ib_device *dev, u32 port)
 { return rdma_protocol_ib(dev, port); }
 bool srpt_rdma_protocol_roce(const struct ib_device *dev, u32 port)
 { return rdma_protocol_roce(dev, port); }
+bool srpt_ipv6_mod_enabled(void)
+{ return ipv6_mod_enabled(); }
+
 bool srpt_rdma_protocol_iwarp(const struct ib_device *dev, u32 port)
 { return rdma_protocol_iwarp(dev, port); }
 bool srpt_rdma_cap_ib_mad(const struct ib_device *dev, u32 port)

@@ -29,7 +29,10 @@ use crate::{
         TargetKey,
         Top, //
     },
-    hca,
+    hca::{
+        self,
+        port::HcaPort, //
+    },
     link::Owner,
     login::{
         hcas,
@@ -69,7 +72,7 @@ global_mutex! {
 }
 
 /// Periodic check: closes channels that are not connected in time, whose queue pair failed without
-/// an event, or whose peer is dead; notifies initiators of changed logical units.
+/// an event, or whose peer is dead; notifies initiators of changed logical units; announces ports.
 struct Reaper;
 
 impl Tick for Reaper {
@@ -80,6 +83,23 @@ impl Tick for Reaper {
         list::close(CloseReason::QpError, Channel::has_failed);
         list::look_after_peers();
         list::announce_luns(Channel::sees_other_luns);
+        // The removal of an entry is not reported, and an announcement may have failed.
+        follow_ports(|_| true);
+    }
+}
+
+/// Announces the ports that `which` selects to initiators that look for targets, or withdraws the
+/// announcements. May sleep.
+fn follow_ports(which: impl Fn(&HcaPort) -> bool) {
+    // Without memory the announcements follow in the next period.
+    let Ok(hcas) = hcas::all() else {
+        return;
+    };
+    for hca in hcas {
+        // One that is being removed has withdrawn its announcements.
+        if let Some(hca) = Pass::enter(&hca) {
+            hca.follow_ports(&which);
+        }
     }
 }
 
@@ -201,16 +221,7 @@ impl Target for Srpt {
     }
 
     fn port_changed(port: &Port) {
-        // Without memory the announcements follow at the next change.
-        let Ok(hcas) = hcas::all() else {
-            return;
-        };
-        for hca in hcas {
-            // One that is being removed has withdrawn its announcements.
-            if let Some(hca) = Pass::enter(&hca) {
-                hca.follow_ports(|entry| core::ptr::eq(&*entry.current(), port));
-            }
-        }
+        follow_ports(|entry| core::ptr::eq(&*entry.current(), port));
     }
 
     fn report_session_aen(key: SessionKey, event: Aen) {

@@ -62,7 +62,8 @@ use crate::{
             consts::limit,
             login::{
                 LoginGrant,
-                LoginReq, //
+                LoginReq,
+                Takes, //
             }, //
         }, //
     },
@@ -72,6 +73,8 @@ use crate::{
 /// Parts of a new channel.
 pub(crate) struct Parts<'a> {
     pub(crate) login: &'a LoginReq,
+    /// Requests of the target that the initiator gets.
+    pub(crate) takes: Takes,
     pub(crate) grant: &'a LoginGrant,
     pub(crate) peer: PeerAddr,
     pub(crate) session: <Active as Engine>::Session,
@@ -92,6 +95,7 @@ pub(crate) struct Parts<'a> {
 pub(crate) fn channel(parts: Parts<'_>) -> Result<Arc<Channel>> {
     let Parts {
         login,
+        takes,
         grant,
         peer,
         session,
@@ -109,7 +113,7 @@ pub(crate) fn channel(parts: Parts<'_>) -> Result<Arc<Channel>> {
     let device = hca.id();
     let serial = next_serial();
     let inner = Inner {
-        machine: srp::machine::channel::Channel::new(),
+        machine: srp::machine::channel::Channel::new(takes.logout),
         incoming: Incoming {
             held,
             draining: false,
@@ -142,6 +146,7 @@ pub(crate) fn channel(parts: Parts<'_>) -> Result<Arc<Channel>> {
             session,
             imm_offset: grant.imm_offset,
             solicit: Solicit::of(login),
+            takes_events: takes.event,
             inner <- new_spinlock!(inner, "Channel::inner"),
             failed: Atomic::new(false),
             shown <- Shown::new(),
@@ -150,7 +155,7 @@ pub(crate) fn channel(parts: Parts<'_>) -> Result<Arc<Channel>> {
                 serial,
                 Credits::new(grant.req_lim),
                 sendq,
-                login.takes_credit_requests()
+                takes.credit
             ),
             queues: queues::get()?,
             work <- new_work!("Channel::work"),

@@ -90,7 +90,7 @@ impl Solicit {
         Self {
             logout: login.solicit_logout,
             credit: login.solicit_credit,
-            event: login.takes_events(),
+            event: login.solicit_event,
         }
     }
 }
@@ -279,12 +279,11 @@ impl Channel {
         })
     }
 
-    /// Returns whether the initiator takes SRP_AER_REQ: it asked for solicited events at login.
-    /// Others find a unit attention only: an initiator that posts one receive per request would
-    /// receive each later response one request late, and some take any information unit for a
-    /// response.
+    /// Returns whether the initiator takes SRP_AER_REQ. Others find a unit attention only: an
+    /// initiator that posts one receive per request would receive each later response one request
+    /// late, and some take any information unit for a response.
     pub(crate) fn takes_events(&self) -> bool {
-        self.solicit.event
+        self.takes_events
     }
 
     /// Reports changed logical units, at once or after the response to the previous report. Process

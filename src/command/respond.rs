@@ -282,9 +282,9 @@ impl<O: Pool> Command<O> {
         if rdma != 0 {
             this.rw.cancel();
         }
-        if posted.is_some() {
+        if let Some(Err(e)) = posted {
             note(&mut this.inner.lock().machine, Fact::PostFailed);
-            link.close(CloseReason::QpError);
+            link.close_after("a response", e);
         }
         link.flow().undo_delta(delta);
         this.inner.lock().rdma_slots = 0;

@@ -41,7 +41,6 @@ use crate::{
     rdma::rw::RemoteSeg,
     srp::{
         machine::{
-            channel::CloseReason,
             command::{
                 Action,
                 Event,
@@ -83,7 +82,7 @@ impl<O: Pool> Command<O> {
             }
         };
         this.inner.lock().rdma_slots = slots;
-        if let Err((_, this)) = link.qp.post_read(this) {
+        if let Err((e, this)) = link.qp.post_read(this) {
             this.rw.cancel();
             {
                 let mut inner = this.inner.lock();
@@ -91,7 +90,7 @@ impl<O: Pool> Command<O> {
                 inner.rdma_slots = 0;
             }
             link.flow().release_rdma(slots);
-            link.close(CloseReason::QpError);
+            link.close_after("the READ of a descriptor table", e);
             Self::abandon(this);
         }
     }

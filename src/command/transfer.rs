@@ -45,7 +45,6 @@ use crate::{
     },
     srp::{
         machine::{
-            channel::CloseReason,
             command::{
                 Action,
                 Event,
@@ -216,7 +215,7 @@ impl<O: Pool> Command<O> {
     fn post_read(this: ArcBorrow<'_, Self>, link: &Link<O>) -> Delivery {
         match link.qp.post_read(Arc::from(this)) {
             Ok(()) => Delivery::Success,
-            Err((_, _)) => {
+            Err((e, _)) => {
                 this.rw.cancel();
                 let slots = {
                     let mut inner = this.inner.lock();
@@ -224,7 +223,7 @@ impl<O: Pool> Command<O> {
                     core::mem::take(&mut inner.rdma_slots)
                 };
                 link.flow().release_rdma(slots);
-                link.close(CloseReason::QpError);
+                link.close_after("RDMA READs", e);
                 Delivery::FatalError
             }
         }

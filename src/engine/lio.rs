@@ -86,6 +86,12 @@ impl Engine for Lio {
         cmd::LioCmd::new()
     }
 
+    fn admits(port: &Port) -> bool {
+        let tpgs = port.engine().lock();
+        let mut enabled = tpgs.iter().filter(|tpg| tpg.epoch().is_enabled());
+        enabled.any(|tpg| tpg.has_acl())
+    }
+
     fn open_session(
         port: &Port,
         request: &SessionRequest,

@@ -136,9 +136,11 @@ impl Engine for Scst {
         cmd: Arc<C>,
         session: &session::ScstSession,
         rx: &RxCmd<'_>,
-        _: Option<Immediate>,
+        immediate: Option<Immediate>,
     ) -> Result<(), (RxError, Arc<C>)> {
-        // SCST has a buffer of its own, into which the data is copied.
+        // SCST has a buffer of its own, into which the data is copied. A thread of SCST may answer
+        // the command before this returns, and its receive buffer must not be lent then.
+        drop(immediate);
         submit::submit(cmd, session, rx)
     }
 

@@ -3,7 +3,7 @@
 //! Device management agent of an HCA port, which `srp_daemon` and similar tools query.
 //!
 //! It reports the properties of the port's I/O controller as long as the HCA is present, as that of
-//! the C driver does. It is announced while the port is enabled.
+//! the C driver does. It is announced while the port would let an initiator in.
 //!
 //! Not here: the datagrams ([`crate::srp::wire::dm`]), and their transport ([`crate::rdma::mad`]).
 
@@ -18,6 +18,10 @@ use kernel::{
 
 use super::port::HcaPort;
 use crate::{
+    engine::{
+        Active,
+        Engine, //
+    },
     params,
     port::PortAttr,
     rdma::{
@@ -130,17 +134,18 @@ impl DmAgent {
         &self.port
     }
 
-    /// Announces the agent or withdraws the announcement, as the port is enabled or not: an
-    /// initiator that discovers a target and is refused may not try again. May sleep.
+    /// Announces the agent or withdraws the announcement, as the port lets an initiator in or not:
+    /// one that discovers a target and is refused may not try again. `reachable`: the logins that
+    /// the agent speaks of are listened for. May sleep.
     ///
     /// # Errors
     ///
     /// Those of [`DeviceManagement::announce`]; the next change of the port tries again.
-    pub(crate) fn follow(&self) -> Result {
+    pub(crate) fn follow(&self, reachable: bool) -> Result {
         // Under the lock, so that the last state read is the last one applied.
         let mut announcement = self.announcement.lock();
-        let enabled = self.port.current().is_enabled();
-        match (&*announcement, enabled) {
+        let open = reachable && Active::admits(&self.port.current());
+        match (&*announcement, open) {
             (Announcement::None, true) => {
                 let made = DeviceManagement::announce(&self.device, self.port.number())?;
                 *announcement = Announcement::Made { _lasts: made };

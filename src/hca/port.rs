@@ -219,8 +219,16 @@ impl HcaPort {
 
     /// Logs the name of the port. May sleep.
     pub(crate) fn log(&self, device: &Device) {
-        let gid = self.current().gid_name();
-        pr_info!("{} port {}: {}\n", device.name(), self.number, gid);
+        let port = self.current();
+        match port.known().gid {
+            NO_GID => pr_info!("{} port {}: no GID yet\n", device.name(), self.number),
+            _ => pr_info!(
+                "{} port {}: {}\n",
+                device.name(),
+                self.number,
+                port.gid_name()
+            ),
+        }
     }
 
     /// Releases the port object, which keeps its configuration for the HCA's return. May be called

@@ -20,17 +20,20 @@ use kernel::{
 };
 
 use crate::{
-    srp::machine::{
-        credit::Credits,
-        sendq::{
-            NoSlot,
-            SendQueue, //
+    srp::{
+        machine::{
+            credit::Credits,
+            sendq::{
+                NoSlot,
+                SendQueue, //
+            },
+            stats::{
+                Counter,
+                Finished,
+                Stats, //
+            }, //
         },
-        stats::{
-            Counter,
-            Finished,
-            Stats, //
-        }, //
+        wire::login::CreditRequests, //
     },
     sync::completion::Completion, //
 };
@@ -86,8 +89,8 @@ pub(crate) struct Flow {
     accounts: SpinLock<Accounts>,
     /// Serial number of the channel, for log lines.
     serial: u64,
-    /// The initiator takes credit requests.
-    listens: bool,
+    /// When the initiator gets credit requests.
+    takes: CreditRequests,
     /// The peer has sent or acknowledged something since the last [`Self::was_heard`]; see
     /// [`crate::srp::machine::watch`].
     heard: Atomic<bool>,
@@ -109,7 +112,7 @@ impl Flow {
         serial: u64,
         credits: Credits,
         sendq: SendQueue,
-        listens: bool,
+        takes: CreditRequests,
     ) -> impl PinInit<Self> {
         pin_init!(Self {
             accounts <- new_spinlock!(
@@ -121,7 +124,7 @@ impl Flow {
                 "Flow::accounts"
             ),
             serial,
-            listens,
+            takes,
             heard: Atomic::new(false),
             busy: Atomic::new(0),
             closed: Atomic::new(false),
@@ -202,7 +205,7 @@ impl Flow {
         }
         Charged {
             had,
-            return_now: had && accounts.credits.wants_credit_request(self.listens),
+            return_now: had && accounts.credits.wants_credit_request(self.takes),
         }
     }
 
@@ -210,7 +213,7 @@ impl Flow {
     /// whether a credit request is due. Atomic: no other carrier takes them meanwhile.
     pub(crate) fn carry<R>(&self, choose: impl FnOnce(bool) -> Option<R>) -> Option<(R, i32)> {
         let mut accounts = self.accounts.lock();
-        let carrier = choose(accounts.credits.wants_credit_request(self.listens))?;
+        let carrier = choose(accounts.credits.wants_credit_request(self.takes))?;
         Some((carrier, accounts.credits.take_delta()))
     }
 

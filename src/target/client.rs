@@ -102,6 +102,7 @@ impl Client for SrpClient {
         hca.start_agents(device);
         offer_ports(&hca);
         let listener = listen(&hca, device);
+        hca.set_listens(listener.is_some());
         // Announces the ports only now that logins are possible.
         hca.follow_ports(|_| true);
         Ok(Attached {
@@ -166,9 +167,9 @@ fn refresh_port(hca: &Hca<Channel>, number: u32) {
     };
     if entry.refresh(&device) {
         entry.log(&device);
-        // The port object may be another one now.
-        hca.follow_ports(|port| port.number() == number);
     }
+    // The port object may be another one now; and an announcement that failed is made now.
+    hca.follow_ports(|port| port.number() == number);
     offer(entry, &device);
 }
 

@@ -19,7 +19,7 @@ LOGIN_RSP, RSP, LOGIN_REJ = 0xc0, 0xc1, 0xc2
 T_LOGOUT, CRED_REQ, AER_REQ = 0x80, 0x81, 0x82
 
 # Flag of a login: SRP_AER_REQ is to raise a solicited event.
-AESOLNT = 0x40
+LOSOLNT, AESOLNT = 0x10, 0x40
 
 # Task management functions.
 ABORT_TASK, LUN_RESET = 0x01, 0x08

@@ -80,7 +80,8 @@ def test_identity(bench):
     contains(" ".join(info["softdep"]), "target_core_mod", "softdep")
     names = sorted(p.split(":")[0] for p in info["parm"])
     equal(names, ["ib_cm_on_roce", "rdma_cm_port", "srp_max_req_size",
-                  "srpt_service_guid", "srpt_srq_size"], "parameters")
+                  "srpt_service_guid", "srpt_srq_size", "target_requests"],
+          "parameters")
     release = target.run("uname -r").out.strip()
     expect(info["vermagic"][0].startswith(release + " "),
            "it is built for this kernel: " + info["vermagic"][0])
@@ -107,6 +108,7 @@ def test_parameters(bench):
     if target.variant == "rust":
         wanted["rdma_cm_port"] = ("644", "0")
         wanted["ib_cm_on_roce"] = ("444", "N")
+        wanted["target_requests"] = ("444", "1")
     out = target.run("cd %s; for f in *; do echo $f $(stat -c %%a $f) "
                      "$(cat $f); done" % PARAMETERS).out
     found = {}
@@ -143,7 +145,7 @@ def test_bad_parameters(bench):
            "srpt_service_guid=0x112233445566778899"]
     if target.variant == "rust":
         bad += ["srp_max_req_size=-1", "rdma_cm_port=65536", "rdma_cm_port=-1", "rdma_cm_port=x",
-                "ib_cm_on_roce=2"]
+                "ib_cm_on_roce=2", "target_requests=3"]
     for params in bad:
         done = target.load(params, check=False)
         expect(done.rc != 0, params + " is refused")

@@ -131,15 +131,24 @@ def test_solicited(bench):
 @pytest.mark.stock(C_DRIVER)
 def test_target_logout(bench):
     """SRP_T_LOGOUT before the disconnect: disabled, entry removed, replaced,
-    module removed"""
+    module removed; to initiators that ask for it, or to none or all, as
+    target_requests says"""
     target = bench.target
+    asks = {"flags": peer.LOSOLNT}
+    for policy, told in (0, None), (2, peer.NO_REASON):
+        with bench.configured([], "target_requests=%d" % policy), \
+                bench.peer() as one:
+            target.add_acl(one.port_id)
+            one.login(**({} if told else asks))
+            target.enable(False)
+            equal(one.ended(), told, "reason with target_requests=%d" % policy)
     with bench.configured(acls=[]), contextlib.ExitStack() as peers:
         one = peers.enter_context(bench.peer())
         target.add_acl(one.port_id)
-        one.login()
+        one.login(**asks)
         two = peers.enter_context(bench.peer(dest=None))
         two.port_id = one.port_id
-        rsp = two.login()
+        rsp = two.login(**asks)
         equal(rsp[26] & 3, 1, "the first channel was terminated")
         equal(one.ended(), peer.MULTI_CHANNEL, "reason of the end")
         works(two)
@@ -147,18 +156,18 @@ def test_target_logout(bench):
         equal(two.ended(), peer.NO_REASON, "reason of the end")
         target.enable(True)
         three = peers.enter_context(bench.peer())
-        three.login()
+        three.login(**asks)
         target.remove_acl(three.port_id)
         equal(three.ended(), peer.NO_REASON, "reason of the end")
         target.add_acl(three.port_id)
         four = peers.enter_context(bench.peer())
-        four.login()
+        four.login(**asks)
         # Who answers nothing is told why.
         four.send(struct.pack(">B7xQ", peer.CRED_RSP, 1))
         equal(four.ended(), peer.SPURIOUS_RESPONSE, "reason of the end")
         # Who logs out knows.
         five = peers.enter_context(bench.peer())
-        five.login()
+        five.login(**asks)
         five.send(peer.logout())
         equal(five.ended(), None, "reason, to who knows it")
         target.wait_for_connections(0)

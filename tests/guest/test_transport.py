@@ -134,6 +134,15 @@ def test_siw_without_ipv6(bench, iwarp):
         expect("LISTEN" in ids and "0.0.0.0:5555" in ids,
                "it listens for IPv4:\n" + ids)
         alone.unload()
+        # An HCA that comes later than the listener, which it could refuse.
+        guest.run("rdma link delete siw0")
+        alone.load("rdma_cm_port=5555")
+        guest.run("rdma link add siw0 type siw netdev eth0")
+        ids = guest.run("rdma resource show cm_id").out
+        expect(any("siw0" in line and "LISTEN" in line
+                   for line in ids.splitlines()),
+               "the new HCA listens, too:\n" + ids)
+        alone.unload()
 
 
 @contextlib.contextmanager

@@ -295,6 +295,13 @@ impl Tpg {
         }
     }
 
+    /// Returns whether there is an access control entry; as [`Self::each_acl`].
+    pub(super) fn has_acl(&self) -> bool {
+        let mut found = false;
+        self.each_acl(|_| found = true);
+        found
+    }
+
     /// Name of the port directory, NUL-terminated; valid as long as `self`.
     pub(super) fn wwn_name(&self) -> *const c_char {
         self.wwn_name.as_c_str().as_char_ptr()

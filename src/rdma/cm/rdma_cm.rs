@@ -502,10 +502,14 @@ impl<L: ListenHandler> Listener<L> {
     /// see `cma_check_port()`) and `ENOMEM`, also if that applies to one family only; those of the
     /// connection manager if neither family can be served.
     pub(crate) fn new(port: u16) -> Result<Self> {
-        let ids = (
-            ListeningId::new(Family::Ipv6, port),
-            ListeningId::new(Family::Ipv4, port),
-        );
+        // With an id for a family that the kernel lacks, a device that refuses the family when it
+        // is added later would get no id at all (`cma_add_one()`).
+        // SAFETY: It may be called in any context.
+        let ipv6 = match unsafe { bindings::srpt_ipv6_mod_enabled() } {
+            true => ListeningId::new(Family::Ipv6, port),
+            false => Err(EAFNOSUPPORT),
+        };
+        let ids = (ipv6, ListeningId::new(Family::Ipv4, port));
         let (ipv6, ipv4, missing) = match ids {
             (Err(e), _) | (_, Err(e)) if is_of_both(e) => return Err(e),
             (Ok(ipv6), Ok(ipv4)) => (Some(ipv6), Some(ipv4), None),

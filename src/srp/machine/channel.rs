@@ -221,6 +221,8 @@ pub(crate) enum Disposition {
 pub(crate) struct Channel {
     state: State,
     reason: Option<CloseReason>,
+    /// The initiator gets a target logout.
+    takes_logout: bool,
     /// The channel was live when the close was decided.
     was_live: bool,
     /// The connection manager was asked to accept the login.
@@ -233,11 +235,13 @@ pub(crate) struct Channel {
 }
 
 impl Channel {
-    /// Creates a channel whose login is accepted but not confirmed.
-    pub(crate) const fn new() -> Self {
+    /// Creates a channel whose login is accepted but not confirmed. `takes_logout` says whether its
+    /// initiator gets a target logout.
+    pub(crate) const fn new(takes_logout: bool) -> Self {
         Self {
             state: State::Connecting,
             reason: None,
+            takes_logout,
             was_live: false,
             accepted: false,
             waited: false,
@@ -335,7 +339,7 @@ impl Channel {
             return Farewell::default();
         };
         self.state = State::Draining;
-        let told = self.was_live && reason.is_announced();
+        let told = self.was_live && self.takes_logout && reason.is_announced();
         Farewell {
             await_settled: self.vouched,
             send_logout: told.then(|| reason.logout_reason()),

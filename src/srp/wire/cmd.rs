@@ -85,8 +85,6 @@ pub(crate) struct Cmd<'a> {
 pub(crate) enum CmdErrorKind {
     /// The fixed part or the CDB is malformed.
     Malformed(Malformed),
-    /// The task attribute has a reserved value.
-    TaskAttr(u8),
     /// The data descriptors are not usable.
     Desc(DescError),
 }
@@ -123,7 +121,9 @@ impl<'a> Cmd<'a> {
             .map_err(CmdErrorKind::Malformed)?;
 
         let attr = head.u8::<29>() & TaskAttr::MASK;
-        let attr = TaskAttr::from_code(attr).ok_or(CmdErrorKind::TaskAttr(attr))?;
+        // Reserved ones count as ORDERED, as with the C drivers: that orders too much, not too
+        // little.
+        let attr = TaskAttr::from_code(attr).unwrap_or(TaskAttr::Ordered);
 
         // The length is in units of four bytes in the upper six bits: masking yields bytes. The
         // additional bytes directly follow the 16 bytes every command has.

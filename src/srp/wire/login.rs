@@ -158,18 +158,35 @@ impl LoginReq {
         })
     }
 
-    /// Returns whether the initiator handles SRP_AER_REQ: it requests a solicited event for it. No
-    /// published initiator acts on it, and some take any information unit for a response.
-    pub(crate) const fn takes_events(&self) -> bool {
-        self.solicit_event
-    }
-
-    /// Returns whether the initiator is known to handle SRP_CRED_REQ: it requests a solicited event
-    /// for it, or a feature that only initiators with this ability request (several channels,
-    /// immediate data: Linux from 3.19 and 5.1 on, which has handled credit requests since 2.6.38).
-    /// Others may ignore the credits that it returns.
-    pub(crate) fn takes_credit_requests(&self) -> bool {
-        self.solicit_credit || self.imm_requested || self.multichannel == MultiChannel::Multi
+    /// Returns which requests of the target the initiator gets.
+    ///
+    /// With [`Requests::Able`] these are the ones that it requests a solicited event for.
+    /// SRP_CRED_REQ and SRP_T_LOGOUT go also to initiators with a feature that only those request
+    /// which handle both (several channels, immediate data: Linux from 3.19 and 5.1 on, which has
+    /// handled them since 2.6.38). Others may take any information unit for a response.
+    pub(crate) fn takes(&self, policy: Requests) -> Takes {
+        let modern = self.imm_requested || self.multichannel == MultiChannel::Multi;
+        match policy {
+            Requests::None => Takes {
+                credit: CreditRequests::Never,
+                event: false,
+                logout: false,
+            },
+            Requests::Able => Takes {
+                credit: if self.solicit_credit || modern {
+                    CreditRequests::Early
+                } else {
+                    CreditRequests::AtLast
+                },
+                event: self.solicit_event,
+                logout: self.solicit_logout || modern,
+            },
+            Requests::All => Takes {
+                credit: CreditRequests::Early,
+                event: true,
+                logout: true,
+            },
+        }
     }
 
     /// Emits the form for the InfiniBand CM.
@@ -234,6 +251,51 @@ const fn flag_if(set: bool, flag: u8) -> u8 {
     } else {
         0
     }
+}
+
+/// Policy for requests of the target: which initiators get SRP_CRED_REQ, SRP_AER_REQ, SRP_T_LOGOUT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Requests {
+    /// No initiator.
+    None,
+    /// Those that ask for them at login, or show that they handle them.
+    Able,
+    /// All.
+    All,
+}
+
+impl Requests {
+    /// Returns the policy with this number, as users write it.
+    pub(crate) const fn from_number(number: u32) -> Option<Self> {
+        match number {
+            0 => Some(Self::None),
+            1 => Some(Self::Able),
+            2 => Some(Self::All),
+            _ => None,
+        }
+    }
+}
+
+/// When an initiator gets SRP_CRED_REQ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CreditRequests {
+    /// Never.
+    Never,
+    /// When no response is going to carry the credits.
+    AtLast,
+    /// As soon as it may be waiting for credits.
+    Early,
+}
+
+/// Requests of the target that an initiator gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Takes {
+    /// SRP_CRED_REQ.
+    pub(crate) credit: CreditRequests,
+    /// SRP_AER_REQ.
+    pub(crate) event: bool,
+    /// SRP_T_LOGOUT.
+    pub(crate) logout: bool,
 }
 
 /// The target port's policy for logins.

@@ -67,7 +67,7 @@ struct ChannelAccount {
 impl Default for ChannelAccount {
     fn default() -> Self {
         Self {
-            machine: Channel::new(),
+            machine: Channel::new(true),
             released_ius: 0,
             teardowns: 0,
             logouts: 0,

@@ -202,15 +202,18 @@ const EDITS: &[Edit] = &[
     edit(
         "link/flow.rs",
         "let mut accounts = self.accounts.lock();
-        let carrier = choose(accounts.credits.wants_credit_request(self.listens))?;",
+        let carrier = choose(accounts.credits.wants_credit_request(self.takes))?;",
         "if $CarriedInTwoSteps {
-            let wanted = self.accounts.lock().credits.wants_credit_request(self.listens);
+            let wanted = self.accounts.lock().credits.wants_credit_request(self.takes);
             let carrier = choose(wanted)?;
             return Some((carrier, self.accounts.lock().credits.take_delta()));
         }
         let mut accounts = self.accounts.lock();
-        let listens = self.listens || $AskedTooEarly;
-        let carrier = choose(accounts.credits.wants_credit_request(listens))?;",
+        let takes = match $AskedTooEarly {
+            true => CreditRequests::Early,
+            false => self.takes,
+        };
+        let carrier = choose(accounts.credits.wants_credit_request(takes))?;",
     ),
     edit(
         "link/flow.rs",

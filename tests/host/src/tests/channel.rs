@@ -69,7 +69,7 @@ const DISCONNECT: Farewell = Farewell {
 
 /// A channel whose login was answered.
 fn accepted() -> Channel {
-    let mut ch = Channel::new();
+    let mut ch = Channel::new(true);
     ch.accept();
     ch
 }
@@ -132,7 +132,7 @@ fn connection_fails() {
             true,
         ),
     ] {
-        let mut ch = Channel::new();
+        let mut ch = Channel::new(true);
         assert_eq!(
             ch.handle(event),
             Actions {
@@ -289,7 +289,7 @@ fn explore(ch: Channel, counts: Counts, was_accepted: bool, depth: u32) -> u64 {
 #[test]
 fn every_order_of_events() {
     // 11 + 11^2 + ... + 11^6.
-    let steps = explore(Channel::new(), Counts::default(), false, 6);
+    let steps = explore(Channel::new(true), Counts::default(), false, 6);
     assert_eq!(steps, 1_948_716);
 }
 
@@ -308,6 +308,10 @@ fn target_logout() {
         ),
         (CloseReason::Unload, TLogoutReason::NoReason),
     ];
+    let mut deaf = Channel::new(false);
+    let _ = deaf.handle(Event::Established);
+    let _ = deaf.handle(Event::Close(CloseReason::Unload));
+    assert_eq!(deaf.begin_teardown().send_logout, None, "not to this one");
     let logout_of = |live: bool, event: Event| {
         let mut channel = accepted();
         if live {

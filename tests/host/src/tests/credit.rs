@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Tests of the credit accounting against a peer that counts for itself.
 
-use crate::srp::machine::credit::*;
+use crate::srp::{machine::credit::*, wire::login::CreditRequests};
 use proptest::prelude::*;
 
 fn check(credits: &Credits) {
@@ -19,11 +19,12 @@ fn unknown_listeners_are_asked_last() {
     }
     // Two end silently; the response to the third carries their credits.
     credits.add_returnable(2).unwrap();
-    assert!(credits.wants_credit_request(true));
-    assert!(!credits.wants_credit_request(false));
+    assert!(credits.wants_credit_request(CreditRequests::Early));
+    assert!(!credits.wants_credit_request(CreditRequests::AtLast));
     // So does the third: nothing else is going to.
     credits.add_returnable(1).unwrap();
-    assert!(credits.wants_credit_request(false));
+    assert!(credits.wants_credit_request(CreditRequests::AtLast));
+    assert!(!credits.wants_credit_request(CreditRequests::Never));
 }
 
 #[test]
@@ -104,17 +105,20 @@ fn credit_request_is_wanted_when_the_peer_is_dry() {
     let mut credits = Credits::new(3);
     for _ in 0..3 {
         credits.on_request().unwrap();
-        assert!(!credits.wants_credit_request(true), "nothing to return");
+        assert!(
+            !credits.wants_credit_request(CreditRequests::Early),
+            "nothing to return"
+        );
     }
     credits.add_returnable(1).unwrap();
-    assert!(credits.wants_credit_request(true));
+    assert!(credits.wants_credit_request(CreditRequests::Early));
     assert_eq!(credits.take_delta(), 1);
-    assert!(!credits.wants_credit_request(true));
+    assert!(!credits.wants_credit_request(CreditRequests::Early));
     // Plenty of credits: no hurry.
     let mut credits = Credits::new(3);
     credits.on_request().unwrap();
     credits.add_returnable(1).unwrap();
-    assert!(!credits.wants_credit_request(true));
+    assert!(!credits.wants_credit_request(CreditRequests::Early));
 }
 
 #[test]

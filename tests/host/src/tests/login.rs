@@ -278,23 +278,42 @@ fn what_it_listens_to() {
         imm_requested: false,
         solicit_credit: false,
         solicit_event: false,
+        solicit_logout: false,
         ..request()
     };
-    assert!(!single.takes_credit_requests() && !single.takes_events());
-    for change in [
-        (|r| r.solicit_credit = true) as fn(&mut LoginReq),
-        |r| r.imm_requested = true,
-        |r| r.multichannel = MultiChannel::Multi,
-    ] {
+    use CreditRequests::{AtLast, Early, Never};
+    let able = |req: &LoginReq| {
+        let takes = req.takes(Requests::Able);
+        (takes.credit, takes.event, takes.logout)
+    };
+    assert_eq!(able(&single), (AtLast, false, false));
+    let changes: [(fn(&mut LoginReq), (CreditRequests, bool, bool)); 5] = [
+        (|r| r.solicit_credit = true, (Early, false, false)),
+        (|r| r.solicit_event = true, (AtLast, true, false)),
+        (|r| r.solicit_logout = true, (AtLast, false, true)),
+        (|r| r.imm_requested = true, (Early, false, true)),
+        (
+            |r| r.multichannel = MultiChannel::Multi,
+            (Early, false, true),
+        ),
+    ];
+    for (change, expected) in changes {
         let mut req = single;
         change(&mut req);
-        assert!(req.takes_credit_requests() && !req.takes_events());
+        assert_eq!(able(&req), expected);
+        // Whatever it asks for.
+        let takes = req.takes(Requests::None);
+        assert_eq!(
+            (takes.credit, takes.event, takes.logout),
+            (Never, false, false)
+        );
+        let takes = req.takes(Requests::All);
+        assert_eq!(
+            (takes.credit, takes.event, takes.logout),
+            (Early, true, true)
+        );
     }
-    let req = LoginReq {
-        solicit_event: true,
-        ..single
-    };
-    assert!(req.takes_events() && !req.takes_credit_requests());
+    assert_eq!(Requests::from_number(3), None);
 }
 
 #[test]

@@ -90,7 +90,7 @@ fn channel() {
     use channel::Channel;
     let mut done = BTreeSet::new();
     // Every order of six steps leads to every state.
-    let mut machines = vec![Channel::new()];
+    let mut machines = vec![Channel::new(true)];
     for _ in 0..6 {
         let mut next = Vec::new();
         for before in machines {

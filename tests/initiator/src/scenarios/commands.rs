@@ -267,14 +267,14 @@ pub(super) const ROWS: &[Scenario] = &[
     ),
     row(
         "commands.attr_3",
-        "reserved task attribute 3",
-        INVALID,
+        "reserved task attribute 3, which counts as ORDERED",
+        GOOD,
         |b| attr(b, 3),
     ),
     row(
         "commands.attr_7",
-        "reserved task attribute 7",
-        INVALID,
+        "reserved task attribute 7, which counts as ORDERED",
+        GOOD,
         |b| attr(b, 7),
     ),
     // --- logical units ---

@@ -160,8 +160,10 @@ impl Profile {
             None => "no abort".into(),
         });
         b.admin("add-lun")?;
-        // Whatever comes now was not asked for.
-        let said = s.next(Duration::from_secs(1))?;
+        // Whatever comes now was not asked for. LIO's LUNs are noticed within five seconds; the
+        // initiator that would close the connection waits for that.
+        let patience = if self.abort.is_none() { 6 } else { 1 };
+        let said = s.next(Duration::from_secs(patience))?;
         b.admin("drop-lun")?;
         let said = match (said, s.next(Duration::from_secs(1))?) {
             (Seen::Nothing, Seen::Nothing) => "nothing said".into(),

@@ -138,13 +138,24 @@ pub(super) const ROWS: &[Scenario] = &[
         "logout.disabled_reason",
         "the port is disabled: SRP_T_LOGOUT without a reason",
         &["SRP_T_LOGOUT 0, disconnected"],
-        |b| at_order(b, "disable", "enable"),
+        |b| at_order(b, "disable", "enable", |_| ()),
+    ),
+    admin_row(
+        "logout.not_told",
+        "the port is disabled; an initiator that shows nothing is not told",
+        &["disconnected"],
+        |b| {
+            at_order(b, "disable", "enable", |r| {
+                r.multichannel = MultiChannel::Single;
+                r.imm_requested = false;
+            })
+        },
     ),
     admin_row(
         "logout.revoked_reason",
         "the access is taken away: SRP_T_LOGOUT without a reason",
         &["SRP_T_LOGOUT 0, disconnected"],
-        |b| at_order(b, "drop-acl 1", "add-acl 1"),
+        |b| at_order(b, "drop-acl 1", "add-acl 1", |_| ()),
     ),
     admin_row(
         "logout.disabled_busy",
@@ -281,8 +292,13 @@ fn goodbye(s: &mut Session) -> Fallible<String> {
 }
 
 /// What the target says when an order is carried out; `undo` takes it back.
-fn at_order(b: &Bench, order: &str, undo: &str) -> Fallible<String> {
-    let mut s = b.session_with(&LoginReq { ..b.request(1) }, Options::default())?;
+fn at_order(
+    b: &Bench,
+    order: &str,
+    undo: &str,
+    change: impl FnOnce(&mut LoginReq),
+) -> Fallible<String> {
+    let mut s = b.session_as(change)?;
     s.works()?;
     b.admin_start(order)?;
     let seen = goodbye(&mut s);

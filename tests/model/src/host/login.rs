@@ -32,7 +32,7 @@ use crate::{
         wire::{
             consts::{buf_fmt, RejectReason},
             ident::PortId,
-            login::{LoginGrant, LoginReq, MultiChannel},
+            login::{LoginGrant, LoginReq, MultiChannel, Requests},
         },
     },
     sync::gate::Pass,
@@ -106,6 +106,7 @@ pub(crate) fn prepare(conn: &Conn, hca: &Arc<Hca<Channel>>) -> Result<Prepared> 
     };
     let channel = new::channel(Parts {
         login: &request(cfg, conn.number),
+        takes: request(cfg, conn.number).takes(Requests::Able),
         grant: &grant,
         peer: PeerAddr::Unknown,
         session: scripted::LioSession::open(conn.number),
