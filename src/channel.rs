@@ -316,18 +316,20 @@ impl Channel {
         self.id.born.elapsed().as_millis()
     }
 
-    /// Returns whether the queue pair or its shared receive queue reported an error.
+    /// Returns whether the queue pair, its completion queue or its shared receive queue reported an
+    /// error.
     pub(crate) fn has_failed(&self) -> bool {
-        let shared_failed = || {
-            let inner = self.inner.lock();
-            let srq = inner
+        let queue_failed = |link: &Arc<Link>| {
+            link.qp.cq_failed() || link.srq.as_ref().is_some_and(|srq| srq.has_failed())
+        };
+        self.failed.load(Relaxed)
+            || self
+                .inner
+                .lock()
                 .connection
                 .link
                 .as_ref()
-                .and_then(|link| link.srq.as_ref());
-            srq.is_some_and(|srq| srq.has_failed())
-        };
-        self.failed.load(Relaxed) || shared_failed()
+                .is_some_and(queue_failed)
     }
 
     /// Returns whether logical units of the session were added or removed since the login or the

@@ -152,14 +152,10 @@ fn try_create_qp(
     let sends = incoming(prepared.rq_size) + notice::SLOTS + probe::SLOTS + 1;
     let recvs = incoming(prepared.rq_size) + 1;
     let least = sends + rdma + recvs;
-    let cq = match &prepared.srq {
-        None => CompletionQueue::from_pool(&prepared.device, least, vector)?,
-        // A peer that exceeds its credits may use every shared receive.
-        Some(srq) => {
-            let wanted = sends + rdma + srq.max_wr().max(recvs);
-            CompletionQueue::new(&prepared.device, least, wanted, vector)?
-        }
-    };
+    // A peer that exceeds its credits may use every shared receive.
+    let shared = prepared.srq.as_ref().map_or(0, |srq| srq.max_wr());
+    let wanted = sends + rdma + recvs.max(shared);
+    let cq = CompletionQueue::new(&prepared.device, least, wanted, vector)?;
     cm.create_qp(QpInit {
         pd: prepared.pd.clone(),
         cq,

@@ -1,21 +1,28 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Completion queues: a share of a queue of the RDMA core's pool, or a queue of one queue pair.
+//! Completion queues, each of one queue pair.
 //!
 //! C header: [`include/rdma/ib_verbs.h`](srctree/include/rdma/ib_verbs.h)
 //!
 //! Not here: completions ([`super::wc`]) and their handlers ([`super::cqe`], [`super::qp`]).
 
-use core::ptr::{
-    self,
-    NonNull, //
-};
+use core::ptr::NonNull;
 
 use kernel::{
     error::from_err_ptr,
-    ffi::c_int,
+    ffi::{
+        c_int,
+        c_void, //
+    },
     prelude::*,
-    str::CStrExt, //
+    str::CStrExt,
+    sync::{
+        atomic::{
+            AtomicFlag,
+            Relaxed, //
+        },
+        Arc, //
+    }, //
 };
 
 use super::device::Device;
@@ -24,33 +31,20 @@ use crate::bindings;
 /// Entries that draining a queue pair requires, one per direction.
 const DRAIN_CQE: u32 = 2;
 
-/// Origin of a completion queue, which decides how it is released.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Origin {
-    /// The pool, of which this many entries were taken.
-    Pool(u32),
-    /// Created for this object.
-    Own,
-}
-
-/// A `struct ib_cq` or a share of one; dropping it releases it.
+/// A `struct ib_cq` of one queue pair; dropping it frees it.
 ///
 /// Completions are processed on the RDMA core's work queue, that is in process context
-/// (`IB_POLL_WORKQUEUE`). Queue pairs hold their queue until they are destroyed.
-///
-/// A pooled queue is also processed by any task that drains a queue pair with a shared receive
-/// queue on it, of this module or of another (`__ib_drain_srq`). Completions of the queue are then
-/// handled by two tasks concurrently. A queue made with [`CompletionQueue::new`] is processed by
-/// its work item only, one completion after the other. Dropping it waits for the work item, so it
-/// must not be dropped in a completion; after the drop no completion function runs any more.
+/// (`IB_POLL_WORKQUEUE`), by the queue's work item only, one completion after the other. Queue pairs
+/// hold their queue until they are destroyed. The drop waits for the work item, so it must not be
+/// in a completion; after the drop no completion function runs any more.
 ///
 /// # Invariants
 ///
-/// `raw` is on `device`. It came from `ib_cq_pool_get` with that many entries, or from
-/// `__ib_alloc_cq`, according to `origin`.
+/// `raw` is on `device`, and came from `__ib_alloc_cq`.
 pub(crate) struct CompletionQueue {
     raw: NonNull<bindings::ib_cq>,
-    origin: Origin,
+    /// Whether the queue has failed (`IB_EVENT_CQ_ERR`). The event handler refers to this flag.
+    failed: Arc<AtomicFlag>,
     device: Device,
 }
 
@@ -65,36 +59,6 @@ fn existing_vector(device: &Device, comp_vector: u32) -> Result<c_int> {
 }
 
 impl CompletionQueue {
-    /// Takes `nr_cqe` entries of the least used queue on a completion vector (`ib_cq_pool_get`),
-    /// plus those that draining a queue pair requires. May sleep.
-    ///
-    /// # Errors
-    ///
-    /// Those of the device's driver; `EINVAL` if a queue of the device cannot have so many entries.
-    pub(crate) fn from_pool(device: &Device, nr_cqe: u32, comp_vector: u32) -> Result<Self> {
-        let nr_cqe = nr_cqe.saturating_add(DRAIN_CQE);
-        // `ib_cq_pool_get` would try forever: no queue it can create is large enough.
-        if nr_cqe > device.attrs().max_cqe {
-            return Err(EINVAL);
-        }
-        let hint = existing_vector(device, comp_vector)?;
-        // SAFETY: The device is registered as long as the handle exists.
-        let raw = from_err_ptr(unsafe {
-            bindings::ib_cq_pool_get(
-                device.as_raw(),
-                nr_cqe,
-                hint,
-                bindings::ib_poll_context_IB_POLL_WORKQUEUE,
-            )
-        })?;
-        // INVARIANT: It was just taken.
-        Ok(Self {
-            raw: NonNull::new(raw).ok_or(ENOMEM)?,
-            origin: Origin::Pool(nr_cqe),
-            device: device.clone(),
-        })
-    }
-
     /// Creates a queue for one queue pair on a completion vector (`ib_alloc_cq`), with `wanted`
     /// entries or, if the device allows fewer, as many as it allows but at least `least`. The
     /// entries that draining requires are added. May sleep.
@@ -109,30 +73,34 @@ impl CompletionQueue {
             return Err(EINVAL);
         }
         let nr_cqe = c_int::try_from(wanted.saturating_add(DRAIN_CQE).min(most))?;
+        let failed = Arc::new(AtomicFlag::new(false), GFP_KERNEL)?;
+        let private = Arc::as_ptr(&failed).cast_mut().cast::<c_void>();
         let (dev, name) = (device.as_raw(), c"ib_srpt".as_char_ptr());
         let context = bindings::ib_poll_context_IB_POLL_WORKQUEUE;
         let vector = existing_vector(device, comp_vector)?;
         // SAFETY: The device is registered as long as the handle exists, and has this vector. The
         // name is a string that lives as long as the module, and so longer than the queue.
         let raw = from_err_ptr(unsafe {
-            bindings::__ib_alloc_cq(dev, ptr::null_mut(), nr_cqe, vector, context, name)
+            bindings::__ib_alloc_cq(dev, private, nr_cqe, vector, context, name)
         })?;
+        // SAFETY: The queue is new: no queue pair uses it, so there are no events yet.
+        unsafe { (*raw).event_handler = Some(event_callback) };
         // INVARIANT: It was just created.
         Ok(Self {
             raw: NonNull::new(raw).ok_or(ENOMEM)?,
-            origin: Origin::Own,
+            failed,
             device: device.clone(),
         })
-    }
-
-    /// Returns whether the queue was made for one queue pair.
-    pub(super) fn is_own(&self) -> bool {
-        self.origin == Origin::Own
     }
 
     /// Returns the C queue.
     pub(super) fn as_raw(&self) -> *mut bindings::ib_cq {
         self.raw.as_ptr()
+    }
+
+    /// Mark that the queue has failed (`IB_EVENT_CQ_ERR`).
+    pub(super) fn failed(&self) -> &Arc<AtomicFlag> {
+        &self.failed
     }
 
     /// Device of the queue.
@@ -143,11 +111,20 @@ impl CompletionQueue {
 
 impl Drop for CompletionQueue {
     fn drop(&mut self) {
-        match self.origin {
-            // SAFETY: By the type invariant that many entries were taken from it.
-            Origin::Pool(nr_cqe) => unsafe { bindings::ib_cq_pool_put(self.as_raw(), nr_cqe) },
-            // SAFETY: By the type invariant it is ours. Queue pairs hold it, so there are none.
-            Origin::Own => unsafe { bindings::ib_free_cq(self.as_raw()) },
-        }
+        // SAFETY: By the type invariant it is ours. Queue pairs hold it, so there are none.
+        unsafe { bindings::ib_free_cq(self.as_raw()) };
+    }
+}
+
+/// `ib_cq.event_handler`. Any context.
+///
+/// # Safety
+///
+/// Called by the device's driver only, for a queue whose context is the `failed` of its owner.
+unsafe extern "C" fn event_callback(event: *mut bindings::ib_event, context: *mut c_void) {
+    // SAFETY: The driver passes a valid event.
+    if unsafe { (*event).event } == bindings::ib_event_type_IB_EVENT_CQ_ERR {
+        // SAFETY: The flag is dropped after `ib_free_cq`, and no event comes after that.
+        unsafe { &*context.cast_const().cast::<AtomicFlag>() }.store(true, Relaxed);
     }
 }

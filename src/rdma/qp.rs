@@ -120,8 +120,7 @@ pub(crate) trait QpOwner: Send + Sync + Sized + 'static {
     /// A buffer of a shared receive queue should be posted there again in every case, because other
     /// connections depend on it.
     ///
-    /// Calls for one queue pair are serialised, except that they may overlap while another queue
-    /// pair on the same pooled completion queue is being drained (see [`CompletionQueue`]).
+    /// Calls for one queue pair are serialised (see [`CompletionQueue`]).
     fn recv_done(
         this: ArcBorrow<'_, Self>,
         buf: Pin<KBox<RecvBuf<Self>>>,
@@ -299,7 +298,7 @@ impl<O: QpOwner> QueuePair<O> {
     ) -> Result<Arc<Self>> {
         let device = init.pd.device().id();
         let fitting_srq = match &init.srq {
-            Some(srq) => srq.device().id() == device && init.cq.is_own(),
+            Some(srq) => srq.device().id() == device,
             None => true,
         };
         if init.cq.device().id() != device || !fitting_srq {
@@ -411,6 +410,12 @@ impl<O: QpOwner> QueuePair<O> {
     /// Number of the device's port that the connection uses.
     pub(crate) fn port_num(&self) -> u32 {
         self.inner.core.port_num()
+    }
+
+    /// Returns whether the completion queue has failed, so that nothing completes any more. Any
+    /// context.
+    pub(crate) fn cq_failed(&self) -> bool {
+        self.inner.core.cq_failed()
     }
 
     /// Number of the queue pair.

@@ -258,11 +258,11 @@ def test_load_without_hca(bench):
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.stock("it does nothing about either")
-@pytest.mark.parametrize("event", ["srq_err", "last_wqe"])
+@pytest.mark.stock("it does nothing about them")
+@pytest.mark.parametrize("event", ["srq_err", "last_wqe", "cq_err"])
 def test_given_up(bench, event):
-    """the HCA gives up a queue pair, or a shared receive queue, without any
-    request that would fail: the session ends, and the next one works"""
+    """the HCA gives up a queue pair, its completion queue or a shared receive
+    queue, without any request that would fail: the session ends, and the next one works"""
     target, initiator = bench.target, bench.initiator
     with bench.target_module("bad_news"), \
             bench.configured(attributes={"use_srq": 1}):

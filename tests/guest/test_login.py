@@ -201,6 +201,24 @@ def test_shared_receive_queue(bench):
         target.wait_for_connections(0)
 
 
+@pytest.mark.timeout(60)
+@pytest.mark.stock("its queues are those of the RDMA core's pool, which keeps them")
+def test_queues_are_given_back(bench):
+    """a session has completion queues of its own, which go with it"""
+    target = bench.target
+
+    def queues():
+        return len(target.run("rdma resource show cq").out.splitlines())
+    target.load()
+    before = queues()
+    with bench.session("ch_count=2"):
+        expect(queues() >= before + 1,
+               "there are more queues than %d: %d" % (before, queues()))
+    target.load()
+    until(lambda: queues() == before, 10, "as many queues as before")
+    target.unload()
+
+
 @pytest.mark.timeout(120)
 def test_several_disks(bench):
     """four logical units in one login, all used at the same time"""

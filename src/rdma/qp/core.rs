@@ -23,6 +23,7 @@ use kernel::{
     sync::{
         atomic::{
             Acquire,
+            AtomicFlag,
             Full,
             Relaxed,
             Release, //
@@ -95,6 +96,8 @@ const NO_LAST_WQE_WAIT_MS: u32 = 100;
 pub(in crate::rdma) struct QpCore {
     raw: NonNull<bindings::ib_qp>,
     facts: Facts,
+    /// The completion queue has failed.
+    cq_failed: Arc<AtomicFlag>,
     send: Room,
     recv: Room,
     #[pin]
@@ -135,10 +138,12 @@ impl QpCore {
             has_srq,
         };
         let (send, recv) = (Room::new(sizes.send), Room::new(sizes.recv));
+        let cq_failed = cq.failed().clone();
         // INVARIANT: The caller promises that it is valid; nothing uses it yet.
         pin_init!(Self {
             raw,
             facts,
+            cq_failed,
             send,
             recv,
             users <- Users::new(),
@@ -170,6 +175,11 @@ impl QpCore {
     /// The device.
     pub(super) fn device(&self) -> &Device {
         &self.made_with.device
+    }
+
+    /// Returns whether the completion queue has failed. Any context.
+    pub(super) fn cq_failed(&self) -> bool {
+        self.cq_failed.load(Relaxed)
     }
 
     /// Returns whether receives come from a shared receive queue.

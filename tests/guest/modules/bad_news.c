@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Reports asynchronous events about the newest queue pair and the newest shared
- * receive queue of all HCAs, which rdma_rxe never does by itself. To be loaded
+ * Reports asynchronous events about the newest queue pair, its completion queue
+ * and the newest shared receive queue of all HCAs, which rdma_rxe never does by itself. To be loaded
  * before those are made; ib_srpt must go first.
  *
  *   echo last_wqe > /sys/module/bad_news/parameters/report
  *   echo srq_err > /sys/module/bad_news/parameters/report
+ *   echo cq_err > /sys/module/bad_news/parameters/report
  */
 #include <linux/module.h>
 #include <rdma/ib_verbs.h>
@@ -50,13 +51,20 @@ static int report(const char *what, const struct kernel_param *param)
 		srq->event_handler(&event, srq->srq_context);
 		return 0;
 	}
+	if (sysfs_streq(what, "cq_err") && qp && qp->send_cq->event_handler) {
+		event.device = qp->device;
+		event.element.cq = qp->send_cq;
+		event.event = IB_EVENT_CQ_ERR;
+		qp->send_cq->event_handler(&event, qp->send_cq->cq_context);
+		return 0;
+	}
 	return -EINVAL;
 }
 
 static const struct kernel_param_ops report_ops = { .set = report };
 
 module_param_cb(report, &report_ops, NULL, 0200);
-MODULE_PARM_DESC(report, "last_wqe, srq_err");
+MODULE_PARM_DESC(report, "last_wqe, srq_err, cq_err");
 
 static int bad_news_add(struct ib_device *device)
 {

@@ -48,10 +48,6 @@ pub(crate) mod cq {
     pub(crate) struct CompletionQueue;
 
     impl CompletionQueue {
-        pub(crate) fn from_pool(_: &Device, _least: u32, _vector: u32) -> Result<Self> {
-            Ok(Self)
-        }
-
         pub(crate) fn new(_: &Device, _least: u32, _wanted: u32, _vector: u32) -> Result<Self> {
             Ok(Self)
         }

@@ -84,6 +84,10 @@ impl<O: QpOwner> QueuePair<O> {
         }
     }
 
+    pub(crate) fn cq_failed(&self) -> bool {
+        false
+    }
+
     pub(crate) fn max_send_wr(&self) -> u32 {
         self.conn.sq_size.get()
     }
