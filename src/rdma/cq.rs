@@ -34,9 +34,9 @@ const DRAIN_CQE: u32 = 2;
 /// A `struct ib_cq` of one queue pair; dropping it frees it.
 ///
 /// Completions are processed on the RDMA core's work queue, that is in process context
-/// (`IB_POLL_WORKQUEUE`), by the queue's work item only, one completion after the other. Queue pairs
-/// hold their queue until they are destroyed. The drop waits for the work item, so it must not be
-/// in a completion; after the drop no completion function runs any more.
+/// (`IB_POLL_WORKQUEUE`), by the queue's work item only, one completion after the other. Queue
+/// pairs hold their queue until they are destroyed. The drop waits for the work item, so it must
+/// not be in a completion; after the drop no completion function runs any more.
 ///
 /// # Invariants
 ///

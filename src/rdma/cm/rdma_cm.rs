@@ -507,7 +507,10 @@ impl<L: ListenHandler> Listener<L> {
         // SAFETY: It may be called in any context.
         let ipv6 = match unsafe { bindings::srpt_ipv6_mod_enabled() } {
             true => ListeningId::new(Family::Ipv6, port),
-            false => Err(EAFNOSUPPORT),
+            // CAST: Error numbers are small.
+            false => Err(Error::from_errno(
+                -(kernel::bindings::EAFNOSUPPORT as c_int),
+            )),
         };
         let ids = (ipv6, ListeningId::new(Family::Ipv4, port));
         let (ipv6, ipv4, missing) = match ids {
