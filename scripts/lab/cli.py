@@ -34,7 +34,8 @@ environment:
   KSERIES        kernel series, for example 7.2 (default: 7.3, else 7.2)
   KERNEL         stock (default) or sanitized: the kernel of the guests, and
                  the one that modules are built for
-  TRANSPORT      rxe (default) or siw: the HCA of the guests, RoCE or iWARP
+  TRANSPORT      rxe (default), siw or ib: the HCA of the guests, RoCE, iWARP
+                 or InfiniBand
   PEER_KERNEL    the same for the machines that guest tests use as initiators
   LAB_PACE       factor for time limits in guests (default: by KERNEL)
   LAB_ACCEL=kvm  use KVM instead of emulation

@@ -39,8 +39,9 @@ HOST_TOOLS = {
 PACE = {"stock": 1.0, "sanitized": 5.0}
 
 
-# What HCA guests have, by TRANSPORT=: software RoCE or software iWARP.
-TRANSPORTS = ("rxe", "siw")
+# What HCA guests have, by TRANSPORT=: software RoCE, iWARP or InfiniBand; and
+# its name.
+TRANSPORTS = {"rxe": "rxe0", "siw": "siw0", "ib": "rxe0"}
 
 
 class LabError(Exception):
@@ -58,7 +59,7 @@ def kernel_choice(variable="KERNEL"):
 
 
 def transport():
-    """Which kind of HCA guests have, "rxe" or "siw"."""
+    """Which kind of HCA guests have, one of TRANSPORTS."""
     choice = os.environ.get("TRANSPORT") or "rxe"
     if choice not in TRANSPORTS:
         raise LabError("TRANSPORT may be %s, not '%s'"

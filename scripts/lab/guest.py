@@ -17,7 +17,8 @@ import time
 import weakref
 from pathlib import Path
 
-from . import channel, console, env, kernel, qemu, root, sanitized, siw
+from . import (channel, console, env, kernel, qemu, root, sanitized, siw,
+               softib)
 from .channel import GuestDied
 
 # Where things are in the guest.
@@ -72,12 +73,13 @@ for a in 10.9.0.{number} fd09::{number} {linklocal}; do
 done
 """
 RDMA = "modprobe -a ib_uverbs ib_umad rdma_ucm\n"
-# An HCA of each kind of env.TRANSPORTS; siw has to be brought first, unless the
-# kernel has it.
+# An HCA of each kind of env.TRANSPORTS. Its module has to be brought first,
+# unless the kernel has it.
 ADD_HCA = {
     "rxe": "modprobe rdma_rxe\nrdma link add rxe0 type rxe netdev eth0\n",
     "siw": "[ -d /sys/module/siw ] || modprobe siw\n"
            "rdma link add siw0 type siw netdev eth0\n",
+    "ib": "rdma link add rxe0 type rxe netdev eth0\n",
 }
 # Unloads a module with all that use it.
 DROP = """
@@ -90,6 +92,38 @@ drop() {
 }
 """
 SIW_IN_GUEST = "/lab/modules/siw.ko"
+# Both modules are called rdma_rxe; at most one of them is loaded. They tell
+# themselves apart by their version.
+SOFTIB_IN_GUEST = "/lab/modules/softib/rdma_rxe.ko"
+IS_SOFTIB = "grep -qsx softib /sys/module/rdma_rxe/version"
+BRING_SOFTIB = """
+if ! {is_softib}; then
+    [ ! -d /sys/module/rdma_rxe ] || rmmod rdma_rxe || exit
+    mkdir -p {folder} && cat > {file} &&
+        modprobe -a ib_core $(modinfo -F depends {file} | tr , ' ') &&
+        insmod {file}
+fi
+""".format(is_softib=IS_SOFTIB, file=SOFTIB_IN_GUEST,
+           folder=os.path.dirname(SOFTIB_IN_GUEST))
+
+# The subnet manager looks at the subnet each second (10 s is its default): what
+# it finds out by looking, and not by a trap, tests wait for.
+PARTITIONS = "/run/lab/partitions.conf"
+SM_LOG = "/var/log/opensm.log"
+START_SM = "mkdir -p /run/lab; opensm -B -s 1 -f %s -P %s %%s >/dev/null" % (
+    SM_LOG, PARTITIONS)
+STOP_SM = """
+pids=$(pidof opensm) || exit 0
+kill $pids
+for i in $(seq 100); do
+    pidof opensm >/dev/null || exit 0
+    sleep 0.1
+    [ $i != 60 ] || kill -9 $pids
+done
+echo "opensm does not end"
+exit 1
+"""
+PORT_STATE = "/sys/class/infiniband/rxe0/ports/1/state"
 
 # What the shell of Guest.quick() does not take from busybox.
 PROGRAMS = "".join('%s() { %s "$@"; }\n' % (path.rsplit("/")[-1], path) for path in (
@@ -134,6 +168,7 @@ class Guest:
     mtu         of eth0
     rdma        make an HCA on eth0, rxe0 or siw0
     transport   which of them; by default what TRANSPORT= says
+    manages     over InfiniBand: the subnet manager runs here
     kernel      a kernel.Kernel; default: LAB_KERNEL=<dir>, or by KERNEL= the
                 stock one or the sanitized one
     append      more kernel parameters
@@ -149,7 +184,7 @@ class Guest:
     def __init__(self, name="guest", run_dir=None, smp=2, mem=None, number=1,
                  wire=None, peers=(), mtu=1500, rdma=True, kernel=None,
                  append="", shares=(), allow=(), fail_fast=True, limit=1800,
-                 icount=False, pcap=False, transport=None):
+                 icount=False, pcap=False, transport=None, manages=True):
         env.require_root()
         self.name = name
         self.root = root.get()
@@ -162,6 +197,7 @@ class Guest:
         self.wire, self.peers, self.mtu = wire, tuple(peers), mtu
         self.rdma, self.append = rdma, append
         self.transport = self._booted = transport or env.transport()
+        self.manages = manages
         self.shares = list(shares)
         self.fail_fast, self.limit = fail_fast, limit * env.pace()
         self.icount, self.pcap = icount, pcap
@@ -200,17 +236,17 @@ class Guest:
     def ready(self, timeout=READY_TIMEOUT):
         """Wait until the agent answers, then set up network and RDMA."""
         self._greeted(timeout)
-        neighbours = "".join(
-            NEIGHBOUR.format(number=p, mac=mac_of(p),
-                             linklocal=linklocal_of(p)) for p in self.peers)
         script = NETWORK.format(name=self.name, mtu=self.mtu,
                                 hung=HUNG % round(HUNG_TASK * env.pace()),
-                                number=self.number, neighbours=neighbours)
+                                number=self.number,
+                                neighbours=self._neighbours())
         self.transport = self._booted
         if self.rdma:
             self._bring(self.transport)
             script += RDMA + ADD_HCA[self.transport]
         self.run(script, timeout=60)
+        if self.rdma:
+            self.start_sm()
         self.boot_seconds = time.monotonic() - self._began
         return self
 
@@ -234,7 +270,10 @@ class Guest:
 
     def start(self):
         """Boot and wait until it is ready; returns self."""
-        return self.launch().ready()
+        self.launch().ready()
+        if self.rdma:
+            self.wait_active()
+        return self
 
     def alive(self):
         return self.qemu is not None and self.qemu.alive()
@@ -371,21 +410,27 @@ class Guest:
     @property
     def hca(self):
         """Its name."""
-        return self.transport + "0"
+        return env.TRANSPORTS[self.transport]
 
-    def add_hca(self):
+    def add_hca(self, wait=True):
+        """Make it; over InfiniBand, wait until the subnet manager has found it."""
         self.run("set -e\n" + ADD_HCA[self.transport])
+        self.start_sm()
+        if wait:
+            self.wait_active()
 
     def remove_hca(self, timeout=60):
+        self.stop_sm()
         self.run("rdma link delete " + self.hca, timeout=timeout)
 
     def change_hca(self, transport):
-        """Until the next boot, an HCA of another kind instead."""
+        """Until the next boot, an HCA of another kind instead. Over InfiniBand,
+        wait_active() is due when all have changed."""
         if transport != self.transport:
             self.remove_hca()
             self.transport = transport
             self._bring(transport)
-            self.add_hca()
+            self.add_hca(wait=False)
 
     def reload_rdma(self, core=""):
         """Unload all of RDMA and load it anew, ib_core with these parameters."""
@@ -397,6 +442,11 @@ class Guest:
 
     def _bring(self, transport):
         """Bring and load what the kernel does not have."""
+        if transport == "ib":
+            self.run(BRING_SOFTIB,
+                     input=softib.module(self.kernel).read_bytes())
+        if transport == "rxe":
+            self.run("if %s; then rmmod rdma_rxe; fi" % IS_SOFTIB)
         module = siw.module(self.kernel) if transport == "siw" else None
         if module:
             self.run("[ -d /sys/module/siw ] || { mkdir -p %s && cat > %s && "
@@ -404,7 +454,54 @@ class Guest:
                          os.path.dirname(SIW_IN_GUEST), SIW_IN_GUEST,
                          SIW_IN_GUEST), input=module.read_bytes())
 
+    # --- InfiniBand: the subnet -------------------------------------------
+
+    def start_sm(self, partitions="", options=""):
+        """Start the subnet manager, if this guest has it: with the text of its
+        file of partitions, and with more options."""
+        if self.transport == "ib" and self.manages:
+            if partitions:
+                self.put(PARTITIONS, partitions)
+            self.run(START_SM % options)
+
+    def stop_sm(self):
+        if self.transport == "ib" and self.manages:
+            self.run("rm -f %s\n%s" % (PARTITIONS, STOP_SM))
+
+    def restart_sm(self, partitions="", options=""):
+        self.stop_sm()
+        self.start_sm(partitions, options)
+
+    def port_state(self):
+        """DOWN, INIT, ARMED or ACTIVE."""
+        return self.run(["cat", PORT_STATE]).out.split()[-1]
+
+    def wait_active(self, timeout=60):
+        """Over InfiniBand, wait until the subnet manager has brought up the
+        port."""
+        if self.transport != "ib":
+            return
+        end = time.monotonic() + timeout * env.pace()
+        while self.port_state() != "ACTIVE":
+            if time.monotonic() > end:
+                raise env.LabError(
+                    "the port of guest '%s' is %s after %d s: no subnet manager "
+                    "has brought it up" % (self.name, self.port_state(), timeout))
+            time.sleep(0.3)
+
     # --- network ----------------------------------------------------------
+
+    def _neighbours(self):
+        """A script that enters them."""
+        return "".join(NEIGHBOUR.format(number=p, mac=mac_of(p),
+                                        linklocal=linklocal_of(p))
+                       for p in self.peers)
+
+    def set_up(self, up):
+        """Take eth0 down, as an administrator does, or up again. The carrier
+        stays; the kernel forgets the neighbours."""
+        self.run("ip link set eth0 " + ("up\n" + self._neighbours() if up
+                                        else "down"))
 
     def set_link(self, up):
         """Plug in or pull out the cable of this guest's eth0."""

@@ -18,7 +18,8 @@ class Pair:
     """A target and an initiator, each a Guest with one virtual CPU.
 
     The target is 10.9.0.1 and fd09::1, the initiator 10.9.0.2 and fd09::2;
-    both have an HCA on eth0. Use it in a `with` statement, as a Guest. All
+    both have an HCA on eth0. Over InfiniBand, the subnet manager runs on the
+    initiator. Use it in a `with` statement, as a Guest. All
     keyword arguments other than these go to both guests; `target` and
     `initiator` are dicts with arguments for one of them only."""
 
@@ -39,6 +40,7 @@ class Pair:
 
         self.target = make("target", 1, 2, target)
         self.initiator = make("initiator", 2, 1, initiator)
+        self.target.manages = False
         self.guests = (self.target, self.initiator)
 
     def _wire(self, number, peer):
@@ -60,6 +62,7 @@ class Pair:
                 guest.launch()
             for guest in self.guests:
                 guest.ready()
+            self.wait_active()
         except BaseException:
             self.kill()
             raise
@@ -76,6 +79,19 @@ class Pair:
         self.initiator.poweroff(5)
         self.target.poweroff(5)
         self.kill()
+
+    def change_hca(self, transport):
+        """Until the next boot, HCAs of another kind instead."""
+        for guest in self.guests:
+            guest.change_hca(transport)
+        self.wait_active()
+
+    def wait_active(self):
+        """Over InfiniBand, wait until the subnet manager has brought up all
+        ports."""
+        for guest in self.guests:
+            if guest.rdma:
+                guest.wait_active()
 
     def cut(self):
         """Cut the wire, as if beyond a switch: nothing arrives any more, and

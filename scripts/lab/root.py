@@ -36,7 +36,7 @@ PACKAGES = """
     libibverbs-dev librdmacm-dev libibumad-dev rdmacm-utils srptools perftest
     python3-pyverbs targetcli-fb python3-rtslib-fb dbus fio lsscsi sg3-utils
     multipath-tools e2fsprogs util-linux procps udev iputils-ping ethtool
-    pciutils strace
+    pciutils strace opensm infiniband-diags
 
     qemu-system-x86 seabios
 """.split()

@@ -16,7 +16,7 @@ from lab.guest import quick
 
 from .checks import Failed, Wrong, expect, until
 from .kernel_log import KernelLog
-from .target import CM_PORT
+from .target import CM_PORT, expected
 
 TOOLS = "/repo/tests/guest/tools"
 
@@ -105,10 +105,10 @@ done
 [ -d /sys/module/ib_srp ] && echo "ib_srp is loaded"
 [ -d /sys/module/ibcm_peer ] && echo "ibcm_peer is loaded"
 case "$(rdma resource show)" in
-    *": rxe0: "*" qp 1 "*|*": siw0: "*" qp 0 "*) ;;
-    *) rdma resource show qp | grep 'type RC' ;;
+    *": @HCA@: "*" qp @QPS@ "*) ;;
+    *) rdma resource show qp | grep -v 'type GSI' ;;
 esac
-pgrep -a 'fio|srp_peer|ibcm_peer|wire_count'
+pgrep -a 'fio|srp_peer|ibcm_peer|wire_count|srp_daemon'
 true
 """
 
@@ -142,9 +142,13 @@ class Initiator(KernelLog):
 
     # --- login and logout -------------------------------------------------
 
-    def string(self, more="", guid=None, dest=None, port=CM_PORT):
-        """What goes into add_target."""
+    def string(self, more="", guid=None, dest=None, port=CM_PORT, pkey="ffff"):
+        """What goes into add_target: for a login over IP, or for a native one
+        where nothing has an IP address."""
         guid = guid or self.target.service_guid
+        if self.guest.transport == "ib":
+            return "id_ext=%s,ioc_guid=%s,dgid=%s,pkey=%s,service_id=%s%s" % (
+                guid, guid, self.target.gid[2:], pkey, guid, more and "," + more)
         dest = dest or self.target.guest.ip
         if ":" in dest:
             dest = "[%s]" % dest
@@ -188,7 +192,8 @@ class Initiator(KernelLog):
         # The one reason that ib_srp puts in words.
         if "requested max_it_iu_len too large" in log:
             return 0x00010002
-        found = re.findall(r"SRP LOGIN REJECTED, reason (0x[0-9a-f]+)", log)
+        found = re.findall(
+            r"SRP LOGIN (?:from \S+ to \S+ )?REJECTED, reason (0x[0-9a-f]+)", log)
         return int(found[-1], 16) if found else None
 
     def logout(self, unload=True, timeout=150):
@@ -347,7 +352,7 @@ class Initiator(KernelLog):
 
     def left_behind(self):
         """A job that prints what a test left."""
-        return self.spawn(quick(LEFT_BEHIND), 60)
+        return self.spawn(quick(expected(LEFT_BEHIND)), 60)
 
     def restart(self):
         """Boot the machine again after it has been killed."""

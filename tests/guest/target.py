@@ -19,13 +19,15 @@ QUEUE_PAIRS = ["rdma", "resource", "show", "qp"]
 PARAMETERS = "/sys/module/ib_srpt/parameters"
 CM_PORT = 5555
 
+# Queue pairs of management datagrams, which an HCA always has.
+MANAGEMENT_QPS = {"rxe": 1, "siw": 0, "ib": 2}
+
 # Prints whatever a finished test should not have left behind. It runs after
-# every test, hence with few programs. The queue pair is that of management
-# datagrams, which iWARP does not have.
+# every test, hence with few programs.
 LEFT_BEHIND = r"""
 [ -d /sys/module/ib_srpt ] && echo "the module is loaded"
 case "$(rdma resource show)" in
-    *": rxe0: "*" qp 1 cm_id 0 "*|*": siw0: "*" qp 0 cm_id 0 "*) ;;
+    *": @HCA@: "*" qp @QPS@ cm_id 0 "*) ;;
     *) rdma resource show qp; rdma resource show cm_id ;;
 esac
 [ "$(ls /sys/class/infiniband)" = @HCA@ ] ||
@@ -37,6 +39,13 @@ read online < /sys/devices/system/cpu/online
 grep -ls '^State:.D' /proc/[0-9]*/status
 true
 """
+
+
+def expected(script):
+    """Such a script with what every test finds and leaves."""
+    kind = env.transport()
+    return script.replace("@HCA@", env.TRANSPORTS[kind]).replace(
+        "@QPS@", str(MANAGEMENT_QPS[kind]))
 
 
 class Target(KernelLog):
@@ -64,8 +73,15 @@ class Target(KernelLog):
 
     @property
     def guid(self):
-        """GUID of the HCA's node, and of its port with RoCE."""
+        """GUID of the HCA's port; with RoCE, its node's, too."""
         return demo.port_guid(self.guest)
+
+    @property
+    def node_guid(self):
+        """Of the HCA: tests/softib/softib.c gives InfiniBand another."""
+        if self.guest.transport == "ib":
+            return self.guid[:6] + "0300" + self.guid[10:]
+        return self.guid
 
     @property
     def gid(self):
@@ -77,7 +93,7 @@ class Target(KernelLog):
     @property
     def service_guid(self):
         """The service GUID that follows from it by default."""
-        return self.guid
+        return self.node_guid
 
     # --- the module -------------------------------------------------------
 
@@ -192,8 +208,7 @@ class Target(KernelLog):
 
     def left_behind(self):
         """A job that prints what a test left."""
-        return self.spawn(quick(self.traces + LEFT_BEHIND.replace(
-            "@HCA@", env.transport() + "0")), 60)
+        return self.spawn(quick(self.traces + expected(LEFT_BEHIND)), 60)
 
     def need_rust(self, why):
         if self.variant != "rust":
