@@ -1,0 +1,298 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# InfiniBand as its users have it, in software: Debian's opensm brings up a subnet
+# of two ports that are connected by a cable, and Debian's srp_daemon and ib_srp
+# find the target and log in, over LIDs, path records and the InfiniBand CM. With
+# TRANSPORT=ib all tests have such ports; these few are there in every run.
+#
+# Not here: what makes such ports (tests/softib, scripts/lab/softib.py).
+
+import contextlib
+import re
+import signal
+
+import pytest
+
+from lab import softib
+from lab.guest import SM_LOG
+
+from .checks import contains, equal, expect, sit_through, skip, until
+from .initiator import TWO_CHANNELS, UNTIL_STOPPED
+from .lio import guid_name
+
+pytestmark = pytest.mark.engine("lio")
+
+PORT = "/sys/class/infiniband/rxe0/ports/1/"
+UNIT = "/usr/lib/systemd/system/srp_daemon_port@.service"
+# What srp_daemon does with a disk that it finds is a matter of these.
+LOAD = "modprobe -a ib_srp sd_mod"
+NO_ENTRY = 0x00010006
+ANOTHER = "0x00000000000000000000000000000001"
+
+
+@pytest.fixture
+def subnet(bench):
+    """A function that gives both machines a port of InfiniBand instead of their
+    HCA while its context lasts. The module is built before the test's time
+    begins."""
+    try:
+        for guest in bench.pair.guests:
+            softib.module(guest.kernel)
+    except softib.Missing as why:
+        skip(str(why))
+
+    @contextlib.contextmanager
+    def instead():
+        before = bench.pair.initiator.transport
+        bench.pair.change_hca("ib")
+        yield
+        bench.pair.change_hca(before)
+    return instead
+
+
+def daemon(initiator, *more, leave_out=()):
+    """The words by which the distribution's unit starts srp_daemon."""
+    unit = initiator.run(["cat", UNIT]).out
+    line, = re.findall(r"^ExecStart=(.*)$", unit, re.M)
+    for words in ("--systemd", *leave_out):
+        expect(words in line, "%r is in %r" % (words, line))
+        line = line.replace(words, "")
+    return ["stdbuf", "-oL", *line.replace("%I", "rxe0:1").split(), *more]
+
+
+def scan(initiator):
+    """What ibsrpdm finds: the lines for add_target."""
+    return initiator.run("ibsrpdm -c -d /dev/infiniband/umad0").out.splitlines()
+
+
+def found(target, pkey="ffff"):
+    """Such a line, as it should be."""
+    guid = target.node_guid
+    return "id_ext=%s,ioc_guid=%s,dgid=%s,pkey=%s,service_id=%s" % (
+        guid, guid, target.gid[2:], pkey, guid)
+
+
+def disk_of(initiator):
+    """Wait for the one disk."""
+    return until(lambda: initiator.quick(
+        "cd /sys/block; for d in sd*; do [ -e $d ] && [ $(cat $d/size) != 0 ] && "
+        "echo /dev/$d; done; true").out.split(), 30, "a disk")[0]
+
+
+def traps(initiator):
+    """Numbers of the traps that the subnet manager has had, and from which LIDs."""
+    return [(int(number), int(lid)) for number, lid in re.findall(
+        r"Received Generic Notice type:\d+ num:(\d+) .* from LID:(\d+)",
+        initiator.run(["cat", SM_LOG]).out)]
+
+
+@pytest.mark.timeout(90)
+def test_subnet(bench, subnet):
+    """opensm brings up both ports; each is an InfiniBand port with a LID of its
+    own, and is found from the other end over a directed route and by the subnet
+    administration"""
+    target, initiator = bench.target, bench.initiator
+    with subnet():
+        lids = []
+        for end in (target, initiator):
+            state = end.run("cd %s; cat state link_layer lid sm_lid" % PORT).out
+            active, layer, lid, manager = state.splitlines()
+            equal((active, layer), ("4: ACTIVE", "InfiniBand"), "port of the "
+                  + end.guest.name)
+            lids.append((int(lid, 16), int(manager, 16)))
+        (one, manager), (other, same) = lids
+        expect(one != other and manager == same == other, "LIDs: %s" % lids)
+        contains(initiator.run("ibv_devinfo -d rxe0").out, "InfiniBand (0)",
+                 "the transport")
+        contains(initiator.run("smpquery -D nodeinfo 0,1").out,
+                 "0x" + target.node_guid, "the node at the other end")
+        contains(initiator.run("ibnetdiscover").out,
+                 "(%s)" % target.guid, "the topology")
+        records = initiator.run("saquery NodeRecord").out
+        for end in (target, initiator):
+            contains(records, "0x" + end.guid, "the node records")
+        contains(initiator.run("sminfo").out, "SMINFO_MASTER", "the manager")
+        contains(initiator.run("perfquery %d" % one).out, "PortXmitData",
+                 "what performance management says")
+
+
+@pytest.mark.timeout(90)
+def test_ibsrpdm(bench, subnet):
+    """ibsrpdm finds the target while it is enabled, and nothing otherwise"""
+    target, initiator = bench.target, bench.initiator
+    with subnet():
+        initiator.run(LOAD)
+        equal(scan(initiator), [], "what is found without the module")
+        with bench.configured(enable=False):
+            equal(scan(initiator), [], "what is found of a disabled target")
+            target.enable()
+            equal(scan(initiator), [found(target)], "what is found")
+        equal(scan(initiator), [], "what is found when the module is gone")
+        initiator.logout()
+
+
+@pytest.mark.timeout(120)
+def test_srp_daemon(bench, subnet):
+    """srp_daemon, started once as the distribution's unit starts it, logs in
+    through an entry that names the initiator by its port GUID; data is right; a
+    second start makes no second session; logout"""
+    target, initiator = bench.target, bench.initiator
+    with subnet():
+        initiator.run(LOAD)
+        with bench.configured([guid_name(initiator.guid)]):
+            mark = target.mark()
+            said = initiator.run(daemon(initiator, "-o")).out
+            contains(said, found(target), "srp_daemon")
+            disk = disk_of(initiator)
+            contains(target.log_since(mark), "from GID fe80::", "the target's log")
+            initiator.fio(disk, "4m", "64k", 8)
+            initiator.fio(disk, "256k", "4k", 16)
+            said = initiator.run(daemon(initiator, "-o")).out
+            expect("id_ext" not in said, "nothing is new: " + said)
+            equal(len(initiator.hosts()), 1, "sessions")
+            initiator.logout()
+            target.wait_for_connections(0)
+
+
+@pytest.mark.timeout(90)
+def test_refused(bench, subnet):
+    """without an entry, nobody is let in: neither what srp_daemon starts, nor a
+    login with the initiator's own identifier; with one, the latter is"""
+    target, initiator = bench.target, bench.initiator
+    with subnet():
+        initiator.run(LOAD)
+        with bench.configured([ANOTHER]):
+            mark = initiator.mark()
+            initiator.run(daemon(initiator, "-o"))
+            contains(initiator.log_since(mark), "REJECTED, reason 0x%08x" % NO_ENTRY,
+                     "the initiator's log")
+            equal(initiator.hosts(), [], "sessions")
+            equal(initiator.refused(), NO_ENTRY, "reason")
+            target.add_acl(initiator.port_id)
+            disk, = initiator.login()
+            initiator.fio(disk, "256k")
+            initiator.logout()
+            target.wait_for_connections(0)
+
+
+@contextlib.contextmanager
+def under_load(bench, more=TWO_CHANNELS):
+    """A session with verified input and output that waits for the target while it
+    is away, and goes on afterwards."""
+    initiator = bench.initiator
+    with bench.session(more) as disk:
+        initiator.patient()
+        job = initiator.load(disk, UNTIL_STOPPED)
+        yield disk
+        initiator.moves(disk, 120)
+        initiator.stop(job, disk)
+
+
+def out(guests, pull):
+    """Pull out the cable or whatever, and see that the ports notice."""
+    pull()
+    for guest in guests:
+        until(lambda: guest.port_state() == "DOWN", 10,
+              "the port of the %s is down" % guest.name)
+
+
+@pytest.mark.timeout(120)
+def test_cable(bench, subnet):
+    """the cable is out for a moment: opensm brings up both ports again, the
+    connection lives on, data is right"""
+    target, pair = bench.target, bench.pair
+    with subnet(), under_load(bench):
+        mark = target.mark()
+        for _ in range(3):
+            out(pair.guests, pair.unplug)
+            sit_through(1, "the cable is out")
+            pair.plug()
+            pair.wait_active()
+            sit_through(1, "the cable is in")
+        equal(target.log_since(mark).count("ib_srpt:"), 0, "lines of the target")
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("how", ["cable", "link"])
+def test_connection_lost(bench, subnet, how):
+    """the cable is out, or the initiator's port down, until an end has lost the
+    connection: with the port up again, the session is made again, data is right"""
+    target, initiator, pair = bench.target, bench.initiator, bench.pair
+    with subnet(), under_load(bench, TWO_CHANNELS + ",tl_retry_count=2"):
+        mark = target.mark()
+        if how == "cable":
+            out(pair.guests, pair.unplug)
+        else:
+            out([pair.initiator], lambda: pair.initiator.set_up(False))
+        until(lambda: initiator.port_state() == ["blocked"] or
+              "closing: " in target.log_since(mark), 90, "a connection is lost")
+        if how == "cable":
+            pair.plug()
+        else:
+            pair.initiator.set_up(True)
+        pair.wait_active()
+        until(lambda: "login of" in target.log_since(mark), 90,
+              "the session is made again")
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.stock("it announces itself before it lets anybody in")
+def test_announced(bench, subnet):
+    """srp_daemon, which has been waiting since before, logs in by itself when the
+    target is enabled: the target's port sends trap 144, once, and opensm passes it
+    on; nothing is tried before, and no trap is sent without a change"""
+    target, initiator = bench.target, bench.initiator
+    with subnet():
+        initiator.run(LOAD)
+        lid = int(target.read(PORT + "lid"), 16)
+        with bench.configured([guid_name(initiator.guid)], enable=False):
+            # Without its periodic scan: what it hears of is all it knows.
+            job = initiator.spawn(daemon(initiator, leave_out=("-R 60",)), 300)
+            until(lambda: initiator.run("saquery InformInfoRecord").out.count(
+                "InformInfoRecord") >= 2, 30, "srp_daemon has subscribed to traps")
+            sit_through(2, "it scans once")
+            mark, before = initiator.mark(), len(traps(initiator))
+            target.enable()
+            disk = disk_of(initiator)
+            initiator.fio(disk, "256k")
+            equal(traps(initiator)[before:], [(144, lid)], "traps of the login")
+            expect("REJ" not in initiator.log_since(mark), "the first one works")
+            target.enable()
+            sit_through(3, "a trap would be repeated after 1 s")
+            equal(len(traps(initiator)), before + 1, "traps without a change")
+            target.enable(False)
+            until(lambda: traps(initiator)[before + 1:] == [(144, lid)], 10,
+                  "a trap when the target is disabled")
+            expect(job.poll() is None, "srp_daemon still runs: " + job.output)
+            job.signal(signal.SIGTERM)
+            job.wait(30, check=False)
+            initiator.logout()
+            target.wait_for_connections(0)
+
+
+PARTITIONS = """Default=0x7fff: ALL=full;
+lab=0x0001: ALL=full;
+"""
+
+
+@pytest.mark.timeout(120)
+def test_partition(bench, subnet):
+    """in a second partition, which opensm makes, the target is found once for each
+    P_Key; a login with 0x8001 works, one with a P_Key that the port has not fails"""
+    target, initiator = bench.target, bench.initiator
+    with subnet():
+        bench.pair.initiator.restart_sm(PARTITIONS)
+        for end in (target, initiator):
+            until(lambda: "0x8001" in end.run("cat %spkeys/*" % PORT).out, 30,
+                  "opensm has set the P_Keys of the " + end.guest.name)
+        initiator.run(LOAD)
+        with bench.configured():
+            equal(sorted(scan(initiator)),
+                  [found(target, "8001"), found(target)], "what is found")
+            disk, = initiator.login(pkey="8001")
+            initiator.fio(disk, "1m", "16k", 8)
+            initiator.logout(unload=False)
+            target.wait_for_connections(0)
+            done = initiator.try_login(disks=0, pkey="8002")
+            contains(done.out, "No such file or directory", "a wrong P_Key")
+            initiator.logout()
