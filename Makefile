@@ -11,7 +11,7 @@
 #   OFED=0           the kernel's RDMA headers, even if an OFED is installed
 #   INSTALL_MOD_PATH=<dir>, INSTALL_MOD_STRIP=1   as in the kernel
 #   KSERIES=7.2      in the lab: the kernel of another series
-#   TRANSPORT=siw    in the lab: iWARP instead of RoCE
+#   TRANSPORT=siw    in the lab: iWARP instead of RoCE; TRANSPORT=ib: InfiniBand
 #   KERNEL=sanitized in the lab: the kernel that reports errors, not the stock one
 #   V=1              show commands
 #   K=<expression>   tests to run, as for pytest's -k: K='guest.acl or guest.reject'

@@ -16,7 +16,8 @@ import threading
 import tty
 from pathlib import Path
 
-from . import agent, console, demo, enter, env, python, root, sanitized, siw
+from . import (agent, console, demo, enter, env, python, root, sanitized, siw,
+               softib)
 from .channel import GuestDied
 from .guest import Guest
 from .pair import Pair
@@ -102,7 +103,8 @@ def arguments():
     p = command("shell", "a shell in a fresh guest, with the built module")
     guest_options(p, 8 * 3600)
     p.add_argument("--pair", action="store_true",
-                   help="boot target and initiator on one wire")
+                   help="boot target and initiator on one wire (always with "
+                   "TRANSPORT=ib)")
     p.add_argument("--on", choices=("target", "initiator"), default="target",
                    help="where the shell runs (with --pair)")
     p = command("pair-demo", "two guests: ping, RDMA, and the stock SRP "
@@ -231,7 +233,8 @@ def cmd_shell(args):
     built_modules(args)
     options = dict(guest_arguments(args), fail_fast=False)
     run_dir = env.new_run_dir("shell")
-    if args.pair:
+    # Without another port at the end of its cable, one of InfiniBand is down.
+    if args.pair or env.transport() == "ib":
         machine = Pair(run_dir=run_dir, **options)
         guests, where = machine.guests, getattr(machine, args.on)
         loads = machine.target
@@ -294,9 +297,11 @@ def cmd_clean(args):
               if args.all or p.name != python.folder().name]
     current = ("none",)
     if keep and root.existing():
-        current = (sanitized.folder(root.existing()).name,
-                   siw.folder(root.existing()).name)
-    trees += [p for kind in ("kernel-sanitized-*", "siw-*")
+        there = root.existing()
+        kernels = [there] + [k for k in [sanitized.existing()] if k]
+        current = (sanitized.folder(there).name, siw.folder(there).name,
+                   *(softib.folder(there, k.kernel()).name for k in kernels))
+    trees += [p for kind in ("kernel-sanitized-*", "siw-*", "softib-*")
               for p in cache.glob(kind) if not p.name.startswith(current)]
     trees += [cache / "initramfs", cache / "vmlinux"]
     if args.all:

@@ -104,6 +104,7 @@ def test_subnet(bench, subnet):
         expect(one != other and manager == same == other, "LIDs: %s" % lids)
         contains(initiator.run("ibv_devinfo -d rxe0").out, "InfiniBand (0)",
                  "the transport")
+        contains(initiator.run("ibstat").out, "State: Active", "the port")
         contains(initiator.run("smpquery -D nodeinfo 0,1").out,
                  "0x" + target.node_guid, "the node at the other end")
         contains(initiator.run("ibnetdiscover").out,
@@ -296,3 +297,6 @@ def test_partition(bench, subnet):
             done = initiator.try_login(disks=0, pkey="8002")
             contains(done.out, "No such file or directory", "a wrong P_Key")
             initiator.logout()
+        bench.pair.initiator.restart_sm()
+        until(lambda: "0x8001" not in target.run("cat %spkeys/*" % PORT).out, 30,
+              "opensm has taken away the P_Key")

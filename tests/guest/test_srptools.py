@@ -3,8 +3,8 @@
 # What logs initiators in at boot: srp_daemon's rules, and the script for RoCE,
 # both as docs/admin.md has them.
 #
-# Not here: what srp_daemon asks a target (test_dm.py). srp_daemon itself works on
-# InfiniBand only, which the lab has not; it reads its rules before it looks.
+# Not here: what srp_daemon asks a target (test_dm.py), and what it does on
+# InfiniBand (test_softib.py); it reads its rules before it looks at the port.
 
 import pytest
 
