@@ -10,6 +10,7 @@
 import hashlib
 import json
 import os
+import re
 import time
 
 from . import enter, env, root, sanitized
@@ -27,7 +28,8 @@ tar -C "$2" --strip-components=5 -xf "/usr/src/linux-source-$1.tar.xz" \
     "linux-source-$1/drivers/infiniband/sw/rxe"
 cp "$3"/softib*.[ch] "$2"
 """
-APPLY = ["patch", "-p1", "--batch", "--forward", "--no-backup-if-mismatch"]
+# No context line may differ; where a hunk is, may.
+APPLY = ["patch", "-p1", "--batch", "--forward", "--fuzz=0"]
 
 
 class Missing(env.LabError):
@@ -84,11 +86,13 @@ def _make(the_root, kernel, place):
     run(None, "sh", "-c", SOURCE, "softib", the_root.series, source, SOURCES)
     try:
         run(None, *APPLY, "-i", PATCH)
-    except env.LabError as error:
+    except env.LabError:
+        files = re.findall(r"rejects to file (\S+)\.rej", log.read_text())
         raise env.LabError(
-            "%s does not apply to rdma_rxe of linux-source-%s, version %s: change "
-            "the patch\n%s" % (PATCH.relative_to(env.REPO), the_root.series,
-                               the_root.meta["version"], error)) from None
+            "%s does not apply to rdma_rxe of linux-source-%s, version %s, and has "
+            "to be changed (%s; see %s)" % (
+                PATCH.relative_to(env.REPO), the_root.series,
+                the_root.meta["version"], ", ".join(files), log)) from None
     run("building software InfiniBand for kernel %s" % kernel.release,
         "make", "-C", kernel.kdir, *kernel.make_options, "M=%s" % source,
         "CONFIG_RDMA_RXE=m", "-j%d" % os.cpu_count(), "modules")

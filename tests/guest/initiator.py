@@ -143,10 +143,10 @@ class Initiator(KernelLog):
     # --- login and logout -------------------------------------------------
 
     def string(self, more="", guid=None, dest=None, port=CM_PORT, pkey="ffff"):
-        """What goes into add_target: for a login over IP, or for a native one
-        where nothing has an IP address."""
+        """What goes into add_target: for a login over IP, or over InfiniBand for
+        a native one, unless it says where to."""
         guid = guid or self.target.service_guid
-        if self.guest.transport == "ib":
+        if self.guest.transport == "ib" and not dest:
             return "id_ext=%s,ioc_guid=%s,dgid=%s,pkey=%s,service_id=%s%s" % (
                 guid, guid, self.target.gid[2:], pkey, guid, more and "," + more)
         dest = dest or self.target.guest.ip

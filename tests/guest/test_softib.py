@@ -27,6 +27,8 @@ UNIT = "/usr/lib/systemd/system/srp_daemon_port@.service"
 # What srp_daemon does with a disk that it finds is a matter of these.
 LOAD = "modprobe -a ib_srp sd_mod"
 NO_ENTRY = 0x00010006
+# Which port gets which LID, as opensm remembers it.
+LIDS = "/var/cache/opensm/guid2lid"
 ANOTHER = "0x00000000000000000000000000000001"
 
 
@@ -271,9 +273,44 @@ def test_announced(bench, subnet):
             target.wait_for_connections(0)
 
 
-PARTITIONS = """Default=0x7fff: ALL=full;
+@pytest.mark.timeout(150)
+def test_lids_change(bench, subnet):
+    """opensm comes back with other LIDs while data is written: the connection is
+    lost, as LIDs are part of it, the session is made again with the new ones"""
+    target, initiator, sm = bench.target, bench.initiator, bench.pair.initiator
+    with subnet(), under_load(bench, TWO_CHANNELS + ",tl_retry_count=2"):
+        mark = target.mark()
+        sm.stop_sm()
+        sm.put(LIDS, "0x%s 0x0022 0x0022\n\n0x%s 0x0011 0x0011\n" % (
+            target.guid, initiator.guid))
+        sm.start_sm(options="--honor_guid2lid")
+        for end, lid in ((target, "0x22"), (initiator, "0x11")):
+            until(lambda: end.run(["cat", PORT + "lid"]).out.strip() == lid, 30, "LID %s" % lid)
+        until(lambda: "login of" in target.log_since(mark), 90,
+              "the session is made again")
+
+
+PARTITION = """Default=0x7fff: ALL=full;
 lab=0x0001: ALL=full;
 """
+
+
+def has_partition(bench, there):
+    """Wait until both ports have P_Key 0x8001, or have it no more."""
+    for end in (bench.target, bench.initiator):
+        until(lambda: ("0x8001" in end.run("cat %spkeys/*" % PORT).out) == there,
+              30, "opensm has set the P_Keys of the " + end.guest.name)
+
+
+@contextlib.contextmanager
+def partition(bench):
+    """Partition 0x8001 while the context lasts."""
+    sm = bench.pair.initiator
+    sm.restart_sm(PARTITION)
+    has_partition(bench, True)
+    yield
+    sm.restart_sm()
+    has_partition(bench, False)
 
 
 @pytest.mark.timeout(120)
@@ -281,11 +318,7 @@ def test_partition(bench, subnet):
     """in a second partition, which opensm makes, the target is found once for each
     P_Key; a login with 0x8001 works, one with a P_Key that the port has not fails"""
     target, initiator = bench.target, bench.initiator
-    with subnet():
-        bench.pair.initiator.restart_sm(PARTITIONS)
-        for end in (target, initiator):
-            until(lambda: "0x8001" in end.run("cat %spkeys/*" % PORT).out, 30,
-                  "opensm has set the P_Keys of the " + end.guest.name)
+    with subnet(), partition(bench):
         initiator.run(LOAD)
         with bench.configured():
             equal(sorted(scan(initiator)),
@@ -297,6 +330,53 @@ def test_partition(bench, subnet):
             done = initiator.try_login(disks=0, pkey="8002")
             contains(done.out, "No such file or directory", "a wrong P_Key")
             initiator.logout()
+
+
+@pytest.mark.timeout(180)
+def test_partition_goes(bench, subnet):
+    """the partition of a session goes while data is written: the connection is
+    lost and cannot be made again; when the partition is back, it is, data is
+    right"""
+    target, initiator, sm = bench.target, bench.initiator, bench.pair.initiator
+    with subnet(), partition(bench), bench.configured():
+        disk, = initiator.login(TWO_CHANNELS + ",tl_retry_count=2", pkey="8001")
+        initiator.patient()
+        job = initiator.load(disk, UNTIL_STOPPED)
+        mark = target.mark()
+        sm.restart_sm()
+        has_partition(bench, False)
+        until(lambda: initiator.port_state() == ["blocked"], 90,
+              "the connection is lost")
+        sit_through(3, "it is tried again each second")
+        expect("login of" not in target.log_since(mark), "there is no other way")
+        sm.restart_sm(PARTITION)
+        initiator.moves(disk, 120)
+        initiator.stop(job, disk)
+        initiator.logout()
+        target.wait_for_connections(0)
+
+
+@pytest.mark.timeout(120)
+def test_ipoib(bench, subnet):
+    """a login over IP over InfiniBand, that is through the RDMA/CM"""
+    target, initiator = bench.target, bench.initiator
+    with subnet():
+        # As large as a packet may be here (1024 bytes).
+        bench.pair.initiator.restart_sm("Default=0x7fff,ipoib,mtu=3: ALL=full;\n")
+        for end in (target, initiator):
+            end.run("modprobe ib_ipoib && ip link set ib0 up && "
+                    "ip addr add 10.8.0.%d/24 dev ib0" % end.guest.number)
+        until(lambda: initiator.run("ping -c 1 -W 2 10.8.0.1", check=False).rc == 0,
+              60, "the target is there")
+        with bench.configured():
+            disk, = initiator.login(dest="10.8.0.1")
+            ids = target.run("rdma resource show cm_id").out
+            expect(any("CONNECT" in line and "10.8.0.1:" in line
+                       for line in ids.splitlines()), "a connection of 10.8.0.1: "
+                   + ids)
+            initiator.fio(disk, "1m", "16k", 8)
+            initiator.logout()
+            target.wait_for_connections(0)
+        for end in (target, initiator):
+            end.run("rmmod ib_ipoib")
         bench.pair.initiator.restart_sm()
-        until(lambda: "0x8001" not in target.run("cat %spkeys/*" % PORT).out, 30,
-              "opensm has taken away the P_Key")
