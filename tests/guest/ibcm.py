@@ -24,7 +24,7 @@ UC = 3                          # enum ib_qp_type
 
 
 def login_req(initiator, target, tag=0x1122334455667788, iu_len=2132,
-              buf_fmt=6, flags=0, opcode=peer.LOGIN_REQ, imm_offset=0):
+              buf_fmt=6, flags=peer.LOSOLNT, opcode=peer.LOGIN_REQ, imm_offset=0):
     """SRP_LOGIN_REQ in the 64-byte form of the IB/CM."""
     return struct.pack(">B7xQI4xHBxH2x16s16s", opcode, tag, iu_len, buf_fmt,
                        flags, imm_offset, initiator, target)

@@ -18,7 +18,7 @@ CRED_RSP, AER_RSP = 0x41, 0x42
 LOGIN_RSP, RSP, LOGIN_REJ = 0xc0, 0xc1, 0xc2
 T_LOGOUT, CRED_REQ, AER_REQ = 0x80, 0x81, 0x82
 
-# Flag of a login: SRP_AER_REQ is to raise a solicited event.
+# Flags of a login: SRP_T_LOGOUT, SRP_AER_REQ are to raise a solicited event.
 LOSOLNT, AESOLNT = 0x10, 0x40
 
 # Task management functions.
@@ -39,8 +39,9 @@ def port_bytes(text):
 
 
 def login_req(initiator, target, tag=0x1122334455667788, iu_len=2132,
-              buf_fmt=6, flags=0, opcode=LOGIN_REQ, imm_offset=0):
-    """SRP_LOGIN_REQ in the 56-byte form of the RDMA/CM."""
+              buf_fmt=6, flags=LOSOLNT, opcode=LOGIN_REQ, imm_offset=0):
+    """SRP_LOGIN_REQ in the 56-byte form of the RDMA/CM. Unless it has other
+    flags, it asks to be told why the target logs out."""
     return struct.pack(">QHBBI16s16sH6x", tag, buf_fmt, flags, opcode, iu_len,
                        initiator, target, imm_offset)
 

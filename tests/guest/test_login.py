@@ -260,10 +260,10 @@ def test_multichannel_result(bench):
     with bench.configured(acls=[]) as target, bench.peer() as one, \
             bench.peer() as two, bench.peer() as three:
         target.add_acl(one.port_id)
-        equal(one.login(flags=0)[26], NO_CHANNEL, "result of the first login")
+        equal(one.login()[26], NO_CHANNEL, "result of the first login")
         equal(two.login(flags=1)[26], MAINTAINED, "result of a second channel")
         equal(target.connections(), 2, "connections")
-        equal(three.login(flags=0)[26], TERMINATED, "result of a new login")
+        equal(three.login()[26], TERMINATED, "result of a new login")
         heard = (one.ended(), two.ended())
         if target.variant == "rust":
             equal(heard, (peer.MULTI_CHANNEL,) * 2,
@@ -283,7 +283,7 @@ def test_same_identity(bench):
     with bench.session() as disk, bench.peer(extension=0) as thief:
         equal(thief.port_id, initiator.port_id, "identity")
         initiator.patient()
-        equal(thief.login(flags=0)[26], TERMINATED, "result of the login")
+        equal(thief.login()[26], TERMINATED, "result of the login")
         heard = thief.ended(30)
         if target.variant == "rust":
             equal(heard, peer.MULTI_CHANNEL, "what the newcomer hears when "

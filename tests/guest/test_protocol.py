@@ -134,21 +134,20 @@ def test_target_logout(bench):
     module removed; to initiators that ask for it, or to none or all, as
     target_requests says"""
     target = bench.target
-    asks = {"flags": peer.LOSOLNT}
     for policy, told in (0, None), (2, peer.NO_REASON):
         with bench.configured([], "target_requests=%d" % policy), \
                 bench.peer() as one:
             target.add_acl(one.port_id)
-            one.login(**({} if told else asks))
+            one.login(flags=0 if told else peer.LOSOLNT)
             target.enable(False)
             equal(one.ended(), told, "reason with target_requests=%d" % policy)
     with bench.configured(acls=[]), contextlib.ExitStack() as peers:
         one = peers.enter_context(bench.peer())
         target.add_acl(one.port_id)
-        one.login(**asks)
+        one.login()
         two = peers.enter_context(bench.peer(dest=None))
         two.port_id = one.port_id
-        rsp = two.login(**asks)
+        rsp = two.login()
         equal(rsp[26] & 3, 1, "the first channel was terminated")
         equal(one.ended(), peer.MULTI_CHANNEL, "reason of the end")
         works(two)
@@ -156,18 +155,18 @@ def test_target_logout(bench):
         equal(two.ended(), peer.NO_REASON, "reason of the end")
         target.enable(True)
         three = peers.enter_context(bench.peer())
-        three.login(**asks)
+        three.login()
         target.remove_acl(three.port_id)
         equal(three.ended(), peer.NO_REASON, "reason of the end")
         target.add_acl(three.port_id)
         four = peers.enter_context(bench.peer())
-        four.login(**asks)
+        four.login()
         # Who answers nothing is told why.
         four.send(struct.pack(">B7xQ", peer.CRED_RSP, 1))
         equal(four.ended(), peer.SPURIOUS_RESPONSE, "reason of the end")
         # Who logs out knows.
         five = peers.enter_context(bench.peer())
-        five.login(**asks)
+        five.login()
         five.send(peer.logout())
         equal(five.ended(), None, "reason, to who knows it")
         target.wait_for_connections(0)
