@@ -163,7 +163,9 @@ impl LoginReq {
     /// With [`Requests::Able`] these are the ones that it requests a solicited event for.
     /// SRP_CRED_REQ and SRP_T_LOGOUT go also to initiators with a feature that only those request
     /// which handle both (several channels, immediate data: Linux from 3.19 and 5.1 on, which has
-    /// handled them since 2.6.38). Others may take any information unit for a response.
+    /// handled them since 2.6.38). SRP_T_LOGOUT, which wants no response, goes to all that request
+    /// a solicited event, so that they tell requests from responses. Others may take any
+    /// information unit for a response.
     pub(crate) fn takes(&self, policy: Requests) -> Takes {
         let modern = self.imm_requested || self.multichannel == MultiChannel::Multi;
         match policy {
@@ -179,7 +181,10 @@ impl LoginReq {
                     CreditRequests::AtLast
                 },
                 event: self.solicit_event,
-                logout: self.solicit_logout || modern,
+                logout: self.solicit_logout
+                    || self.solicit_credit
+                    || self.solicit_event
+                    || modern,
             },
             Requests::All => Takes {
                 credit: CreditRequests::Early,

@@ -288,8 +288,8 @@ fn what_it_listens_to() {
     };
     assert_eq!(able(&single), (AtLast, false, false));
     let changes: [(fn(&mut LoginReq), (CreditRequests, bool, bool)); 5] = [
-        (|r| r.solicit_credit = true, (Early, false, false)),
-        (|r| r.solicit_event = true, (AtLast, true, false)),
+        (|r| r.solicit_credit = true, (Early, false, true)),
+        (|r| r.solicit_event = true, (AtLast, true, true)),
         (|r| r.solicit_logout = true, (AtLast, false, true)),
         (|r| r.imm_requested = true, (Early, false, true)),
         (
