@@ -268,8 +268,9 @@ impl<O: QpOwner> Hca<O> {
     }
 
     /// Announces the agents of the ports that `which` selects, or withdraws the announcements, as
-    /// the ports let initiators in or not. May sleep.
-    pub(crate) fn follow_ports(&self, which: impl Fn(&HcaPort) -> bool) {
+    /// the ports let initiators in or not. `again`: also those whose announcement has failed. May
+    /// sleep.
+    pub(crate) fn follow_ports(&self, again: bool, which: impl Fn(&HcaPort) -> bool) {
         let Some(device) = self.device() else {
             return;
         };
@@ -281,7 +282,7 @@ impl<O: QpOwner> Hca<O> {
             };
             if which(agent.port()) {
                 let reachable = self.listens.load(Acquire) || !agent.port().takes_ib_cm();
-                if let Err(e) = agent.follow(reachable) {
+                if let Err(e) = agent.follow(reachable, again) {
                     pr_warn!(
                         "{} port {}: not announced, initiators cannot discover it: {:?}\n",
                         device.name(),

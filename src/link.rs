@@ -40,8 +40,7 @@ pub(crate) trait Owner: QpOwner {
     fn session(&self) -> &<Active as Engine>::Session;
     /// Returns the serial number of the login.
     fn serial(&self) -> u64;
-    /// Begins to close the connection. Idempotent. Process context: takes a mutex, and waits for
-    /// nothing else.
+    /// Begins to close the connection. Idempotent. Process context; does not wait.
     fn close(this: ArcBorrow<'_, Self>, reason: CloseReason);
     /// Returns credits that no response will carry, if they are due. Process context.
     fn credits_due(this: ArcBorrow<'_, Self>);

@@ -83,14 +83,14 @@ impl Tick for Reaper {
         list::close(CloseReason::QpError, Channel::has_failed);
         list::look_after_peers();
         list::announce_luns(Channel::sees_other_luns);
-        // The removal of an entry is not reported, and an announcement may have failed.
-        follow_ports(|_| true);
+        // LIO's entries come and go without a report, or before they are complete.
+        follow_ports(false, |_| true);
     }
 }
 
 /// Announces the ports that `which` selects to initiators that look for targets, or withdraws the
 /// announcements. May sleep.
-fn follow_ports(which: impl Fn(&HcaPort) -> bool) {
+fn follow_ports(again: bool, which: impl Fn(&HcaPort) -> bool) {
     // Without memory the announcements follow in the next period.
     let Ok(hcas) = hcas::all() else {
         return;
@@ -98,7 +98,7 @@ fn follow_ports(which: impl Fn(&HcaPort) -> bool) {
     for hca in hcas {
         // One that is being removed has withdrawn its announcements.
         if let Some(hca) = Pass::enter(&hca) {
-            hca.follow_ports(&which);
+            hca.follow_ports(again, &which);
         }
     }
 }
@@ -221,7 +221,7 @@ impl Target for Srpt {
     }
 
     fn port_changed(port: &Port) {
-        follow_ports(|entry| core::ptr::eq(&*entry.current(), port));
+        follow_ports(true, |entry| core::ptr::eq(&*entry.current(), port));
     }
 
     fn report_session_aen(key: SessionKey, event: Aen) {

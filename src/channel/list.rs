@@ -92,14 +92,14 @@ pub(crate) fn look_after_peers() {
             }
         }
     }
+    for channel in gone {
+        Channel::close(channel.as_arc_borrow(), CloseReason::PeerSilent);
+    }
     for channel in early {
         Channel::confirm(channel.as_arc_borrow());
     }
     for channel in silent {
         Channel::probe(channel.as_arc_borrow());
-    }
-    for channel in gone {
-        Channel::close(channel.as_arc_borrow(), CloseReason::PeerSilent);
     }
 }
 

@@ -82,6 +82,8 @@ impl MadHandler for Responder {
 enum Announcement {
     /// Not announced.
     None,
+    /// Not announced, because the device did not allow it.
+    Failed,
     /// Announced as long as the value exists.
     Made { _lasts: DeviceManagement },
     /// Never announced again: the HCA is being removed.
@@ -136,24 +138,37 @@ impl DmAgent {
 
     /// Announces the agent or withdraws the announcement, as the port lets an initiator in or not:
     /// one that discovers a target and is refused may not try again. `reachable`: the logins that
-    /// the agent speaks of are listened for. May sleep.
+    /// the agent speaks of are listened for. `again`: try again what has failed, without a report:
+    /// virtual functions often never allow it. May sleep.
     ///
     /// # Errors
     ///
-    /// Those of [`DeviceManagement::announce`]; the next change of the port tries again.
-    pub(crate) fn follow(&self, reachable: bool) -> Result {
+    /// Those of [`DeviceManagement::announce`], at the first failure.
+    pub(crate) fn follow(&self, reachable: bool, again: bool) -> Result {
         // Under the lock, so that the last state read is the last one applied.
         let mut announcement = self.announcement.lock();
         let open = reachable && Active::admits(&self.port.current());
         match (&*announcement, open) {
             (Announcement::None, true) => {
-                let made = DeviceManagement::announce(&self.device, self.port.number())?;
-                *announcement = Announcement::Made { _lasts: made };
+                *announcement = Announcement::Failed;
+                *announcement = self.announce()?;
             }
-            (Announcement::Made { .. }, false) => *announcement = Announcement::None,
+            (Announcement::Failed, true) if again => {
+                if let Ok(made) = self.announce() {
+                    *announcement = made;
+                }
+            }
+            (Announcement::Made { .. } | Announcement::Failed, false) => {
+                *announcement = Announcement::None;
+            }
             _ => {}
         }
         Ok(())
+    }
+
+    fn announce(&self) -> Result<Announcement> {
+        let made = DeviceManagement::announce(&self.device, self.port.number())?;
+        Ok(Announcement::Made { _lasts: made })
     }
 
     /// Withdraws the announcement for good. May sleep.

@@ -106,8 +106,8 @@ pub(crate) struct Flow {
 }
 
 impl Flow {
-    /// Initialises the accounts of the channel with this serial number; the initiator `listens` to
-    /// credit requests or does not. [`Self::open`] replaces `sendq`.
+    /// Initialises the accounts of the channel with this serial number, whose initiator `takes`
+    /// credit requests. [`Self::open`] replaces `sendq`.
     pub(crate) fn new(
         serial: u64,
         credits: Credits,

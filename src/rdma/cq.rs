@@ -124,6 +124,7 @@ impl Drop for CompletionQueue {
 unsafe extern "C" fn event_callback(event: *mut bindings::ib_event, context: *mut c_void) {
     // SAFETY: The driver passes a valid event.
     if unsafe { (*event).event } == bindings::ib_event_type_IB_EVENT_CQ_ERR {
+        pr_err!("a completion queue has failed; what it owes may never complete\n");
         // SAFETY: The flag is dropped after `ib_free_cq`, and no event comes after that.
         unsafe { &*context.cast_const().cast::<AtomicFlag>() }.store(true, Relaxed);
     }

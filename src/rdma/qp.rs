@@ -137,8 +137,8 @@ pub(crate) trait QpOwner: Send + Sync + Sized + 'static {
 pub(crate) struct QpInit<O: QpOwner> {
     /// Protection domain, on the connection's device.
     pub(crate) pd: Arc<ProtectionDomain>,
-    /// Completion queue for both directions. With a shared receive queue it must be made with
-    /// [`CompletionQueue::new`], with room for all receives of that queue.
+    /// Completion queue for both directions. With a shared receive queue it must have room for all
+    /// receives of that queue.
     pub(crate) cq: CompletionQueue,
     /// Shared receive queue, in place of a receive queue of the queue pair.
     pub(crate) srq: Option<Arc<SharedReceiveQueue<O>>>,

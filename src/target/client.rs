@@ -104,7 +104,7 @@ impl Client for SrpClient {
         let listener = listen(&hca, device);
         hca.set_listens(listener.is_some());
         // Announces the ports only now that logins are possible.
-        hca.follow_ports(|_| true);
+        hca.follow_ports(true, |_| true);
         Ok(Attached {
             events,
             listener,
@@ -169,7 +169,7 @@ fn refresh_port(hca: &Hca<Channel>, number: u32) {
         entry.log(&device);
     }
     // The port object may be another one now; and an announcement that failed is made now.
-    hca.follow_ports(|port| port.number() == number);
+    hca.follow_ports(true, |port| port.number() == number);
     offer(entry, &device);
 }
 

@@ -131,7 +131,7 @@ fn fabric_ops<T: Target>() -> bindings::target_core_fabric_ops {
         fabric_make_tpg: Some(fabric_make_tpg_callback),
         fabric_enable_tpg: Some(fabric_enable_tpg_callback::<T>),
         fabric_drop_tpg: Some(fabric_drop_tpg_callback::<T>),
-        fabric_init_nodeacl: Some(fabric_init_nodeacl_callback::<T>),
+        fabric_init_nodeacl: Some(fabric_init_nodeacl_callback),
         tfc_discovery_attrs: discovery,
         tfc_wwn_attrs: wwn,
         tfc_tpg_attrib_attrs: tpg_attrib,
@@ -344,21 +344,17 @@ unsafe extern "C" fn fabric_drop_tpg_callback<T: Target>(tpg: *mut bindings::se_
 ///
 /// # Safety
 ///
-/// Called by target core with a new entry of a portal group of `fabric_make_tpg()`, whose directory
-/// exists; `name` is NUL-terminated.
-unsafe extern "C" fn fabric_init_nodeacl_callback<T: Target>(
-    acl: *mut bindings::se_node_acl,
+/// Called by target core; `name` is NUL-terminated.
+unsafe extern "C" fn fabric_init_nodeacl_callback(
+    _: *mut bindings::se_node_acl,
     name: *const c_char,
 ) -> c_int {
     // SAFETY: By the safety requirements.
     let name = unsafe { CStr::from_char_ptr(name) };
     match tpg::check_acl_name(name) {
-        Ok(()) => {
-            // The first entry may open the port.
-            // SAFETY: By the safety requirements.
-            T::port_changed(unsafe { Tpg::from_raw((*acl).se_tpg) }.port());
-            0
-        }
+        // That it opens the port is noticed by the look that is taken periodically, when it has its
+        // LUNs, too.
+        Ok(()) => 0,
         Err(e) => {
             pr_err!("invalid initiator name {}\n", name.to_str().unwrap_or("?"));
             e.to_errno()

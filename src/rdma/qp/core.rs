@@ -389,10 +389,9 @@ impl QpCore {
         unsafe { bindings::ib_drain_sq(self.as_raw()) };
     }
 
-    /// Drains and frees the `ib_qp`, and drops its completion queue. If the queue was made for this
-    /// queue pair, no completion function of it runs when this returns. Returns whether this call
-    /// freed the `ib_qp`. Sleeps; the caller must not hold a prepared
-    /// [`RwSlot`](crate::rdma::rw::RwSlot).
+    /// Drains and frees the `ib_qp` and its completion queue: no completion function of it runs
+    /// when this returns. Returns whether this call freed the `ib_qp`. Sleeps; the caller must not
+    /// hold a prepared [`RwSlot`](crate::rdma::rw::RwSlot).
     pub(super) fn destroy(&self) -> bool {
         self.drain();
         let mut stage = self.end.stage.lock();

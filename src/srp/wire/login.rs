@@ -181,10 +181,7 @@ impl LoginReq {
                     CreditRequests::AtLast
                 },
                 event: self.solicit_event,
-                logout: self.solicit_logout
-                    || self.solicit_credit
-                    || self.solicit_event
-                    || modern,
+                logout: self.solicit_logout || self.solicit_credit || self.solicit_event || modern,
             },
             Requests::All => Takes {
                 credit: CreditRequests::Early,
