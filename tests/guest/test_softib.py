@@ -3,7 +3,8 @@
 # InfiniBand as its users have it, in software: Debian's opensm brings up a subnet
 # of two ports that are connected by a cable, and Debian's srp_daemon and ib_srp
 # find the target and log in, over LIDs, path records and the InfiniBand CM. With
-# TRANSPORT=ib all tests have such ports; these few are there in every run.
+# TRANSPORT=ib all tests have such ports; these few, but for the longer ones, are
+# there in every run.
 #
 # Not here: what makes such ports (tests/softib, scripts/lab/softib.py).
 
@@ -13,6 +14,7 @@ import signal
 
 import pytest
 
+from conftest import TRANSPORT
 from lab import softib
 from lab.guest import SM_LOG
 
@@ -30,6 +32,10 @@ NO_ENTRY = 0x00010006
 # Which port gets which LID, as opensm remembers it.
 LIDS = "/var/cache/opensm/guid2lid"
 ANOTHER = "0x00000000000000000000000000000001"
+
+# What takes a minute or depends on when the subnet manager looks.
+longer = pytest.mark.skipif(TRANSPORT != "ib", reason="it takes long: with "
+                            "TRANSPORT=ib")
 
 
 @pytest.fixture
@@ -215,6 +221,7 @@ def test_cable(bench, subnet):
         equal(target.log_since(mark).count("ib_srpt:"), 0, "lines of the target")
 
 
+@longer
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("how", ["cable", "link"])
 def test_connection_lost(bench, subnet, how):
@@ -273,6 +280,7 @@ def test_announced(bench, subnet):
             target.wait_for_connections(0)
 
 
+@longer
 @pytest.mark.timeout(150)
 def test_lids_change(bench, subnet):
     """opensm comes back with other LIDs while data is written: the connection is
@@ -332,6 +340,7 @@ def test_partition(bench, subnet):
             initiator.logout()
 
 
+@longer
 @pytest.mark.timeout(180)
 def test_partition_goes(bench, subnet):
     """the partition of a session goes while data is written: the connection is
@@ -356,6 +365,7 @@ def test_partition_goes(bench, subnet):
         target.wait_for_connections(0)
 
 
+@longer
 @pytest.mark.timeout(120)
 def test_ipoib(bench, subnet):
     """a login over IP over InfiniBand, that is through the RDMA/CM"""
