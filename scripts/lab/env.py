@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import fcntl
 import glob
+import json
 import os
 import re
 import shutil
@@ -148,6 +149,33 @@ class Step:
         if self.tty:
             print("\r", end="", file=sys.stderr)
         note(line)
+
+
+def cached(place, make, **meta):
+    """A folder of the cache, made first when it is not there: `make` is called with
+    a new folder and the file of its log. `meta` goes into its meta.json."""
+    def there():
+        return (place / "meta.json").is_file()
+    if there():
+        return
+    require_root()
+    with locked(place.name):
+        if there():
+            return
+        # Whatever an interrupted build left is never trusted.
+        remove_tree(place)
+        temporary = place.with_name(place.name + ".tmp")
+        remove_tree(temporary)
+        temporary.mkdir()
+        logs = cache_dir() / "log"
+        logs.mkdir(parents=True, exist_ok=True)
+        log = logs / (place.name + ".log")
+        log.unlink(missing_ok=True)
+        began = time.time()
+        make(temporary, log)
+        (temporary / "meta.json").write_text(json.dumps(
+            dict(meta, seconds=round(time.time() - began)), indent=1) + "\n")
+        os.rename(temporary, place)
 
 
 @contextlib.contextmanager

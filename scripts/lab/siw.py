@@ -8,8 +8,6 @@
 
 import hashlib
 import json
-import os
-import time
 
 from . import enter, env, root
 
@@ -42,11 +40,8 @@ def module(kernel):
         raise Missing("kernel %s has no siw, and its source is not here"
                       % kernel.release)
     place = folder(the_root)
-    if not (place / "meta.json").is_file():
-        env.require_root()
-        with env.locked(place.name):
-            if not (place / "meta.json").is_file():
-                _make(the_root, kernel, place)
+    env.cached(place, lambda temporary, log: _make(the_root, kernel, temporary, log),
+               release=kernel.release, version=the_root.meta["version"])
     return place / "siw.ko"
 
 
@@ -59,22 +54,8 @@ def folder(the_root):
         the_root.release, hashlib.sha256(inputs.encode()).hexdigest()[:12]))
 
 
-def _make(the_root, kernel, place):
-    # Whatever an interrupted build left is never trusted.
-    env.remove_tree(place)
-    temporary = place.with_name(place.name + ".tmp")
-    env.remove_tree(temporary)
-    temporary.mkdir()
-    logs = env.cache_dir() / "log"
-    logs.mkdir(parents=True, exist_ok=True)
-    log = logs / (place.name + ".log")
-    log.unlink(missing_ok=True)
-    began = time.time()
+def _make(the_root, kernel, temporary, log):
     env.run_logged(
         enter.command(the_root.fs, ["sh", "-c", BUILD, "siw", the_root.series,
                                     kernel.kdir, temporary / "siw.ko"]),
         log, "building siw for kernel %s" % kernel.release)
-    (temporary / "meta.json").write_text(json.dumps(
-        {"release": the_root.release, "version": the_root.meta["version"],
-         "seconds": round(time.time() - began)}, indent=1) + "\n")
-    os.rename(temporary, place)

@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import re
-import time
 
 from . import enter, env, root, sanitized
 
@@ -46,11 +45,8 @@ def module(kernel):
         raise Missing("the source of kernel %s is not here, from which software "
                       "InfiniBand is built" % kernel.release)
     place = folder(the_root, kernel)
-    if not (place / "meta.json").is_file():
-        env.require_root()
-        with env.locked(place.name):
-            if not (place / "meta.json").is_file():
-                _make(the_root, kernel, place)
+    env.cached(place, lambda temporary, log: _make(the_root, kernel, temporary, log),
+               release=kernel.release, version=the_root.meta["version"])
     return place / "rdma_rxe.ko"
 
 
@@ -67,18 +63,9 @@ def folder(the_root, kernel):
         kernel.release, hashlib.sha256(inputs.encode()).hexdigest()[:12]))
 
 
-def _make(the_root, kernel, place):
-    # Whatever an interrupted build left is never trusted.
-    env.remove_tree(place)
-    temporary = place.with_name(place.name + ".tmp")
-    env.remove_tree(temporary)
+def _make(the_root, kernel, temporary, log):
     source = temporary / "source"
-    source.mkdir(parents=True)
-    logs = env.cache_dir() / "log"
-    logs.mkdir(parents=True, exist_ok=True)
-    log = logs / (place.name + ".log")
-    log.unlink(missing_ok=True)
-    began = time.time()
+    source.mkdir()
 
     def run(text, *words):
         env.run_logged(enter.command(the_root.fs, words, cwd=source), log, text)
@@ -99,7 +86,3 @@ def _make(the_root, kernel, place):
     run(None, "strip", "--strip-debug", "-o", temporary / "rdma_rxe.ko",
         source / "rdma_rxe.ko")
     env.remove_tree(source)
-    (temporary / "meta.json").write_text(json.dumps(
-        {"release": kernel.release, "version": the_root.meta["version"],
-         "seconds": round(time.time() - began)}, indent=1) + "\n")
-    os.rename(temporary, place)

@@ -25,7 +25,6 @@ use kernel::{
     sync::{
         atomic::{
             Atomic,
-            AtomicType,
             Full,
             Release, //
         },
@@ -46,7 +45,10 @@ use super::{
 };
 use crate::{
     bindings,
-    sync::gate::Stay, //
+    sync::{
+        gate::Stay,
+        state::atomic_enum, //
+    }, //
 };
 
 /// Entry of a SEND, possibly with RDMA WRITEs before it.
@@ -64,22 +66,16 @@ pub(crate) trait CqeHandler<const ID: u64>: Send + Sync + Sized + 'static {
     fn done(self: Arc<Self>, wc: &WorkCompletion);
 }
 
-/// State of an entry.
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(u32)]
-enum Post {
-    /// It is not posted.
-    Free = 0,
-    /// It is posted, or about to be.
-    Posted = 1,
-    /// Its completion is being handled.
-    Ending = 2,
-}
-
-// SAFETY: The type has the size and alignment of a `u32`, and so of an `i32`; its bits are always a
-// valid `i32`, and transmuting them back yields the same state.
-unsafe impl AtomicType for Post {
-    type Repr = i32;
+atomic_enum! {
+    /// State of an entry.
+    enum Post {
+        /// It is not posted.
+        Free = 0,
+        /// It is posted, or about to be.
+        Posted = 1,
+        /// Its completion is being handled.
+        Ending = 2,
+    }
 }
 
 /// A completion queue entry, embedded in `T`.

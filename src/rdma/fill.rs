@@ -4,24 +4,18 @@
 //!
 //! Not here: the objects: response buffers ([`super::buf`]), transfers ([`super::rw`]).
 
-use kernel::sync::atomic::AtomicType;
+use crate::sync::state::atomic_enum;
 
-/// State of such an object.
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(u32)]
-pub(super) enum Fill {
-    /// There is nothing to post.
-    Idle = 0,
-    /// One task has exclusive access.
-    Busy = 1,
-    /// Ready to be posted.
-    Filled = 2,
-    /// The device uses it.
-    Posted = 3,
-}
-
-// SAFETY: The type has the size and alignment of a `u32`, and so of an `i32`; its bits are always a
-// valid `i32`, and transmuting them back yields the same state.
-unsafe impl AtomicType for Fill {
-    type Repr = i32;
+atomic_enum! {
+    /// State of such an object.
+    pub(super) enum Fill {
+        /// There is nothing to post.
+        Idle = 0,
+        /// One task has exclusive access.
+        Busy = 1,
+        /// Ready to be posted.
+        Filled = 2,
+        /// The device uses it.
+        Posted = 3,
+    }
 }

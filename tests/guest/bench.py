@@ -83,6 +83,24 @@ class Bench:
             if number:
                 yield
 
+    def other_hcas(self, module, transport):
+        """A function that gives both machines HCAs of this kind instead of theirs
+        while its context lasts. What makes them, a module of the lab, is built
+        before the test's time begins; where there is none, the test is skipped."""
+        try:
+            for guest in self.pair.guests:
+                module.module(guest.kernel)
+        except module.Missing as why:
+            skip(str(why))
+
+        @contextlib.contextmanager
+        def instead():
+            before = self.pair.initiator.transport
+            self.pair.change_hca(transport)
+            yield
+            self.pair.change_hca(before)
+        return instead
+
     def test_module(self, name):
         """Path of a module from tests/guest/modules."""
         return self.machines.built.test_module(name)

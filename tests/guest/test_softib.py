@@ -18,7 +18,7 @@ from conftest import TRANSPORT
 from lab import softib
 from lab.guest import SM_LOG
 
-from .checks import contains, equal, expect, sit_through, skip, until
+from .checks import contains, equal, expect, sit_through, until
 from .initiator import TWO_CHANNELS, UNTIL_STOPPED
 from .lio import guid_name
 
@@ -40,22 +40,9 @@ longer = pytest.mark.skipif(TRANSPORT != "ib", reason="it takes long: with "
 
 @pytest.fixture
 def subnet(bench):
-    """A function that gives both machines a port of InfiniBand instead of their
-    HCA while its context lasts. The module is built before the test's time
-    begins."""
-    try:
-        for guest in bench.pair.guests:
-            softib.module(guest.kernel)
-    except softib.Missing as why:
-        skip(str(why))
-
-    @contextlib.contextmanager
-    def instead():
-        before = bench.pair.initiator.transport
-        bench.pair.change_hca("ib")
-        yield
-        bench.pair.change_hca(before)
-    return instead
+    """Both machines have a port of InfiniBand instead of their HCA; see
+    Bench.other_hcas()."""
+    return bench.other_hcas(softib, "ib")
 
 
 def daemon(initiator, *more, leave_out=()):

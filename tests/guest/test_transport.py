@@ -13,7 +13,7 @@ import pytest
 
 from lab import Guest, siw
 
-from .checks import contains, expect, skip, until
+from .checks import contains, expect, until
 from .initiator import TWO_CHANNELS
 from .lio import LioTarget
 from .test_faults import hca_removed
@@ -30,24 +30,8 @@ HUGE_PAGES = "echo %d > /proc/sys/vm/nr_hugepages"
 
 @pytest.fixture
 def iwarp(bench):
-    """A function that gives both machines siw instead of their HCA while its
-    context lasts. The module is built before the test's time begins."""
-    try:
-        for guest in bench.pair.guests:
-            siw.module(guest.kernel)
-    except siw.Missing as why:
-        skip(str(why))
-
-    @contextlib.contextmanager
-    def instead():
-        guests = bench.pair.guests
-        before = [guest.transport for guest in guests]
-        for guest in guests:
-            guest.change_hca("siw")
-        yield
-        for guest, transport in zip(guests, before):
-            guest.change_hca(transport)
-    return instead
+    """Both machines have siw instead of their HCA; see Bench.other_hcas()."""
+    return bench.other_hcas(siw, "siw")
 
 
 def writes(initiator, disk):

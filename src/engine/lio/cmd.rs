@@ -53,7 +53,6 @@ use kernel::{
     new_delayed_work,
     prelude::*,
     sync::{
-        atomic::AtomicType,
         Arc,
         ArcBorrow, //
     },
@@ -95,7 +94,10 @@ use crate::{
         ident::AclId,
         rsp::Residual, //
     },
-    sync::ratelimit, //
+    sync::{
+        ratelimit,
+        state::atomic_enum, //
+    }, //
 };
 
 mod late;
@@ -122,40 +124,35 @@ const SENSE: u32 = bindings::se_cmd_flags_table_SCF_TRANSPORT_TASK_SENSE
 /// Time between two retries, in jiffies.
 const RETRY_DELAY: usize = 1;
 
-/// Phase of a command with regard to the acknowledgement reference and the data buffer. Every
-/// completion is checked against it, so that one that is not owed is refused.
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(u32)]
-enum Phase {
-    /// Not submitted.
-    Idle = 0,
-    /// Owned by target core.
-    Core = 1,
-    /// Data of a write is being fetched: the target owes one [`LioCmd::data_arrived`].
-    Fetching = 2,
-    /// Fetching data of a write waits for a retry: the send queue was full.
-    FetchBlocked = 3,
-    /// A response is being sent: the target owes one [`LioCmd::done`].
-    Answering = 4,
-    /// Data of a read and a response are being sent: the target owes one [`LioCmd::done`].
-    Sending = 5,
-    /// Sending a response, which target core does not wait for, waits for a work item: the send
-    /// queue was full, or target core called back where the target cannot run.
-    AnswerLate = 6,
-    /// Acknowledged or aborted; target core has not released it yet.
-    Done = 7,
-    /// Data of a write has arrived; a work item is to execute it.
-    Deferred = 8,
-    /// As [`Self::AnswerLate`], for data of a read and a response.
-    DataLate = 9,
-    /// Released by target core where the target cannot run; a work item returns it to the target.
-    Released = 10,
-}
-
-// SAFETY: A phase has the size and alignment of a `u32`, and so of an `i32`; its bits are always a
-// valid `i32`, and transmuting them back yields the same phase.
-unsafe impl AtomicType for Phase {
-    type Repr = i32;
+atomic_enum! {
+    /// Phase of a command with regard to the acknowledgement reference and the data buffer. Every
+    /// completion is checked against it, so that one that is not owed is refused.
+    enum Phase {
+        /// Not submitted.
+        Idle = 0,
+        /// Owned by target core.
+        Core = 1,
+        /// Data of a write is being fetched: the target owes one [`LioCmd::data_arrived`].
+        Fetching = 2,
+        /// Fetching data of a write waits for a retry: the send queue was full.
+        FetchBlocked = 3,
+        /// A response is being sent: the target owes one [`LioCmd::done`].
+        Answering = 4,
+        /// Data of a read and a response are being sent: the target owes one [`LioCmd::done`].
+        Sending = 5,
+        /// Sending a response, which target core does not wait for, waits for a work item: the send
+        /// queue was full, or target core called back where the target cannot run.
+        AnswerLate = 6,
+        /// Acknowledged or aborted; target core has not released it yet.
+        Done = 7,
+        /// Data of a write has arrived; a work item is to execute it.
+        Deferred = 8,
+        /// As [`Self::AnswerLate`], for data of a read and a response.
+        DataLate = 9,
+        /// Released by target core where the target cannot run; a work item returns it to the
+        /// target.
+        Released = 10,
+    }
 }
 
 /// The part of a command `C` that belongs to target core.

@@ -38,7 +38,6 @@ use kernel::{
     sync::{
         atomic::{
             Atomic,
-            AtomicType,
             Relaxed, //
         },
         Arc,
@@ -65,7 +64,8 @@ use crate::{
         TmResult, //
     },
     rdma::sg::SgList,
-    srp::wire::rsp::Residual, //
+    srp::wire::rsp::Residual,
+    sync::state::atomic_enum, //
 };
 
 /// Results of the callbacks.
@@ -82,33 +82,28 @@ const DIRECT: bindings::scst_exec_context = bindings::scst_exec_context_SCST_CON
 /// ... or in the context in which it called `xmit_response()`.
 const SAME: bindings::scst_exec_context = bindings::scst_exec_context_SCST_CONTEXT_SAME;
 
-/// Phase of a command. Every completion is checked against it, so that one that is not owed is
-/// refused.
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(u32)]
-pub(super) enum Phase {
-    /// Not submitted.
-    Idle = 0,
-    /// Owned by SCST.
-    Core = 1,
-    /// Data of a write is being fetched: the target owes one `scst_rx_data()`.
-    Fetching = 2,
-    /// A response is being sent: the target owes one `scst_tgt_cmd_done()`.
-    Answering = 3,
-    /// Data of a read and a response are being sent: the target owes one `scst_tgt_cmd_done()`.
-    Sending = 4,
-    /// Completed; SCST has not released it yet.
-    Done = 5,
-    /// A task management function owned by SCST.
-    Mgmt = 6,
-    /// A task management function that is being answered; it is returned once to the target then.
-    MgmtAnswering = 7,
-}
-
-// SAFETY: A phase has the size and alignment of a `u32`, and so of an `i32`; its bits are always a
-// valid `i32`, and transmuting them back yields the same phase.
-unsafe impl AtomicType for Phase {
-    type Repr = i32;
+atomic_enum! {
+    /// Phase of a command. Every completion is checked against it, so that one that is not owed is
+    /// refused.
+    pub(super) enum Phase {
+        /// Not submitted.
+        Idle = 0,
+        /// Owned by SCST.
+        Core = 1,
+        /// Data of a write is being fetched: the target owes one `scst_rx_data()`.
+        Fetching = 2,
+        /// A response is being sent: the target owes one `scst_tgt_cmd_done()`.
+        Answering = 3,
+        /// Data of a read and a response are being sent: the target owes one `scst_tgt_cmd_done()`.
+        Sending = 4,
+        /// Completed; SCST has not released it yet.
+        Done = 5,
+        /// A task management function owned by SCST.
+        Mgmt = 6,
+        /// A task management function that is being answered; it is returned once to the target
+        /// then.
+        MgmtAnswering = 7,
+    }
 }
 
 /// The part of a command `C` that belongs to SCST.
