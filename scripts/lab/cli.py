@@ -16,8 +16,7 @@ import threading
 import tty
 from pathlib import Path
 
-from . import (agent, console, demo, enter, env, python, root, sanitized, siw,
-               softib)
+from . import (agent, console, demo, enter, env, hcas, python, root, sanitized)
 from .channel import GuestDied
 from .guest import Guest
 from .pair import Pair
@@ -37,6 +36,7 @@ environment:
                  the one that modules are built for
   TRANSPORT      rxe (default), siw or ib: the HCA of the guests, RoCE, iWARP
                  or InfiniBand
+  IB_CORE        parameters of ib_core in the guests, such as force_mr=1
   PEER_KERNEL    the same for the machines that guest tests use as initiators
   LAB_PACE       factor for time limits in guests (default: by KERNEL)
   LAB_ACCEL=kvm  use KVM instead of emulation
@@ -299,8 +299,9 @@ def cmd_clean(args):
     if keep and root.existing():
         there = root.existing()
         kernels = [there] + [k for k in [sanitized.existing()] if k]
-        current = (sanitized.folder(there).name, siw.folder(there).name,
-                   *(softib.folder(there, k.kernel()).name for k in kernels))
+        current = (sanitized.folder(there).name,
+                   *(driver.folder(there, k.kernel()).name
+                     for k in kernels for driver in hcas.DRIVERS))
     trees += [p for kind in ("kernel-sanitized-*", "siw-*", "softib-*")
               for p in cache.glob(kind) if not p.name.startswith(current)]
     trees += [cache / "initramfs", cache / "vmlinux"]

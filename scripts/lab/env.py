@@ -68,6 +68,11 @@ def transport():
     return choice
 
 
+def core_parameters():
+    """Parameters of ib_core in guests, such as force_mr=1."""
+    return os.environ.get("IB_CORE") or ""
+
+
 def pace():
     """What time limits in guests are multiplied with; LAB_PACE overrides."""
     return float(os.environ.get("LAB_PACE") or PACE[kernel_choice()])

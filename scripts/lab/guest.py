@@ -17,8 +17,7 @@ import time
 import weakref
 from pathlib import Path
 
-from . import (channel, console, env, kernel, qemu, root, sanitized, siw,
-               softib)
+from . import channel, console, env, hcas, kernel, qemu, root, sanitized
 from .channel import GuestDied
 
 # Where things are in the guest.
@@ -242,6 +241,7 @@ class Guest:
                                 neighbours=self._neighbours())
         self.transport = self._booted
         if self.rdma:
+            self.run("modprobe ib_core " + env.core_parameters())
             self._bring(self.transport)
             script += RDMA + ADD_HCA[self.transport]
         self.run(script, timeout=60)
@@ -432,11 +432,12 @@ class Guest:
             self._bring(transport)
             self.add_hca(wait=False)
 
-    def reload_rdma(self, core=""):
-        """Unload all of RDMA and load it anew, ib_core with these parameters."""
+    def reload_rdma(self, core=None):
+        """Unload all of RDMA and load it anew, ib_core with these parameters
+        instead of those that guests have otherwise."""
         self.remove_hca()
         self.quick(DROP + "drop ib_core")
-        self.run("modprobe ib_core " + core)
+        self.run("modprobe ib_core " + (core or env.core_parameters()))
         self._bring(self.transport)
         self.run("set -e\n" + RDMA + ADD_HCA[self.transport])
 
@@ -444,11 +445,11 @@ class Guest:
         """Bring and load what the kernel does not have."""
         if transport == "ib":
             self.run(BRING_SOFTIB,
-                     input=softib.module(self.kernel).read_bytes())
+                     input=hcas.SOFTIB.module(self.kernel).read_bytes())
         if transport == "rxe":
             self.run("if %s; then rmmod rdma_rxe; fi" % IS_SOFTIB)
-        module = siw.module(self.kernel) if transport == "siw" else None
-        if module:
+        if transport == "siw":
+            module = hcas.SIW.module(self.kernel)
             self.run("[ -d /sys/module/siw ] || { mkdir -p %s && cat > %s && "
                      "modprobe ib_core && insmod %s; }" % (
                          os.path.dirname(SIW_IN_GUEST), SIW_IN_GUEST,

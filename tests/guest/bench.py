@@ -8,7 +8,7 @@
 import contextlib
 
 from harness.clock import clock
-from lab import REPO
+from lab import REPO, hcas
 
 from .checks import skip, until
 from .initiator import TWO_CHANNELS
@@ -83,14 +83,14 @@ class Bench:
             if number:
                 yield
 
-    def other_hcas(self, module, transport):
+    def other_hcas(self, driver, transport):
         """A function that gives both machines HCAs of this kind instead of theirs
-        while its context lasts. What makes them, a module of the lab, is built
-        before the test's time begins; where there is none, the test is skipped."""
+        while its context lasts. Their driver, one of lab.hcas, is built before the
+        test's time begins; where there is none, the test is skipped."""
         try:
             for guest in self.pair.guests:
-                module.module(guest.kernel)
-        except module.Missing as why:
+                driver.module(guest.kernel)
+        except hcas.Missing as why:
             skip(str(why))
 
         @contextlib.contextmanager

@@ -4,14 +4,14 @@
 # registration for each transfer. With TRANSPORT=siw all tests have siw; these
 # few are there in every run.
 #
-# Not here: what makes siw (scripts/lab/siw.py).
+# Not here: what makes siw (scripts/lab/hcas.py).
 
 import contextlib
 import time
 
 import pytest
 
-from lab import Guest, siw
+from lab import Guest, hcas
 
 from .checks import contains, expect, until
 from .initiator import TWO_CHANNELS
@@ -31,7 +31,7 @@ HUGE_PAGES = "echo %d > /proc/sys/vm/nr_hugepages"
 @pytest.fixture
 def iwarp(bench):
     """Both machines have siw instead of their HCA; see Bench.other_hcas()."""
-    return bench.other_hcas(siw, "siw")
+    return bench.other_hcas(hcas.SIW, "siw")
 
 
 def writes(initiator, disk):
