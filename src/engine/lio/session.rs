@@ -40,8 +40,7 @@ use crate::{
     srp::{
         machine::access::{
             Hint,
-            Nearly,
-            SEARCH, //
+            Nearly, //
         },
         wire::ident::{
             AclId,
@@ -80,8 +79,8 @@ unsafe impl Send for LioSession {}
 unsafe impl Sync for LioSession {}
 
 impl LioSession {
-    /// Opens a session for the first access control entry that matches, in the order of [`SEARCH`].
-    /// Wraps `target_setup_session()`.
+    /// Opens a session for the first access control entry that matches, in the order of
+    /// [`search`](crate::srp::machine::access::Initiator::search). Wraps `target_setup_session()`.
     ///
     /// The port's list of portal groups stays locked meanwhile, so that none of them can be
     /// removed; see [`Tpg`]. Process context, sleeps.
@@ -92,26 +91,24 @@ impl LioSession {
     /// `NoMemory`, or `Other` with another error of target core.
     pub(super) fn open(port: &Port, request: &SessionRequest) -> Result<Self, OpenError> {
         let tpgs = port.engine().lock();
-        let initiator = request.initiator();
-        for (directory, names) in SEARCH {
-            for tpg in tpgs.iter().filter(|tpg| tpg.directory() == directory) {
+        let found = request.initiator().search(
+            tpgs.iter(),
+            |tpg| tpg.directory(),
+            |tpg, name| {
                 let epoch = tpg.epoch();
                 if !epoch.is_enabled() {
-                    continue;
+                    return None;
                 }
-                for name in initiator.names(names) {
-                    match Self::setup(tpg, epoch, name) {
-                        // Dropping closes the session.
-                        Ok(session) if !session.is_valid() => {}
-                        Ok(session) => return Ok(session),
-                        Err(EACCES) => {}
-                        Err(ENOMEM) => return Err(OpenError::NoMemory),
-                        Err(e) => return Err(OpenError::Other(e)),
-                    }
+                match Self::setup(tpg, epoch, name) {
+                    // Dropping closes the session.
+                    Ok(session) => session.is_valid().then_some(Ok(session)),
+                    Err(EACCES) => None,
+                    Err(ENOMEM) => Some(Err(OpenError::NoMemory)),
+                    Err(e) => Some(Err(OpenError::Other(e))),
                 }
-            }
-        }
-        Err(OpenError::NotAllowed(hint(&tpgs, request)))
+            },
+        );
+        found.unwrap_or_else(|| Err(OpenError::NotAllowed(hint(&tpgs, request))))
     }
 
     /// Opens a session for the entry `name` of `tpg`. The port's list of portal groups must be

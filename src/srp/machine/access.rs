@@ -53,7 +53,7 @@ pub(crate) enum Names {
 
 /// Lookups, in order: kind of directory, kind of names. Within a directory, portal groups are
 /// searched in the order of their creation.
-pub(crate) const SEARCH: [(Directory, Names); 4] = [
+const SEARCH: [(Directory, Names); 4] = [
     (Directory::Guid, Names::Port),
     (Directory::Gid, Names::PortId),
     (Directory::Guid, Names::PortId),
@@ -84,6 +84,25 @@ impl Initiator {
     /// Returns all names, the port identifier first.
     pub(crate) fn all_names(self) -> impl Iterator<Item = AclName> {
         self.names(Names::PortId).chain(self.names(Names::Port))
+    }
+
+    /// Tries the entries that may let the initiator in, in order, and returns the first result of
+    /// `open`. Its arguments are a portal group and the name of an entry; the result is [`None`] if
+    /// the portal group is not enabled or has no such entry. `groups` are the portal groups of a
+    /// port in the order of their creation, and `directory` is that of one.
+    pub(crate) fn search<G, R>(
+        self,
+        groups: impl IntoIterator<Item = G> + Clone,
+        directory: impl Fn(&G) -> Directory,
+        mut open: impl FnMut(&G, AclName) -> Option<R>,
+    ) -> Option<R> {
+        SEARCH.iter().find_map(|&(of, names)| {
+            groups
+                .clone()
+                .into_iter()
+                .filter(|group| directory(group) == of)
+                .find_map(|group| self.names(names).find_map(|name| open(&group, name)))
+        })
     }
 
     /// Returns the name in one form; [`None`] if the initiator has no name in that form, or it

@@ -35,11 +35,11 @@ fn names(guid: Option<u64>, addr: Option<&str>) -> Vec<String> {
 
 /// What a configuration of two directories gives: the entry that lets the initiator in.
 fn entry(directories: &[(Directory, &'static str)], one: Initiator) -> Option<&'static str> {
-    SEARCH.iter().find_map(|(kind, names)| {
-        let here = directories.iter().filter(|(of, _)| of == kind);
-        here.map(|(_, acl)| *acl)
-            .find(|acl| one.names(*names).any(|name| name.as_str() == *acl))
-    })
+    one.search(
+        directories.iter(),
+        |(of, _)| *of,
+        |(_, acl), name| (name.as_str() == *acl).then_some(*acl),
+    )
 }
 
 /// Which entry wins. The in-tree driver finds those of the first five lines only; whatever it finds
