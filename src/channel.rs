@@ -263,8 +263,8 @@ impl Channel {
     }
 
     /// Returns the HCA port whose totals take in this channel's counters.
-    pub(crate) fn entry(&self) -> &HcaPort {
-        &self.id.entry
+    pub(crate) fn hca_port(&self) -> &HcaPort {
+        &self.id.hca_port
     }
 
     /// Returns the initiator port identifier.

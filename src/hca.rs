@@ -149,7 +149,7 @@ impl<O: QpOwner> Hca<O> {
 
     /// Returns the port with this number.
     pub(crate) fn hca_port(&self, number: u32) -> Option<&Arc<HcaPort>> {
-        self.ports.iter().find(|entry| entry.number() == number)
+        self.ports.iter().find(|port| port.number() == number)
     }
 
     /// Returns the shared receive queue, filled; creates it on first use. It exists until the last
@@ -177,7 +177,7 @@ impl<O: QpOwner> Hca<O> {
     /// Drops the shared receive queue if no port is configured to use it; it exists until the last
     /// channel that uses it has ended. May sleep.
     pub(crate) fn forget_unused_srq(&self) {
-        let wanted = |entry: &Arc<HcaPort>| entry.current().attr(PortAttr::UseSrq) != 0;
+        let wanted = |port: &Arc<HcaPort>| port.current().attr(PortAttr::UseSrq) != 0;
         if self.ports.iter().any(wanted) {
             return;
         }
@@ -191,12 +191,12 @@ impl<O: QpOwner> Hca<O> {
     /// May sleep.
     pub(crate) fn make_dirs(&self, device: &Device) {
         let mut dirs = KVec::new();
-        for entry in self.ports.iter() {
-            let number = entry.number();
+        for port in self.ports.iter() {
+            let number = port.number();
             let name = NameBuf::<96>::from_display(DirName(device, number));
             let made = name
                 .map_err(|_| EINVAL)
-                .and_then(|name| PortDir::new(name.as_c_str(), entry.clone()))
+                .and_then(|name| PortDir::new(name.as_c_str(), port.clone()))
                 .and_then(|dir| Ok(dirs.push((number, dir), GFP_KERNEL)?));
             if let Err(e) = made {
                 pr_warn!(
@@ -247,14 +247,14 @@ impl<O: QpOwner> Hca<O> {
     /// Starts the device management agents; a failure is logged. May sleep.
     pub(crate) fn start_agents(&self, device: &Device) {
         let mut agents = KVec::new();
-        for entry in self.ports.iter().filter(|e| device.has_mads(e.number())) {
+        for port in self.ports.iter().filter(|p| device.has_mads(p.number())) {
             let started =
-                DmAgent::start(device, entry).and_then(|agent| Ok(agents.push(agent, GFP_KERNEL)?));
+                DmAgent::start(device, port).and_then(|agent| Ok(agents.push(agent, GFP_KERNEL)?));
             if let Err(e) = started {
                 pr_warn!(
                     "{} port {}: no device management, initiators cannot discover it: {:?}\n",
                     device.name(),
-                    entry.number(),
+                    port.number(),
                     e
                 );
             }

@@ -252,7 +252,7 @@ fn prepare(req: &ConnectRequest<'_>, login: &LoginReq) -> Result<Prepared, Refus
     };
     let hca_ref = hcas::get(req.device_id()).ok_or_else(absent)?;
     let hca = Pass::enter(&hca_ref).ok_or_else(absent)?;
-    let (Some(device), Some(pd), Some(entry), Some(service_guid)) = (
+    let (Some(device), Some(pd), Some(hca_port), Some(service_guid)) = (
         hca.device(),
         hca.pd(),
         hca.hca_port(req.port_num()).cloned(),
@@ -260,9 +260,9 @@ fn prepare(req: &ConnectRequest<'_>, login: &LoginReq) -> Result<Prepared, Refus
     ) else {
         return Err(absent());
     };
-    let port = entry.current();
+    let port = hca_port.current();
     // One listener serves all ports of an HCA.
-    if req.manager() == Manager::Ib && !entry.takes_ib_cm() {
+    if req.manager() == Manager::Ib && !hca_port.takes_ib_cm() {
         return Err(Refusal::new(
             RejectReason::UnableEstablishChannel,
             "no native InfiniBand logins on this port",
@@ -298,7 +298,7 @@ fn prepare(req: &ConnectRequest<'_>, login: &LoginReq) -> Result<Prepared, Refus
         peer: req.peer(),
         session,
         hca,
-        entry,
+        hca_port,
         port,
         memory,
         rq_size,
@@ -385,7 +385,7 @@ fn connect(req: ConnectRequest<'_>, login: &LoginReq, prepared: Prepared) {
     match refused {
         Some(refusal) => {
             let noted = refusal.noted(login.initiator_port, peer);
-            channel.entry().count_refusal(noted);
+            channel.hca_port().count_refusal(noted);
             trace::login_refused(login.initiator_port, refusal.reason.code());
             refusal.log(login, peer);
             Channel::close(channel.as_arc_borrow(), CloseReason::ConnectFailed);
@@ -398,7 +398,7 @@ fn connect(req: ConnectRequest<'_>, login: &LoginReq, prepared: Prepared) {
 
 /// Counts, traces and logs a granted login, and adds the channel's directory in sysfs.
 fn granted(channel: &Channel, hca: &Hca<Channel>) {
-    channel.entry().count_login();
+    channel.hca_port().count_login();
     trace::login(
         channel.serial(),
         channel.initiator_port(),

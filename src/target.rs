@@ -221,7 +221,7 @@ impl Target for Srpt {
     }
 
     fn port_changed(port: &Port) {
-        follow_ports(true, |entry| core::ptr::eq(&*entry.current(), port));
+        follow_ports(true, |hca_port| core::ptr::eq(&*hca_port.current(), port));
     }
 
     fn report_session_aen(key: SessionKey, event: Aen) {

@@ -51,7 +51,7 @@ pub(super) struct Identity {
     pub(super) device: DeviceId,
     pub(super) port: Arc<Port>,
     /// HCA port whose totals take in this channel's counters.
-    pub(super) entry: Arc<HcaPort>,
+    pub(super) hca_port: Arc<HcaPort>,
     pub(super) initiator_port: PortId,
     pub(super) target_port: PortId,
     pub(super) peer: PeerAddr,

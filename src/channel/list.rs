@@ -162,7 +162,7 @@ pub(crate) fn port_stats(port: &HcaPort) -> Stats {
     let channels = CHANNELS.lock();
     let mut stats = port.past();
     for channel in channels.iter() {
-        if core::ptr::eq(channel.entry(), port) {
+        if core::ptr::eq(channel.hca_port(), port) {
             stats.merge(&channel.flow().stats());
         }
     }
@@ -179,7 +179,7 @@ pub(crate) fn remove(channel: &Channel) {
             .position(|known| core::ptr::eq(&**known, channel));
         if let Some(index) = found {
             // Under the lock, so that `port_stats()` counts the channel once.
-            channel.entry().keep(&channel.flow().stats());
+            channel.hca_port().keep(&channel.flow().stats());
             gone = channels.remove(index).ok();
         }
     }

@@ -57,7 +57,7 @@ impl Channel {
     /// `ENOMEM`, `EEXIST`.
     pub(crate) fn show(&self, hca: &Hca<Channel>) -> Result {
         let name = self.id.dir_name();
-        let dir = hca.session_dir(self.id.entry.number(), name.as_c_str())?;
+        let dir = hca.session_dir(self.id.hca_port.number(), name.as_c_str())?;
         let key = &self.shown.key;
         key.store(dir.key().0, Relaxed);
         dir.fill().inspect_err(|_| key.store(0, Relaxed))?;

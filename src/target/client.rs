@@ -93,10 +93,10 @@ impl Client for SrpClient {
             .and_then(|watch| EventHandler::new(device, watch))
             .inspect_err(|e| pr_warn!("{}: no port events: {:?}\n", device.name(), e))
             .ok();
-        for entry in hca.ports() {
+        for hca_port in hca.ports() {
             // The GID may have changed before events were reported.
-            entry.refresh(device);
-            entry.log(device);
+            hca_port.refresh(device);
+            hca_port.log(device);
         }
         hca.make_dirs(device);
         hca.start_agents(device);
@@ -128,55 +128,55 @@ impl Client for SrpClient {
         hca.gate().close();
         // Waits for logins in progress.
         drop(listener);
-        for entry in hca.ports() {
-            entry.release();
+        for hca_port in hca.ports() {
+            hca_port.release();
         }
         channel::list::close(CloseReason::DeviceRemoved, |channel| {
             channel.device_id() == hca.id()
         });
         hca.gate().wait_empty();
         hca.remove_dirs();
-        for entry in hca.ports() {
-            Active::port_removed(&entry.current());
+        for hca_port in hca.ports() {
+            Active::port_removed(&hca_port.current());
         }
         hca.free();
     }
 }
 
 /// Offers a port to the engine if it has a GID. May sleep.
-fn offer(entry: &HcaPort, device: &Device) {
-    let port = entry.current();
+fn offer(hca_port: &HcaPort, device: &Device) {
+    let port = hca_port.current();
     if port.known().gid != NO_GID {
-        Active::port_added(&port, device, entry.number());
+        Active::port_added(&port, device, hca_port.number());
     }
 }
 
 /// Offers the ports of an HCA to the engine. The caller prevents the removal of the HCA. May sleep.
 pub(super) fn offer_ports(hca: &Hca<Channel>) {
     if let Some(device) = hca.device() {
-        for entry in hca.ports() {
-            offer(entry, &device);
+        for hca_port in hca.ports() {
+            offer(hca_port, &device);
         }
     }
 }
 
 /// Reads the GID of a port again, and acts on a change. May sleep.
 fn refresh_port(hca: &Hca<Channel>, number: u32) {
-    let (Some(device), Some(entry)) = (hca.device(), hca.hca_port(number)) else {
+    let (Some(device), Some(hca_port)) = (hca.device(), hca.hca_port(number)) else {
         return;
     };
-    if entry.refresh(&device) {
-        entry.log(&device);
+    if hca_port.refresh(&device) {
+        hca_port.log(&device);
     }
     // The port object may be another one now; and an announcement that failed is made now.
     hca.follow_ports(true, |port| port.number() == number);
-    offer(entry, &device);
+    offer(hca_port, &device);
 }
 
 /// Starts the listener for native InfiniBand logins if a port accepts them. The service id is the
 /// service GUID, as with the C driver. A failure is logged; RDMA/CM logins work without. May sleep.
 fn listen(hca: &Hca<Channel>, device: &Device) -> Option<IbListener<Logins>> {
-    if !hca.ports().iter().any(|entry| entry.takes_ib_cm()) {
+    if !hca.ports().iter().any(|hca_port| hca_port.takes_ib_cm()) {
         return None;
     }
     let service = params::service_guid()?;

@@ -118,6 +118,9 @@ def test_target_files(bench):
     equal(modes(target, target.directory, TARGET_FILES), TARGET_FILES,
           "modes")
     equal(target.attribute("device"), "rxe0", "device")
+    target.run("rdma dev set rxe0 name other0")
+    equal(target.attribute("device"), "other0", "device with a new name")
+    target.run("rdma dev set other0 name rxe0")
     equal(target.attribute("link_layer"), "Ethernet", "link_layer")
     equal(target.attribute("enabled"), "0", "enabled")
     guid = target.parameter("srpt_service_guid")[2:]

@@ -158,8 +158,11 @@ impl ScstSession {
             (None, None) => gid_name(request.initiator_port),
         };
         let queues = queues::get().map_err(|_| OpenError::NoMemory)?;
-        let slot = port.engine().lock();
-        let target = slot.as_ref().ok_or(OpenError::NotAllowed(None))?.target();
+        let registered = port.engine().lock();
+        let target = registered
+            .as_ref()
+            .ok_or(OpenError::NotAllowed(None))?
+            .target();
         let epoch = target.epoch();
         if !epoch.is_enabled() {
             return Err(OpenError::NotAllowed(None));
@@ -175,7 +178,7 @@ impl ScstSession {
             GFP_KERNEL,
         )
         .map_err(|_| OpenError::NoMemory)?;
-        // SAFETY: The target is registered: it is in the slot of its port, which is locked. The
+        // SAFETY: The target is registered: its port has it registered, which is locked. The
         // name is NUL-terminated and copied. The private pointer is valid until the session was
         // ended: it is kept together with the result. This may sleep.
         let sess = unsafe {

@@ -46,33 +46,28 @@ use crate::{
     },
     rdma::device::{
         Device,
+        DeviceName,
         LinkLayer, //
     },
-    srp::wire::ident::{
-        gid_name,
-        NameBuf, //
-    },
+    srp::wire::ident::gid_name,
     sync::gate::Pass, //
 };
-
-/// Name of an RDMA device.
-pub(super) type DeviceName = NameBuf<64>;
 
 /// The target of one HCA port.
 #[pin_data]
 pub(crate) struct ScstPortData {
     /// Also serialises registering and unregistering the target.
     #[pin]
-    slot: Mutex<Option<Slot>>,
+    registered: Mutex<Option<Registered>>,
 }
 
 /// A registered target.
-pub(super) struct Slot {
+pub(super) struct Registered {
     target: Arc<Target>,
     _pass: Pass<Template>,
 }
 
-impl Slot {
+impl Registered {
     /// Returns the target.
     pub(super) fn target(&self) -> &Arc<Target> {
         &self.target
@@ -84,7 +79,7 @@ impl PortData for ScstPortData {
 
     fn new() -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
-            slot <- new_mutex!(None, "ScstPortData::slot"),
+            registered <- new_mutex!(None, "ScstPortData::registered"),
         })
     }
 
@@ -94,9 +89,10 @@ impl PortData for ScstPortData {
 }
 
 impl ScstPortData {
-    /// Locks the slot, so that the target can neither be registered nor unregistered. May sleep.
-    pub(super) fn lock(&self) -> MutexGuard<'_, Option<Slot>> {
-        self.slot.lock()
+    /// Locks the registration, so that the target can neither be registered nor unregistered. May
+    /// sleep.
+    pub(super) fn lock(&self) -> MutexGuard<'_, Option<Registered>> {
+        self.registered.lock()
     }
 }
 
@@ -104,8 +100,8 @@ impl ScstPortData {
 /// registered. The target keeps the name, which is the current GID of the port. Wraps
 /// `scst_register_target()`. Process context, sleeps.
 pub(super) fn add(port: &Arc<Port>, device: &Device, number: u32) {
-    let mut slot = port.engine().lock();
-    if slot.is_some() {
+    let mut registered = port.engine().lock();
+    if registered.is_some() {
         return;
     }
     let Some(pass) = registry::enter(port) else {
@@ -113,7 +109,7 @@ pub(super) fn add(port: &Arc<Port>, device: &Device, number: u32) {
     };
     match Target::register(port, &pass, device, number) {
         Ok(target) => {
-            *slot = Some(Slot {
+            *registered = Some(Registered {
                 target,
                 _pass: pass,
             });
@@ -128,13 +124,14 @@ pub(super) fn add(port: &Arc<Port>, device: &Device, number: u32) {
 /// Unregisters the target of a port, if it has one: closes its sessions and waits until they have
 /// ended. Wraps `scst_unregister_target()`. Process context, sleeps.
 pub(super) fn remove(port: &Port) {
-    let slot = port.engine().lock().take();
+    let registered = port.engine().lock().take();
     registry::leave(port);
-    if let Some(slot) = slot {
+    if let Some(registered) = registered {
         // SAFETY: Registered in `Target::register()`; it was taken out of the only place from which
-        // it is unregistered. No session is registered any more, because that is done with the slot
-        // locked. The target that its private pointer names is kept until this has returned.
-        unsafe { bindings::scst_unregister_target(slot.target.tgt.as_ptr()) };
+        // it is unregistered. No session is registered any more, because that is done with the
+        // registration locked. The target that its private pointer names is kept until this has
+        // returned.
+        unsafe { bindings::scst_unregister_target(registered.target.tgt.as_ptr()) };
     }
 }
 
@@ -149,8 +146,9 @@ pub(super) fn remove(port: &Port) {
 pub(super) struct Target {
     tgt: NonNull<bindings::scst_tgt>,
     port: Arc<Port>,
-    device: DeviceName,
-    link_layer: LinkLayer,
+    /// The device of the port. Dropped with the target, before the device goes.
+    device: Device,
+    number: u32,
     epoch: Atomic<u32>,
     /// Whether the target is being unregistered.
     #[pin]
@@ -171,10 +169,6 @@ impl Target {
         device: &Device,
         number: u32,
     ) -> Result<Arc<Self>> {
-        let device_name = device.name();
-        let device_name = device_name.as_str();
-        let device_name = DeviceName::from_display(device_name).unwrap_or(DeviceName::new());
-        let link_layer = device.link_layer(number);
         let name = gid_name(port.gid_name());
         // SAFETY: The template is registered and stays so: the caller is inside its gate. The name
         // is NUL-terminated and copied.
@@ -186,8 +180,8 @@ impl Target {
             try_pin_init!(Self {
                 tgt,
                 port: port.clone(),
-                device: device_name,
-                link_layer,
+                device: device.clone(),
+                number,
                 epoch: Atomic::new(0),
                 retired <- new_mutex!(false, "Target::retired"),
             }),
@@ -219,7 +213,7 @@ impl Target {
         unsafe { bindings::srpt_scst_tgt_priv(tgt).cast::<Self>().as_ref() }
     }
 
-    /// Returns the C object, to be used while the slot of the port is locked.
+    /// Returns the C object, to be used while the registration of the port is locked.
     pub(super) fn as_raw(&self) -> *mut bindings::scst_tgt {
         self.tgt.as_ptr()
     }
@@ -234,14 +228,14 @@ impl Target {
         &self.port
     }
 
-    /// Name of the RDMA device at the time when the target was registered.
-    pub(super) fn device(&self) -> &DeviceName {
-        &self.device
+    /// Current name of the RDMA device.
+    pub(super) fn device_name(&self) -> DeviceName {
+        self.device.name()
     }
 
     /// Link layer of the port.
     pub(super) fn link_layer(&self) -> LinkLayer {
-        self.link_layer
+        self.device.link_layer(self.number)
     }
 
     /// Current epoch of the target.
