@@ -21,6 +21,8 @@ pytestmark = pytest.mark.roce("iWARP has a connection manager of its own")
 
 NATIVE = "it takes native InfiniBand logins on InfiniBand links only"
 GOOD = 0x00
+# Code of a response to a task management request.
+TASK_FAILED = 0x05
 
 # The connection manager's time-outs: 4 microseconds times two to this.
 SOON = 12                       # 16 ms
@@ -104,6 +106,57 @@ def test_other_paths(bench):
             one.login()
             works(one)
             leave(bench, one)
+
+
+# What two initiators that log in through the IB/CM only put into their login, with
+# which offset of their tags, and whether they abort; see docs/initiators.md.
+INITIATORS = {
+    "ipxe": (dict(iu_len=80, buf_fmt=0x0200, flags=0), 0x6950584500000000, False),
+    "windows": (dict(iu_len=4196, flags=0), 0, True),
+}
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.stock(NATIVE)
+@pytest.mark.parametrize("name", INITIATORS)
+def test_initiators(bench, name):
+    """iPXE and WinOFED: login, data both ways, an abort, and a target that ends the
+    session, without a unit that they do not know"""
+    fields, tags, aborts = INITIATORS[name]
+
+    def ask(number, *args, **options):
+        answer = one.ask(peer.cmd(tags + number, *args, **options))
+        expect(isinstance(answer, peer.Response), "a response: %s" % (answer,))
+        equal((answer.tag, answer.status), (tags + number, GOOD), "the response")
+
+    def moved(at, direction):
+        """The descriptor, or a table of two."""
+        if not aborts:
+            return {direction: one.at(at, 4096)}
+        halves = [one.at(at, 2048), one.at(at + 2048, 2048)]
+        out = direction == "data_out"
+        return dict(fmt=0x20 if out else 0x02, counts=(2, 0) if out else (0, 2),
+                    tail=peer.indirect((0, 0, 32), 4096, halves))
+
+    with ibcm.target(bench) as target:
+        with IbPeer(bench) as one:
+            target.add_acl(one.port_id)
+            one.login(**fields)
+            one.settle()
+            data = os.urandom(4096)
+            one.fill(0, data)
+            ask(1, peer.write_10(8, 8), **moved(0, "data_out"))
+            ask(2, peer.read_10(8, 8), **moved(65536, "data_in"))
+            expect(one.dump(65536, 4096) == data,
+                   "what was read is what was written")
+            if aborts:
+                answer = one.ask(peer.tsk_mgmt(tags + 3, peer.ABORT_TASK,
+                                               task_tag=tags + 2))
+                equal((answer.tag, answer.code), (tags + 3, TASK_FAILED),
+                      "the answer to ABORT TASK of a task that is gone")
+            target.enable(False)
+            equal(one.ended(), None, "SRP_T_LOGOUT")
+        closed(bench)
 
 
 @pytest.mark.timeout(120)

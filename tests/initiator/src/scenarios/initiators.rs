@@ -9,12 +9,18 @@ use std::time::Duration;
 
 use super::{
     admin_row,
+    tasks::{
+        slowly,
+        ABORT_TASK,
+        SLOW, //
+    },
     Scenario, //
 };
 use crate::{
     bench::Bench,
     conn::Options,
     iu::{
+        lun,
         read_10,
         scsi,
         task_management,
@@ -35,7 +41,8 @@ use crate::{
     verbs::Fallible, //
 };
 
-const GOOD: &[&str] = &["same data; abort code 5; nothing said; works; left"];
+const GOOD: &[&str] =
+    &["same data; abort code 0, command silent; abort code 5; nothing said; works; left"];
 
 pub(super) const ROWS: &[Scenario] = &[
     admin_row(
@@ -152,13 +159,17 @@ impl Profile {
         };
         let mut s = b.session_with(&req, options)?;
         let mut words = vec![self.data(&mut s)?];
-        words.push(match self.abort {
-            Some(tag) => match self.abort_nothing(&mut s, tag(7))? {
-                Seen::Rsp(rsp) => format!("abort {rsp}"),
-                other => format!("abort: {other}"),
-            },
-            None => "no abort".into(),
-        });
+        match self.abort {
+            Some(tag) => {
+                self.works(&mut s, SLOW)?;
+                words.push(slowly(b, |_| self.abort_running(&mut s, tag(6)))?);
+                words.push(match self.abort_nothing(&mut s, tag(7))? {
+                    Seen::Rsp(rsp) => format!("abort {rsp}"),
+                    other => format!("abort: {other}"),
+                });
+            }
+            None => words.push("no abort".into()),
+        }
         b.admin("add-lun")?;
         // Whatever comes now was not asked for. LIO's LUNs are noticed within five seconds; the
         // initiator that would close the connection waits for that.
@@ -170,7 +181,7 @@ impl Profile {
             (Seen::Nothing, seen) | (seen, _) => format!("{seen} said"),
         };
         words.push(said);
-        words.push(self.works(&mut s)?);
+        words.push(self.works(&mut s, 0)?);
         s.conn.disconnect(PATIENCE)?;
         words.push("left".into());
         Ok(words.join("; "))
@@ -221,17 +232,45 @@ impl Profile {
         Ok(if same { "same data" } else { "other data" }.into())
     }
 
+    /// ABORT TASK of a READ that the disk works on; nothing may be said of the READ.
+    fn abort_running(&self, s: &mut Session, tag: u64) -> Fallible<String> {
+        let task = (self.tag)(8);
+        s.conn.memory.allow(0, BLOCK);
+        let read = Cmd {
+            tag: task,
+            lun: lun(SLOW),
+            ..Cmd::data_in(read_10(0, 1), s.conn.memory.desc(0, BLOCK))
+        };
+        s.send(&read.bytes())?;
+        std::thread::sleep(Duration::from_millis(200));
+        s.send(&task_management(tag, ABORT_TASK, lun(SLOW), task))?;
+        let answer = match s.next(PATIENCE)? {
+            Seen::Rsp(rsp) if rsp.tag != tag => return Ok(format!("the command: {rsp}")),
+            Seen::Rsp(rsp) => rsp.to_string(),
+            other => other.to_string(),
+        };
+        let command = match s.next(Duration::from_secs(3))? {
+            Seen::Nothing => "silent".to_string(),
+            other => other.to_string(),
+        };
+        Ok(format!("abort {answer}, command {command}"))
+    }
+
     /// ABORT TASK of a task that is not there any more.
     fn abort_nothing(&self, s: &mut Session, tag: u64) -> Fallible<Seen> {
-        s.send(&task_management(tag, 1, [0; 8], (self.tag)(1)))?;
+        s.send(&task_management(tag, ABORT_TASK, [0; 8], (self.tag)(1)))?;
         s.next(PATIENCE)
     }
 
-    /// Whether commands are served after what may be a unit attention each.
-    fn works(&self, s: &mut Session) -> Fallible<String> {
+    /// Whether commands to a logical unit are served after what may be a unit attention each.
+    fn works(&self, s: &mut Session, number: u16) -> Fallible<String> {
         let mut seen = Seen::Nothing;
         for n in 2..6 {
-            seen = self.ask(s, n, Cmd::new(vec![scsi::TEST_UNIT_READY]))?;
+            let cmd = Cmd {
+                lun: lun(number),
+                ..Cmd::new(vec![scsi::TEST_UNIT_READY])
+            };
+            seen = self.ask(s, n, cmd)?;
             match seen.to_string().as_str() {
                 "GOOD" => return Ok("works".into()),
                 attention if attention.starts_with("CHECK CONDITION 06/") => (),

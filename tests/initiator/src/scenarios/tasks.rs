@@ -35,7 +35,7 @@ use crate::{
 };
 
 /// Functions.
-const ABORT_TASK: u8 = 0x01;
+pub(super) const ABORT_TASK: u8 = 0x01;
 const ABORT_TASK_SET: u8 = 0x02;
 const CLEAR_TASK_SET: u8 = 0x04;
 pub(super) const LUN_RESET: u8 = 0x08;
