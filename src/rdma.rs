@@ -37,6 +37,7 @@ pub(crate) mod event;
 mod fill;
 mod id;
 pub(crate) mod mad;
+mod memory;
 pub(crate) mod pd;
 pub(crate) mod qp;
 pub(crate) mod rw;

@@ -34,7 +34,10 @@ bool srpt_rdma_protocol_roce(const struct ib_device *dev, u32 port)
 { return rdma_protocol_roce(dev, port); }
 bool srpt_ipv6_mod_enabled(void)
 { return ipv6_mod_enabled(); }
-
+void *srpt_alloc_pages_exact(size_t size)
+{ return alloc_pages_exact(size, GFP_KERNEL | __GFP_ZERO); }
+void srpt_free_pages_exact(void *virt, size_t size)
+{ free_pages_exact(virt, size); }
 bool srpt_rdma_protocol_iwarp(const struct ib_device *dev, u32 port)
 { return rdma_protocol_iwarp(dev, port); }
 bool srpt_rdma_cap_ib_mad(const struct ib_device *dev, u32 port)

@@ -145,7 +145,7 @@ impl<O: Pool> Command<O> {
         &self,
         link: &Link<O>,
         sg: SgList,
-        segments: impl Iterator<Item = DirectDesc>,
+        segments: impl Iterator<Item = DirectDesc> + Clone,
     ) -> Fetch {
         let len = sg.len();
         let slots = match self.reserve_rdma(link, sg, segments, RwDir::Read) {
@@ -174,7 +174,7 @@ impl<O: Pool> Command<O> {
         &self,
         link: &Link<O>,
         sg: SgList,
-        segments: impl Iterator<Item = DirectDesc>,
+        segments: impl Iterator<Item = DirectDesc> + Clone,
         dir: RwDir,
     ) -> Result<u32, Delivery> {
         let slots = self.fill(link, sg, segments, dir).map_err(|e| {
@@ -200,7 +200,7 @@ impl<O: Pool> Command<O> {
         &self,
         link: &Link<O>,
         sg: SgList,
-        segments: impl Iterator<Item = DirectDesc>,
+        segments: impl Iterator<Item = DirectDesc> + Clone,
         dir: RwDir,
     ) -> Result<u32> {
         let segments = segments.map(|desc| RemoteSeg {

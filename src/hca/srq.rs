@@ -23,17 +23,20 @@ use crate::{
     srp::wire::consts::limit, //
 };
 
-/// Returns a new receive buffer for the largest information unit an initiator may send, in which
-/// immediate data of `ib_srp` is aligned to a block, so that a disk can take it from there. May
-/// sleep.
+/// Returns a new receive buffer for information units of at most `len` bytes, in which immediate
+/// data at the offset `imm_offset` is aligned to a block, so that a disk can take it from there.
+/// May sleep.
 ///
 /// # Errors
 ///
 /// `ENOMEM`, `EIO` if the device cannot map it.
-pub(crate) fn buffer<O: QpOwner>(device: &Device) -> Result<Pin<KBox<RecvBuf<O>>>> {
+pub(crate) fn buffer<O: QpOwner>(
+    device: &Device,
+    len: u32,
+    imm_offset: u16,
+) -> Result<Pin<KBox<RecvBuf<O>>>> {
     // CAST: A u32 fits in a usize on every architecture with RDMA.
-    let len = params::srp_max_req_size() as usize;
-    RecvBuf::new(device, len, limit::IMM_DATA_OFFSET_LINUX)
+    RecvBuf::new(device, len as usize, imm_offset.into())
 }
 
 /// Creates a shared receive queue and fills it. Process context, sleeps.
@@ -48,7 +51,12 @@ pub(super) fn create<O: QpOwner>(
 ) -> Result<Arc<SharedReceiveQueue<O>>> {
     let srq = SharedReceiveQueue::new(pd, entries)?;
     for _ in 0..entries {
-        srq.post_recv(buffer(device)?).map_err(|(e, _)| e)?;
+        let buf = buffer(
+            device,
+            params::srp_max_req_size(),
+            limit::IMM_DATA_OFFSET_LINUX,
+        )?;
+        srq.post_recv(buf).map_err(|(e, _)| e)?;
     }
     Ok(srq)
 }

@@ -32,6 +32,7 @@ use crate::{
             ConnParams, //
         },
         cq::CompletionQueue,
+        device::Protocol,
         qp::{
             QpInit,
             QueuePair, //
@@ -91,8 +92,10 @@ pub(super) fn bring_up(
         .map_err(|_| Refusal::resources("creating the queue pair", EINVAL))?;
     channel.connect(link.clone(), sendq);
     if link.srq.is_none() {
+        let grant = &prepared.grant;
+        let imm_offset = grant.imm_offset.unwrap_or(0);
         for _ in 0..incoming(prepared.rq_size) {
-            let posted = srq::buffer(&prepared.device)
+            let posted = srq::buffer(&prepared.device, grant.max_it_iu_len, imm_offset)
                 .and_then(|buf| link.qp.post_recv(buf).map_err(|(e, _)| e));
             posted.map_err(|e| Refusal::resources("posting receives", e))?;
         }
@@ -123,6 +126,19 @@ pub(super) fn bring_up(
         private_data: &rsp,
     })
     .map_err(|e| Refusal::resources("accepting the connection", e))
+}
+
+impl Prepared {
+    /// Number of RDMA contexts that are prepared for each slot of the send queue. With iWARP, each
+    /// range of memory that a READ writes to takes a region, of which there are as many as
+    /// contexts; elsewhere, what is not posted takes none.
+    fn ctxs_per_slot(&self) -> u32 {
+        let port = self.channel.hca_port().number();
+        match self.device.protocol(port) {
+            Protocol::Iwarp => 16,
+            _ => 1,
+        }
+    }
 }
 
 /// Creates the queue pair; if the device has no room for the configured send queue, a smaller one.
@@ -162,7 +178,9 @@ fn try_create_qp(
         srq: prepared.srq.clone(),
         max_send_wr: sends,
         max_recv_wr: if prepared.srq.is_some() { 0 } else { recvs },
-        max_rdma_ctxs: rdma,
+        max_rdma_ctxs: rdma.saturating_mul(prepared.ctxs_per_slot()),
+        // Several transfers make progress at a time, however large.
+        largest_part: rdma / 4,
         max_send_sge: attrs.max_send_sge,
         owner: prepared.channel.clone(),
     })

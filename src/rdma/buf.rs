@@ -29,7 +29,8 @@ use kernel::{
 
 use super::{
     device::Device,
-    fill::Fill, //
+    fill::Fill,
+    memory::Memory, //
 };
 use crate::bindings;
 
@@ -56,12 +57,10 @@ impl DmaDir {
 ///
 /// # Invariants
 ///
-/// `data` points to `len` initialised bytes that came from a `KVec` with capacity `cap`; they are
-/// mapped for `device` at `addr` in direction `dir`.
+/// `memory` has `len` bytes, which are mapped for `device` at `addr` in direction `dir`.
 pub(crate) struct DmaBuf {
-    data: NonNull<u8>,
+    memory: Memory,
     len: u32,
-    cap: usize,
     addr: u64,
     dir: DmaDir,
     device: Device,
@@ -81,26 +80,20 @@ impl DmaBuf {
     /// memory cannot be mapped.
     pub(crate) fn new(device: &Device, len: usize, dir: DmaDir) -> Result<Self> {
         let short = u32::try_from(len)?;
-        if len == 0 {
-            return Err(EINVAL);
-        }
-        let (data, _, cap) = KVec::<u8>::from_elem(0, len, GFP_KERNEL)?.into_raw_parts();
-        // SAFETY: The memory came from `kmalloc` and is ours. The device is registered.
+        let memory = Memory::zeroed(len)?;
+        let data = memory.data().as_ptr();
+        // SAFETY: The memory is ours, and contiguous. The device is registered.
         let addr = unsafe {
             bindings::srpt_ib_dma_map_single(device.as_raw(), data.cast(), len, dir.as_raw())
         };
         // SAFETY: `addr` is what mapping returned.
         if unsafe { bindings::srpt_ib_dma_mapping_error(device.as_raw(), addr) } != 0 {
-            // SAFETY: These are the parts of the vector.
-            drop(unsafe { KVec::from_raw_parts(data, len, cap) });
             return Err(EIO);
         }
         // INVARIANT: Allocated and mapped above.
         Ok(Self {
-            // SAFETY: A vector's pointer is not NULL.
-            data: unsafe { NonNull::new_unchecked(data) },
+            memory,
             len: short,
-            cap,
             addr,
             dir,
             device: device.clone(),
@@ -109,7 +102,12 @@ impl DmaBuf {
 
     /// Length in bytes.
     pub(crate) fn len(&self) -> usize {
-        self.len as usize
+        self.memory.len()
+    }
+
+    /// Pointer to the bytes, valid as long as this.
+    fn data(&self) -> NonNull<u8> {
+        self.memory.data()
     }
 
     /// Device that the memory is mapped for.
@@ -155,7 +153,7 @@ impl DmaBuf {
 
 impl Drop for DmaBuf {
     fn drop(&mut self) {
-        // SAFETY: By the type invariant this is what was mapped and allocated; nothing else has it.
+        // SAFETY: By the type invariant this is what was mapped. The memory is freed afterwards.
         unsafe {
             bindings::srpt_ib_dma_unmap_single(
                 self.device.as_raw(),
@@ -163,11 +161,6 @@ impl Drop for DmaBuf {
                 self.len(),
                 self.dir.as_raw(),
             );
-            drop(KVec::from_raw_parts(
-                self.data.as_ptr(),
-                self.len(),
-                self.cap,
-            ));
         }
     }
 }
@@ -217,7 +210,7 @@ impl Immediate {
     /// Returns whether the data begins at a multiple of [`BLOCK`], as disks may require.
     #[allow(dead_code, reason = "not every engine uses the data in place")]
     pub(crate) fn is_aligned(&self) -> bool {
-        let begin = self.area.dma.data.addr().get().checked_add(self.at);
+        let begin = self.area.dma.data().addr().get().checked_add(self.at);
         begin.is_some_and(|begin| begin % BLOCK == 0)
     }
 
@@ -226,9 +219,9 @@ impl Immediate {
     #[allow(dead_code, reason = "not every engine uses the data in place")]
     pub(crate) fn describe(&self, entry: &mut bindings::scatterlist) {
         // SAFETY: The entry is valid. By the type invariant the bytes are inside the buffer, which
-        // came from `kmalloc`, so they are contiguous and have pages.
+        // is contiguous and has pages.
         unsafe {
-            let data = self.area.dma.data.as_ptr().add(self.at);
+            let data = self.area.dma.data().as_ptr().add(self.at);
             bindings::sg_init_one(entry, data.cast(), self.len);
         }
     }
@@ -241,15 +234,16 @@ impl Drop for Immediate {
 }
 
 impl<P: Default> RecvBuf<P> {
-    /// Allocates a buffer for information units of up to `len` bytes. If that takes no more memory,
-    /// the byte at offset `aligned` has an address that is a multiple of [`BLOCK`]. May sleep.
+    /// Allocates a buffer for information units of up to `len` bytes. Unless that takes more memory
+    /// than the next power of two, the byte at offset `aligned` has an address that is a multiple
+    /// of [`BLOCK`]. May sleep.
     ///
     /// # Errors
     ///
     /// Those of [`DmaBuf::new`].
     pub(crate) fn new(device: &Device, len: usize, aligned: usize) -> Result<Pin<KBox<Self>>> {
+        // What `kmalloc` would take.
         let room = len.checked_next_power_of_two().ok_or(EINVAL)?;
-        // `kmalloc` of more than half of `room` takes all of it, and aligns it to `room`.
         let start = match (BLOCK - aligned % BLOCK) % BLOCK {
             start if start <= room.saturating_sub(len) => start,
             _ => 0,
@@ -280,7 +274,7 @@ impl<P> RecvBuf<P> {
         // is not posted, because no reference to a posted one exists, so the device does not
         // write to it.
         unsafe {
-            let first = self.dma().data.as_ptr().add(self.area.start);
+            let first = self.dma().data().as_ptr().add(self.area.start);
             slice::from_raw_parts(first, len.min(self.capacity()))
         }
     }
@@ -313,7 +307,7 @@ impl<P> RecvBuf<P> {
         let at = part
             .as_ptr()
             .addr()
-            .checked_sub(self.dma().data.addr().get())?;
+            .checked_sub(self.dma().data().addr().get())?;
         if part.is_empty() || at.checked_add(part.len())? > self.dma().len() {
             return None;
         }
@@ -381,7 +375,7 @@ impl TxBuf {
         self.dma.sync_for_cpu();
         // SAFETY: By the invariant of `DmaBuf` there are that many initialised bytes. `Busy` makes
         // this the only access to them.
-        let bytes = unsafe { slice::from_raw_parts_mut(self.dma.data.as_ptr(), self.dma.len()) };
+        let bytes = unsafe { slice::from_raw_parts_mut(self.dma.data().as_ptr(), self.dma.len()) };
         let len = build(bytes);
         self.dma.sync_for_device();
         match u32::try_from(len) {

@@ -158,6 +158,27 @@ impl<T, const ID: u64> Cqe<T, ID> {
         flight
     }
 
+    /// Returns the flight of a posted entry whose completion has begun.
+    ///
+    /// # Safety
+    ///
+    /// The caller must own `claim` (see the type invariant), and call [`Self::resume`] or
+    /// [`Self::release`] only when it does not use the result any more.
+    pub(super) unsafe fn flight<'a>(this: *mut Self) -> Option<&'a mut Flight> {
+        // SAFETY: The caller promises ownership.
+        unsafe { (*(*this).claim.get()).flight.as_mut() }
+    }
+
+    /// Makes an entry whose completion has begun a posted one again, for another post.
+    ///
+    /// # Safety
+    ///
+    /// The caller must own `claim` (see the type invariant).
+    pub(super) unsafe fn resume(&self) {
+        // INVARIANT: The caller owned it, and does so no more.
+        self.state.store(Post::Posted, Release);
+    }
+
     /// Converts a pointer to an entry to one to its C entry.
     pub(super) fn raw_cqe(this: *mut Self) -> *mut bindings::ib_cqe {
         // CAST: The entry starts with the claim, that with the head, and that with the C entry; all

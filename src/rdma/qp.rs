@@ -59,6 +59,8 @@ use crate::{
     }, //
 };
 
+mod chain;
+mod complete;
 pub(super) mod core;
 mod parts;
 mod post;
@@ -133,6 +135,10 @@ pub(crate) trait QpOwner: Send + Sync + Sized + 'static {
     fn qp_event(this: ArcBorrow<'_, Self>, event: QpEvent);
 }
 
+/// Least [`QpInit::largest_part`]: the work requests for one piece of memory, where that has to be
+/// registered.
+pub(crate) const MIN_PART: u32 = 3;
+
 /// Parameters of a new queue pair.
 pub(crate) struct QpInit<O: QpOwner> {
     /// Protection domain, on the connection's device.
@@ -149,6 +155,9 @@ pub(crate) struct QpInit<O: QpOwner> {
     /// RDMA contexts in use at a time. Their work requests are added to `max_send_wr`, as far as
     /// the device allows.
     pub(crate) max_rdma_ctxs: u32,
+    /// Largest number of work requests of a transfer that are posted at a time, at least
+    /// [`MIN_PART`]. A larger transfer is posted in parts.
+    pub(crate) largest_part: u32,
     /// Scatter/gather entries per send request.
     pub(crate) max_send_sge: u32,
     /// Handler of receives and events.
@@ -348,6 +357,7 @@ impl<O: QpOwner> QueuePair<O> {
             send: attr.cap.max_send_wr,
             recv: attr.cap.max_recv_wr,
             rdma: init.max_rdma_ctxs,
+            part: init.largest_part.max(MIN_PART),
         };
         let has_srq = init.srq.is_some();
         // If what follows fails, these must outlive the `ib_qp`.

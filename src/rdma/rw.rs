@@ -7,13 +7,13 @@
 //! `rdma_rw_ctx` moves data between whole scatterlist entries and one segment of remote memory. SRP
 //! commands describe any number of segments, so a [`RwSlot`] has one context per segment, each with
 //! a scatterlist of its own; in the common case of one segment, the engine's list is used as it is.
+//! A transfer that is too large for the send queue is posted in parts ([`ctxs`]).
 //!
 //! Not here: posting ([`super::qp`]), scatterlists of the engine ([`super::sg`]).
 
 use core::{
     cell::UnsafeCell,
-    mem::MaybeUninit,
-    ptr, //
+    ffi::c_int, //
 };
 
 use kernel::{
@@ -30,18 +30,19 @@ use super::{
     buf::DmaDir,
     fill::Fill,
     qp::{
-        core::{
-            QpCore,
-            HELD, //
-        },
+        core::QpCore,
         QpOwner,
         QueuePair, //
     },
     sg::SgList, //
 };
-use crate::{
-    bindings,
-    sync::gate::Stay, //
+use crate::bindings;
+
+mod ctxs;
+
+use ctxs::{
+    Ctxs,
+    Purpose, //
 };
 
 /// A segment of remote memory.
@@ -74,47 +75,49 @@ impl RwDir {
     }
 }
 
-/// One context and the scatterlist it was initialised with. Must not move between initialisation
-/// and destruction.
-struct Ctx {
-    raw: MaybeUninit<bindings::rdma_rw_ctx>,
-    sgl: *mut bindings::scatterlist,
-    nents: u32,
+/// A part of a transfer: the work requests that are posted together.
+#[derive(Clone, Copy)]
+pub(super) struct Part {
+    /// Number of requests, without a SEND.
+    pub(super) wrs: u32,
+    /// It is the last: it completes the transfer, or the SEND follows it.
+    pub(super) is_last: bool,
 }
 
-impl Ctx {
-    /// Returns a context that is not initialised.
-    const fn new() -> Self {
-        Self {
-            raw: MaybeUninit::uninit(),
-            sgl: ptr::null_mut(),
-            nents: 0,
+/// The SEND after RDMA WRITEs, as it is kept until the last part of these is posted.
+#[derive(Clone, Copy)]
+pub(super) struct Tail {
+    /// The response.
+    pub(super) sge: bindings::ib_sge,
+    /// Flags of the request.
+    pub(super) flags: c_int,
+}
+
+impl Tail {
+    /// Returns the request, without the entry that it completes to. `sge` must stay valid until it
+    /// is posted.
+    pub(super) fn request(sge: &mut bindings::ib_sge, flags: c_int) -> bindings::ib_send_wr {
+        bindings::ib_send_wr {
+            sg_list: sge,
+            num_sge: 1,
+            opcode: bindings::ib_wr_opcode_IB_WR_SEND,
+            send_flags: flags,
+            ..Default::default()
         }
     }
 }
 
-/// State of a slot that is filled.
-struct Filled {
-    core: Stay<QpCore, HELD>,
-    dir: RwDir,
-    wrs: u32,
-}
-
 /// The contents of a slot.
 struct Contents {
-    filled: Option<Filled>,
+    purpose: Option<Purpose>,
     /// The list that the contexts were initialised from.
     sg: SgList,
-    /// The context for the common case of one segment, in a box so that the slot may be moved.
-    one: KBox<Ctx>,
-    one_used: bool,
-    /// The contexts otherwise. The vector does not grow while it has one, so they do not move.
-    many: KVVec<Ctx>,
-    /// Scatterlists of `many`, one after the other; with `own`, the one entry for that.
-    lists: KVVec<bindings::scatterlist>,
-    /// Memory owned by the slot, see [`RwSlot::fill_own`]. Contiguous, because one entry describes
-    /// it. Not accessed while there is a context.
+    ctxs: Ctxs,
+    tail: Option<Tail>,
+    /// Memory owned by the slot, see [`RwSlot::fill_own`], and the list that describes it.
+    /// Contiguous, because the list has one entry. Not accessed while there is a context.
     own: KVec<u8>,
+    own_list: KVec<bindings::scatterlist>,
 }
 
 /// The RDMA transfer of one command.
@@ -129,9 +132,9 @@ struct Contents {
 /// # Invariants
 ///
 /// - The task that changed `state` to `Busy` owns `contents`; in `Posted`, the completion does.
-/// - In `Filled` and `Posted`, `contents.filled` is set and there is at least one initialised
-///   context, all of them for its queue pair, which it holds, and of the list `contents.sg` or of
-///   `contents.lists`, which is about the same pages. Otherwise there are none.
+/// - In `Filled` and `Posted`, `contents.purpose` is set, `contents.ctxs` are built for it and for
+///   the list `contents.sg`, and in `Filled` they are before their first part. Otherwise there are
+///   no contexts.
 pub(crate) struct RwSlot {
     state: Atomic<Fill>,
     contents: UnsafeCell<Contents>,
@@ -153,20 +156,19 @@ impl RwSlot {
         Ok(Self {
             state: Atomic::new(Fill::Idle),
             contents: UnsafeCell::new(Contents {
-                filled: None,
+                purpose: None,
                 sg: SgList::empty(),
-                one: KBox::new(Ctx::new(), GFP_KERNEL)?,
-                one_used: false,
-                many: KVVec::new(),
-                lists: KVVec::new(),
+                ctxs: Ctxs::new()?,
+                tail: None,
                 own: KVec::new(),
+                own_list: KVec::new(),
             }),
         })
     }
 
     /// Prepares the transfer of `total` bytes between the start of `sg` and the remote memory
     /// `segs`, which is used in order. Maps `sg` for the device (`rdma_rw_ctx_init`). Returns the
-    /// number of work requests of the transfer. Process context, may sleep.
+    /// number of work requests that the transfer has posted at a time. Process context, may sleep.
     ///
     /// # Errors
     ///
@@ -174,7 +176,7 @@ impl RwSlot {
     ///
     /// - `EBUSY`: the slot is not idle.
     /// - `EINVAL`: `total` is 0, more than `sg` holds, or more than the segments hold.
-    /// - `E2BIG`: more work requests or memory regions than the queue pair can ever have.
+    /// - `E2BIG`: more memory regions than the queue pair can ever have.
     /// - `EAGAIN`: no memory region is free now; the end of other transfers frees some.
     /// - `EPIPE`: the queue pair is being torn down.
     /// - `ENOMEM`, `EIO`: allocating memory or mapping it failed.
@@ -182,7 +184,7 @@ impl RwSlot {
         &self,
         qp: &QueuePair<O>,
         sg: SgList,
-        segs: impl Iterator<Item = RemoteSeg>,
+        segs: impl Iterator<Item = RemoteSeg> + Clone,
         total: u32,
         dir: RwDir,
     ) -> Result<u32> {
@@ -268,26 +270,26 @@ impl RwSlot {
         self.state.load(Acquire) == Fill::Filled
     }
 
-    /// Marks the slot as posted, for a transfer on `core` that the caller then posts. Returns the
-    /// number of its work requests.
+    /// Marks the slot as posted, for a transfer on `core` whose first part the caller then posts.
     ///
     /// # Errors
     ///
     /// `EINVAL` if nothing is prepared, or not in this direction and for this queue pair.
-    pub(super) fn begin_post(&self, core: &QpCore, dir: RwDir) -> Result<u32> {
+    pub(super) fn begin_post(&self, core: &QpCore, dir: RwDir) -> Result<Part> {
         self.state
             .cmpxchg(Fill::Filled, Fill::Busy, Full)
             .map_err(|_| EINVAL)?;
         // SAFETY: By the type invariant the contents are ours in `Busy`.
-        let contents = unsafe { &*self.contents.get() };
-        match &contents.filled {
-            Some(filled) if filled.dir == dir && filled.core.is_of(core) => {
-                let wrs = filled.wrs;
+        let contents = unsafe { &mut *self.contents.get() };
+        let fits = |purpose: &Purpose| purpose.dir == dir && purpose.core.is_of(core);
+        match contents.next_part() {
+            Some(part) if contents.purpose.as_ref().is_some_and(fits) => {
                 // INVARIANT: It is about to be posted, and owned by the task that posts it.
                 self.state.store(Fill::Posted, Release);
-                Ok(wrs)
+                Ok(part)
             }
             _ => {
+                contents.ctxs.rewind();
                 self.state.store(Fill::Filled, Release);
                 Err(EINVAL)
             }
@@ -300,36 +302,73 @@ impl RwSlot {
     ///
     /// The caller must have begun the post, and the device must not have accepted any of it.
     pub(super) unsafe fn abort_post(&self) {
+        // SAFETY: By the type invariant the contents are the caller's in `Posted`.
+        unsafe { (*self.contents.get()).ctxs.rewind() };
         // INVARIANT: The contexts are as before.
         self.state.store(Fill::Filled, Release);
     }
 
-    /// Builds the chain of work requests (`rdma_rw_ctx_wrs`), with `tail` at its end. If `tail` is
-    /// NULL, the last request of the transfer is signaled and completes to `cqe`.
+    /// Keeps the SEND that follows the last part.
     ///
     /// # Safety
     ///
-    /// The caller must have begun the post. `tail` must be valid until the chain was posted.
+    /// The caller must have begun the post.
+    pub(super) unsafe fn keep_tail(&self, tail: Tail) {
+        // SAFETY: By the type invariant the contents are the caller's in `Posted`.
+        unsafe { (*self.contents.get()).tail = Some(tail) };
+    }
+
+    /// Returns whether parts of a posted transfer are left.
+    ///
+    /// # Safety
+    ///
+    /// Called by the completion of a part.
+    pub(super) unsafe fn has_more(&self) -> bool {
+        if self.state.load(Acquire) != Fill::Posted {
+            return false;
+        }
+        // SAFETY: By the type invariant the contents are the completion's in `Posted`.
+        unsafe { (*self.contents.get()).ctxs.has_more() }
+    }
+
+    /// Goes on to the next part of a posted transfer, which the caller then posts; if it is the
+    /// last, with the SEND that was kept. Returns [`None`] if there is none.
+    ///
+    /// # Safety
+    ///
+    /// Called by the completion of the part before.
+    pub(super) unsafe fn next_part(&self) -> Option<(Part, Option<Tail>)> {
+        // SAFETY: By the type invariant the contents are the completion's in `Posted`.
+        let contents = unsafe { &mut *self.contents.get() };
+        if !contents.ctxs.has_more() {
+            return None;
+        }
+        let part = contents.next_part()?;
+        let tail = if part.is_last {
+            contents.tail.take()
+        } else {
+            None
+        };
+        Some((part, tail))
+    }
+
+    /// Builds the chain of work requests of the current part; see [`Ctxs::chain`].
+    ///
+    /// # Safety
+    ///
+    /// The caller must have begun the post, or gone on to the part. `tail` must be valid until the
+    /// chain was posted.
     pub(super) unsafe fn chain(
         &self,
         cqe: *mut bindings::ib_cqe,
         tail: *mut bindings::ib_send_wr,
     ) -> *mut bindings::ib_send_wr {
         // SAFETY: By the type invariant the contents are the caller's in `Posted`.
-        let contents = unsafe { &mut *self.contents.get() };
-        let Some(filled) = &contents.filled else {
-            return tail;
-        };
-        let (qp, port) = (filled.core.as_raw(), filled.core.port_num());
-        let mut next = tail;
-        let one = contents.one_used.then_some(&mut *contents.one);
-        for ctx in Iterator::chain(contents.many.iter_mut().rev(), one) {
-            let cqe = if next.is_null() { cqe } else { ptr::null_mut() };
-            // SAFETY: By the type invariant the context is initialised, for this queue pair, which
-            // exists. Either there is a next request or an entry.
-            next = unsafe { bindings::rdma_rw_ctx_wrs(ctx.raw.as_mut_ptr(), qp, port, cqe, next) };
+        let Contents { purpose, ctxs, .. } = unsafe { &mut *self.contents.get() };
+        match purpose {
+            Some(purpose) => ctxs.chain(purpose, cqe, tail),
+            None => tail,
         }
-        next
     }
 
     /// Ends the transfer after its completion: unmaps the engine's buffer (`rdma_rw_ctx_destroy`)
@@ -362,7 +401,7 @@ impl Contents {
         &mut self,
         core: &QpCore,
         sg: SgList,
-        mut segs: impl Iterator<Item = RemoteSeg>,
+        segs: impl Iterator<Item = RemoteSeg> + Clone,
         total: u32,
         dir: RwDir,
     ) -> Result<u32> {
@@ -372,30 +411,15 @@ impl Contents {
         }
         // The queue pair cannot be destroyed while a caller is inside, nor while it is held.
         let core = core.enter().ok_or(EPIPE)?;
-        self.filled = Some(Filled {
+        let purpose = Purpose {
             core: QpCore::hold(&core)?,
             dir,
-            wrs: 0,
-        });
-        self.sg = sg;
-        let first = segs.find(|seg| seg.len != 0);
-        let result = match first {
-            Some(seg) if seg.len >= total && capacity == total as usize => self.fill_one(seg),
-            Some(seg) => self.fill_many(seg, segs, total),
-            None => Err(EINVAL),
         };
-        let result = result.and_then(|wrs| {
-            if wrs < core.sq_capacity() {
-                Ok(wrs)
-            } else {
-                Err(E2BIG)
-            }
-        });
-        match (&result, &mut self.filled) {
-            (Ok(wrs), Some(filled)) => filled.wrs = *wrs,
-            _ => self.destroy(),
-        }
-        result
+        let is_all = capacity == total as usize;
+        let wrs = self.ctxs.build(&purpose, &sg, segs, total, is_all)?;
+        self.purpose = Some(purpose);
+        self.sg = sg;
+        Ok(wrs)
     }
 
     /// See [`RwSlot::fill_own`]. On failure, `self` is empty.
@@ -403,7 +427,7 @@ impl Contents {
         let result = self.try_fill_own(core, seg);
         if result.is_err() {
             self.own = KVec::new();
-            self.lists = KVVec::new();
+            self.own_list = KVec::new();
         }
         result
     }
@@ -412,8 +436,8 @@ impl Contents {
         let len = seg.len as usize;
         let flags = GFP_KERNEL | __GFP_NOWARN;
         self.own = KVec::from_elem(0, len, flags)?;
-        self.lists = KVVec::from_elem(Default::default(), 1, flags)?;
-        let sgl = self.lists.as_mut_ptr();
+        self.own_list = KVec::from_elem(Default::default(), 1, flags)?;
+        let sgl = self.own_list.as_mut_ptr();
         // SAFETY: There is one entry. The bytes came from `kmalloc`, so they are contiguous and
         // have pages; there are `seg.len` of them.
         unsafe { bindings::sg_init_one(sgl, self.own.as_mut_ptr().cast(), seg.len) };
@@ -423,197 +447,29 @@ impl Contents {
         self.fill(core, sg, core::iter::once(seg), seg.len, RwDir::Read)
     }
 
-    /// Prepares the transfer of the engine's whole list with one segment of remote memory.
-    fn fill_one(&mut self, seg: RemoteSeg) -> Result<u32> {
-        let filled = self.filled.as_ref().ok_or(EINVAL)?;
-        self.one.sgl = self.sg.as_raw();
-        self.one.nents = self.sg.nents();
-        let wrs = self.one.init(filled, seg)?;
-        self.one_used = true;
-        Ok(wrs)
-    }
-
-    /// Prepares a transfer with several segments, or with a list that is longer than the data.
-    fn fill_many(
-        &mut self,
-        first: RemoteSeg,
-        rest: impl Iterator<Item = RemoteSeg>,
-        total: u32,
-    ) -> Result<u32> {
-        let mut used = KVVec::new();
-        let mut left = total;
-        for seg in Iterator::chain(core::iter::once(first), rest) {
-            if left == 0 {
-                break;
-            }
-            if seg.len != 0 {
-                let len = seg.len.min(left);
-                used.push(RemoteSeg { len, ..seg }, GFP_KERNEL)?;
-                left -= len;
-            }
-        }
-        if left != 0 {
-            return Err(EINVAL);
-        }
-        // On devices that use memory regions, more contexts than `max_rdma_ctxs` would fail with
-        // `EAGAIN` for ever.
-        if used.len()
-            > self
-                .filled
-                .as_ref()
-                .map_or(0, |filled| filled.core.rdma_ctxs())
-        {
-            return Err(E2BIG);
-        }
-
-        // Every entry is used once, plus once more for every boundary between segments.
-        let max = (self.sg.nents() as usize)
-            .checked_add(used.len())
-            .ok_or(EINVAL)?;
-        self.lists = KVVec::from_elem(Default::default(), max, GFP_KERNEL)?;
-        let lists = self.lists.as_mut_ptr();
-        // SAFETY: There are that many entries.
-        unsafe { bindings::sg_init_table(lists, u32::try_from(max)?) };
-        self.many = KVVec::with_capacity(used.len(), GFP_KERNEL)?;
-
-        let mut source = Source {
-            sg: self.sg.as_raw(),
-            left: self.sg.nents(),
-            skip: 0,
-        };
-        let mut at = 0usize;
-        let mut wrs = 0u32;
-        for seg in used.iter() {
-            let begin = at;
-            let mut need = seg.len;
-            while need != 0 {
-                if at >= max {
-                    return Err(EINVAL);
-                }
-                // SAFETY: `at` is within the table.
-                let entry = unsafe { lists.add(at) };
-                let len = source.take(entry, need)?;
-                need -= len;
-                at += 1;
-            }
-            // SAFETY: At least one entry was taken, so `at - 1` is within the table.
-            unsafe { bindings::srpt_sg_mark_end(lists.add(at - 1)) };
-            let filled = self.filled.as_ref().ok_or(EINVAL)?;
-            let ctx = Ctx {
-                // SAFETY: `begin` is within the table.
-                sgl: unsafe { lists.add(begin) },
-                nents: u32::try_from(at - begin)?,
-                ..Ctx::new()
-            };
-            self.many.push_within_capacity(ctx).map_err(|_| ENOMEM)?;
-            // An initialised context must not move, so it is initialised in the vector.
-            match self.many.last_mut().map(|ctx| ctx.init(filled, *seg)) {
-                Some(Ok(n)) => wrs = wrs.saturating_add(n),
-                failed => {
-                    // Everything that stays in the vector is initialised.
-                    self.many.pop();
-                    return failed.unwrap_or(Err(EINVAL));
-                }
-            }
-        }
-        Ok(wrs)
+    /// Goes on to the next part.
+    fn next_part(&mut self) -> Option<Part> {
+        let wrs = self.ctxs.next_part(self.purpose.as_ref()?);
+        Some(Part {
+            wrs,
+            is_last: !self.ctxs.has_more(),
+        })
     }
 
     /// Destroys all contexts, returns the list and releases the queue pair.
     fn destroy(&mut self) {
-        let Some(filled) = self.filled.take() else {
+        let Some(purpose) = self.purpose.take() else {
             return;
         };
-        if self.one_used {
-            self.one_used = false;
-            // SAFETY: It is initialised and not posted (any more).
-            unsafe { self.one.destroy(&filled) };
-        }
-        for ctx in self.many.iter_mut() {
-            // SAFETY: All contexts in the vector are initialised and not posted (any more).
-            unsafe { ctx.destroy(&filled) };
-        }
+        self.ctxs.destroy(&purpose);
+        self.tail = None;
         // The drop of an empty vector calls the allocator.
-        if self.lists.capacity() != 0 {
-            self.many = KVVec::new();
-            self.lists = KVVec::new();
+        if self.own_list.capacity() != 0 {
+            self.own_list = KVec::new();
         }
         // The pages are not mapped any more, so the lender may have them back.
         self.sg = SgList::empty();
-        drop(filled);
-    }
-}
-
-impl Ctx {
-    /// Initialises the context for its scatterlist. Returns the number of work requests.
-    fn init(&mut self, filled: &Filled, seg: RemoteSeg) -> Result<u32> {
-        // SAFETY: The list has that many entries, by the invariant of `SgList` or because
-        // `fill_many` built it. The queue pair exists, because it is held.
-        let ret = unsafe {
-            bindings::rdma_rw_ctx_init(
-                self.raw.as_mut_ptr(),
-                filled.core.as_raw(),
-                filled.core.port_num(),
-                self.sgl,
-                self.nents,
-                0,
-                seg.addr,
-                seg.key,
-                filled.dir.dma().as_raw(),
-            )
-        };
-        u32::try_from(ret).map_err(|_| Error::from_errno(ret))
-    }
-
-    /// Destroys the context.
-    ///
-    /// # Safety
-    ///
-    /// It must be initialised with `filled`, and all of its work must have completed.
-    unsafe fn destroy(&mut self, filled: &Filled) {
-        // SAFETY: The caller promises that it is initialised and complete; the rest is what it was
-        // initialised with. The queue pair exists, because it is still held.
-        unsafe {
-            bindings::rdma_rw_ctx_destroy(
-                self.raw.as_mut_ptr(),
-                filled.core.as_raw(),
-                filled.core.port_num(),
-                self.sgl,
-                self.nents,
-                filled.dir.dma().as_raw(),
-            );
-        }
-    }
-}
-
-/// A position in the engine's list.
-struct Source {
-    sg: *mut bindings::scatterlist,
-    /// Entries left, including the current one.
-    left: u32,
-    /// Bytes of the current entry that are already used.
-    skip: u32,
-}
-
-impl Source {
-    /// Makes `entry` refer to the next bytes, at most `max`. Returns how many these are.
-    fn take(&mut self, entry: *mut bindings::scatterlist, max: u32) -> Result<u32> {
-        while self.left != 0 && !self.sg.is_null() {
-            // SAFETY: There is an entry left, so this one is valid.
-            let length = unsafe { (*self.sg).length };
-            let len = length.saturating_sub(self.skip).min(max);
-            if len != 0 {
-                // SAFETY: Both entries are valid; the bytes are inside the source's.
-                unsafe { bindings::srpt_sg_set_part(entry, self.sg, self.skip, len) };
-                self.skip += len;
-                return Ok(len);
-            }
-            // SAFETY: This entry is valid.
-            self.sg = unsafe { bindings::srpt_sg_next(self.sg) };
-            self.left -= 1;
-            self.skip = 0;
-        }
-        Err(EINVAL)
+        drop(purpose);
     }
 }
 

@@ -245,9 +245,7 @@ class ScstConfigured(Configured):
     def set_up(self):
         target = self.target
         target.need_module("scst/src/dev_handlers/scst_disk.ko")
-        # A send queue as long as LIO's: tables of 4096 descriptors do not fit the
-        # 256 of SCST's driver.
-        target.load("rdma_cm_port=%d srpt_sq_size=4096" % CM_PORT)
+        target.load("rdma_cm_port=%d" % CM_PORT)
         target.shell(SCST_DISKS % {"target": target.directory})
         target.enable()
 

@@ -2,9 +2,12 @@
 #
 # Data buffers that commands keep from use to use: no byte in them leaves that the
 # engine did not write, and what is not used is given back. Where disks complete.
+# Transfers that are larger than the send queue.
 #
 # Not here: that data arrives where it belongs (test_protocol.py, test_load.py, the
 # conformance table), allocations that fail (test_memory.py).
+
+import random
 
 import pytest
 
@@ -111,6 +114,51 @@ d=/dev/zram0
 PSCSI = ("$(readlink -f /sys/block/${d##*/}/device | sed -E 's|.*/([0-9]+):"
          "([0-9]+):([0-9]+):([0-9]+)$|scsi_host_id=\\1,scsi_channel_id=\\2,"
          "scsi_target_id=\\3,scsi_lun_id=\\4|')")
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("broken", (None, 0, 50, 99))
+def test_parts(bench, broken):
+    """READs and WRITEs of 100 pieces with a send queue that has room for four:
+    every byte is in its place; if the initiator's memory for a piece is not its
+    own, the session ends, and another works"""
+    count, piece = 100, 512
+
+    def pieces(at):
+        """The list from its end, in a table of the information unit."""
+        all_of_them = [one.at(at + i * piece, piece) for i in range(count)][::-1]
+        if broken is not None:
+            address, key, length = all_of_them[broken]
+            all_of_them[broken] = address, key ^ 0x1000, length
+        return peer.indirect((0, 0, 16 * count), piece * count, all_of_them)
+
+    with bench.configured(acls=[], megabytes=4, attributes={"srp_sq_size": 16}):
+        with bench.peer() as one:
+            bench.target.add_acl(one.port_id)
+            one.login()
+            one.settle()
+            data = random.Random(broken).randbytes(count * piece)
+            steps = range(0, len(data), 4096)
+            for at in steps:
+                one.fill(at, data[at:at + 4096])
+            write = peer.cmd(1, peer.write_10(0, count), fmt=0x20,
+                             counts=(count, 0), tail=pieces(0))
+            read = peer.cmd(2, peer.read_10(0, count), fmt=0x02,
+                            counts=(0, count), tail=pieces(65536))
+            if broken is None:
+                for cmd in write, read:
+                    answer = one.ask(cmd)
+                    expect(isinstance(answer, peer.Response) and not answer.status,
+                           "GOOD: %s" % (answer,))
+                found = b"".join(one.dump(65536 + at, 4096) for at in steps)
+                expect(found[:len(data)] == data, "what was read is what was written")
+                return
+            one.send(write if broken % 2 else read)
+            one.ended()
+        bench.target.wait_for_connections(0)
+        with bench.peer() as one:
+            one.login()
+            one.settle()
 
 
 @pytest.mark.timeout(180)

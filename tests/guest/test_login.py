@@ -6,6 +6,9 @@
 # Not here: who is let in (test_acl.py), refusals (test_reject.py), trouble
 # (test_load.py, test_faults.py).
 
+import contextlib
+import re
+
 import pytest
 
 from . import peer
@@ -199,6 +202,49 @@ def test_shared_receive_queue(bench):
         bench.initiator.fio(disk, "4m", "64k", 16)
         bench.initiator.logout()
         target.wait_for_connections(0)
+
+
+# What a channel of the C driver takes of the target's memory with its defaults and
+# rxe, in KiB, seen with this very test; a quarter of it is the limit.
+OF_THE_C_DRIVER = 10859
+CHANNELS = 16
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.stock("it is what is compared with")
+def test_memory_of_channels(bench):
+    """an idle channel with immediate data takes a quarter of the memory that the C
+    driver takes for one, and gives it back"""
+    target = bench.target
+
+    def free():
+        """KiB of memory, with the pages that each CPU keeps for itself."""
+        target.run("echo 3 > /proc/sys/vm/drop_caches; sleep 1")
+        zones = target.read("/proc/zoneinfo")
+        pages = re.findall(r"^ +(?:nr_free_pages|count:) +(\d+)$", zones, re.M)
+        return 4 * sum(map(int, pages))
+
+    def login(one):
+        one.login(iu_len=8260, imm_offset=68, flags=peer.IMMEDIATE | peer.MULTI)
+
+    with bench.configured(acls=[]), contextlib.ExitStack() as stack:
+        first, *others = [stack.enter_context(bench.peer())
+                          for _ in range(CHANNELS + 1)]
+        target.add_acl(first.port_id)
+        login(first)
+        before = free()
+        for one in others:
+            login(one)
+        each = (before - free()) // CHANNELS
+        bench.say("a channel takes %d KiB" % each)
+        expect(0 < each <= OF_THE_C_DRIVER // 4, "%d KiB per channel" % each)
+        for one in others:
+            one.order("disconnect")
+        target.wait_for_connections(1)
+        # What is freed goes through lists of the kernel's.
+        until(lambda: (before - free()) // CHANNELS < each // 10, 30,
+              "the memory is back: %d KiB of a channel are kept"
+              % ((before - free()) // CHANNELS))
 
 
 @pytest.mark.timeout(60)

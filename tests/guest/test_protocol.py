@@ -182,7 +182,7 @@ def test_events(bench):
     with logged_in(bench, flags=peer.AESOLNT) as one, bench.peer() as two:
         mapped = "%s/acls/%s/lun_7" % (target.tpg(), one.port_id)
         two.port_id = one.port_id
-        two.login(flags=1 | peer.AESOLNT)
+        two.login(flags=peer.MULTI | peer.AESOLNT)
         target.shell("backstore more 256; lun %s 7 more; mkdir %s; "
                      "ln -s %s %s/lun" % (target.tpg(), mapped, lun, mapped))
         event = one.receive(NOTICED)

@@ -187,7 +187,7 @@ def test_uninvited_immediate_data(bench):
     with logged_in(bench) as one:
         is_check_condition(immediate(one, 1, 68, 512, 512), 1)
         works(one)
-    with logged_in(bench, flags=0x80, imm_offset=68, iu_len=8276) as one:
+    with logged_in(bench, flags=peer.IMMEDIATE, imm_offset=68, iu_len=8276) as one:
         answer = immediate(one, 2, 68, 512, 512)
         equal((answer.tag, answer.status), (2, GOOD), "proper immediate data")
         is_check_condition(immediate(one, 3, 68, 1024, 512), 3)

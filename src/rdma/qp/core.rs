@@ -135,6 +135,7 @@ impl QpCore {
             port_num,
             lkey: pd.lkey(),
             rdma_ctxs: sizes.rdma,
+            largest_part: sizes.part,
             has_srq,
         };
         let (send, recv) = (Room::new(sizes.send), Room::new(sizes.recv));
@@ -196,6 +197,12 @@ impl QpCore {
     /// requires a memory region, the queue pair has this many of these.
     pub(in crate::rdma) fn rdma_ctxs(&self) -> usize {
         self.facts.rdma_ctxs as usize
+    }
+
+    /// Largest number of work requests of a transfer that are posted at a time; see
+    /// [`QpInit::largest_part`](super::QpInit::largest_part).
+    pub(in crate::rdma) fn largest_part(&self) -> u32 {
+        self.facts.largest_part
     }
 
     /// Number of receive work requests that may be outstanding at the same time.

@@ -41,6 +41,8 @@ pub(super) struct Sizes {
     pub(super) recv: u32,
     /// RDMA contexts, as requested.
     pub(super) rdma: u32,
+    /// Work requests of a transfer that are posted at a time.
+    pub(super) part: u32,
 }
 
 /// Stage of the queue pair's life.
@@ -60,6 +62,7 @@ pub(super) struct Facts {
     pub(super) port_num: u32,
     pub(super) lkey: u32,
     pub(super) rdma_ctxs: u32,
+    pub(super) largest_part: u32,
     pub(super) has_srq: bool,
 }
 

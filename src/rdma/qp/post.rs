@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Posting to a queue pair, and the completion functions of posted work.
+//! Posting to a queue pair.
 //!
 //! C header: [`include/rdma/ib_verbs.h`](srctree/include/rdma/ib_verbs.h)
 //!
 //! A post of a send claims in a fixed order: the callers' gate, the states of buffer and RDMA slot,
 //! the gate of posted work, room in the queue, the completion queue entry. If it fails, it releases
-//! them. The completion functions at the end of the file release the claims and call the handlers.
+//! them; otherwise the completion does ([`super::complete`]).
 //!
 //! Not here: receives from a shared receive queue ([`super::srq`]).
 
@@ -22,7 +22,6 @@ use kernel::{
 
 use super::{
     super::{
-        buf::HasTx,
         cqe::{
             Cqe,
             CqeHandler,
@@ -33,10 +32,25 @@ use super::{
         },
         entry::Done,
         rw::{
-            HasRw,
-            RwDir, //
-        },
-        wc::WorkCompletion, //
+            Part,
+            RwDir,
+            Tail, //
+        }, //
+    },
+    chain::{
+        note_part,
+        post_chain,
+        Failed,
+        ReadItem,
+        SendItem,
+        WriteSendItem, //
+    },
+    complete::{
+        empty_write_done,
+        read_done,
+        recv_done,
+        send_done,
+        write_send_done, //
     },
     core::{
         Caller,
@@ -51,31 +65,8 @@ use super::{
 };
 use crate::{
     bindings,
-    sync::{
-        gate::Inside,
-        ratelimit, //
-    }, //
+    sync::gate::Inside, //
 };
-
-/// An object that can be sent: has a response buffer and an entry for its completion.
-pub(crate) trait SendItem: HasCqe<SEND> + HasTx + CqeHandler<SEND> {}
-impl<T: HasCqe<SEND> + HasTx + CqeHandler<SEND>> SendItem for T {}
-
-/// An object that can be sent after RDMA WRITEs of data.
-pub(crate) trait WriteSendItem: SendItem + HasRw {}
-impl<T: SendItem + HasRw> WriteSendItem for T {}
-
-/// An object that RDMA READs can fetch data for.
-pub(crate) trait ReadItem: HasCqe<READ> + HasRw + CqeHandler<READ> {}
-impl<T: HasCqe<READ> + HasRw + CqeHandler<READ>> ReadItem for T {}
-
-/// Failure to post a chain.
-enum Failed {
-    /// The device accepted none of it.
-    Nothing(Error),
-    /// The device accepted some of it.
-    Part(Error),
-}
 
 /// SEND of a response: number of bytes, and whether it is solicited.
 struct Response {
@@ -160,7 +151,15 @@ impl<O: QpOwner> QueuePair<O> {
         solicited: bool,
     ) -> Result<(), (Error, Arc<T>)> {
         let what = Response { len, solicited };
-        self.post_response(item, what, send_done::<T>, |_| Ok(0), |_, tail| tail)
+        let none = Part {
+            wrs: 0,
+            is_last: true,
+        };
+        let before = |_: *const T, chain: Chain<'_>| match chain {
+            Chain::Make { send, .. } => ptr::from_mut(send),
+            Chain::Abort => ptr::null_mut(),
+        };
+        self.post_response(item, what, send_done::<T>, |_| Ok(none), before)
     }
 
     /// Like [`QueuePair::post_send`], but if the item's [`RwSlot`](crate::rdma::rw::RwSlot) is
@@ -188,15 +187,20 @@ impl<O: QpOwner> QueuePair<O> {
             Response { len, solicited },
             write_send_done::<T>,
             |item| item.rw().begin_post(&self.inner.core, RwDir::Write),
-            |item, tail| match tail {
-                Chain::Make(tail) => {
-                    // SAFETY: The post was begun, and the tail is valid until it is posted.
-                    Chain::Make(unsafe { (*item).rw().chain(ptr::null_mut(), tail) })
-                }
+            |item, chain| match chain {
+                Chain::Make { send, cqe, later } => match later {
+                    // SAFETY: The post was begun, and the SEND is valid until it is posted.
+                    None => unsafe { (*item).rw().chain(ptr::null_mut(), send) },
+                    // SAFETY: The post was begun; there is no tail.
+                    Some(tail) => unsafe {
+                        (*item).rw().keep_tail(tail);
+                        (*item).rw().chain(cqe, ptr::null_mut())
+                    },
+                },
                 Chain::Abort => {
                     // SAFETY: The post was begun, and the device got nothing.
                     unsafe { (*item).rw().abort_post() };
-                    Chain::Abort
+                    ptr::null_mut()
                 }
             },
         )
@@ -216,11 +220,11 @@ impl<O: QpOwner> QueuePair<O> {
         let Some(core) = self.inner.core.enter() else {
             return Err((EPIPE, item));
         };
-        let wrs = match item.rw().begin_post(&core, RwDir::Read) {
-            Ok(wrs) => wrs,
+        let part = match item.rw().begin_post(&core, RwDir::Read) {
+            Ok(part) => part,
             Err(e) => return Err((e, item)),
         };
-        let posted = self.launch::<T, READ>(&core, item, read_done::<T>, wrs, |item, cqe| {
+        let posted = self.launch::<T, READ>(&core, item, read_done::<T>, part.wrs, |item, cqe| {
             // SAFETY: The item is valid, and the post was begun; there is no tail.
             unsafe { (*item).rw().chain(cqe, ptr::null_mut()) }
         });
@@ -256,15 +260,15 @@ impl<O: QpOwner> QueuePair<O> {
     }
 
     /// Posts a response; common part of [`Self::post_send`] and [`Self::post_write_send`]. `begin`
-    /// claims the requests before the SEND and returns their number; `before` chains these to the
-    /// SEND, or undoes `begin`.
+    /// claims the requests before the SEND and returns what is posted of them now; `before` makes
+    /// the chain, or undoes `begin`.
     fn post_response<T: SendItem>(
         &self,
         item: Arc<T>,
         what: Response,
         done: Done,
-        begin: impl FnOnce(&T) -> Result<u32>,
-        before: impl Fn(*const T, Chain) -> Chain,
+        begin: impl FnOnce(&T) -> Result<Part>,
+        before: impl Fn(*const T, Chain<'_>) -> *mut bindings::ib_send_wr,
     ) -> Result<(), (Error, Arc<T>)> {
         let Some(core) = self.inner.core.enter() else {
             return Err((EPIPE, item));
@@ -276,8 +280,8 @@ impl<O: QpOwner> QueuePair<O> {
             Ok(sge) => sge,
             Err(e) => return Err((e, item)),
         };
-        let wrs = match begin(&item) {
-            Ok(wrs) => wrs,
+        let part = match begin(&item) {
+            Ok(part) => part,
             Err(e) => {
                 // SAFETY: The post was begun, and the device got nothing.
                 unsafe { item.tx().abort_post() };
@@ -288,20 +292,14 @@ impl<O: QpOwner> QueuePair<O> {
             true => bindings::ib_send_flags_IB_SEND_SOLICITED,
             false => 0,
         };
-        let mut send = bindings::ib_send_wr {
-            sg_list: &mut sge,
-            num_sge: 1,
-            opcode: bindings::ib_wr_opcode_IB_WR_SEND,
-            send_flags: bindings::ib_send_flags_IB_SEND_SIGNALED | solicited,
-            ..Default::default()
-        };
-        let total = wrs.saturating_add(1);
+        let flags = bindings::ib_send_flags_IB_SEND_SIGNALED | solicited;
+        let later = (!part.is_last).then_some(Tail { sge, flags });
+        let total = part.wrs.saturating_add(part.is_last.into());
+        let mut send = Tail::request(&mut sge, flags);
         let posted = self.launch::<T, SEND>(&core, item, done, total, |item, cqe| {
             send.__bindgen_anon_1.wr_cqe = cqe;
-            match before(item, Chain::Make(&mut send)) {
-                Chain::Make(first) => first,
-                Chain::Abort => ptr::null_mut(),
-            }
+            let send = &mut send;
+            before(item, Chain::Make { send, cqe, later })
         });
         posted.map_err(|(e, item)| {
             before(Arc::as_ptr(&item), Chain::Abort);
@@ -346,12 +344,7 @@ impl<O: QpOwner> QueuePair<O> {
         match unsafe { post_chain(core, first, wrs) } {
             Ok(()) => Ok(()),
             Err(Failed::Part(e)) => {
-                pr_warn!(
-                    "{}: QP {}: a chain of requests was posted in part: {:?}\n",
-                    core.device().name(),
-                    core.qp_num(),
-                    e
-                );
+                note_part(core, e);
                 // SAFETY: The entry is claimed; the signaled request at the end of the chain was
                 // not posted, so it will not complete.
                 unsafe { core.orphan(cqe.cast()) };
@@ -374,146 +367,17 @@ impl<O: QpOwner> QueuePair<O> {
     }
 }
 
-/// Posts `wrs` chained requests.
-///
-/// # Safety
-///
-/// The requests must be valid, and what they refer to as well, until they have completed.
-unsafe fn post_chain(
-    core: &Caller<'_>,
-    first: *const bindings::ib_send_wr,
-    wrs: u32,
-) -> Result<(), Failed> {
-    if first.is_null() {
-        return Err(Failed::Nothing(EINVAL));
-    }
-    let mut bad = ptr::null();
-    // SAFETY: We are inside, so the queue pair is valid; the caller promises it for the rest.
-    let ret = unsafe { bindings::srpt_ib_post_send_chain(core.as_raw(), first, &mut bad) };
-    if ret == 0 {
-        Ok(())
-    } else if wrs == 1 || ptr::eq(bad, first) {
-        Err(Failed::Nothing(Error::from_errno(ret)))
-    } else {
-        // Also if the driver does not report the failed request.
-        Err(Failed::Part(Error::from_errno(ret)))
-    }
-}
-
-/// Argument and result of `before` in [`QueuePair::post_response`].
-enum Chain {
-    /// Build a chain. Argument: its last request; result: its first.
-    Make(*mut bindings::ib_send_wr),
+/// What `before` in [`QueuePair::post_response`] is to do.
+enum Chain<'a> {
+    /// Make a chain and return its first request.
+    Make {
+        /// The SEND, which is the last.
+        send: &'a mut bindings::ib_send_wr,
+        /// The entry that the last request completes to.
+        cqe: *mut bindings::ib_cqe,
+        /// The SEND is kept for later: the chain is a part of the transfer before it.
+        later: Option<Tail>,
+    },
     /// Undo `begin`.
     Abort,
-}
-
-/// Completion function of a receive.
-///
-/// # Safety
-///
-/// Called by the RDMA core only, for a buffer that `post_recv` of an `O` has posted.
-unsafe extern "C" fn recv_done<O: QpOwner>(_cq: *mut bindings::ib_cq, wc: *mut bindings::ib_wc) {
-    // SAFETY: The completion is valid. The entry is the first member of the buffer that `post_recv`
-    // turned into a pointer; the completion gives it back.
-    let mut buf = unsafe { KBox::from_raw((*wc).__bindgen_anon_1.wr_cqe.cast::<RecvBuf<O>>()) };
-    let posted = ::core::mem::replace(&mut buf.posted, Posted::No);
-    buf.dma().sync_for_cpu();
-    let Posted::Qp(flight) = posted else {
-        return;
-    };
-    flight.core.give_recv();
-    if let Some(owner) = QpInner::owner(&flight) {
-        // SAFETY: The completion is valid until we return, and that of a receive.
-        let received = unsafe { WorkCompletion::from_raw(wc).received() };
-        O::recv_done(owner, KBox::into_pin(buf), received);
-    }
-    drop(flight);
-}
-
-/// Completes an entry of the send queue: takes the item back, calls `finish` to release what the
-/// device used, and calls the handler.
-///
-/// # Safety
-///
-/// `wc` must be the completion of an entry of a `T`, which was posted.
-unsafe fn complete<T: HasCqe<ID> + CqeHandler<ID>, const ID: u64>(
-    wc: *mut bindings::ib_wc,
-    finish: impl FnOnce(&T),
-) {
-    // SAFETY: The completion is valid.
-    let cqe = unsafe { (*wc).__bindgen_anon_1.wr_cqe.cast::<Cqe<T, ID>>() };
-    // SAFETY: The entry is part of an item; one that has completed before is usually still there.
-    if !unsafe { (*cqe).end() } {
-        // A driver that completes a request twice, as siw does with RDMA READs that it flushes,
-        // must not make us drop two references.
-        if ratelimit::ok() {
-            pr_warn!("a request was completed twice\n");
-        }
-        return;
-    }
-    // SAFETY: `launch` turned the item into a pointer, and its completion turns it back. This is
-    // that completion: `end` returns `true` once per post.
-    let item = unsafe { Arc::from_raw(T::cqe_container_of(cqe).cast_const()) };
-    finish(&item);
-    // SAFETY: The entry is part of the item, and its completion owns it.
-    let Some(flight) = (unsafe { (*cqe).release() }) else {
-        return;
-    };
-    flight.core.give_send(flight.wrs);
-    // SAFETY: The completion is valid until we return.
-    item.done(unsafe { WorkCompletion::from_raw(wc) });
-    drop(flight);
-}
-
-/// Completion function of a SEND.
-///
-/// # Safety
-///
-/// Called by the RDMA core only, for an item that `post_send` has posted.
-unsafe extern "C" fn send_done<T: SendItem>(_cq: *mut bindings::ib_cq, wc: *mut bindings::ib_wc) {
-    // SAFETY: The buffer was posted with the entry, and this is its completion.
-    unsafe { complete::<T, SEND>(wc, |item| item.tx().end_post()) };
-}
-
-/// Completion function of an RDMA WRITE of length 0.
-///
-/// # Safety
-///
-/// Called by the RDMA core only, for an item that `post_empty_write` has posted.
-unsafe extern "C" fn empty_write_done<T: HasCqe<SEND> + CqeHandler<SEND>>(
-    _cq: *mut bindings::ib_cq,
-    wc: *mut bindings::ib_wc,
-) {
-    // SAFETY: This is the completion of the entry that was posted, and nothing else was.
-    unsafe { complete::<T, SEND>(wc, |_| ()) };
-}
-
-/// Completion function of RDMA WRITEs and a SEND.
-///
-/// # Safety
-///
-/// Called by the RDMA core only, for an item that `post_write_send` has posted with a transfer.
-unsafe extern "C" fn write_send_done<T: WriteSendItem>(
-    _cq: *mut bindings::ib_cq,
-    wc: *mut bindings::ib_wc,
-) {
-    // SAFETY: Buffer and transfer were posted with the entry; requests of a queue pair complete in
-    // order, so this is the completion of both.
-    unsafe {
-        complete::<T, SEND>(wc, |item| {
-            item.tx().end_post();
-            item.rw().end_post();
-        })
-    };
-}
-
-/// Completion function of RDMA READs.
-///
-/// # Safety
-///
-/// Called by the RDMA core only, for an item that `post_read` has posted.
-unsafe extern "C" fn read_done<T: ReadItem>(_cq: *mut bindings::ib_cq, wc: *mut bindings::ib_wc) {
-    // SAFETY: The transfer was posted with the entry, and this is its completion.
-    unsafe { complete::<T, READ>(wc, |item| item.rw().end_post()) };
 }

@@ -104,8 +104,8 @@ pub(crate) mod limit {
     pub(crate) const DEFAULT_MAX_RDMA_SIZE: u32 = 65536;
     /// Largest value of the advertised largest transfer.
     pub(crate) const MAX_MAX_RDMA_SIZE: u32 = 1 << 24;
-    /// Default send queue size.
-    pub(crate) const DEFAULT_SQ_SIZE: u32 = 4096;
+    /// Default send queue size. The C driver's is 4096; here larger transfers are posted in parts.
+    pub(crate) const DEFAULT_SQ_SIZE: u32 = 256;
     /// Send queue size below which no channel is set up.
     pub(crate) const MIN_SQ_SIZE: u32 = 16;
     /// Smallest send queue size that can be configured.
@@ -132,7 +132,8 @@ pub(crate) mod limit {
     pub(crate) const MAX_IMM_DATA_OFFSET: u16 = 80;
     /// Offset of immediate data that `ib_srp` asks for: a CDB of 32 bytes and the descriptor come
     /// first.
-    pub(crate) const IMM_DATA_OFFSET_LINUX: usize = size::CMD + 16 + 4;
+    // CAST: 48 fits.
+    pub(crate) const IMM_DATA_OFFSET_LINUX: u16 = size::CMD as u16 + 16 + 4;
     /// Amount of immediate data that fits in the default request size.
     pub(crate) const MAX_IMM_DATA: u32 = 8192;
     /// Largest number of inline memory descriptors per direction: the count field has eight bits.

@@ -366,7 +366,12 @@ pub(crate) fn decide(req: &LoginReq, policy: &LoginPolicy) -> Result<LoginGrant,
     });
 
     Ok(LoginGrant {
-        max_it_iu_len: policy.max_req_size,
+        // An initiator that asks for immediate data (Linux from 5.1 on) sends no more than it has
+        // asked for, so its buffers are not larger. Others are not relied upon.
+        max_it_iu_len: match imm_offset {
+            Some(_) => req.req_it_iu_len,
+            None => policy.max_req_size,
+        },
         max_ti_iu_len: policy
             .max_rsp_size
             .min(req.req_it_iu_len)

@@ -148,7 +148,12 @@ fn fault(req: &LoginReq, policy: &LoginPolicy, grant: &LoginGrant) -> Option<&'s
         ),
         (grant.req_lim == 0, "no credit"),
         (
-            grant.max_it_iu_len != policy.max_req_size,
+            grant.max_it_iu_len
+                != if imm {
+                    req.req_it_iu_len
+                } else {
+                    policy.max_req_size
+                },
             "not the size of the receive buffers",
         ),
         (

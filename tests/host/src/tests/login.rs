@@ -205,7 +205,7 @@ fn granted_login() {
     assert_eq!(
         grant,
         LoginGrant {
-            max_it_iu_len: 8276,
+            max_it_iu_len: 8260,
             max_ti_iu_len: 256,
             req_lim: 128,
             buf_fmt: 6,
@@ -214,7 +214,7 @@ fn granted_login() {
     );
     let rsp = LoginRsp::granted(7, &grant, MultiChannelResult::NoChannel);
     assert_eq!((rsp.tag, rsp.req_lim_delta), (7, 128));
-    assert_eq!((rsp.max_it_iu_len, rsp.max_ti_iu_len), (8276, 256));
+    assert_eq!((rsp.max_it_iu_len, rsp.max_ti_iu_len), (8260, 256));
     assert!(rsp.imm_supported);
 
     // A limit that does not fit in a delta is not announced as a negative one.
@@ -469,11 +469,12 @@ proptest! {
                 prop_assert!(grant.max_ti_iu_len >= 40);
                 prop_assert!(grant.max_ti_iu_len <= max_rsp_size);
                 prop_assert!(grant.max_ti_iu_len <= req.req_it_iu_len);
-                prop_assert_eq!(grant.max_it_iu_len, max_req_size);
                 let imm = immediate && req.imm_requested
                     && req.imm_data_offset >= 48 && req.imm_data_offset <= 80
                     && u32::from(req.imm_data_offset) < req.req_it_iu_len;
                 prop_assert_eq!(grant.imm_offset, imm.then_some(req.imm_data_offset));
+                let longest = if imm { req.req_it_iu_len } else { max_req_size };
+                prop_assert_eq!(grant.max_it_iu_len, longest);
             }
         }
     }

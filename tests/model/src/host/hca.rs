@@ -48,7 +48,11 @@ pub(crate) mod srq {
     use super::*;
     use crate::rdma::{device::Device, qp::RecvBuf};
 
-    pub(crate) fn buffer<O: QpOwner>(device: &Device) -> Result<Pin<KBox<RecvBuf<O>>>> {
+    pub(crate) fn buffer<O: QpOwner>(
+        device: &Device,
+        _len: u32,
+        _imm_offset: u16,
+    ) -> Result<Pin<KBox<RecvBuf<O>>>> {
         Ok(RecvBuf::new(device))
     }
 }

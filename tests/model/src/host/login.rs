@@ -111,7 +111,7 @@ pub(crate) fn prepare(conn: &Conn, hca: &Arc<Hca<Channel>>) -> Result<Prepared> 
         peer: PeerAddr::Unknown,
         session: scripted::LioSession::open(conn.number),
         hca: Pass::enter(hca).ok_or(EPIPE)?,
-        entry: HcaPort::new()?,
+        hca_port: HcaPort::new()?,
         port: Arc::new(Port::new(), GFP_KERNEL)?,
         memory: Memory::new(&device, cfg.limit, 64)?,
         rq_size: cfg.limit,

@@ -21,7 +21,19 @@ pub(crate) mod device {
         pub(crate) max_send_sge: u32,
     }
 
+    /// RDMA protocol of a port.
+    #[derive(Clone, Copy, PartialEq, Eq)]
+    #[allow(dead_code, reason = "of those that there are, the model has one")]
+    pub(crate) enum Protocol {
+        Ib,
+        Iwarp,
+    }
+
     impl Device {
+        pub(crate) fn protocol(&self, _port: u32) -> Protocol {
+            Protocol::Ib
+        }
+
         pub(crate) fn attrs(&self) -> Attrs {
             Attrs { max_send_sge: 1 }
         }

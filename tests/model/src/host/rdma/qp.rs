@@ -58,6 +58,7 @@ pub(crate) struct QpInit<O: QpOwner> {
     pub(crate) max_send_wr: u32,
     pub(crate) max_recv_wr: u32,
     pub(crate) max_rdma_ctxs: u32,
+    pub(crate) largest_part: u32,
     pub(crate) max_send_sge: u32,
     pub(crate) owner: Arc<O>,
 }

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Physically contiguous memory of any length.
+//!
+//! C header: [`include/linux/gfp.h`](srctree/include/linux/gfp.h)
+//!
+//! `kmalloc` takes a power of two bytes, so what is larger than two pages comes in whole pages.
+//!
+//! Not here: mapping it for a device ([`super::buf`]).
+
+use core::ptr::NonNull;
+
+use kernel::{
+    page::PAGE_SIZE,
+    prelude::*, //
+};
+
+use crate::bindings;
+
+/// Owned bytes, contiguous and initialised. Used through a pointer, because devices write there.
+///
+/// # Invariants
+///
+/// `data` points to `len` initialised bytes that came from `origin`.
+pub(super) struct Memory {
+    data: NonNull<u8>,
+    len: usize,
+    origin: Origin,
+}
+
+/// Allocator of memory.
+#[derive(Clone, Copy)]
+enum Origin {
+    /// `kmalloc`; a vector with this capacity.
+    Vector(usize),
+    /// `alloc_pages_exact`.
+    Pages,
+}
+
+impl Memory {
+    /// Allocates `len` zeroed bytes. If that takes more than a page, the memory begins at the start
+    /// of one. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`; `EINVAL` if `len` is 0.
+    pub(super) fn zeroed(len: usize) -> Result<Self> {
+        if len == 0 {
+            return Err(EINVAL);
+        }
+        let (data, origin) = if len > 2 * PAGE_SIZE {
+            // SAFETY: It may sleep, and has no other condition.
+            let data = unsafe { bindings::srpt_alloc_pages_exact(len) };
+            (data.cast(), Origin::Pages)
+        } else {
+            let (data, _, capacity) = KVec::<u8>::from_elem(0, len, GFP_KERNEL)?.into_raw_parts();
+            (data, Origin::Vector(capacity))
+        };
+        // INVARIANT: Allocated above. The pages are zeroed.
+        Ok(Self {
+            data: NonNull::new(data).ok_or(ENOMEM)?,
+            len,
+            origin,
+        })
+    }
+
+    /// Pointer to the bytes, valid as long as this.
+    pub(super) fn data(&self) -> NonNull<u8> {
+        self.data
+    }
+
+    /// Number of bytes.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        let data = self.data.as_ptr();
+        match self.origin {
+            Origin::Vector(capacity) => {
+                // SAFETY: By the type invariant these are the parts of a vector.
+                drop(unsafe { KVec::from_raw_parts(data, self.len, capacity) })
+            }
+            // SAFETY: By the type invariant it was allocated with this length.
+            Origin::Pages => unsafe { bindings::srpt_free_pages_exact(data.cast(), self.len) },
+        }
+    }
+}

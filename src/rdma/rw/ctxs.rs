@@ -1,0 +1,414 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The RDMA contexts of a transfer, and the parts in which they are posted.
+//!
+//! C header: [`include/rdma/rw.h`](srctree/include/rdma/rw.h)
+//!
+//! A transfer may have more work requests than fit in the send queue. Its contexts, whose pages are
+//! mapped all the time, are posted one part after the other, each when the one before has
+//! completed. The rare transfer with a context that is larger than a part gets smaller contexts.
+//!
+//! Not here: states of a transfer ([`super`]), posting ([`super::super::qp`]).
+
+use core::{
+    mem::MaybeUninit,
+    ops::Range,
+    ptr, //
+};
+
+use kernel::prelude::*;
+
+use super::{
+    super::{
+        qp::{
+            core::{
+                QpCore,
+                HELD, //
+            },
+            MIN_PART, //
+        },
+        sg::SgList, //
+    },
+    RemoteSeg,
+    RwDir, //
+};
+use crate::{
+    bindings,
+    sync::gate::Stay, //
+};
+
+/// What contexts are initialised for.
+pub(super) struct Purpose {
+    pub(super) core: Stay<QpCore, HELD>,
+    pub(super) dir: RwDir,
+}
+
+/// One context and the scatterlist it was initialised with. Must not move between initialisation
+/// and destruction.
+struct Ctx {
+    raw: MaybeUninit<bindings::rdma_rw_ctx>,
+    sgl: *mut bindings::scatterlist,
+    nents: u32,
+    /// Work requests; set by the initialisation.
+    wrs: u32,
+}
+
+/// The contexts of a transfer.
+///
+/// # Invariants
+///
+/// - `one` is initialised if `one_used`, and all of `many` are; only one of the two has any. The
+///   owner passes the same [`Purpose`] to all functions from [`Self::build`] to [`Self::destroy`].
+/// - `many` does not grow while it has contexts, so these do not move.
+pub(super) struct Ctxs {
+    /// The context for the common case of one segment, in a box so that this may be moved.
+    one: KBox<Ctx>,
+    one_used: bool,
+    /// The contexts otherwise.
+    many: KVVec<Ctx>,
+    /// Scatterlists of `many`, one after the other.
+    lists: KVVec<bindings::scatterlist>,
+    /// Contexts of `many` that are posted, or were last.
+    part: Range<usize>,
+}
+
+impl Ctxs {
+    /// Allocates memory for one context. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(super) fn new() -> Result<Self> {
+        // INVARIANT: There are no contexts.
+        Ok(Self {
+            one: KBox::new(Ctx::new(), GFP_KERNEL)?,
+            one_used: false,
+            many: KVVec::new(),
+            lists: KVVec::new(),
+            part: 0..0,
+        })
+    }
+
+    /// Initialises contexts for `total` bytes at the start of `sg` and the remote memory `segs`;
+    /// `is_all` says that these are all bytes of `sg`. Returns the number of work requests of the
+    /// largest part. There must be no contexts; on failure, there are none.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`RwSlot::fill`](super::RwSlot::fill).
+    pub(super) fn build(
+        &mut self,
+        purpose: &Purpose,
+        sg: &SgList,
+        segs: impl Iterator<Item = RemoteSeg> + Clone,
+        total: u32,
+        is_all: bool,
+    ) -> Result<u32> {
+        let result = self.try_build(purpose, sg, segs, total, is_all);
+        if result.is_err() {
+            self.destroy(purpose);
+        }
+        result
+    }
+
+    fn try_build(
+        &mut self,
+        purpose: &Purpose,
+        sg: &SgList,
+        segs: impl Iterator<Item = RemoteSeg> + Clone,
+        total: u32,
+        is_all: bool,
+    ) -> Result<u32> {
+        let part = purpose.core.largest_part();
+        let first = segs.clone().find(|seg| seg.len != 0).ok_or(EINVAL)?;
+        if is_all && first.len >= total {
+            let wrs = self.build_one(purpose, sg, first)?;
+            if wrs <= part {
+                return Ok(wrs);
+            }
+        } else {
+            self.build_many(purpose, sg, segs.clone(), total, usize::MAX)?;
+            if let Some(wrs) = self.fit(part) {
+                return Ok(wrs);
+            }
+        }
+        self.destroy(purpose);
+        // An entry takes at most `MIN_PART` requests (`rdma_rw_init_one_mr`).
+        let entries = (part / MIN_PART).max(1) as usize;
+        self.build_many(purpose, sg, segs, total, entries)?;
+        self.fit(part).ok_or(E2BIG)
+    }
+
+    /// Initialises the context for the engine's whole list and one segment of remote memory.
+    fn build_one(&mut self, purpose: &Purpose, sg: &SgList, seg: RemoteSeg) -> Result<u32> {
+        self.one.sgl = sg.as_raw();
+        self.one.nents = sg.nents();
+        self.one.init(purpose, seg)?;
+        self.one_used = true;
+        Ok(self.one.wrs)
+    }
+
+    /// Initialises contexts for several segments, for a list that is longer than the data, or of at
+    /// most `entries` entries each.
+    fn build_many(
+        &mut self,
+        purpose: &Purpose,
+        sg: &SgList,
+        segs: impl Iterator<Item = RemoteSeg>,
+        total: u32,
+        entries: usize,
+    ) -> Result {
+        let mut used = KVVec::new();
+        let mut left = total;
+        for seg in segs {
+            if left == 0 {
+                break;
+            }
+            if seg.len != 0 {
+                let len = seg.len.min(left);
+                used.push(RemoteSeg { len, ..seg }, GFP_KERNEL)?;
+                left -= len;
+            }
+        }
+        if left != 0 {
+            return Err(EINVAL);
+        }
+        // Every entry is used once, plus once more for every boundary between segments.
+        let nents = sg.nents() as usize;
+        let max = nents.checked_add(used.len()).ok_or(EINVAL)?;
+        // Each segment begins a context, and so does each entry for which one has no room.
+        let contexts = used.len().checked_add(max / entries).ok_or(EINVAL)?;
+        self.lists = KVVec::from_elem(Default::default(), max, GFP_KERNEL)?;
+        let lists = self.lists.as_mut_ptr();
+        // SAFETY: There are that many entries.
+        unsafe { bindings::sg_init_table(lists, u32::try_from(max)?) };
+        self.many = KVVec::with_capacity(contexts, GFP_KERNEL)?;
+
+        let mut source = Source {
+            sg: sg.as_raw(),
+            left: sg.nents(),
+            skip: 0,
+        };
+        let mut at = 0usize;
+        for seg in used.iter() {
+            let mut seg = *seg;
+            while seg.len != 0 {
+                let begin = at;
+                let mut len = 0;
+                while len < seg.len && at - begin < entries {
+                    if at >= max {
+                        return Err(EINVAL);
+                    }
+                    // SAFETY: `at` is within the table.
+                    let entry = unsafe { lists.add(at) };
+                    len += source.take(entry, seg.len - len)?;
+                    at += 1;
+                }
+                // SAFETY: At least one entry was taken, so `at - 1` is within the table.
+                unsafe { bindings::srpt_sg_mark_end(lists.add(at - 1)) };
+                let ctx = Ctx {
+                    // SAFETY: `begin` is within the table.
+                    sgl: unsafe { lists.add(begin) },
+                    nents: u32::try_from(at - begin)?,
+                    ..Ctx::new()
+                };
+                self.add(purpose, ctx, RemoteSeg { len, ..seg })
+                    .map_err(|e| match e {
+                        // More memory regions than there are would fail for ever.
+                        EAGAIN if contexts > purpose.core.rdma_ctxs() => E2BIG,
+                        e => e,
+                    })?;
+                seg.len -= len;
+                if seg.len != 0 {
+                    seg.addr = seg.addr.checked_add(len.into()).ok_or(EINVAL)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds a context to `many`.
+    fn add(&mut self, purpose: &Purpose, ctx: Ctx, seg: RemoteSeg) -> Result {
+        self.many.push_within_capacity(ctx).map_err(|_| ENOMEM)?;
+        // An initialised context must not move, so it is initialised in the vector.
+        match self.many.last_mut().map(|ctx| ctx.init(purpose, seg)) {
+            Some(Ok(())) => Ok(()),
+            failed => {
+                // Everything that stays in the vector is initialised.
+                self.many.pop();
+                failed.unwrap_or(Err(EINVAL))
+            }
+        }
+    }
+
+    /// Returns the number of work requests of the largest part of `many`, if parts have at most
+    /// `limit`; [`None`] if a context has more.
+    fn fit(&self, limit: u32) -> Option<u32> {
+        let (mut largest, mut sum) = (0, 0);
+        for ctx in self.many.iter() {
+            sum = match ctx.wrs.saturating_add(sum) {
+                more if more <= limit => more,
+                _ if ctx.wrs <= limit => ctx.wrs,
+                _ => return None,
+            };
+            largest = sum.max(largest);
+        }
+        Some(largest)
+    }
+
+    /// Goes on to the next part, which is the first after [`Self::build`] or [`Self::rewind`].
+    /// Returns the number of its work requests.
+    pub(super) fn next_part(&mut self, purpose: &Purpose) -> u32 {
+        if self.one_used {
+            return self.one.wrs;
+        }
+        let limit = purpose.core.largest_part();
+        let begin = self.part.end;
+        let mut wrs = 0u32;
+        let mut end = begin;
+        for ctx in self.many.iter().skip(begin) {
+            let more = wrs.saturating_add(ctx.wrs);
+            if more > limit {
+                break;
+            }
+            wrs = more;
+            end += 1;
+        }
+        self.part = begin..end;
+        wrs
+    }
+
+    /// Returns whether the current part is not the last.
+    pub(super) fn has_more(&self) -> bool {
+        self.part.end < self.many.len()
+    }
+
+    /// Goes back to before the first part.
+    pub(super) fn rewind(&mut self) {
+        self.part = 0..0;
+    }
+
+    /// Builds the chain of work requests of the current part (`rdma_rw_ctx_wrs`), with `tail` at
+    /// its end. If `tail` is NULL, the last request is signaled and completes to `cqe`.
+    pub(super) fn chain(
+        &mut self,
+        purpose: &Purpose,
+        cqe: *mut bindings::ib_cqe,
+        tail: *mut bindings::ib_send_wr,
+    ) -> *mut bindings::ib_send_wr {
+        let (qp, port) = (purpose.core.as_raw(), purpose.core.port_num());
+        let mut next = tail;
+        let one = self.one_used.then_some(&mut *self.one);
+        let part = self.many.get_mut(self.part.clone()).unwrap_or_default();
+        for ctx in Iterator::chain(part.iter_mut().rev(), one) {
+            let cqe = if next.is_null() { cqe } else { ptr::null_mut() };
+            // SAFETY: By the type invariant the context is initialised, for this queue pair, which
+            // exists. Either there is a next request or an entry.
+            next = unsafe { bindings::rdma_rw_ctx_wrs(ctx.raw.as_mut_ptr(), qp, port, cqe, next) };
+        }
+        next
+    }
+
+    /// Destroys all contexts. None of them may be posted.
+    pub(super) fn destroy(&mut self, purpose: &Purpose) {
+        if self.one_used {
+            self.one_used = false;
+            // SAFETY: It is initialised and not posted (any more).
+            unsafe { self.one.destroy(purpose) };
+        }
+        for ctx in self.many.iter_mut() {
+            // SAFETY: All contexts in the vector are initialised and not posted (any more).
+            unsafe { ctx.destroy(purpose) };
+        }
+        // The drop of an empty vector calls the allocator.
+        if self.lists.capacity() != 0 {
+            self.many = KVVec::new();
+            self.lists = KVVec::new();
+            self.part = 0..0;
+        }
+    }
+}
+
+impl Ctx {
+    /// Returns a context that is not initialised.
+    const fn new() -> Self {
+        Self {
+            raw: MaybeUninit::uninit(),
+            sgl: ptr::null_mut(),
+            nents: 0,
+            wrs: 0,
+        }
+    }
+
+    /// Initialises the context for its scatterlist.
+    fn init(&mut self, purpose: &Purpose, seg: RemoteSeg) -> Result {
+        // SAFETY: The list has that many entries, by the invariant of `SgList` or because
+        // `build_many` made it. The queue pair exists, because it is held.
+        let ret = unsafe {
+            bindings::rdma_rw_ctx_init(
+                self.raw.as_mut_ptr(),
+                purpose.core.as_raw(),
+                purpose.core.port_num(),
+                self.sgl,
+                self.nents,
+                0,
+                seg.addr,
+                seg.key,
+                purpose.dir.dma().as_raw(),
+            )
+        };
+        self.wrs = u32::try_from(ret).map_err(|_| Error::from_errno(ret))?;
+        Ok(())
+    }
+
+    /// Destroys the context.
+    ///
+    /// # Safety
+    ///
+    /// It must be initialised with `purpose`, and all of its work must have completed.
+    unsafe fn destroy(&mut self, purpose: &Purpose) {
+        // SAFETY: The caller promises that it is initialised and complete; the rest is what it was
+        // initialised with. The queue pair exists, because it is still held.
+        unsafe {
+            bindings::rdma_rw_ctx_destroy(
+                self.raw.as_mut_ptr(),
+                purpose.core.as_raw(),
+                purpose.core.port_num(),
+                self.sgl,
+                self.nents,
+                purpose.dir.dma().as_raw(),
+            );
+        }
+    }
+}
+
+/// A position in the engine's list.
+struct Source {
+    sg: *mut bindings::scatterlist,
+    /// Entries left, including the current one.
+    left: u32,
+    /// Bytes of the current entry that are already used.
+    skip: u32,
+}
+
+impl Source {
+    /// Makes `entry` refer to the next bytes, at most `max`. Returns how many these are.
+    fn take(&mut self, entry: *mut bindings::scatterlist, max: u32) -> Result<u32> {
+        while self.left != 0 && !self.sg.is_null() {
+            // SAFETY: There is an entry left, so this one is valid.
+            let length = unsafe { (*self.sg).length };
+            let len = length.saturating_sub(self.skip).min(max);
+            if len != 0 {
+                // SAFETY: Both entries are valid; the bytes are inside the source's.
+                unsafe { bindings::srpt_sg_set_part(entry, self.sg, self.skip, len) };
+                self.skip += len;
+                return Ok(len);
+            }
+            // SAFETY: This entry is valid.
+            self.sg = unsafe { bindings::srpt_sg_next(self.sg) };
+            self.left -= 1;
+            self.skip = 0;
+        }
+        Err(EINVAL)
+    }
+}
