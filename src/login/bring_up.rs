@@ -129,14 +129,14 @@ pub(super) fn bring_up(
 }
 
 impl Prepared {
-    /// Number of RDMA contexts that are prepared for each slot of the send queue. With iWARP, each
-    /// range of memory that a READ writes to takes a region, of which there are as many as
-    /// contexts; elsewhere, what is not posted takes none.
-    fn ctxs_per_slot(&self) -> u32 {
+    /// Returns the number of RDMA contexts for `rdma` slots of the send queue. There are as many
+    /// memory regions. With iWARP, each range of memory that a READ writes to takes one, posted or
+    /// not: the largest table has that many.
+    fn rdma_ctxs(&self, rdma: u32) -> u32 {
         let port = self.channel.hca_port().number();
         match self.device.protocol(port) {
-            Protocol::Iwarp => 16,
-            _ => 1,
+            Protocol::Iwarp => rdma.max(limit::MAX_TABLE_DESCS),
+            _ => rdma,
         }
     }
 }
@@ -178,9 +178,9 @@ fn try_create_qp(
         srq: prepared.srq.clone(),
         max_send_wr: sends,
         max_recv_wr: if prepared.srq.is_some() { 0 } else { recvs },
-        max_rdma_ctxs: rdma.saturating_mul(prepared.ctxs_per_slot()),
+        max_rdma_ctxs: prepared.rdma_ctxs(rdma),
         // Several transfers make progress at a time, however large.
-        largest_part: rdma / 4,
+        largest_part: rdma / 8,
         max_send_sge: attrs.max_send_sge,
         owner: prepared.channel.clone(),
     })

@@ -4,9 +4,9 @@
 //!
 //! C header: [`include/rdma/ib_verbs.h`](srctree/include/rdma/ib_verbs.h)
 //!
-//! Not here: posting and completions ([`post`]), the accounting that makes destruction safe
-//! ([`core`]), shared receive queues ([`srq`]), the connections that queue pairs are created for
-//! ([`super::cm`]).
+//! Not here: posting ([`post`]) and completions ([`complete`]), the accounting that makes
+//! destruction safe ([`core`]), shared receive queues ([`srq`]), the connections that queue pairs
+//! are created for ([`super::cm`]).
 
 use ::core::{
     ffi::c_void,
@@ -156,7 +156,8 @@ pub(crate) struct QpInit<O: QpOwner> {
     /// the device allows.
     pub(crate) max_rdma_ctxs: u32,
     /// Largest number of work requests of a transfer that are posted at a time, at least
-    /// [`MIN_PART`]. A larger transfer is posted in parts.
+    /// [`MIN_PART`]. A larger transfer is posted in parts, so the owner has room in the queue for
+    /// one until it completes.
     pub(crate) largest_part: u32,
     /// Scatter/gather entries per send request.
     pub(crate) max_send_sge: u32,
@@ -357,7 +358,13 @@ impl<O: QpOwner> QueuePair<O> {
             send: attr.cap.max_send_wr,
             recv: attr.cap.max_recv_wr,
             rdma: init.max_rdma_ctxs,
-            part: init.largest_part.max(MIN_PART),
+            // The device may have granted fewer requests.
+            part: attr
+                .cap
+                .max_send_wr
+                .saturating_sub(init.max_send_wr.saturating_add(1))
+                .min(init.largest_part)
+                .max(MIN_PART),
         };
         let has_srq = init.srq.is_some();
         // If what follows fails, these must outlive the `ib_qp`.

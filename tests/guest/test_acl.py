@@ -11,9 +11,10 @@ import re
 
 import pytest
 
-from . import peer
+from . import peer, slow
 from .checks import contains, equal, expect
 from .lio import SRPT, guid_name
+from .test_rogue import TMF_FAILED
 
 pytestmark = pytest.mark.engine("lio")
 
@@ -261,6 +262,32 @@ def test_without_guid(bench):
     """identifiers without a GUID, as over iWARP, do not make two addresses one
     initiator"""
     both_stay(bench, [], "0" * 16)
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.stock(OWN_ADDRESS)
+def test_abort_through_another_entry(bench):
+    """ABORT TASK of a peer with the same identifier, whom another entry let in
+    from another address, finds no task of the first"""
+    target, guest = bench.target, bench.initiator.guest
+    with bench.peer() as one, bench.peer(dest=target.guest.ip6) as other:
+        target.slow_disk([guest.ip, guest.ip6])
+        for each in one, other:
+            each.login()
+            each.settle()
+        slow.delay(target, 4)
+        one.send(peer.cmd(0x101, peer.read_10(0, 8), data_in=one.at(0, 4096)))
+        equal(one.receive(1), "timeout", "the disk works on it")
+        answer = other.ask(peer.tsk_mgmt(5, peer.ABORT_TASK, task_tag=0x101))
+        equal((answer.tag, answer.code), (5, TMF_FAILED), "the answer to the abort")
+        answer = peer.Response(one.receive(20))
+        equal((answer.tag, answer.status), (0x101, 0), "the READ's response")
+        slow.delay(target, 0)
+        for each in one, other:
+            each.order("disconnect")
+        target.wait_for_connections(0)
+        target.unconfigure()
+        slow.remove(target)
 
 
 @pytest.mark.stock("it does not say why")

@@ -16,13 +16,12 @@ from .ibcm import IbPeer
 from .initiator import UNTIL_STOPPED
 from .test_reject import (ACCESS, ASSOCIATE, ESTABLISH, RESOURCES, TAG,
                           TOO_LONG)
+from .test_rogue import TMF_FAILED
 
 pytestmark = pytest.mark.roce("iWARP has a connection manager of its own")
 
 NATIVE = "it takes native InfiniBand logins on InfiniBand links only"
 GOOD = 0x00
-# Code of a response to a task management request.
-TASK_FAILED = 0x05
 
 # The connection manager's time-outs: 4 microseconds times two to this.
 SOON = 12                       # 16 ms
@@ -152,7 +151,7 @@ def test_initiators(bench, name):
             if aborts:
                 answer = one.ask(peer.tsk_mgmt(tags + 3, peer.ABORT_TASK,
                                                task_tag=tags + 2))
-                equal((answer.tag, answer.code), (tags + 3, TASK_FAILED),
+                equal((answer.tag, answer.code), (tags + 3, TMF_FAILED),
                       "the answer to ABORT TASK of a task that is gone")
             target.enable(False)
             equal(one.ended(), None, "SRP_T_LOGOUT")

@@ -29,14 +29,12 @@
 //! | `write_pending()` | `-EAGAIN` | called again, *but* a command that is aborted meanwhile is |
 //! | | | never completed (`transport_write_pending_qf()`): never returned |
 //! | | other | CHECK CONDITION through `queue_status()`; done directly here |
-//! | `queue_data_in()` | `-EAGAIN` | called again |
+//! | `queue_data_in()` | `-EAGAIN` | called again at once, until it succeeds: never returned |
 //! | | other | CHECK CONDITION through `queue_status()` |
-//! | `queue_status()` | any | called again, for ever; so a fatal error is not reported |
-//! | | any, without device | ignored, and the command leaks (`target_submit_prep()`); never |
-//! | | | returned |
+//! | `queue_status()` | any | the same; without a device, ignored, and the command leaks |
+//! | | | (`target_submit_prep()`): never returned |
 //!
-//! Where an error that makes target core call again must not be returned, a work item of this
-//! module retries.
+//! Where a command has to wait for room in the send queue, a work item of this module tries again.
 //!
 //! # Commands that wait for commands
 //!
@@ -319,13 +317,18 @@ impl<C: TargetCmd> LioCmd<C> {
             Self::postpone(cmd.into(), Phase::DataLate);
             return 0;
         }
-        let error = match Self::send_data(cmd) {
-            Delivery::Success => return 0,
-            Delivery::QueueFull => EAGAIN,
-            Delivery::FatalError => EIO,
-        };
-        cmd.engine_cmd().phase.set(Phase::Core);
-        error.to_errno()
+        match Self::send_data(cmd) {
+            Delivery::Success => 0,
+            // Target core would try again at once, and again.
+            Delivery::QueueFull => {
+                Self::retry_later(cmd.into(), Phase::DataLate);
+                0
+            }
+            Delivery::FatalError => {
+                cmd.engine_cmd().phase.set(Phase::Core);
+                EIO.to_errno()
+            }
+        }
     }
 
     /// Makes the target send data and response. The caller owns the command, and does so again if
@@ -342,34 +345,16 @@ impl<C: TargetCmd> LioCmd<C> {
         }
     }
 
-    /// `queue_status()`: makes the target send a response. Returns the callback's return value. Any
-    /// context.
-    pub(super) fn answer(cmd: ArcBorrow<'_, C>) -> c_int {
+    /// `queue_status()`: makes the target send a response. Any context.
+    pub(super) fn answer(cmd: ArcBorrow<'_, C>) {
         let this = &cmd.engine_cmd();
         // With the status TASK ABORTED this is the callback that ends an aborted command.
         // SAFETY: Target core has just passed the command to `queue_status()`.
         unsafe { order::count_off(this.se.get()) };
         if !Self::is_here(&cmd) {
-            Self::postpone(cmd.into(), Phase::AnswerLate);
-            return 0;
+            return Self::postpone(cmd.into(), Phase::AnswerLate);
         }
-        match Self::send_status(cmd) {
-            Delivery::Success => 0,
-            // Target core queues commands for a retry in a list of their device.
-            Delivery::QueueFull if !read_se!(this, se_dev).is_null() => {
-                this.phase.set(Phase::Core);
-                EAGAIN.to_errno()
-            }
-            Delivery::QueueFull => {
-                Self::retry_later(cmd.into(), Phase::AnswerLate);
-                0
-            }
-            Delivery::FatalError => {
-                // No completion acknowledges a response that was not sent.
-                this.done(DoneContext::Same);
-                0
-            }
-        }
+        Self::answer_late(cmd);
     }
 
     /// Makes the target send a response. The caller owns the command, and does so again if the

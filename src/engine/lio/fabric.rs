@@ -219,8 +219,8 @@ unsafe extern "C" fn write_pending_callback<T: Target>(se: *mut bindings::se_cmd
     0
 }
 
-/// `queue_data_in()`: sends data and response. Any context. Returns 0, or in process context
-/// `-EAGAIN` to be called again, or another error, after which target core calls `queue_status()`.
+/// `queue_data_in()`: sends data and response. Any context. Returns 0, or in process context an
+/// error, after which target core calls `queue_status()`; never `-EAGAIN`.
 ///
 /// # Safety
 ///
@@ -230,15 +230,15 @@ unsafe extern "C" fn queue_data_in_callback<T: Target>(se: *mut bindings::se_cmd
     LioCmd::answer_with_data(unsafe { cmd::borrow::<T::Cmd>(se) })
 }
 
-/// `queue_status()`: sends a response without data. Any context. Returns 0, or in process context
-/// `-EAGAIN`.
+/// `queue_status()`: sends a response without data. Any context. Always returns 0.
 ///
 /// # Safety
 ///
 /// Called by target core with a command submitted to it.
 unsafe extern "C" fn queue_status_callback<T: Target>(se: *mut bindings::se_cmd) -> c_int {
     // SAFETY: By the safety requirements; target core holds its reference until this returns.
-    LioCmd::answer(unsafe { cmd::borrow::<T::Cmd>(se) })
+    LioCmd::answer(unsafe { cmd::borrow::<T::Cmd>(se) });
+    0
 }
 
 /// `queue_tm_rsp()`: sends the response of a task management function. Process context.

@@ -201,7 +201,7 @@ unsafe fn post_next<T: HasCqe<ID> + HasRw, const ID: u64>(
     };
     let total = part.wrs.saturating_add(tail.is_some().into());
     core.give_send(core::mem::replace(&mut flight.wrs, 0));
-    // There is room: the post has reserved it for the largest part.
+    // There is room: the owner keeps it for the largest part (`QpInit::largest_part`).
     if core.take_send(total).is_err() {
         return Err((FAILED, item));
     }
@@ -237,7 +237,15 @@ unsafe fn post_next<T: HasCqe<ID> + HasRw, const ID: u64>(
             }
             Ok(())
         }
-        Err(Failed::Nothing(_)) => {
+        Err(Failed::Nothing(e)) => {
+            if ratelimit::ok() {
+                pr_warn!(
+                    "{}: QP {}: cannot post the next part of a transfer: {:?}\n",
+                    core.device().name(),
+                    core.qp_num(),
+                    e
+                );
+            }
             // SAFETY: The entry is part of the item. No completion comes, so it is ours again, and
             // so is the item: it came from `into_raw` above.
             let item = unsafe {

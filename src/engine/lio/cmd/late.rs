@@ -167,8 +167,8 @@ impl<C: TargetCmd> LioCmd<C> {
         None
     }
 
-    /// Sends a response that target core does not wait for.
-    fn answer_late(cmd: ArcBorrow<'_, C>) {
+    /// Sends a response, at once or when the send queue has room. Process context.
+    pub(super) fn answer_late(cmd: ArcBorrow<'_, C>) {
         match Self::send_status(cmd) {
             Delivery::Success => {}
             Delivery::QueueFull => Self::retry_later(cmd.into(), Phase::AnswerLate),
