@@ -79,7 +79,7 @@ impl Table for TargetFiles {
         ),
         // Name of the RDMA device.
         Attr::ro(c"device", Unit::Text, |target, page| {
-            page.line(target.device_name())
+            page.line(target.device_name().as_str())
         }),
         // Link layer of the port, named as in the RDMA core.
         Attr::ro(c"link_layer", Unit::Text, |target, page| {
