@@ -76,8 +76,7 @@ RDMA = "modprobe -a ib_uverbs ib_umad rdma_ucm\n"
 # unless the kernel has it.
 ADD_HCA = {
     "rxe": "modprobe rdma_rxe\nrdma link add rxe0 type rxe netdev eth0\n",
-    "siw": "[ -d /sys/module/siw ] || modprobe siw\n"
-           "rdma link add siw0 type siw netdev eth0\n",
+    "siw": "rdma link add siw0 type siw netdev eth0\n",
     "ib": "rdma link add rxe0 type rxe netdev eth0\n",
 }
 # Unloads a module with all that use it.
@@ -241,7 +240,8 @@ class Guest:
                                 neighbours=self._neighbours())
         self.transport = self._booted
         if self.rdma:
-            self.run("modprobe ib_core " + env.core_parameters())
+            if env.core_parameters():
+                self.run("modprobe ib_core " + env.core_parameters())
             self._bring(self.transport)
             script += RDMA + ADD_HCA[self.transport]
         self.run(script, timeout=60)

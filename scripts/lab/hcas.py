@@ -41,9 +41,11 @@ class Missing(env.LabError):
 @dataclass(frozen=True)
 class Driver:
     """A driver: the name of its module in the cache and of its folder in tests/,
-    what people call it, its folder in drivers/infiniband/sw, the module, and the
-    option of the kernel's configuration that is for it."""
+    which of env.TRANSPORTS it is for, what people call it, its folder in
+    drivers/infiniband/sw, the module, and the option of the kernel's configuration
+    that is for it."""
     name: str
+    transport: str
     called: str
     source: str
     ko: str
@@ -117,7 +119,7 @@ class Driver:
         env.remove_tree(source)
 
 
-SIW = Driver("siw", "software iWARP", "siw", "siw.ko", "CONFIG_RDMA_SIW")
-SOFTIB = Driver("softib", "software InfiniBand", "rxe", "rdma_rxe.ko",
+SIW = Driver("siw", "siw", "software iWARP", "siw", "siw.ko", "CONFIG_RDMA_SIW")
+SOFTIB = Driver("softib", "ib", "software InfiniBand", "rxe", "rdma_rxe.ko",
                 "CONFIG_RDMA_RXE")
 DRIVERS = (SIW, SOFTIB)

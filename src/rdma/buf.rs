@@ -102,7 +102,7 @@ impl DmaBuf {
 
     /// Length in bytes.
     pub(crate) fn len(&self) -> usize {
-        self.memory.len()
+        self.len as usize
     }
 
     /// Pointer to the bytes, valid as long as this.

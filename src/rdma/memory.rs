@@ -68,11 +68,6 @@ impl Memory {
     pub(super) fn data(&self) -> NonNull<u8> {
         self.data
     }
-
-    /// Number of bytes.
-    pub(super) fn len(&self) -> usize {
-        self.len
-    }
 }
 
 impl Drop for Memory {

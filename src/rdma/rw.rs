@@ -318,19 +318,6 @@ impl RwSlot {
         unsafe { (*self.contents.get()).tail = Some(tail) };
     }
 
-    /// Returns whether parts of a posted transfer are left.
-    ///
-    /// # Safety
-    ///
-    /// Called by the completion of a part.
-    pub(super) unsafe fn has_more(&self) -> bool {
-        if self.state.load(Acquire) != Fill::Posted {
-            return false;
-        }
-        // SAFETY: By the type invariant the contents are the completion's in `Posted`.
-        unsafe { (*self.contents.get()).ctxs.has_more() }
-    }
-
     /// Goes on to the next part of a posted transfer, which the caller then posts; if it is the
     /// last, with the SEND that was kept. Returns [`None`] if there is none.
     ///
@@ -338,6 +325,9 @@ impl RwSlot {
     ///
     /// Called by the completion of the part before.
     pub(super) unsafe fn next_part(&self) -> Option<(Part, Option<Tail>)> {
+        if self.state.load(Acquire) != Fill::Posted {
+            return None;
+        }
         // SAFETY: By the type invariant the contents are the completion's in `Posted`.
         let contents = unsafe { &mut *self.contents.get() };
         if !contents.ctxs.has_more() {
@@ -416,10 +406,13 @@ impl Contents {
             dir,
         };
         let is_all = capacity == total as usize;
-        let wrs = self.ctxs.build(&purpose, &sg, segs, total, is_all)?;
+        let built = self.ctxs.build(&purpose, &sg, segs, total, is_all);
         self.purpose = Some(purpose);
         self.sg = sg;
-        Ok(wrs)
+        if built.is_err() {
+            self.destroy();
+        }
+        built
     }
 
     /// See [`RwSlot::fill_own`]. On failure, `self` is empty.

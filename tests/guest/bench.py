@@ -83,7 +83,7 @@ class Bench:
             if number:
                 yield
 
-    def other_hcas(self, driver, transport):
+    def other_hcas(self, driver):
         """A function that gives both machines HCAs of this kind instead of theirs
         while its context lasts. Their driver, one of lab.hcas, is built before the
         test's time begins; where there is none, the test is skipped."""
@@ -96,7 +96,7 @@ class Bench:
         @contextlib.contextmanager
         def instead():
             before = self.pair.initiator.transport
-            self.pair.change_hca(transport)
+            self.pair.change_hca(driver.transport)
             yield
             self.pair.change_hca(before)
         return instead

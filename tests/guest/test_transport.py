@@ -31,7 +31,7 @@ HUGE_PAGES = "echo %d > /proc/sys/vm/nr_hugepages"
 @pytest.fixture
 def iwarp(bench):
     """Both machines have siw instead of their HCA; see Bench.other_hcas()."""
-    return bench.other_hcas(hcas.SIW, "siw")
+    return bench.other_hcas(hcas.SIW)
 
 
 def writes(initiator, disk):

@@ -27,6 +27,7 @@ use super::{
         },
         rw::{
             HasRw,
+            Part,
             Tail, //
         },
         wc::WorkCompletion, //
@@ -154,14 +155,17 @@ unsafe fn complete_part<T: HasCqe<ID> + HasRw + CqeHandler<ID>, const ID: u64>(
         return;
     };
     // SAFETY: The completion is valid, and that of the transfer.
-    let goes_on =
-        unsafe { (*wc).status == bindings::ib_wc_status_IB_WC_SUCCESS && item.rw().has_more() };
-    if !goes_on {
+    let next = match unsafe { (*wc).status } {
+        // SAFETY: As above.
+        bindings::ib_wc_status_IB_WC_SUCCESS => unsafe { item.rw().next_part() },
+        _ => None,
+    };
+    let Some((part, tail)) = next else {
         // SAFETY: These are the results of `begin`.
         return unsafe { end(cqe, item, wc, finish) };
-    }
-    // SAFETY: As above, and there is a next part.
-    if let Err((status, item)) = unsafe { post_next(cqe, item) } {
+    };
+    // SAFETY: As above, and this is the next part.
+    if let Err((status, item)) = unsafe { post_next(cqe, item, part, tail) } {
         // SAFETY: The completion is valid.
         let mut failed = unsafe { *wc };
         failed.status = status;
@@ -170,15 +174,18 @@ unsafe fn complete_part<T: HasCqe<ID> + HasRw + CqeHandler<ID>, const ID: u64>(
     }
 }
 
-/// Posts the next part of a transfer. If it cannot be posted, returns the item, and the status by
-/// which the transfer ends.
+/// Posts the next part of a transfer, followed by the SEND `tail` if that is due. If it cannot be
+/// posted, returns the item, and the status by which the transfer ends.
 ///
 /// # Safety
 ///
-/// `cqe` and `item` must be those of [`begin`], for the completion of the part before.
+/// `cqe` and `item` must be those of [`begin`], for the completion of the part before, and `part`
+/// and `tail` what the transfer has gone on to.
 unsafe fn post_next<T: HasCqe<ID> + HasRw, const ID: u64>(
     cqe: *mut Cqe<T, ID>,
     item: Arc<T>,
+    part: Part,
+    tail: Option<Tail>,
 ) -> Result<(), (bindings::ib_wc_status, Arc<T>)> {
     const FLUSHED: bindings::ib_wc_status = bindings::ib_wc_status_IB_WC_WR_FLUSH_ERR;
     const FAILED: bindings::ib_wc_status = bindings::ib_wc_status_IB_WC_GENERAL_ERR;
@@ -194,10 +201,6 @@ unsafe fn post_next<T: HasCqe<ID> + HasRw, const ID: u64>(
     };
     let Some(core) = held.enter() else {
         return Err((FLUSHED, item));
-    };
-    // SAFETY: This is the completion of the part before.
-    let Some((part, tail)) = (unsafe { item.rw().next_part() }) else {
-        return Err((FAILED, item));
     };
     let total = part.wrs.saturating_add(tail.is_some().into());
     core.give_send(core::mem::replace(&mut flight.wrs, 0));

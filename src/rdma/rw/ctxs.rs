@@ -91,27 +91,12 @@ impl Ctxs {
 
     /// Initialises contexts for `total` bytes at the start of `sg` and the remote memory `segs`;
     /// `is_all` says that these are all bytes of `sg`. Returns the number of work requests of the
-    /// largest part. There must be no contexts; on failure, there are none.
+    /// largest part. There must be no contexts; on failure, the caller destroys those there are.
     ///
     /// # Errors
     ///
     /// Those of [`RwSlot::fill`](super::RwSlot::fill).
     pub(super) fn build(
-        &mut self,
-        purpose: &Purpose,
-        sg: &SgList,
-        segs: impl Iterator<Item = RemoteSeg> + Clone,
-        total: u32,
-        is_all: bool,
-    ) -> Result<u32> {
-        let result = self.try_build(purpose, sg, segs, total, is_all);
-        if result.is_err() {
-            self.destroy(purpose);
-        }
-        result
-    }
-
-    fn try_build(
         &mut self,
         purpose: &Purpose,
         sg: &SgList,
