@@ -16,10 +16,6 @@
 use kernel::{
     prelude::*,
     sync::{
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
         Arc,
         ArcBorrow,
         SpinLock, //
@@ -83,6 +79,10 @@ use crate::{
         }, //
     },
     sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
         gate::Pass,
         ratelimit, //
     },

@@ -20,11 +20,6 @@ use kernel::{
     new_mutex,
     prelude::*,
     sync::{
-        atomic::{
-            Acquire,
-            Atomic,
-            Release, //
-        },
         Arc,
         Mutex, //
     }, //
@@ -48,9 +43,16 @@ use crate::{
         consts::limit,
         ident::NameBuf, //
     },
-    sync::gate::{
-        Gate,
-        HasGate, //
+    sync::{
+        atomic::{
+            Acquire,
+            Atomic,
+            Release, //
+        },
+        gate::{
+            Gate,
+            HasGate, //
+        }, //
     },
     sysfs::{
         PortDir,

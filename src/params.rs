@@ -29,14 +29,6 @@ use kernel::{
     },
     page::PAGE_SIZE,
     prelude::*,
-    sync::atomic::{
-        Acquire,
-        Atomic,
-        AtomicFlag,
-        Full,
-        Relaxed,
-        Release, //
-    },
     types::NotThreadSafe, //
 };
 
@@ -48,6 +40,14 @@ use crate::{
     srp::wire::{
         ident::Guid,
         login::Requests, //
+    },
+    sync::atomic::{
+        Acquire,
+        Atomic,
+        AtomicFlag,
+        Full,
+        Relaxed,
+        Release, //
     }, //
 };
 

@@ -16,11 +16,6 @@ use kernel::{
     new_spinlock,
     prelude::*,
     sync::{
-        atomic::{
-            Acquire,
-            Atomic,
-            Release, //
-        },
         lock::mutex::MutexGuard,
         Arc,
         Mutex,
@@ -49,6 +44,11 @@ use crate::{
                 PortId, //
             }, //
         }, //
+    },
+    sync::atomic::{
+        Acquire,
+        Atomic,
+        Release, //
     },
     vectors::VectorMask, //
 };

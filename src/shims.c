@@ -14,6 +14,8 @@ void srpt_ib_dma_unmap_single(struct ib_device *dev, u64 addr, size_t len, enum 
 { ib_dma_unmap_single(dev, addr, len, dir); }
 int srpt_ib_dma_mapping_error(struct ib_device *dev, u64 addr)
 { return ib_dma_mapping_error(dev, addr); }
+bool srpt_ib_dma_need_sync(struct ib_device *dev, u64 addr)
+{ return !ib_uses_virt_dma(dev) && dma_need_sync(dev->dma_device, addr); }
 void srpt_ib_dma_sync_single_for_cpu(struct ib_device *dev, u64 addr, size_t len, enum dma_data_direction dir)
 { ib_dma_sync_single_for_cpu(dev, addr, len, dir); }
 void srpt_ib_dma_sync_single_for_device(struct ib_device *dev, u64 addr, size_t len, enum dma_data_direction dir)

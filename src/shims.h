@@ -18,6 +18,7 @@
 u64 srpt_ib_dma_map_single(struct ib_device *dev, void *cpu, size_t len, enum dma_data_direction dir);
 void srpt_ib_dma_unmap_single(struct ib_device *dev, u64 addr, size_t len, enum dma_data_direction dir);
 int srpt_ib_dma_mapping_error(struct ib_device *dev, u64 addr);
+bool srpt_ib_dma_need_sync(struct ib_device *dev, u64 addr);
 void srpt_ib_dma_sync_single_for_cpu(struct ib_device *dev, u64 addr, size_t len, enum dma_data_direction dir);
 void srpt_ib_dma_sync_single_for_device(struct ib_device *dev, u64 addr, size_t len, enum dma_data_direction dir);
 int srpt_ib_post_recv(struct ib_qp *qp, const struct ib_recv_wr *wr);

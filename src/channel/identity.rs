@@ -8,13 +8,7 @@ use core::fmt::Write as _;
 
 use kernel::{
     prelude::*,
-    sync::{
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
-        Arc, //
-    },
+    sync::Arc,
     time::{
         Instant,
         Monotonic, //
@@ -34,6 +28,10 @@ use crate::{
             NameBuf,
             PortId, //
         }, //
+    },
+    sync::atomic::{
+        Atomic,
+        Relaxed, //
     }, //
 };
 

@@ -8,10 +8,7 @@ use kernel::{
     new_spinlock,
     new_work,
     prelude::*,
-    sync::{
-        atomic::Atomic,
-        Arc, //
-    },
+    sync::Arc,
     time::Instant, //
 };
 
@@ -67,7 +64,10 @@ use crate::{
             }, //
         }, //
     },
-    sync::gate::Pass, //
+    sync::{
+        atomic::Atomic,
+        gate::Pass, //
+    }, //
 };
 
 /// Parts of a new channel.

@@ -7,18 +7,16 @@
 use kernel::{
     new_mutex,
     prelude::*,
-    sync::{
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
-        Mutex, //
-    }, //
+    sync::Mutex, //
 };
 
 use super::Channel;
 use crate::{
     hca::Hca,
+    sync::atomic::{
+        Atomic,
+        Relaxed, //
+    },
     sysfs::{
         DirKey,
         SessionDir, //

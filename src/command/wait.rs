@@ -7,13 +7,7 @@
 
 use kernel::{
     prelude::*,
-    sync::{
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
-        Arc, //
-    }, //
+    sync::Arc, //
 };
 
 use super::{
@@ -35,6 +29,10 @@ use crate::{
     srp::wire::{
         consts::RspCode,
         tmf::TmFunction, //
+    },
+    sync::atomic::{
+        Atomic,
+        Relaxed, //
     }, //
 };
 

@@ -5,22 +5,20 @@
 //!
 //! Not here: the phases, which each engine defines in its `cmd.rs`.
 
-use kernel::{
-    prelude::*,
-    sync::atomic::{
-        Acquire,
-        Atomic,
-        AtomicType,
-        Full,
-        Release, //
-    }, //
-};
+use kernel::prelude::*;
 
 use crate::{
     bindings,
     rdma::sg::{
         Lender,
         SgList, //
+    },
+    sync::atomic::{
+        Acquire,
+        Atomic,
+        AtomicType,
+        Full,
+        Release, //
     }, //
 };
 

@@ -9,10 +9,6 @@ use kernel::{
     new_spinlock,
     prelude::*,
     sync::{
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
         Arc,
         Mutex,
         SpinLock, //
@@ -53,6 +49,10 @@ use crate::{
             consts::RejectReason,
             ident::PortId, //
         }, //
+    },
+    sync::atomic::{
+        Atomic,
+        Relaxed, //
     }, //
 };
 

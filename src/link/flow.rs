@@ -9,14 +9,7 @@
 use kernel::{
     new_spinlock,
     prelude::*,
-    sync::{
-        atomic::{
-            Atomic,
-            Full,
-            Relaxed, //
-        },
-        SpinLock, //
-    }, //
+    sync::SpinLock, //
 };
 
 use crate::{
@@ -35,7 +28,14 @@ use crate::{
         },
         wire::login::CreditRequests, //
     },
-    sync::completion::Completion, //
+    sync::{
+        atomic::{
+            Atomic,
+            Full,
+            Relaxed, //
+        },
+        completion::Completion, //
+    }, //
 };
 
 /// Accounts behind the lock.

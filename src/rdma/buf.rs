@@ -14,17 +14,7 @@ use core::{
 
 use kernel::{
     prelude::*,
-    sync::{
-        atomic::{
-            Acquire,
-            Atomic,
-            AtomicFlag,
-            Full,
-            Relaxed,
-            Release, //
-        },
-        Arc, //
-    }, //
+    sync::Arc, //
 };
 
 use super::{
@@ -32,7 +22,17 @@ use super::{
     fill::Fill,
     memory::Memory, //
 };
-use crate::bindings;
+use crate::{
+    bindings,
+    sync::atomic::{
+        Acquire,
+        Atomic,
+        AtomicFlag,
+        Full,
+        Relaxed,
+        Release, //
+    }, //
+};
 
 /// Direction of a DMA mapping (`enum dma_data_direction`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -63,6 +63,8 @@ pub(crate) struct DmaBuf {
     len: u32,
     addr: u64,
     dir: DmaDir,
+    /// CPU and device do not see the same memory: transfers of ownership do something.
+    needs_sync: bool,
     device: Device,
 }
 
@@ -90,12 +92,16 @@ impl DmaBuf {
         if unsafe { bindings::srpt_ib_dma_mapping_error(device.as_raw(), addr) } != 0 {
             return Err(EIO);
         }
+        // SAFETY: The device is registered, and the address is one that was mapped for it. Whether
+        // transfers of ownership do something does not change while it is.
+        let needs_sync = unsafe { bindings::srpt_ib_dma_need_sync(device.as_raw(), addr) };
         // INVARIANT: Allocated and mapped above.
         Ok(Self {
             memory,
             len: short,
             addr,
             dir,
+            needs_sync,
             device: device.clone(),
         })
     }
@@ -125,7 +131,11 @@ impl DmaBuf {
     }
 
     /// Transfers ownership of the memory to the device (`ib_dma_sync_single_for_device`).
+    #[inline]
     pub(super) fn sync_for_device(&self) {
+        if !self.needs_sync {
+            return;
+        }
         // SAFETY: By the type invariant this is what was mapped.
         unsafe {
             bindings::srpt_ib_dma_sync_single_for_device(
@@ -138,7 +148,11 @@ impl DmaBuf {
     }
 
     /// Transfers ownership of the memory to the CPU (`ib_dma_sync_single_for_cpu`).
+    #[inline]
     pub(super) fn sync_for_cpu(&self) {
+        if !self.needs_sync {
+            return;
+        }
         // SAFETY: By the type invariant this is what was mapped.
         unsafe {
             bindings::srpt_ib_dma_sync_single_for_cpu(

@@ -13,13 +13,14 @@ use kernel::{
         c_void, //
     },
     prelude::*,
-    sync::atomic::{
-        Acquire,
-        Atomic,
-        AtomicFlag,
-        Release, //
-    },
     task::Task, //
+};
+
+use crate::sync::atomic::{
+    Acquire,
+    Atomic,
+    AtomicFlag,
+    Release, //
 };
 
 /// Return value of a callback that makes the connection manager destroy its id. Not `ENOMEM`, which

@@ -29,15 +29,7 @@ use kernel::{
         c_void, //
     },
     prelude::*,
-    sync::{
-        atomic::{
-            Acquire,
-            Atomic,
-            Full,
-            Relaxed, //
-        },
-        Arc, //
-    }, //
+    sync::Arc, //
 };
 
 use super::device::{
@@ -47,6 +39,12 @@ use super::device::{
 use crate::{
     bindings,
     sync::{
+        atomic::{
+            Acquire,
+            Atomic,
+            Full,
+            Relaxed, //
+        },
         completion::Completion,
         workqueue::Queue, //
     }, //

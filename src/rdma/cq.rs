@@ -16,17 +16,17 @@ use kernel::{
     },
     prelude::*,
     str::CStrExt,
-    sync::{
-        atomic::{
-            AtomicFlag,
-            Relaxed, //
-        },
-        Arc, //
-    }, //
+    sync::Arc, //
 };
 
 use super::device::Device;
-use crate::bindings;
+use crate::{
+    bindings,
+    sync::atomic::{
+        AtomicFlag,
+        Relaxed, //
+    }, //
+};
 
 /// Entries that draining a queue pair requires, one per direction.
 const DRAIN_CQE: u32 = 2;

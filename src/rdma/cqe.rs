@@ -22,14 +22,7 @@ use core::{
 
 use kernel::{
     prelude::*,
-    sync::{
-        atomic::{
-            Atomic,
-            Full,
-            Release, //
-        },
-        Arc, //
-    }, //
+    sync::Arc, //
 };
 
 use super::{
@@ -46,6 +39,11 @@ use super::{
 use crate::{
     bindings,
     sync::{
+        atomic::{
+            Atomic,
+            Full,
+            Release, //
+        },
         gate::Stay,
         state::atomic_enum, //
     }, //

@@ -14,9 +14,6 @@ use kernel::{
     new_mutex,
     prelude::*,
     sync::{
-        atomic::{
-            Atomic, //
-        },
         Arc,
         Mutex, //
     },
@@ -27,7 +24,10 @@ use kernel::{
 };
 
 use super::callback::Callback;
-use crate::bindings;
+use crate::{
+    bindings,
+    sync::atomic::Atomic, //
+};
 
 /// Interval at which the life of an id is polled.
 const POLL: Delta = Delta::from_millis(1);

@@ -22,12 +22,6 @@ use kernel::{
     new_work,
     prelude::*,
     sync::{
-        atomic::{
-            Acquire,
-            Atomic,
-            Full,
-            Release, //
-        },
         Arc,
         ArcBorrow,
         UniqueArc, //
@@ -51,11 +45,19 @@ use super::{
 };
 use crate::{
     bindings,
-    sync::gate::{
-        Gate,
-        HasGate,
-        Inside,
-        Stay, //
+    sync::{
+        atomic::{
+            Acquire,
+            Atomic,
+            Full,
+            Release, //
+        },
+        gate::{
+            Gate,
+            HasGate,
+            Inside,
+            Stay, //
+        }, //
     }, //
 };
 

@@ -16,15 +16,7 @@ use core::{
     ffi::c_int, //
 };
 
-use kernel::{
-    prelude::*,
-    sync::atomic::{
-        Acquire,
-        Atomic,
-        Full,
-        Release, //
-    }, //
-};
+use kernel::prelude::*;
 
 use super::{
     buf::DmaDir,
@@ -36,7 +28,15 @@ use super::{
     },
     sg::SgList, //
 };
-use crate::bindings;
+use crate::{
+    bindings,
+    sync::atomic::{
+        Acquire,
+        Atomic,
+        Full,
+        Release, //
+    }, //
+};
 
 mod ctxs;
 

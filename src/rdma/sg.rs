@@ -11,13 +11,14 @@ use core::ptr::{
     NonNull, //
 };
 
-use kernel::sync::atomic::{
-    Acquire,
-    AtomicFlag,
-    Release, //
+use crate::{
+    bindings,
+    sync::atomic::{
+        Acquire,
+        AtomicFlag,
+        Release, //
+    }, //
 };
-
-use crate::bindings;
 
 /// Flag of a scatterlist's owner: whether the list is lent. The owner may use or free the list only
 /// while it is not.
@@ -144,14 +145,14 @@ impl SgList {
     pub(super) fn capacity(&self) -> usize {
         let mut sum = 0usize;
         let mut sg = self.sgl;
-        for _ in 0..self.nents {
-            if sg.is_null() {
-                break;
-            }
+        let mut left = self.nents;
+        while left != 0 && !sg.is_null() {
             // SAFETY: By the type invariant there are that many entries.
-            unsafe {
-                sum = sum.saturating_add((*sg).length as usize);
-                sg = bindings::srpt_sg_next(sg);
+            sum = sum.saturating_add(unsafe { (*sg).length } as usize);
+            left -= 1;
+            if left != 0 {
+                // SAFETY: As above.
+                sg = unsafe { bindings::srpt_sg_next(sg) };
             }
         }
         sum

@@ -26,18 +26,18 @@ use core::{
 
 use kernel::{
     prelude::*,
-    sync::{
-        atomic::{
-            Acquire,
-            Atomic,
-            Full, //
-        },
-        Arc, //
-    },
+    sync::Arc,
     time::Msecs, //
 };
 
-use super::completion::Completion;
+use super::{
+    atomic::{
+        Acquire,
+        Atomic,
+        Full, //
+    },
+    completion::Completion, //
+};
 
 /// Bit of [`Gate::users`] that is set when the gate is closed; the other bits are the count.
 const CLOSED: u32 = 1 << 31;

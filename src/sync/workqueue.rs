@@ -20,18 +20,17 @@ use kernel::{
     ffi::c_int,
     prelude::*,
     static_lock_class,
-    sync::{
-        atomic::{
-            AtomicFlag,
-            Relaxed, //
-        },
-        Arc, //
-    },
+    sync::Arc,
     time::{
         msecs_to_jiffies,
         Msecs, //
     },
     workqueue::RawWorkItem, //
+};
+
+use super::atomic::{
+    AtomicFlag,
+    Relaxed, //
 };
 
 /// An owned `struct workqueue_struct`; dropping it drains and destroys it.

@@ -39,14 +39,16 @@ use core::ptr::NonNull;
 
 use kernel::{
     page::PAGE_SIZE,
-    prelude::*,
+    prelude::*, //
+};
+
+use crate::{
+    bindings,
     sync::atomic::{
         Atomic,
         Relaxed, //
     }, //
 };
-
-use crate::bindings;
 
 /// Maximum number of bytes that a command keeps.
 const MAX_LEN: usize = 1 << 20;

@@ -15,11 +15,6 @@ use kernel::{
     error::from_err_ptr,
     prelude::*,
     sync::{
-        atomic::{
-            Acquire,
-            Atomic,
-            Full, //
-        },
         rcu,
         Arc, //
     }, //
@@ -46,6 +41,11 @@ use crate::{
             AclId,
             AclName, //
         }, //
+    },
+    sync::atomic::{
+        Acquire,
+        Atomic,
+        Full, //
     }, //
 };
 

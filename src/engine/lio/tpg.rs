@@ -16,11 +16,6 @@ use kernel::{
     new_mutex,
     prelude::*,
     sync::{
-        atomic::{
-            Acquire,
-            Atomic,
-            Release, //
-        },
         lock::mutex::MutexGuard,
         Arc,
         Mutex, //
@@ -45,6 +40,11 @@ use crate::{
             AclId,
             NameBuf, //
         }, //
+    },
+    sync::atomic::{
+        Acquire,
+        Atomic,
+        Release, //
     }, //
 };
 

@@ -36,10 +36,6 @@ use kernel::{
     new_work,
     prelude::*,
     sync::{
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
         Arc,
         ArcBorrow, //
     },
@@ -65,7 +61,13 @@ use crate::{
     },
     rdma::sg::SgList,
     srp::wire::rsp::Residual,
-    sync::state::atomic_enum, //
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        state::atomic_enum, //
+    }, //
 };
 
 /// Results of the callbacks.

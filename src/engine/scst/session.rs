@@ -11,15 +11,7 @@ use core::ptr::NonNull;
 
 use kernel::{
     prelude::*,
-    sync::{
-        atomic::{
-            Acquire,
-            Atomic,
-            Full,
-            Release, //
-        },
-        Arc, //
-    }, //
+    sync::Arc, //
 };
 
 use super::target::Target;
@@ -42,6 +34,12 @@ use crate::{
         PortId, //
     },
     sync::{
+        atomic::{
+            Acquire,
+            Atomic,
+            Full,
+            Release, //
+        },
         gate::{
             Gate,
             HasGate,

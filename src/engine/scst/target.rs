@@ -14,11 +14,6 @@ use kernel::{
     new_mutex,
     prelude::*,
     sync::{
-        atomic::{
-            Acquire,
-            Atomic,
-            Release, //
-        },
         lock::mutex::MutexGuard,
         Arc,
         Mutex, //
@@ -50,7 +45,14 @@ use crate::{
         LinkLayer, //
     },
     srp::wire::ident::gid_name,
-    sync::gate::Pass, //
+    sync::{
+        atomic::{
+            Acquire,
+            Atomic,
+            Release, //
+        },
+        gate::Pass, //
+    }, //
 };
 
 /// The target of one HCA port.

@@ -47,13 +47,6 @@ use kernel::{
     new_mutex,
     prelude::*,
     sync::{
-        atomic::{
-            Acquire,
-            Atomic,
-            AtomicFlag,
-            Full,
-            Release, //
-        },
         Arc,
         ArcBorrow,
         Mutex, //
@@ -91,6 +84,13 @@ use crate::{
             QueuePair, //
         },
         CALLER, //
+    },
+    sync::atomic::{
+        Acquire,
+        Atomic,
+        AtomicFlag,
+        Full,
+        Release, //
     }, //
 };
 

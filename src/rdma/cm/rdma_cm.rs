@@ -40,11 +40,6 @@ use kernel::{
     },
     prelude::*,
     sync::{
-        atomic::{
-            Acquire,
-            Full,
-            Release, //
-        },
         Arc,
         ArcBorrow, //
     }, //
@@ -72,6 +67,11 @@ use crate::{
             QueuePair, //
         },
         CALLER, //
+    },
+    sync::atomic::{
+        Acquire,
+        Full,
+        Release, //
     }, //
 };
 

@@ -20,16 +20,7 @@ use core::{
 use kernel::{
     error::to_result,
     prelude::*,
-    sync::{
-        atomic::{
-            Acquire,
-            AtomicFlag,
-            Full,
-            Relaxed,
-            Release, //
-        },
-        Arc, //
-    }, //
+    sync::Arc, //
 };
 
 use super::{
@@ -56,6 +47,13 @@ use super::{
 use crate::{
     bindings,
     sync::{
+        atomic::{
+            Acquire,
+            AtomicFlag,
+            Full,
+            Relaxed,
+            Release, //
+        },
         gate::{
             Gate,
             HasGate,

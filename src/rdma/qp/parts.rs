@@ -11,11 +11,6 @@ use kernel::{
     new_mutex,
     prelude::*,
     sync::{
-        atomic::{
-            Atomic,
-            AtomicFlag,
-            Full, //
-        },
         Arc,
         Mutex, //
     }, //
@@ -29,6 +24,11 @@ use super::super::{
     pd::ProtectionDomain, //
 };
 use crate::sync::{
+    atomic::{
+        Atomic,
+        AtomicFlag,
+        Full, //
+    },
     completion::Completion,
     gate::Gate, //
 };

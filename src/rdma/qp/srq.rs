@@ -31,10 +31,6 @@ use kernel::{
         RBTreeNodeReservation, //
     },
     sync::{
-        atomic::{
-            AtomicFlag,
-            Relaxed, //
-        },
         Arc,
         SpinLock, //
     }, //
@@ -52,7 +48,13 @@ use super::{
     QpOwner,
     RecvBuf, //
 };
-use crate::bindings;
+use crate::{
+    bindings,
+    sync::atomic::{
+        AtomicFlag,
+        Relaxed, //
+    }, //
+};
 
 /// A posted buffer, which belongs to the queue.
 struct Slot<O: QpOwner>(NonNull<RecvBuf<O>>);

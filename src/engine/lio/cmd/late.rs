@@ -25,10 +25,6 @@ use core::ptr;
 use kernel::{
     prelude::*,
     sync::{
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
         Arc,
         ArcBorrow, //
     },
@@ -46,6 +42,10 @@ use crate::{
         Delivery,
         DoneContext,
         TargetCmd, //
+    },
+    sync::atomic::{
+        Atomic,
+        Relaxed, //
     }, //
 };
 
