@@ -107,7 +107,6 @@ use notice::{
     Solicit, //
 };
 use probe::Probe;
-use receive::Received;
 use shown::Shown;
 use waits::{
     Until,
@@ -118,6 +117,8 @@ use waits::{
 pub(crate) type Command = command::Command<Channel>;
 /// What the commands of a channel need for posting.
 pub(crate) type Link = link::Link<Channel>;
+/// A received information unit of a channel.
+type Received = command::Received<Channel>;
 /// Owned receive buffer of a channel.
 pub(crate) type Buffer = link::Buffer<Channel>;
 /// Guard: keeps the session and the connection of a channel during a call.
@@ -134,11 +135,11 @@ struct Incoming {
     draining: bool,
 }
 
-/// The channel's commands.
-struct Commands {
+/// The channel's commands, between [`Channel::connect`] and tear-down.
+pub(crate) struct Commands {
     /// Commands that are not in use.
     pool: KVec<Arc<Command>>,
-    /// All commands, until tear-down.
+    /// All commands.
     all: KVec<Arc<Command>>,
 }
 
@@ -220,10 +221,13 @@ impl Channel {
         self.inner.lock().connection.cm = Some(cm);
     }
 
-    /// Stores what posting needs, and the send queue in its real size. Called once, by the login.
-    pub(crate) fn connect(&self, link: Arc<Link>, sendq: SendQueue) {
+    /// Stores what posting needs, the send queue in its real size, and the commands. Called once,
+    /// by the login.
+    pub(crate) fn connect(&self, link: Arc<Link>, sendq: SendQueue, commands: Commands) {
         self.flow.open(sendq);
-        self.inner.lock().connection.link = Some(link);
+        let mut inner = self.inner.lock();
+        inner.connection.link = Some(link);
+        inner.commands = commands;
     }
 
     /// Notes that the answer to the login is about to be sent. Called once, by the login.

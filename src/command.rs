@@ -106,10 +106,7 @@ mod transfer;
 pub(crate) mod wait;
 
 use answer::LocalAnswer;
-use respond::{
-    Outcome,
-    Writes, //
-};
+use respond::Writes;
 use timing::{
     Arrival,
     Time,
@@ -160,31 +157,26 @@ enum Part {
     Inside,
 }
 
-/// A request in its receive buffer.
-pub(crate) struct Request<O: Pool> {
+/// A received information unit: buffer, length in bytes, arrival.
+pub(crate) struct Received<O: Pool> {
     pub(crate) buf: Buffer<O>,
     pub(crate) len: usize,
-    pub(crate) arrival: Arrival,
-    pub(crate) descs: Descs,
+    pub(crate) at: Arrival,
+}
+
+/// A request in its receive buffer.
+struct Request<O: Pool> {
+    buf: Buffer<O>,
+    len: usize,
+    descs: Descs,
     /// The descriptor table that was fetched, if it is not in the information unit.
-    pub(crate) table: Option<KVec<u8>>,
+    table: Option<KVec<u8>>,
 }
 
 impl<O: Pool> Request<O> {
-    /// Wraps a request that has no fetched table.
-    pub(crate) fn new(buf: Buffer<O>, len: usize, arrival: Arrival, descs: Descs) -> Self {
-        Self {
-            buf,
-            len,
-            arrival,
-            descs,
-            table: None,
-        }
-    }
-
     /// Parses a SCSI command again, with its descriptor table, which was fetched. Returns [`None`]
     /// if the table does not match the command, or this is no command with a table.
-    pub(crate) fn parse(&self) -> Option<Cmd<'_>> {
+    fn parse(&self) -> Option<Cmd<'_>> {
         let Descs::List(_, params) = &self.descs else {
             return None;
         };
@@ -195,7 +187,7 @@ impl<O: Pool> Request<O> {
 
     /// Parses the descriptors of a SCSI command again, those of [`Descs::List`] and
     /// [`Descs::Immediate`]; see [`Self::parse`].
-    pub(crate) fn data(&self) -> Option<DataDesc<'_>> {
+    fn data(&self) -> Option<DataDesc<'_>> {
         match &self.descs {
             Descs::None | Descs::Single(..) => None,
             Descs::Immediate(_, params) | Descs::List(_, params) => {
@@ -225,14 +217,17 @@ pub(crate) struct Head {
     pub(crate) sol_not: SolNot,
 }
 
-/// State of a command, behind its lock. All but the machine is empty while the command is free.
+/// State of a command, behind its lock.
 struct Inner<O: Pool> {
     machine: Machine,
     head: Head,
-    /// Keeps the channel and the queue pair while the command is in use.
-    link: Option<Arc<Link<O>>>,
-    /// The request, until just before the response is posted.
-    rx: Option<Request<O>>,
+    /// Receive buffer of the request, until just before the response is posted.
+    buf: Option<Buffer<O>>,
+    /// Length of the request in bytes.
+    len: usize,
+    descs: Descs,
+    /// The descriptor table that was fetched.
+    table: Option<KVec<u8>>,
     /// Keeps tear-down waiting while a session of another channel has the command.
     hold: Option<Hold<O>>,
     /// Task management functions that aborted the command while its descriptor table was being
@@ -274,6 +269,8 @@ pub(crate) struct Command<O: Pool> {
     /// The engine's part.
     #[pin]
     pub(crate) engine: ActiveCmd<Self>,
+    /// Keeps the channel and the queue pair. The channel frees its commands before these.
+    link: Arc<Link<O>>,
     #[pin]
     send: Cqe<Command<O>, SEND>,
     #[pin]
@@ -294,12 +291,13 @@ impl_has_rw! { impl{O: Pool} HasRw for Command<O> { self.rw } }
 impl_has_tx! { impl{O: Pool} HasTx for Command<O> { self.tx } }
 
 impl<O: Pool> Command<O> {
-    /// Allocates a command with a response buffer of `rsp_size` bytes. May sleep.
+    /// Allocates a command of this connection with a response buffer of `rsp_size` bytes. May
+    /// sleep.
     ///
     /// # Errors
     ///
     /// `ENOMEM`, `EIO` if the device cannot map the buffer.
-    pub(crate) fn new(device: &Device, rsp_size: usize) -> Result<Arc<Self>>
+    pub(crate) fn new(link: &Arc<Link<O>>, device: &Device, rsp_size: usize) -> Result<Arc<Self>>
     where
         Top: HasTarget<Target: Target<Cmd = Self>>,
     {
@@ -307,6 +305,7 @@ impl<O: Pool> Command<O> {
         Arc::pin_init(
             try_pin_init!(Self {
                 engine <- Active::new_cmd::<Self>(),
+                link: link.clone(),
                 send: Cqe::new(),
                 read: Cqe::new(),
                 rw <- RwSlot::new(),
@@ -318,8 +317,10 @@ impl<O: Pool> Command<O> {
                             tag: 0,
                             sol_not: SolNot(0),
                         },
-                        link: None,
-                        rx: None,
+                        buf: None,
+                        len: 0,
+                        descs: Descs::None,
+                        table: None,
                         hold: None,
                         waits: None,
                         arrived: Time::now(),
@@ -335,45 +336,36 @@ impl<O: Pool> Command<O> {
     }
 
     /// Begins a SCSI command.
-    pub(crate) fn start(&self, link: &Arc<Link<O>>, head: Head, rx: Request<O>) {
-        let timing = Timing::new(rx.arrival);
-        let mut inner = self.begin(link, head, rx);
+    #[inline]
+    pub(crate) fn start(&self, head: Head, rx: Received<O>, descs: Descs) {
+        let timing = Timing::new(rx.at);
+        let mut inner = self.begin(head, rx, descs);
         inner.timing = Some(timing);
         note(&mut inner.machine, Fact::Start);
     }
 
     /// Begins a malformed request, which is answered with an error and not counted as a command
     /// that failed.
-    pub(crate) fn start_invalid(&self, link: &Arc<Link<O>>, head: Head, rx: Request<O>) {
-        note(&mut self.begin(link, head, rx).machine, Fact::Start);
+    pub(crate) fn start_invalid(&self, head: Head, rx: Received<O>) {
+        note(&mut self.begin(head, rx, Descs::None).machine, Fact::Start);
     }
 
     /// Begins a task management request. `hold` keeps the channel of the command that it names, if
     /// that is another one.
-    pub(crate) fn start_mgmt(
-        &self,
-        link: &Arc<Link<O>>,
-        head: Head,
-        rx: Request<O>,
-        hold: Option<Hold<O>>,
-    ) {
-        let mut inner = self.begin(link, head, rx);
+    pub(crate) fn start_mgmt(&self, head: Head, rx: Received<O>, hold: Option<Hold<O>>) {
+        let mut inner = self.begin(head, rx, Descs::None);
         note(&mut inner.machine, Fact::StartMgmt);
         inner.hold = hold;
     }
 
-    fn begin(
-        &self,
-        link: &Arc<Link<O>>,
-        head: Head,
-        rx: Request<O>,
-    ) -> SpinLockGuard<'_, Inner<O>> {
+    #[inline]
+    fn begin(&self, head: Head, rx: Received<O>, descs: Descs) -> SpinLockGuard<'_, Inner<O>> {
         let mut inner = self.inner.lock();
         inner.head = head;
-        inner.arrived = rx.arrival.at;
-        inner.link = Some(link.clone());
-        inner.rx = Some(rx);
-        inner.hold = None;
+        inner.arrived = rx.at.at;
+        inner.buf = Some(rx.buf);
+        inner.len = rx.len;
+        inner.descs = descs;
         inner.timing = None;
         inner.rdma_slots = 0;
         inner
@@ -382,7 +374,9 @@ impl<O: Pool> Command<O> {
     /// Returns a snapshot; [`None`] if the command is free.
     pub(crate) fn view(&self) -> Option<View> {
         let inner = self.inner.lock();
-        inner.link.as_ref()?;
+        if inner.machine.state() == srp::machine::command::State::Free {
+            return None;
+        }
         Some(View {
             tag: inner.head.tag,
             state: inner.machine.state(),
@@ -403,8 +397,9 @@ impl<O: Pool> Command<O> {
         inner.head.tag == tag && inner.machine.state().is_task()
     }
 
-    fn link(&self) -> Option<Arc<Link<O>>> {
-        self.inner.lock().link.clone()
+    /// Returns what posting requires.
+    pub(crate) fn link(&self) -> &Arc<Link<O>> {
+        &self.link
     }
 
     /// Handles the engine's abort of the command.
@@ -416,33 +411,62 @@ impl<O: Pool> Command<O> {
     /// complete.
     #[allow(dead_code, reason = "not every engine watches transfers")]
     pub(crate) fn on_hw_timeout(&self) {
-        let (link, on_wire) = {
-            let inner = self.inner.lock();
-            (inner.link.clone(), inner.machine.state().on_wire())
-        };
+        let on_wire = self.inner.lock().machine.state().on_wire();
         // Nothing on the wire: the transfers have completed meanwhile.
-        if let (Some(link), true) = (link, on_wire) {
+        if on_wire {
             pr_warn!("a transfer did not complete in time\n");
-            link.close(CloseReason::QpError);
+            self.link.close(CloseReason::QpError);
         }
     }
 
     /// Takes the command back from the engine.
     pub(crate) fn on_free(this: Arc<Self>) {
-        let (action, end) = {
-            let mut inner = this.inner.lock();
-            let action = step(&mut inner.machine, Event::Freed);
-            (action, inner.end(action))
-        };
-        if let Some(Action::Answer) = action {
-            return Self::answer_here(this, LocalAnswer::Mgmt(RspCode::Failed));
-        }
-        let Some(end) = end else {
+        let mut inner = this.inner.lock();
+        let action = step(&mut inner.machine, Event::Freed);
+        let Some(Action::Recycle { return_credit }) = action else {
+            drop(inner);
+            if let Some(Action::Answer) = action {
+                Self::answer_here(this, LocalAnswer::Mgmt(RspCode::Failed));
+            }
             return;
         };
-        // The hold may be all that keeps tear-down waiting until the command is in the pool.
-        let (link, rest) = end.give_back();
-        O::command_free(link.owner.as_arc_borrow(), this);
+        let buf = inner.buf.take();
+        let rest = inner.has_rest();
+        drop(inner);
+        this.give_back(buf, return_credit);
+        if rest {
+            Self::recycle_rest(this);
+        } else {
+            Self::recycle(this);
+        }
+    }
+
+    /// Reposts the receive buffer of a request that ends without a response, and returns its
+    /// credit.
+    #[inline]
+    fn give_back(&self, buf: Option<Buffer<O>>, return_credit: bool) {
+        if let Some(buf) = buf {
+            self.link.repost(buf);
+        }
+        if return_credit {
+            self.link.flow().forgo_response();
+            O::credits_due(self.link.owner.as_arc_borrow());
+        }
+    }
+
+    /// Returns a command that has nothing of its request any more to the pool.
+    #[inline]
+    fn recycle(this: Arc<Self>) {
+        let owner = this.link.owner.clone();
+        O::command_free(owner.as_arc_borrow(), this);
+    }
+
+    /// As [`Self::recycle`], for a command with a [`Rest`]. The rest is dropped last: its hold may
+    /// be all that keeps tear-down waiting until the command is in the pool.
+    #[cold]
+    fn recycle_rest(this: Arc<Self>) {
+        let rest = this.inner.lock().take_rest();
+        Self::recycle(this);
         drop(rest);
     }
 
@@ -459,72 +483,66 @@ impl<O: Pool> Command<O> {
 
     /// Responds to a command that is not with the engine.
     fn answer_here(this: Arc<Self>, answer: LocalAnswer) {
-        let Some(link) = this.link() else {
-            return;
-        };
-        let outcome = Outcome::of(&answer);
-        if Self::send(this.as_arc_borrow(), &link, Writes::NONE, &outcome).is_err() {
+        if Self::send(this.as_arc_borrow(), Writes::NONE, respond::own(&answer)).is_err() {
             Self::abandon(this);
         }
     }
 
     fn take_rx(&self) -> Option<Request<O>> {
-        self.inner.lock().rx.take()
+        let mut inner = self.inner.lock();
+        Some(Request {
+            buf: inner.buf.take()?,
+            len: inner.len,
+            descs: inner.descs,
+            table: inner.table.take(),
+        })
     }
 
     /// Returns what the request says about its data in the direction `dir`.
-    fn part(&self, dir: Dir) -> (Option<Arc<Link<O>>>, Part) {
+    #[inline]
+    fn part(&self, dir: Dir) -> Part {
         let inner = self.inner.lock();
-        let part = match (inner.rx.as_ref().map(|rx| &rx.descs), dir) {
-            (None, _) => Part::Gone,
-            (Some(Descs::Single(found, desc)), _) if *found == dir => Part::Single(*desc),
-            (Some(Descs::Immediate(len, _)), Dir::Out) => Part::Immediate(*len),
-            (Some(Descs::List(found, _)), _) if *found == dir => Part::Inside,
-            (Some(_), _) => Part::None,
-        };
-        (inner.link.clone(), part)
+        match (&inner.descs, dir) {
+            _ if inner.buf.is_none() => Part::Gone,
+            (Descs::Single(found, desc), _) if *found == dir => Part::Single(*desc),
+            (Descs::Immediate(len, _), Dir::Out) => Part::Immediate(*len),
+            (Descs::List(found, _), _) if *found == dir => Part::Inside,
+            _ => Part::None,
+        }
     }
 
     fn put_rx(&self, rx: Request<O>) {
-        self.inner.lock().rx = Some(rx);
+        let mut inner = self.inner.lock();
+        inner.buf = Some(rx.buf);
+        inner.table = rx.table;
     }
 
     /// Closes the channel after a completion with an error. Logs the error unless it is a flush,
     /// which follows from an earlier error or from tear-down.
-    fn check(&self, link: &Link<O>, what: &str, wc: &WorkCompletion) {
+    #[inline]
+    fn check(&self, what: &str, wc: &WorkCompletion) {
         if let Err(status) = wc.result() {
             if !wc.is_flush() && ratelimit::ok() {
                 pr_warn!("{} failed: {}\n", what, status);
             }
-            link.close(CloseReason::QpError);
+            self.link.close(CloseReason::QpError);
         }
     }
 }
 
 impl<O: Pool> Inner<O> {
-    /// Takes out what the request holds if `action` ends its life.
-    fn end(&mut self, action: Option<Action>) -> Option<End<O>> {
-        let Some(Action::Recycle { return_credit }) = action else {
-            return None;
-        };
-        Some(End {
-            link: self.link.take()?,
-            rx: self.rx.take(),
-            return_credit,
-            rest: Rest {
-                waits: self.waits.take(),
-                hold: self.hold.take(),
-            },
-        })
+    /// Returns whether the request has left a [`Rest`].
+    fn has_rest(&self) -> bool {
+        self.waits.is_some() || self.hold.is_some() || self.table.is_some()
     }
-}
 
-/// Resources of a request that has ended.
-struct End<O: Pool> {
-    link: Arc<Link<O>>,
-    rx: Option<Request<O>>,
-    return_credit: bool,
-    rest: Rest<O>,
+    fn take_rest(&mut self) -> Rest<O> {
+        Rest {
+            waits: self.waits.take(),
+            hold: self.hold.take(),
+            table: self.table.take(),
+        }
+    }
 }
 
 /// Resources that are dropped after the command is free, without a lock held.
@@ -533,21 +551,8 @@ struct Rest<O: Pool> {
     waits: Option<KVec<TableWait<O>>>,
     #[allow(dead_code, reason = "its drop lets tear-down go on")]
     hold: Option<Hold<O>>,
-}
-
-impl<O: Pool> End<O> {
-    /// Reposts the receive buffer of a request without response, and returns its credit. Returns
-    /// what the caller drops when the command is free.
-    fn give_back(self) -> (Arc<Link<O>>, Rest<O>) {
-        if let Some(rx) = self.rx {
-            self.link.repost(rx.buf);
-        }
-        if self.return_credit {
-            self.link.flow().forgo_response();
-            O::credits_due(self.link.owner.as_arc_borrow());
-        }
-        (self.link, self.rest)
-    }
+    #[allow(dead_code, reason = "its drop frees the memory")]
+    table: Option<KVec<u8>>,
 }
 
 /// Feeds an event to a command's machine. Returns the action, or [`None`] after a violation, which

@@ -115,38 +115,51 @@ pub(crate) enum Direction {
 }
 
 /// A SCSI command as received, validated by the protocol layer.
-pub(crate) struct RxCmd<'a> {
+pub(crate) struct RxCmd {
     /// Initiator's tag.
     pub(crate) tag: u64,
     /// Logical unit number, see [`Engine::lun_number`].
     pub(crate) lun: u64,
-    /// CDB: 16 bytes, plus the additional bytes that follow them.
-    pub(crate) cdb: &'a [u8],
     /// Task attribute.
     pub(crate) attr: TaskAttr,
     /// Direction of the data, from the data descriptors.
     pub(crate) dir: Direction,
     /// Number of bytes, from the data descriptors.
     pub(crate) data_len: u32,
+    /// CDB of 16 bytes, as nearly all are.
+    pub(crate) short: [u8; 16],
+    /// CDB of 16 bytes and the additional bytes that follow them.
+    pub(crate) long: Option<KVec<u8>>,
 }
 
-impl RxCmd<'_> {
+impl RxCmd {
+    /// Returns the CDB: 16 bytes or more.
+    #[inline]
+    pub(crate) fn cdb(&self) -> &[u8] {
+        match &self.long {
+            Some(long) => long,
+            None => &self.short,
+        }
+    }
+
     /// Returns the part of the CDB to pass to an engine, which may copy the number of bytes that
     /// the CDB itself implies: 16, or for a variable length CDB 8 more than its additional length
     /// (byte 7). Returns `None` if that is more than `most` or more than was received.
+    #[inline]
     pub(crate) fn complete_cdb(&self, most: usize) -> Option<&[u8]> {
         /// Operation code of variable length CDBs (SPC).
         const VARIABLE_LENGTH: u8 = 0x7f;
         /// Maximum length of all others.
         const FIXED: usize = 16;
-        let needed = match *self.cdb.first_chunk::<FIXED>()? {
+        let cdb = self.cdb();
+        let needed = match *cdb.first_chunk::<FIXED>()? {
             [VARIABLE_LENGTH, _, _, _, _, _, _, additional, ..] => usize::from(additional) + 8,
             _ => FIXED,
         };
         if needed > most {
             return None;
         }
-        self.cdb.get(..needed)
+        cdb.get(..needed)
     }
 }
 
@@ -376,7 +389,7 @@ pub(crate) trait Engine: Sized + 'static {
     fn rx_cmd<C: TargetCmd>(
         cmd: Arc<C>,
         session: &Self::Session,
-        rx: &RxCmd<'_>,
+        rx: &RxCmd,
         immediate: Option<Immediate>,
     ) -> Result<(), (RxError, Arc<C>)>;
     /// Reports the end of the transfer that `rdy_to_xfer` requested. Process context; the engine

@@ -101,6 +101,11 @@ impl<'a, O: Owner> Busy<'a, O> {
         owner.flow().begin_task();
         Self(owner)
     }
+
+    /// What is kept.
+    pub(crate) fn owner(&self) -> ArcBorrow<'a, O> {
+        self.0
+    }
 }
 
 impl<O: Owner> Drop for Busy<'_, O> {

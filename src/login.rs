@@ -21,9 +21,9 @@ use crate::{
     channel::{
         new::{
             self,
-            Memory,
             Parts, //
         },
+        notice::Notices,
         Channel, //
     },
     engine::{
@@ -289,8 +289,8 @@ fn prepare(req: &ConnectRequest<'_>, login: &LoginReq) -> Result<Prepared, Refus
         ),
     };
     let sq_size = port.attr(PortAttr::SqSize);
-    let memory = Memory::new(&device, rq_size, grant.max_ti_iu_len)
-        .map_err(|e| Refusal::resources("allocating commands", e))?;
+    let notices = Notices::new(&device, grant.max_ti_iu_len)
+        .map_err(|e| Refusal::resources("allocating the channel", e))?;
     let channel = new::channel(Parts {
         login,
         takes: login.takes(params::target_requests()),
@@ -300,7 +300,7 @@ fn prepare(req: &ConnectRequest<'_>, login: &LoginReq) -> Result<Prepared, Refus
         hca,
         hca_port,
         port,
-        memory,
+        notices,
         rq_size,
     })
     .map_err(|e| Refusal::resources("allocating the channel", e))?;

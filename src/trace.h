@@ -9,6 +9,7 @@ void srpt_trace_login(u64 channel, u64 ini_high, u64 ini_low, u32 req_lim);
 void srpt_trace_login_refused(u64 ini_high, u64 ini_low, u32 reason);
 void srpt_trace_close(u64 channel, const char *reason);
 void srpt_trace_gone(u64 channel);
+bool srpt_trace_iu_enabled(void);
 void srpt_trace_iu(u64 channel, u8 opcode, u64 tag, u32 len);
 void srpt_trace_submit(u64 channel, u64 tag, u64 lun, u8 op, u32 bytes);
 void srpt_trace_rdma_read(u64 channel, u64 tag, u32 bytes);

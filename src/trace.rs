@@ -47,6 +47,13 @@ tracepoints! {
     sent(channel: u64, tag: u64, ok: bool) = srpt_trace_sent;
 }
 
+/// Returns whether [`iu`] records anything.
+#[inline]
+pub(crate) fn wants_iu() -> bool {
+    // SAFETY: May be called in any context.
+    unsafe { bindings::srpt_trace_iu_enabled() }
+}
+
 /// Records that a login was granted.
 pub(crate) fn login(channel: u64, initiator: PortId, req_lim: u32) {
     let (high, low) = initiator.halves();

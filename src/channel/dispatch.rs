@@ -19,7 +19,6 @@ use super::{
     Buffer,
     Channel,
     Command,
-    Link,
     Received, //
 };
 
@@ -30,14 +29,10 @@ use crate::{
             sense,
             LocalAnswer, //
         },
-        scsi::{
-            self,
-            ScsiRequest, //
-        },
+        scsi,
         Descs,
         Head,
-        Pool,
-        Request, //
+        Pool, //
     },
     link::Owner,
     srp::{
@@ -67,68 +62,65 @@ use crate::{
 const TAG: usize = 8;
 
 /// Parses an information unit and acts on it. `cmd` is a free command of the pool.
-pub(super) fn process(link: &Arc<Link>, cmd: Arc<Command>, received: Received) {
-    let channel = &link.owner;
-    let Received { buf, len, at } = received;
-    {
-        let bytes = buf.bytes(len);
+pub(super) fn process(channel: ArcBorrow<'_, Channel>, cmd: Arc<Command>, rx: Received) {
+    let bytes = rx.buf.bytes(rx.len);
+    if trace::wants_iu() {
         let opcode = bytes.first().copied().unwrap_or(0);
         let tag = be64(bytes, TAG).unwrap_or(0);
         // CAST: A receive buffer is smaller than 4 GiB.
-        trace::iu(channel.id.serial, opcode, tag, len as u32);
+        trace::iu(channel.id.serial, opcode, tag, rx.len as u32);
     }
-    let parsed = Iu::parse(buf.bytes(len), channel.imm_offset);
-    let consumes = match &parsed {
-        Ok(iu) => iu.consumes_credit(),
-        Err(e) => e.consumes_credit(),
-    };
-    if !count(channel.as_arc_borrow(), &parsed, consumes) {
+    let parsed = Iu::parse(bytes, channel.imm_offset);
+    if !count(channel, &parsed) {
         let reason = CloseReason::ProtocolViolation;
-        return break_off(link, cmd, buf, reason, "more requests than credits");
+        return break_off(channel, cmd, rx.buf, reason, "more requests than credits");
     }
-    match parsed {
+    // By reference: a command is large.
+    match &parsed {
         Ok(Iu::Cmd(request)) => {
             let head = Head {
                 tag: request.tag,
                 sol_not: request.sol_not,
             };
-            let scsi = ScsiRequest::new(&request);
-            let fault = fault(&request);
-            let descs = Descs::of(&request);
-            let table = match request.data {
-                DataDesc::External(external) => Some(external.table),
-                _ => None,
+            let descs = Descs::of(request);
+            let fault = fault(request);
+            let Ok(scsi) = scsi::copy(request) else {
+                cmd.start(head, rx, descs);
+                let busy = LocalAnswer::Status(sam::BUSY);
+                return Command::answer(cmd, fault.unwrap_or(busy));
             };
-            let immediate = match request.data {
-                DataDesc::Immediate(bytes) => buf.lend(bytes),
-                _ => None,
-            };
-            let rx = Request::new(buf, len, at, descs);
-            match (fault, scsi, table) {
-                (None, Ok(scsi), Some(table)) => {
-                    Command::start_table(cmd, link, head, rx, scsi.lun(), table);
-                }
-                (None, Ok(scsi), None) => {
-                    cmd.start(link, head, rx);
-                    scsi::submit(link, cmd, &scsi, immediate);
-                }
-                (fault, _, _) => {
-                    drop(immediate);
-                    cmd.start(link, head, rx);
-                    Command::answer(cmd, fault.unwrap_or(LocalAnswer::Status(sam::BUSY)));
-                }
+            if let Some(fault) = fault {
+                cmd.start(head, rx, descs);
+                return Command::answer(cmd, fault);
             }
+            let immediate = match &request.data {
+                DataDesc::Immediate(bytes) => rx.buf.lend(bytes),
+                DataDesc::External(external) => {
+                    let table = external.table;
+                    return Command::start_table(cmd, head, rx, descs, scsi.lun, table);
+                }
+                _ => None,
+            };
+            cmd.start(head, rx, descs);
+            scsi::submit(&*channel, cmd, &scsi, immediate);
         }
         Ok(Iu::TskMgmt(request)) => {
-            task_mgmt::begin(link, cmd, &request, Request::new(buf, len, at, Descs::None))
+            let request = *request;
+            task_mgmt::begin(cmd, &request, rx);
         }
         Ok(Iu::ILogout(_)) => {
-            Channel::close(channel.as_arc_borrow(), CloseReason::Logout);
-            channel.discard(buf);
-            Channel::command_free(channel.as_arc_borrow(), cmd);
+            Channel::close(channel, CloseReason::Logout);
+            channel.discard(rx.buf);
+            Channel::command_free(channel, cmd);
         }
-        Ok(Iu::CredRsp(rsp)) => answered(link, cmd, buf, || channel.credits_taken(rsp.tag)),
-        Ok(Iu::AerRsp(rsp)) => answered(link, cmd, buf, || channel.event_noted(rsp.tag)),
+        Ok(Iu::CredRsp(rsp)) => {
+            let tag = rsp.tag;
+            answered(channel, cmd, rx.buf, || channel.credits_taken(tag));
+        }
+        Ok(Iu::AerRsp(rsp)) => {
+            let tag = rsp.tag;
+            answered(channel, cmd, rx.buf, || channel.event_noted(tag));
+        }
         Err(error) => match error.answer() {
             Answer::Respond {
                 tag,
@@ -150,14 +142,13 @@ pub(super) fn process(link: &Arc<Link>, cmd: Arc<Command>, received: Received) {
                     } => LocalAnswer::Mgmt(rsp_code),
                     _ => LocalAnswer::InvalidFields(rsp_code),
                 };
-                let rx = Request::new(buf, len, at, Descs::None);
-                cmd.start_invalid(link, Head { tag, sol_not }, rx);
+                cmd.start_invalid(Head { tag, sol_not }, rx);
                 Command::answer(cmd, answer);
             }
             Answer::Disconnect => {
                 let reason = CloseReason::ProtocolViolation;
                 let what = "an information unit of unknown kind";
-                break_off(link, cmd, buf, reason, what);
+                break_off(channel, cmd, rx.buf, reason, what);
             }
         },
     }
@@ -165,16 +156,13 @@ pub(super) fn process(link: &Arc<Link>, cmd: Arc<Command>, received: Received) {
 
 /// Charges a request to the peer's credits and returns whether it had one. Returns waiting credits
 /// at once if the peer has few left.
-fn count(
-    channel: ArcBorrow<'_, Channel>,
-    parsed: &Result<Iu<'_>, IuError>,
-    consumes: bool,
-) -> bool {
-    let arrived = match parsed {
-        Ok(Iu::Cmd(_)) => Some(Counter::Commands),
-        Ok(Iu::TskMgmt(_)) => Some(Counter::TaskManagement),
-        Ok(_) => None,
-        Err(_) => Some(Counter::Malformed),
+#[inline]
+fn count(channel: ArcBorrow<'_, Channel>, parsed: &Result<Iu<'_>, IuError>) -> bool {
+    let (arrived, consumes) = match parsed {
+        Ok(Iu::Cmd(_)) => (Some(Counter::Commands), true),
+        Ok(Iu::TskMgmt(_)) => (Some(Counter::TaskManagement), true),
+        Ok(iu) => (None, iu.consumes_credit()),
+        Err(e) => (Some(Counter::Malformed), e.consumes_credit()),
     };
     let charged = channel.flow.charge(arrived, consumes);
     if charged.return_now {
@@ -187,13 +175,12 @@ fn count(
 /// credit, so its buffer is reposted at once: before `note` allows the next request of the target,
 /// whose response needs a receive.
 fn answered(
-    link: &Link,
+    channel: ArcBorrow<'_, Channel>,
     cmd: Arc<Command>,
     buf: Buffer,
     note: impl FnOnce() -> Result<(), Spurious>,
 ) {
-    let channel = link.owner.as_arc_borrow();
-    link.repost(buf);
+    cmd.link().repost(buf);
     if note().is_err() {
         violation(
             channel,
@@ -216,8 +203,13 @@ fn fault(request: &Cmd<'_>) -> Option<LocalAnswer> {
 }
 
 /// Closes the channel because the peer violates the protocol; `cmd` was not started.
-fn break_off(link: &Link, cmd: Arc<Command>, buf: Buffer, reason: CloseReason, what: &str) {
-    let channel = link.owner.as_arc_borrow();
+fn break_off(
+    channel: ArcBorrow<'_, Channel>,
+    cmd: Arc<Command>,
+    buf: Buffer,
+    reason: CloseReason,
+    what: &str,
+) {
     violation(channel, reason, what);
     channel.discard(buf);
     Channel::command_free(channel, cmd);

@@ -29,7 +29,8 @@ use super::{
     Commands,
     Connection,
     Incoming,
-    Inner, //
+    Inner,
+    Link, //
 };
 use crate::{
     engine::{
@@ -81,7 +82,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) hca: Pass<Hca<Channel>>,
     pub(crate) hca_port: Arc<HcaPort>,
     pub(crate) port: Arc<Port>,
-    pub(crate) memory: Memory,
+    /// The target's own requests.
+    pub(crate) notices: Notices,
     /// Requests that the initiator may have outstanding.
     pub(crate) rq_size: u32,
 }
@@ -102,7 +104,7 @@ pub(crate) fn channel(parts: Parts<'_>) -> Result<Arc<Channel>> {
         hca,
         hca_port,
         port,
-        memory,
+        notices,
         rq_size,
     } = parts;
     let comp_vector = port.vectors().next();
@@ -118,8 +120,11 @@ pub(crate) fn channel(parts: Parts<'_>) -> Result<Arc<Channel>> {
             held,
             draining: false,
         },
-        commands: memory.commands,
-        notices: memory.notices,
+        commands: Commands {
+            pool: KVec::new(),
+            all: KVec::new(),
+        },
+        notices,
         watch: Watch::new(),
         probe: Probe::new()?,
         connection: Connection {
@@ -164,32 +169,28 @@ pub(crate) fn channel(parts: Parts<'_>) -> Result<Arc<Channel>> {
     )
 }
 
-/// Parts of a channel that are mapped for the device.
-pub(crate) struct Memory {
-    commands: Commands,
-    notices: Notices,
-}
-
-impl Memory {
-    /// Allocates the parts, with `rsp_size` bytes for each response. May sleep.
+impl Commands {
+    /// Allocates the commands of a connection, with `rsp_size` bytes for each response. May sleep.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`, `EIO` if the device cannot map them.
-    pub(crate) fn new(device: &Device, rq_size: u32, rsp_size: u32) -> Result<Self> {
+    /// `ENOMEM`, `EIO` if the device cannot map the memory for responses.
+    pub(crate) fn new(
+        link: &Arc<Link>,
+        device: &Device,
+        rq_size: u32,
+        rsp_size: u32,
+    ) -> Result<Self> {
         // CAST: A u32 fits in a usize on every architecture with RDMA.
         let (count, size) = (incoming(rq_size) as usize, rsp_size as usize);
         let mut pool = KVec::with_capacity(count, GFP_KERNEL)?;
         let mut all = KVec::with_capacity(count, GFP_KERNEL)?;
         for _ in 0..count {
-            let cmd = Command::new(device, size)?;
+            let cmd = Command::new(link, device, size)?;
             all.push(cmd.clone(), GFP_KERNEL)?;
             pool.push(cmd, GFP_KERNEL)?;
         }
-        Ok(Self {
-            commands: Commands { pool, all },
-            notices: Notices::new(device, rsp_size)?,
-        })
+        Ok(Self { pool, all })
     }
 }
 

@@ -148,9 +148,9 @@ impl Sender {
         build: impl FnOnce(&mut [u8]) -> usize,
     ) -> bool {
         *self.link.lock() = Some(link.clone());
-        let posted = self.tx.fill(build).is_ok() && {
-            let len = self.tx.len();
-            link.qp.post_send(self.clone(), len, solicited).is_ok()
+        let posted = match self.tx.fill(build) {
+            Ok(len) => link.qp.post_send(self.clone(), len, solicited).is_ok(),
+            Err(_) => false,
         };
         if !posted {
             drop(self.take_link());
@@ -207,7 +207,7 @@ impl Notices {
     /// # Errors
     ///
     /// `ENOMEM`, `EIO` if the device cannot map them.
-    pub(super) fn new(device: &Device, max_len: u32) -> Result<Self> {
+    pub(crate) fn new(device: &Device, max_len: u32) -> Result<Self> {
         // CAST: A u32 fits in a usize on every architecture with RDMA.
         let event_len = (size::AER_REQ + LUNS_CHANGED.len()).min(max_len as usize);
         Ok(Self {

@@ -27,7 +27,7 @@ use super::{
     Command,
     Hold,
     Inner,
-    Link, //
+    Received, //
 };
 use crate::{
     command::timing::Arrival,
@@ -39,25 +39,18 @@ use crate::{
     sync::ratelimit, //
 };
 
-/// A received information unit: buffer, length in bytes, arrival.
-pub(super) struct Received {
-    pub(super) buf: Buffer,
-    pub(super) len: usize,
-    pub(super) at: Arrival,
-}
-
 /// Resources to process an information unit.
 struct Ready<'a> {
-    link: Arc<Link>,
     /// Taken from the pool.
     cmd: Arc<Command>,
     /// Keeps session and connection.
-    _busy: Busy<'a>,
+    busy: Busy<'a>,
 }
 
 impl Ready<'_> {
+    #[inline]
     fn process(self, received: Received) {
-        dispatch::process(&self.link, self.cmd, received);
+        dispatch::process(self.busy.owner(), self.cmd, received);
     }
 }
 
@@ -131,12 +124,10 @@ impl Inner {
 impl Channel {
     /// Takes a free command. The caller holds the lock.
     fn next_command<'a>(this: ArcBorrow<'a, Self>, inner: &mut Inner) -> Option<Ready<'a>> {
-        let link = inner.connection.link.clone()?;
         let cmd = inner.commands.pool.pop()?;
         Some(Ready {
-            link,
             cmd,
-            _busy: Busy::new(this),
+            busy: Busy::new(this),
         })
     }
 

@@ -20,7 +20,7 @@ use super::{
     Channel,
     Command,
     Hold,
-    Link, //
+    Received, //
 };
 
 use crate::{
@@ -30,8 +30,7 @@ use crate::{
             hand_over,
             TableWait, //
         },
-        Head,
-        Request, //
+        Head, //
     },
     engine::{
         Active,
@@ -90,7 +89,8 @@ impl Channel {
 /// Begins a task management request. `cmd` is a free command of the pool. The engine searches one
 /// session for the command to abort, so it gets the session of the channel on which the command
 /// arrived: an initiator with several channels may send the request on any of them.
-pub(super) fn begin(link: &Arc<Link>, cmd: Arc<Command>, request: &TskMgmt, rx: Request<Channel>) {
+pub(super) fn begin(cmd: Arc<Command>, request: &TskMgmt, rx: Received) {
+    let link = cmd.link().clone();
     let channel = &link.owner;
     let head = Head {
         tag: request.tag,
@@ -102,8 +102,8 @@ pub(super) fn begin(link: &Arc<Link>, cmd: Arc<Command>, request: &TskMgmt, rx: 
         function: request.function,
         task_tag: request.task_tag,
     };
-    let Ok(wait) = TableWait::new(link, &cmd, mgmt) else {
-        cmd.start_mgmt(link, head, rx, None);
+    let Ok(wait) = TableWait::new(&cmd, mgmt) else {
+        cmd.start_mgmt(head, rx, None);
         return Command::answer(cmd, LocalAnswer::Mgmt(RspCode::Failed));
     };
     let found = match request.function {
@@ -117,7 +117,7 @@ pub(super) fn begin(link: &Arc<Link>, cmd: Arc<Command>, request: &TskMgmt, rx: 
         Ok(FoundTask::Sibling(_)) => Some(Hold::new(channel)),
         _ => None,
     };
-    cmd.start_mgmt(link, head, rx, own);
+    cmd.start_mgmt(head, rx, own);
     let other = match found {
         Ok(FoundTask::Sibling(hold)) => Some(hold),
         Ok(FoundTask::NoSibling) => None,

@@ -36,10 +36,7 @@ use crate::{
         EngineCmd,
         TmResult, //
     },
-    link::{
-        Busy,
-        Link, //
-    },
+    link::Busy,
     rdma::{
         cqe::{
             CqeHandler,
@@ -57,7 +54,8 @@ use crate::{
                 Event,
                 Fact, //
             },
-            sendq::NoSlot, //
+            sendq::NoSlot,
+            stats::Finished, //
         },
         wire::{
             consts::RspCode,
@@ -94,30 +92,19 @@ impl From<NoSlot> for NotSent {
     }
 }
 
-/// Contents of a response, apart from tag and credits.
-pub(super) struct Outcome<'a> {
-    status: u8,
-    sense: &'a [u8],
-    rsp_code: Option<u8>,
-    residual_out: Residual,
-    residual_in: Residual,
+/// Returns whether the response reports success.
+fn is_success(rsp: &Rsp<'_>) -> bool {
+    let complete = RspCode::Complete.code();
+    rsp.status == sam::GOOD && rsp.rsp_code.is_none_or(|code| code == complete)
 }
 
-impl Outcome<'_> {
-    /// Returns whether the response reports success.
-    fn is_success(&self) -> bool {
-        let complete = RspCode::Complete.code();
-        self.status == sam::GOOD && self.rsp_code.is_none_or(|code| code == complete)
-    }
-
-    pub(super) fn of(answer: &LocalAnswer) -> Outcome<'static> {
-        Outcome {
-            status: answer.status(),
-            sense: answer.sense(),
-            rsp_code: answer.rsp_code(),
-            residual_out: Residual::None,
-            residual_in: Residual::None,
-        }
+/// Returns a response of the target itself, without tag and credits.
+pub(super) fn own(answer: &LocalAnswer) -> Rsp<'static> {
+    Rsp {
+        status: answer.status(),
+        sense: answer.sense(),
+        rsp_code: answer.rsp_code(),
+        ..Rsp::default()
     }
 }
 
@@ -139,9 +126,7 @@ impl<O: Pool> Command<O> {
     /// Sends the data of a read, if any, and the response. See
     /// [`crate::engine::TargetCmd::xmit_response`].
     pub(crate) fn xmit_response(this: ArcBorrow<'_, Self>, data: SgList) -> Delivery {
-        let (Some(link), part) = this.part(Dir::In) else {
-            return Delivery::FatalError;
-        };
+        let part = this.part(Dir::In);
         let dir = match &part {
             Part::Gone => None,
             Part::None | Part::Immediate(_) => Some(Dir::Out),
@@ -151,19 +136,19 @@ impl<O: Pool> Command<O> {
             true => this.engine.residual(),
             false => Residual::None,
         };
-        let outcome = Outcome {
+        let rsp = Rsp {
             status: this.engine.status(),
             sense: this.engine.sense(),
-            rsp_code: None,
             residual_out: residual(Dir::Out),
             residual_in: residual(Dir::In),
+            ..Rsp::default()
         };
-        let writes = match this.prepare(&link, part, data) {
+        let writes = match this.prepare(part, data) {
             Ok(writes) => writes,
             Err(e) if is_transient(e) => return Delivery::QueueFull,
             Err(_) => return Delivery::FatalError,
         };
-        match Self::send(this, &link, writes, &outcome) {
+        match Self::send(this, writes, rsp) {
             Ok(()) => Delivery::Success,
             Err(NotSent::QueueFull) => Delivery::QueueFull,
             Err(NotSent::NeverFits) => Delivery::FatalError,
@@ -175,20 +160,18 @@ impl<O: Pool> Command<O> {
     }
 
     /// Prepares the RDMA WRITEs of a read; `part` is that in the direction [`Dir::In`].
-    fn prepare(&self, link: &Link<O>, part: Part, data: SgList) -> Result<Writes> {
+    fn prepare(&self, part: Part, data: SgList) -> Result<Writes> {
         let len = data.len();
         let slots = match part {
             _ if len == 0 => return Ok(Writes::NONE),
             Part::Gone | Part::None | Part::Immediate(_) => return Ok(Writes::NONE),
-            Part::Single(desc) => self.fill(link, data, once(desc), RwDir::Write)?,
+            Part::Single(desc) => self.fill(data, once(desc), RwDir::Write)?,
             Part::Inside => {
                 let Some(rx) = self.take_rx() else {
                     return Ok(Writes::NONE);
                 };
                 let filled = match rx.data() {
-                    Some(DataDesc::In(list)) => {
-                        self.fill(link, data, list.segments(), RwDir::Write)
-                    }
+                    Some(DataDesc::In(list)) => self.fill(data, list.segments(), RwDir::Write),
                     _ => Err(EINVAL),
                 };
                 self.put_rx(rx);
@@ -208,23 +191,20 @@ impl<O: Pool> Command<O> {
                 RspCode::Failed
             }
         };
-        let outcome = Outcome::of(&LocalAnswer::Mgmt(code));
-        let sent = match this.link() {
-            Some(link) => Self::send(this, &link, Writes::NONE, &outcome).is_ok(),
-            None => false,
-        };
-        if !sent {
+        let rsp = own(&LocalAnswer::Mgmt(code));
+        if Self::send(this, Writes::NONE, rsp).is_err() {
             Active::tgt_cmd_done(this, DoneContext::Same);
         }
     }
 
-    /// Posts the response, after the RDMA WRITEs in the filled slot if there are any.
+    /// Posts the response, after the RDMA WRITEs in the filled slot if there are any. Adds tag and
+    /// credits to `rsp`.
     pub(super) fn send(
         this: ArcBorrow<'_, Self>,
-        link: &Arc<Link<O>>,
         writes: Writes,
-        outcome: &Outcome<'_>,
+        mut rsp: Rsp<'_>,
     ) -> Result<(), NotSent> {
+        let link = &this.link;
         let Writes {
             slots: rdma,
             len: read,
@@ -235,40 +215,32 @@ impl<O: Pool> Command<O> {
             }
             NotSent::from(e)
         })?;
-        let (action, head, rx) = {
+        let (action, head, buf) = {
             let mut inner = this.inner.lock();
             inner.rdma_slots = rdma;
             if let Some(timing) = &mut inner.timing {
-                timing.answered(read, outcome.status != sam::GOOD);
+                timing.answered(read, rsp.status != sam::GOOD);
             }
             let action = step(&mut inner.machine, Event::XmitResponse);
-            (action, inner.head, inner.rx.take())
+            (action, inner.head, inner.buf.take())
         };
         let serial = link.owner.serial();
         if rdma != 0 {
             // CAST: What one command moves is less than 4 GiB.
             trace::rdma_write(serial, head.tag, read as u32);
         }
-        trace::response(serial, head.tag, outcome.status, delta);
+        trace::response(serial, head.tag, rsp.status, delta);
         // A buffer is posted before the credit for it is sent.
-        if let Some(rx) = rx {
-            link.repost(rx.buf);
+        if let Some(buf) = buf {
+            link.repost(buf);
         }
-        let sol_not = head.sol_not.wants(outcome.is_success());
-        let rsp = Rsp {
-            tag: head.tag,
-            sol_not,
-            req_lim_delta: delta,
-            status: outcome.status,
-            residual_out: outcome.residual_out,
-            residual_in: outcome.residual_in,
-            sense: outcome.sense,
-            rsp_code: outcome.rsp_code,
-        };
+        rsp.tag = head.tag;
+        rsp.sol_not = head.sol_not.wants(is_success(&rsp));
+        rsp.req_lim_delta = delta;
         let post = || {
-            this.tx.fill(|buf| rsp.emit(buf).unwrap_or(0))?;
+            let len = this.tx.fill(|buf| rsp.emit(buf).unwrap_or(0))?;
             link.qp
-                .post_write_send(Arc::from(this), this.tx.len(), sol_not)
+                .post_write_send(Arc::from(this), len, rsp.sol_not)
                 .map_err(|(e, _)| e)
         };
         let posted = match action {
@@ -308,34 +280,41 @@ impl<O: Pool> CqeHandler<SEND> for Command<O> {
         };
         inner.timing = None;
         let tag = inner.head.tag;
-        let link = inner.link.clone();
-        // The engine frees its commands later.
-        let end = if by_engine { None } else { inner.end(action) };
         drop(inner);
-        let Some(link) = link else {
-            return;
-        };
-        trace::sent(link.owner.serial(), tag, wc.result().is_ok());
-        self.check(&link, "response", wc);
-        if let Some(Action::Complete { ok }) = action {
-            link.flow().release_response(slots, finished.as_ref());
-            let context = match ok {
-                true => DoneContext::Completion,
-                false => DoneContext::Lost,
-            };
-            Active::tgt_cmd_done(self.as_arc_borrow(), context);
-        } else if let Some(end) = end {
-            // The slot of the response is free before the command can be reused, and tear-down
-            // waits until the command is in the pool.
-            let _busy = Busy::new(link.owner.as_arc_borrow());
-            let given_back = end.give_back();
-            link.flow().release_response(slots, finished.as_ref());
-            O::command_free(link.owner.as_arc_borrow(), self);
-            drop(given_back);
-        } else {
-            // A violation. The slots are free all the same, or tear-down would wait for them.
-            link.flow().release_response(slots, None);
-            link.close(CloseReason::QpError);
+        let link = &self.link;
+        trace::sent(link.owner.serial(), tag, ok);
+        self.check("response", wc);
+        match action {
+            Some(Action::Complete { ok }) => {
+                link.flow().release_response(slots, finished.as_ref());
+                let context = match ok {
+                    true => DoneContext::Completion,
+                    false => DoneContext::Lost,
+                };
+                Active::tgt_cmd_done(self.as_arc_borrow(), context);
+            }
+            Some(Action::Recycle { return_credit }) => {
+                Self::recycle_sent(self, return_credit, slots, finished.as_ref());
+            }
+            _ => {
+                // A violation. The slots are free all the same, or tear-down would wait for them.
+                link.flow().release_response(slots, None);
+                link.close(CloseReason::QpError);
+            }
         }
+    }
+}
+
+impl<O: Pool> Command<O> {
+    /// Returns a command to the pool whose response was sent, and which is not with the engine. The
+    /// slot of the response is free before the command can be reused, and tear-down waits until the
+    /// command is in the pool.
+    fn recycle_sent(this: Arc<Self>, return_credit: bool, slots: u32, finished: Option<&Finished>) {
+        let owner = this.link.owner.clone();
+        let _busy = Busy::new(owner.as_arc_borrow());
+        let buf = this.inner.lock().buf.take();
+        this.give_back(buf, return_credit);
+        this.link.flow().release_response(slots, finished);
+        Self::recycle_rest(this);
     }
 }

@@ -18,26 +18,21 @@ use super::{
         LocalAnswer, //
     },
     note,
-    scsi::{
-        self,
-        ScsiRequest, //
-    },
+    scsi,
     step,
     timing::Timing,
     transfer::is_transient,
     wait::TableWait,
     Command,
+    Descs,
     Head,
     Inner,
     Pool,
-    Request, //
+    Received, //
 };
 
 use crate::{
-    link::{
-        Hold,
-        Link, //
-    },
+    link::Hold,
     rdma::rw::RemoteSeg,
     srp::{
         machine::{
@@ -57,15 +52,15 @@ impl<O: Pool> Command<O> {
     /// Begins a SCSI command for this logical unit by fetching its descriptor table.
     pub(crate) fn start_table(
         this: Arc<Self>,
-        link: &Arc<Link<O>>,
         head: Head,
-        rx: Request<O>,
+        rx: Received<O>,
+        descs: Descs,
         lun: u64,
         table: DirectDesc,
     ) {
-        let timing = Timing::new(rx.arrival);
+        let timing = Timing::new(rx.at);
         {
-            let mut inner = this.begin(link, head, rx);
+            let mut inner = this.begin(head, rx, descs);
             inner.timing = Some(timing);
             inner.table_lun = lun;
             let action = step(&mut inner.machine, Event::StartTable);
@@ -74,7 +69,8 @@ impl<O: Pool> Command<O> {
                 return Self::abandon(this);
             };
         }
-        let slots = match this.reserve_table(link, table) {
+        let link = this.link.clone();
+        let slots = match this.reserve_table(table) {
             Ok(slots) => slots,
             Err(answer) => {
                 note(&mut this.inner.lock().machine, Fact::PostFailed);
@@ -96,21 +92,21 @@ impl<O: Pool> Command<O> {
     }
 
     /// Prepares the READ and reserves its send queue slots; undoes both on failure.
-    fn reserve_table(&self, link: &Link<O>, table: DirectDesc) -> Result<u32, LocalAnswer> {
+    fn reserve_table(&self, table: DirectDesc) -> Result<u32, LocalAnswer> {
         let busy = LocalAnswer::Status(sam::BUSY);
         let seg = RemoteSeg {
             addr: table.va,
             key: table.key,
             len: table.len,
         };
-        let slots = self.rw.fill_own(&link.qp, seg).map_err(|e| {
+        let slots = self.rw.fill_own(&self.link.qp, seg).map_err(|e| {
             if is_transient(e) {
                 busy
             } else {
                 LocalAnswer::INVALID_FIELDS
             }
         })?;
-        let reserved = link.flow().reserve_table(slots);
+        let reserved = self.link.flow().reserve_table(slots);
         reserved.map(|()| slots).map_err(|e| {
             self.rw.cancel();
             match e {
@@ -121,17 +117,16 @@ impl<O: Pool> Command<O> {
     }
 
     /// Submits the command: its table has arrived.
-    pub(super) fn table_here(this: Arc<Self>, link: &Arc<Link<O>>, slots: u32) {
+    pub(super) fn table_here(this: Arc<Self>, slots: u32) {
         // Taken before the slots are freed, so that tear-down keeps waiting.
-        let hold = Hold::new(&link.owner);
-        link.flow().release_rdma(slots);
+        let hold = Hold::new(&this.link.owner);
+        this.link.flow().release_rdma(slots);
         let scsi = match (this.rw.take_own(), this.take_rx()) {
             (Ok(table), Some(mut rx)) => {
                 rx.table = Some(table);
-                let scsi = rx.parse().map(|cmd| ScsiRequest::new(&cmd));
-                let mut inner = this.inner.lock();
-                inner.rx = Some(rx);
-                if let Some(timing) = &mut inner.timing {
+                let scsi = rx.parse().map(|cmd| scsi::copy(&cmd));
+                this.put_rx(rx);
+                if let Some(timing) = &mut this.inner.lock().timing {
                     timing.submitted();
                 }
                 scsi
@@ -139,7 +134,7 @@ impl<O: Pool> Command<O> {
             _ => None,
         };
         match scsi {
-            Some(Ok(scsi)) => scsi::submit(link, this, &scsi, None),
+            Some(Ok(scsi)) => scsi::submit(&**hold.owner(), this, &scsi, None),
             Some(Err(_)) => Self::answer(this, LocalAnswer::Status(sam::BUSY)),
             None => Self::answer(this, LocalAnswer::INVALID_FIELDS),
         }
@@ -147,9 +142,9 @@ impl<O: Pool> Command<O> {
     }
 
     /// Frees the command: its table did not arrive, or it was aborted meanwhile.
-    pub(super) fn table_lost(this: Arc<Self>, link: &Arc<Link<O>>, slots: u32) {
-        let hold = Hold::new(&link.owner);
-        link.flow().release_rdma(slots);
+    pub(super) fn table_lost(this: Arc<Self>, slots: u32) {
+        let hold = Hold::new(&this.link.owner);
+        this.link.flow().release_rdma(slots);
         drop(this.rw.take_own());
         Self::abandon(this);
         drop(hold);

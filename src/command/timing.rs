@@ -58,6 +58,7 @@ pub(super) struct Timing {
 impl Timing {
     /// Starts with a command that is submitted now. If it has not waited, that is the time of its
     /// arrival: the clock is not read again for the few instructions since.
+    #[inline]
     pub(super) fn new(arrival: Arrival) -> Self {
         Self {
             arrived: arrival.at,
@@ -98,6 +99,7 @@ impl Timing {
     }
 
     /// Notes that the response is about to be posted, with this many bytes for the initiator.
+    #[inline]
     pub(super) fn answered(&mut self, bytes: usize, failed: bool) {
         self.read = u32::try_from(bytes).unwrap_or(u32::MAX);
         self.failed = failed;
@@ -106,6 +108,7 @@ impl Timing {
 
     /// Returns what is counted when the response was sent. Only commands that the engine had
     /// (`by_engine`) enter the histograms.
+    #[inline]
     pub(super) fn finished(&self, by_engine: bool) -> Finished {
         let mut finished = Finished {
             read: self.read,

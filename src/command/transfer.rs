@@ -30,7 +30,6 @@ use crate::{
         Engine,
         RxDataStatus, //
     },
-    link::Link,
     rdma::{
         cqe::{
             CqeHandler,
@@ -79,18 +78,15 @@ pub(super) fn is_transient(e: Error) -> bool {
 impl<O: Pool> Command<O> {
     /// Fetches the data of a write. See [`crate::engine::TargetCmd::rdy_to_xfer`].
     pub(crate) fn rdy_to_xfer(this: ArcBorrow<'_, Self>, data: SgList) -> Delivery {
-        let (Some(link), part) = this.part(Dir::Out) else {
-            return Delivery::FatalError;
-        };
-        let fetch = match part {
+        let fetch = match this.part(Dir::Out) {
             Part::Gone | Part::None => return Delivery::FatalError,
-            Part::Single(desc) => this.prepare_read(&link, data, once(desc)),
-            Part::Immediate(len) if data.is_empty() => this.has_immediate(&link, len),
+            Part::Single(desc) => this.prepare_read(data, once(desc)),
+            Part::Immediate(len) if data.is_empty() => this.has_immediate(len),
             Part::Immediate(_) | Part::Inside => {
                 let Some(rx) = this.take_rx() else {
                     return Delivery::FatalError;
                 };
-                let fetch = this.fetch(&link, &rx, data);
+                let fetch = this.fetch(&rx, data);
                 this.put_rx(rx);
                 fetch
             }
@@ -100,13 +96,13 @@ impl<O: Pool> Command<O> {
                 Active::rx_data(this, RxDataStatus::Success);
                 Delivery::Success
             }
-            Fetch::Posting => Self::post_read(this, &link),
+            Fetch::Posting => Self::post_read(this),
             Fetch::Refused(delivery) => delivery,
         }
     }
 
     /// Copies immediate data if the engine has a buffer for it, or prepares to fetch data by RDMA.
-    fn fetch(&self, link: &Link<O>, rx: &Request<O>, mut sg: SgList) -> Fetch {
+    fn fetch(&self, rx: &Request<O>, mut sg: SgList) -> Fetch {
         let len = sg.len();
         let Some(data) = rx.data() else {
             return Fetch::Refused(Delivery::FatalError);
@@ -118,9 +114,9 @@ impl<O: Pool> Command<O> {
                 if sg.copy_from_slice(bytes) < len {
                     return Fetch::Refused(Delivery::FatalError);
                 }
-                self.has_immediate(link, bytes.len())
+                self.has_immediate(bytes.len())
             }
-            DataDesc::Out(list) => self.prepare_read(link, sg, list.segments()),
+            DataDesc::Out(list) => self.prepare_read(sg, list.segments()),
             DataDesc::None | DataDesc::In(_) | DataDesc::External(_) | DataDesc::Bidi { .. } => {
                 Fetch::Refused(Delivery::FatalError)
             }
@@ -128,9 +124,9 @@ impl<O: Pool> Command<O> {
     }
 
     /// Notes that the engine has this many bytes of immediate data.
-    fn has_immediate(&self, link: &Link<O>, len: usize) -> Fetch {
+    fn has_immediate(&self, len: usize) -> Fetch {
         let mut inner = self.inner.lock();
-        trace::data(link.owner.serial(), inner.head.tag, true);
+        trace::data(self.link.owner.serial(), inner.head.tag, true);
         if let Some(timing) = &mut inner.timing {
             timing.came_with_data(len);
         }
@@ -143,12 +139,12 @@ impl<O: Pool> Command<O> {
     /// Prepares to fetch data from `segments` by RDMA.
     fn prepare_read(
         &self,
-        link: &Link<O>,
         sg: SgList,
         segments: impl Iterator<Item = DirectDesc> + Clone,
     ) -> Fetch {
+        let link = &self.link;
         let len = sg.len();
-        let slots = match self.reserve_rdma(link, sg, segments, RwDir::Read) {
+        let slots = match self.reserve_rdma(sg, segments, RwDir::Read) {
             Ok(slots) => slots,
             Err(delivery) => return Fetch::Refused(delivery),
         };
@@ -172,19 +168,18 @@ impl<O: Pool> Command<O> {
     /// Fills the RDMA slot and reserves send queue slots; undoes both on failure.
     fn reserve_rdma(
         &self,
-        link: &Link<O>,
         sg: SgList,
         segments: impl Iterator<Item = DirectDesc> + Clone,
         dir: RwDir,
     ) -> Result<u32, Delivery> {
-        let slots = self.fill(link, sg, segments, dir).map_err(|e| {
+        let slots = self.fill(sg, segments, dir).map_err(|e| {
             if is_transient(e) {
                 Delivery::QueueFull
             } else {
                 Delivery::FatalError
             }
         })?;
-        let reserved = link.flow().reserve_rdma(slots);
+        let reserved = self.link.flow().reserve_rdma(slots);
         reserved.map(|()| slots).map_err(|e| {
             self.rw.cancel();
             match e {
@@ -198,7 +193,6 @@ impl<O: Pool> Command<O> {
     /// error.
     pub(super) fn fill(
         &self,
-        link: &Link<O>,
         sg: SgList,
         segments: impl Iterator<Item = DirectDesc> + Clone,
         dir: RwDir,
@@ -209,10 +203,11 @@ impl<O: Pool> Command<O> {
             len: desc.len,
         });
         let total = u32::try_from(sg.len()).map_err(|_| EINVAL)?;
-        self.rw.fill(&link.qp, sg, segments, total, dir)
+        self.rw.fill(&self.link.qp, sg, segments, total, dir)
     }
 
-    fn post_read(this: ArcBorrow<'_, Self>, link: &Link<O>) -> Delivery {
+    fn post_read(this: ArcBorrow<'_, Self>) -> Delivery {
+        let link = &this.link;
         match link.qp.post_read(Arc::from(this)) {
             Ok(()) => Delivery::Success,
             Err((e, _)) => {
@@ -232,7 +227,7 @@ impl<O: Pool> Command<O> {
 
 impl<O: Pool> CqeHandler<READ> for Command<O> {
     fn done(self: Arc<Self>, wc: &WorkCompletion) {
-        let (action, link, slots, tag) = {
+        let (action, slots, tag) = {
             let mut inner = self.inner.lock();
             let ok = wc.result().is_ok();
             let action = step(&mut inner.machine, Event::DataArrived { ok });
@@ -240,16 +235,14 @@ impl<O: Pool> CqeHandler<READ> for Command<O> {
             if let (true, Some(timing)) = (ok, &mut inner.timing) {
                 timing.has_data();
             }
-            (action, inner.link.clone(), slots, inner.head.tag)
+            (action, slots, inner.head.tag)
         };
-        let Some(link) = link else {
-            return;
-        };
+        let link = &self.link;
         trace::data(link.owner.serial(), tag, wc.result().is_ok());
-        self.check(&link, "RDMA READ", wc);
+        self.check("RDMA READ", wc);
         let status = match action {
-            Some(Action::Submit) => return Self::table_here(self, &link, slots),
-            Some(Action::Abandon) => return Self::table_lost(self, &link, slots),
+            Some(Action::Submit) => return Self::table_here(self, slots),
+            Some(Action::Abandon) => return Self::table_lost(self, slots),
             Some(Action::Execute) => RxDataStatus::Success,
             Some(Action::FailData) => RxDataStatus::Error,
             _ => return link.flow().release_rdma(slots),

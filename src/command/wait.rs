@@ -22,10 +22,7 @@ use crate::{
         RxError,
         RxMgmt, //
     },
-    link::{
-        Hold,
-        Link, //
-    },
+    link::Hold,
     srp::wire::{
         consts::RspCode,
         tmf::TmFunction, //
@@ -38,13 +35,12 @@ use crate::{
 
 /// A task management function that is deferred.
 struct Pending<O: Pool> {
-    link: Arc<Link<O>>,
     cmd: Arc<Command<O>>,
     mgmt: RxMgmt,
     /// The function is answered with FAILED instead of being submitted.
     failed: Atomic<bool>,
     /// Keeps tear-down waiting until the function is submitted.
-    _hold: Hold<O>,
+    hold: Hold<O>,
 }
 
 /// Reference to a deferred task management function; the last drop submits it. Dropped in process
@@ -57,13 +53,12 @@ impl<O: Pool> TableWait<O> {
     /// # Errors
     ///
     /// `ENOMEM`.
-    pub(crate) fn new(link: &Arc<Link<O>>, cmd: &Arc<Command<O>>, mgmt: RxMgmt) -> Result<Self> {
+    pub(crate) fn new(cmd: &Arc<Command<O>>, mgmt: RxMgmt) -> Result<Self> {
         let pending = Pending {
-            link: link.clone(),
             cmd: cmd.clone(),
             mgmt,
             failed: Atomic::new(false),
-            _hold: Hold::new(&link.owner),
+            hold: Hold::new(&cmd.link().owner),
         };
         Ok(Self(Some(Arc::new(pending, GFP_KERNEL)?)))
     }
@@ -98,7 +93,7 @@ impl<O: Pool> Drop for TableWait<O> {
                 TmFunction::AbortTask => {
                     Command::answer(cmd, LocalAnswer::Mgmt(RspCode::Complete));
                 }
-                _ => hand_over(cmd, pending.link.owner.session(), &pending.mgmt),
+                _ => hand_over(cmd, pending.hold.owner().session(), &pending.mgmt),
             }
         }
     }

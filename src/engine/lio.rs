@@ -109,7 +109,7 @@ impl Engine for Lio {
     fn rx_cmd<C: TargetCmd>(
         cmd: Arc<C>,
         session: &session::LioSession,
-        rx: &RxCmd<'_>,
+        rx: &RxCmd,
         immediate: Option<Immediate>,
     ) -> Result<(), (RxError, Arc<C>)> {
         submit::submit(cmd, session, rx, immediate)

@@ -135,7 +135,7 @@ impl Engine for Scst {
     fn rx_cmd<C: TargetCmd>(
         cmd: Arc<C>,
         session: &session::ScstSession,
-        rx: &RxCmd<'_>,
+        rx: &RxCmd,
         immediate: Option<Immediate>,
     ) -> Result<(), (RxError, Arc<C>)> {
         // SCST has a buffer of its own, into which the data is copied. A thread of SCST may answer

@@ -157,11 +157,13 @@ impl Flow {
     }
 
     /// Counts a task; see [`super::Busy::new`] for the conditions.
+    #[inline]
     pub(super) fn begin_task(&self) {
         self.busy.fetch_add(1, Relaxed);
     }
 
     /// Ends a task.
+    #[inline]
     pub(super) fn end_task(&self) {
         self.busy.fetch_sub(1, Full);
         if self.closed.load(Relaxed) {
@@ -170,6 +172,7 @@ impl Flow {
     }
 
     /// Ends the wait of tear-down if its conditions are met.
+    #[inline]
     fn check_quiet(&self, accounts: &Accounts) {
         let sendq = &accounts.sendq;
         if sendq.is_closed() && sendq.is_idle() && self.busy.load(Relaxed) == 0 {
@@ -188,6 +191,7 @@ impl Flow {
     }
 
     /// Counts an information unit, and charges a credit if it `consumes` one.
+    #[inline]
     pub(crate) fn charge(&self, arrived: Option<Counter>, consumes: bool) -> Charged {
         let mut accounts = self.accounts.lock();
         if let Some(counter) = arrived {
@@ -256,6 +260,7 @@ impl Flow {
     /// # Errors
     ///
     /// `Closed` if nothing can be sent any more, or those of [`SendQueue::reserve_rdma`].
+    #[inline]
     pub(crate) fn reserve_response(&self, rdma: u32) -> Result<i32, NoSlot> {
         let mut accounts = self.accounts.lock();
         // A slot is set aside for the response of each command.
@@ -278,6 +283,7 @@ impl Flow {
 
     /// Frees the slots of a response and of the work requests before it, which have completed or
     /// were not posted.
+    #[inline]
     pub(crate) fn release_response(&self, rdma: u32, finished: Option<&Finished>) {
         self.release(|accounts| {
             if let Some(finished) = finished {
@@ -290,6 +296,7 @@ impl Flow {
     }
 
     /// Frees slots. `give` returns whether they were reserved.
+    #[inline]
     fn release(&self, give: impl FnOnce(&mut Accounts) -> bool) {
         // A completion is an acknowledgement of the peer, or the channel is closing.
         self.heard();

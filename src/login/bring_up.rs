@@ -21,6 +21,7 @@ use crate::{
         notice,
         probe,
         Channel,
+        Commands,
         Link, //
     },
     engine::Session,
@@ -90,9 +91,16 @@ pub(super) fn bring_up(
     // spend it before the completion of the response is handled.
     let sendq = SendQueue::new(slots, incoming(prepared.rq_size))
         .map_err(|_| Refusal::resources("creating the queue pair", EINVAL))?;
-    channel.connect(link.clone(), sendq);
+    let grant = &prepared.grant;
+    let commands = Commands::new(
+        &link,
+        &prepared.device,
+        prepared.rq_size,
+        grant.max_ti_iu_len,
+    )
+    .map_err(|e| Refusal::resources("allocating commands", e))?;
+    channel.connect(link.clone(), sendq, commands);
     if link.srq.is_none() {
-        let grant = &prepared.grant;
         let imm_offset = grant.imm_offset.unwrap_or(0);
         for _ in 0..incoming(prepared.rq_size) {
             let posted = srq::buffer(&prepared.device, grant.max_it_iu_len, imm_offset)

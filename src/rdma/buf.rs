@@ -283,6 +283,7 @@ impl<P: Default> RecvBuf<P> {
 impl<P> RecvBuf<P> {
     /// Returns the first `len` bytes, or all if there are fewer: what was received last, followed
     /// by zeroes and older data.
+    #[inline]
     pub(crate) fn bytes(&self, len: usize) -> &[u8] {
         // SAFETY: By the invariant of `DmaBuf` there are that many initialised bytes. The buffer
         // is not posted, because no reference to a posted one exists, so the device does not
@@ -299,6 +300,7 @@ impl<P> RecvBuf<P> {
     }
 
     /// Returns a scatter/gather entry for an information unit.
+    #[inline]
     pub(super) fn sge(&self, lkey: u32) -> bindings::ib_sge {
         let all = self.dma().sge(u32::MAX, lkey);
         // CAST: Less than the size of the buffer, which is less than 4 GiB.
@@ -373,14 +375,15 @@ impl TxBuf {
         self.dma.len()
     }
 
-    /// Fills the buffer: `build` writes it and returns the number of bytes to send. It is passed
-    /// the previous contents. A filled buffer may be filled again. Does not sleep.
+    /// Fills the buffer: `build` writes it and returns the number of bytes to send, as this does.
+    /// It is passed the previous contents. A filled buffer may be filled again. Does not sleep.
     ///
     /// # Errors
     ///
     /// `EBUSY` if the buffer is posted or being filled, `EOVERFLOW` if `build` returned more than
     /// the size of the buffer.
-    pub(crate) fn fill(&self, build: impl FnOnce(&mut [u8]) -> usize) -> Result {
+    #[inline]
+    pub(crate) fn fill(&self, build: impl FnOnce(&mut [u8]) -> usize) -> Result<usize> {
         if self.state.cmpxchg(Fill::Idle, Fill::Busy, Full).is_err()
             && self.state.cmpxchg(Fill::Filled, Fill::Busy, Full).is_err()
         {
@@ -393,11 +396,11 @@ impl TxBuf {
         let len = build(bytes);
         self.dma.sync_for_device();
         match u32::try_from(len) {
-            Ok(len) if len <= self.dma.len => {
-                self.filled.store(len, Relaxed);
+            Ok(short) if short <= self.dma.len => {
+                self.filled.store(short, Relaxed);
                 // INVARIANT: We stopped writing.
                 self.state.store(Fill::Filled, Release);
-                Ok(())
+                Ok(len)
             }
             _ => {
                 // INVARIANT: We stopped writing.
@@ -407,15 +410,8 @@ impl TxBuf {
         }
     }
 
-    /// Number of bytes to send; 0 unless the buffer is filled or posted.
-    pub(crate) fn len(&self) -> usize {
-        match self.state.load(Acquire) {
-            Fill::Filled | Fill::Posted => self.filled.load(Relaxed) as usize,
-            _ => 0,
-        }
-    }
-
     /// Marks the buffer as posted, for a SEND of its first `len` bytes that the caller then posts.
+    #[inline]
     pub(super) fn begin_post(&self, len: usize, lkey: u32) -> Result<bindings::ib_sge> {
         self.state
             .cmpxchg(Fill::Filled, Fill::Posted, Full)

@@ -266,6 +266,7 @@ impl RwSlot {
     }
 
     /// Returns whether a transfer is prepared but not posted.
+    #[inline]
     pub(crate) fn is_filled(&self) -> bool {
         self.state.load(Acquire) == Fill::Filled
     }
@@ -275,6 +276,7 @@ impl RwSlot {
     /// # Errors
     ///
     /// `EINVAL` if nothing is prepared, or not in this direction and for this queue pair.
+    #[inline]
     pub(super) fn begin_post(&self, core: &QpCore, dir: RwDir) -> Result<Part> {
         self.state
             .cmpxchg(Fill::Filled, Fill::Busy, Full)
@@ -324,6 +326,7 @@ impl RwSlot {
     /// # Safety
     ///
     /// Called by the completion of the part before.
+    #[inline]
     pub(super) unsafe fn next_part(&self) -> Option<(Part, Option<Tail>)> {
         if self.state.load(Acquire) != Fill::Posted {
             return None;
@@ -367,6 +370,7 @@ impl RwSlot {
     /// # Safety
     ///
     /// Called by the completion of the post, once.
+    #[inline]
     pub(super) unsafe fn end_post(&self) {
         if self.state.load(Acquire) != Fill::Posted {
             return;
@@ -441,6 +445,7 @@ impl Contents {
     }
 
     /// Goes on to the next part.
+    #[inline]
     fn next_part(&mut self) -> Option<Part> {
         let wrs = self.ctxs.next_part(self.purpose.as_ref()?);
         Some(Part {
@@ -450,6 +455,7 @@ impl Contents {
     }
 
     /// Destroys all contexts, returns the list and releases the queue pair.
+    #[inline]
     fn destroy(&mut self) {
         let Some(purpose) = self.purpose.take() else {
             return;

@@ -312,6 +312,7 @@ impl<C: TargetCmd> LioCmd<C> {
 
     /// `queue_data_in()`: makes the target send data and response. Returns the callback's return
     /// value. Any context.
+    #[inline]
     pub(super) fn answer_with_data(cmd: ArcBorrow<'_, C>) -> c_int {
         if !Self::is_here(&cmd) {
             Self::postpone(cmd.into(), Phase::DataLate);
@@ -333,6 +334,7 @@ impl<C: TargetCmd> LioCmd<C> {
 
     /// Makes the target send data and response. The caller owns the command, and does so again if
     /// the result is an error. Process context.
+    #[inline]
     fn send_data(cmd: ArcBorrow<'_, C>) -> Delivery {
         let this = &cmd.engine_cmd();
         // SAFETY: The caller owns the command until the phase is set to `Sending`.
@@ -476,6 +478,7 @@ impl<C: TargetCmd> LioCmd<C> {
 
     /// Completes a response: puts the acknowledgement reference. Process context. The caller must
     /// hold a reference of its own during the call.
+    #[inline]
     pub(super) fn done(&self, context: DoneContext) {
         if !self.phase.end(Phase::Answering, Phase::Done)
             && !self.phase.end(Phase::Sending, Phase::Done)

@@ -15,6 +15,7 @@ use kernel::{
     error::from_err_ptr,
     prelude::*,
     sync::{
+        atomic::atomic_load,
         rcu,
         Arc, //
     }, //
@@ -184,7 +185,7 @@ impl Session for LioSession {
         // Links are stored whole (`hlist_add_head_rcu()`, `hlist_del_rcu()`).
         let mut next = unsafe {
             let first = &raw mut (*(*sess).se_node_acl).lun_entry_hlist.first;
-            Atomic::from_ptr(first).load(Acquire)
+            atomic_load(first, Acquire)
         };
         let mut sum = 0u64;
         while !next.is_null() {
@@ -193,7 +194,7 @@ impl Session for LioSession {
             // (`core_disable_device_list_for_node()`); number and next entry are kept until then.
             let lun = unsafe {
                 let entry = container_of!(next, bindings::se_dev_entry, link);
-                next = Atomic::from_ptr(&raw mut (*next).next).load(Acquire);
+                next = atomic_load(&raw mut (*next).next, Acquire);
                 ((*entry).mapped_lun, entry.addr())
             };
             sum = sum.wrapping_add(mixed(lun));

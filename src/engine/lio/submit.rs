@@ -68,7 +68,7 @@ fn writes(cdb: &[u8]) -> bool {
 pub(super) fn submit<C: TargetCmd>(
     cmd: Arc<C>,
     session: &LioSession,
-    rx: &RxCmd<'_>,
+    rx: &RxCmd,
     immediate: Option<Immediate>,
 ) -> Result<(), (RxError, Arc<C>)> {
     let Some(cdb) = rx.complete_cdb(MAX_CDB) else {

@@ -51,7 +51,7 @@ const LUN_SIZE: c_int = 8;
 pub(super) fn submit<C: TargetCmd>(
     cmd: Arc<C>,
     session: &ScstSession,
-    rx: &RxCmd<'_>,
+    rx: &RxCmd,
 ) -> Result<(), (RxError, Arc<C>)> {
     let Some(cdb) = rx.complete_cdb(MAX_CDB) else {
         return Err((RxError::InvalidCdb, cmd));

@@ -96,6 +96,7 @@ impl Ctxs {
     /// # Errors
     ///
     /// Those of [`RwSlot::fill`](super::RwSlot::fill).
+    #[inline]
     pub(super) fn build(
         &mut self,
         purpose: &Purpose,
@@ -243,6 +244,7 @@ impl Ctxs {
 
     /// Goes on to the next part, which is the first after [`Self::build`] or [`Self::rewind`].
     /// Returns the number of its work requests.
+    #[inline]
     pub(super) fn next_part(&mut self, purpose: &Purpose) -> u32 {
         if self.one_used {
             return self.one.wrs;
@@ -275,6 +277,7 @@ impl Ctxs {
 
     /// Builds the chain of work requests of the current part (`rdma_rw_ctx_wrs`), with `tail` at
     /// its end. If `tail` is NULL, the last request is signaled and completes to `cqe`.
+    #[inline]
     pub(super) fn chain(
         &mut self,
         purpose: &Purpose,
@@ -295,6 +298,7 @@ impl Ctxs {
     }
 
     /// Destroys all contexts. None of them may be posted.
+    #[inline]
     pub(super) fn destroy(&mut self, purpose: &Purpose) {
         if self.one_used {
             self.one_used = false;

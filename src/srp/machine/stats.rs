@@ -86,6 +86,7 @@ impl Histogram {
     }
 
     /// Counts a duration in nanoseconds.
+    #[inline]
     pub(crate) fn note(&mut self, ns: u64) {
         let bits = u64::BITS.saturating_sub(ns.leading_zeros());
         let index = bits.saturating_sub(FIRST_BITS) as usize;
@@ -147,6 +148,7 @@ impl Stats {
     }
 
     /// Counts a command with a response.
+    #[inline]
     pub(crate) fn finished(&mut self, cmd: &Finished) {
         if cmd.read != 0 {
             self.count(Counter::Reads);

@@ -107,6 +107,7 @@ impl<'a> Cmd<'a> {
     /// # Errors
     ///
     /// [`CmdError`] with the tag for the response.
+    #[inline]
     pub(crate) fn parse(iu: &'a [u8], imm_offset: Option<u16>) -> Result<Self, CmdError> {
         Self::parse_fields(iu, imm_offset).map_err(|kind| CmdError {
             tag: codec::be64(iu, 8),
@@ -115,6 +116,7 @@ impl<'a> Cmd<'a> {
     }
 
     /// Implements [`Self::parse`].
+    #[inline]
     fn parse_fields(iu: &'a [u8], imm_offset: Option<u16>) -> Result<Self, CmdErrorKind> {
         let head = View::<{ size::CMD }>::new(iu).map_err(CmdErrorKind::Malformed)?;
         head.expect_opcode::<0>(opcode::CMD)

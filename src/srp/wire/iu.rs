@@ -115,6 +115,7 @@ impl<'a> Iu<'a> {
     /// # Errors
     ///
     /// [`IuError`]; [`IuError::answer`] returns the answer to it.
+    #[inline]
     pub(crate) fn parse(bytes: &'a [u8], imm_offset: Option<u16>) -> Result<Self, IuError> {
         let too_short = IuError::TooShort { have: bytes.len() };
         let head = View::<16>::new(bytes).map_err(|_| too_short)?;

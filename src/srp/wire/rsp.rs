@@ -99,6 +99,7 @@ impl<'a> Rsp<'a> {
     /// # Errors
     ///
     /// [`NoSpace`] if `buf` has no room for the fixed part and the response data.
+    #[inline]
     pub(crate) fn emit(&self, buf: &mut [u8]) -> Result<usize, NoSpace> {
         let (head, tail) = buf
             .split_first_chunk_mut::<{ size::RSP }>()

@@ -49,16 +49,6 @@ impl<T: AtomicType> Atomic<T> {
         Self(Plain::new(value))
     }
 
-    /// Returns a variable in memory that C accesses, too.
-    ///
-    /// # Safety
-    ///
-    /// As for the kernel crate's `Atomic::from_ptr`.
-    pub(crate) unsafe fn from_ptr<'a>(at: *mut T) -> &'a Self {
-        // SAFETY: By the safety requirements; the type is transparent.
-        unsafe { &*core::ptr::from_ref(Plain::from_ptr(at)).cast::<Self>() }
-    }
-
     /// Returns the value.
     #[inline(always)]
     pub(crate) fn load<O: AcquireOrRelaxed>(&self, _: O) -> T {

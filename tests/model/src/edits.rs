@@ -32,19 +32,19 @@ const EDITS: &[Edit] = &[
     ),
     edit(
         "channel/dispatch.rs",
-        "if !count(channel.as_arc_borrow(), &parsed, consumes) {",
-        "if !count(channel.as_arc_borrow(), &parsed, consumes) && !$OverrunServed {",
+        "if !count(channel, &parsed) {",
+        "if !count(channel, &parsed) && !$OverrunServed {",
     ),
     edit(
         "command/respond.rs",
-        "if let Some(rx) = rx {\n            link.repost(rx.buf);\n        }",
-        "let mut rx = rx;
+        "if let Some(buf) = buf {\n            link.repost(buf);\n        }",
+        "let mut buf = buf;
         if $BufferLost {
-            rx = None;
+            buf = None;
         }
         if !$RepostAfterSend {
-            if let Some(rx) = rx.take() {
-                link.repost(rx.buf);
+            if let Some(buf) = buf.take() {
+                link.repost(buf);
             }
         }",
     ),
@@ -52,8 +52,8 @@ const EDITS: &[Edit] = &[
         "command/respond.rs",
         "if let Some(Ok(())) = posted {\n            return Ok(());",
         "if let Some(Ok(())) = posted {
-            if let Some(rx) = rx.take() {
-                link.repost(rx.buf);
+            if let Some(buf) = buf.take() {
+                link.repost(buf);
             }
             return Ok(());",
     ),
@@ -81,9 +81,9 @@ const EDITS: &[Edit] = &[
     ),
     edit(
         "channel/dispatch.rs",
-        "Channel::close(channel.as_arc_borrow(), CloseReason::Logout);",
+        "Channel::close(channel, CloseReason::Logout);",
         "if !$LogoutIgnored {
-                Channel::close(channel.as_arc_borrow(), CloseReason::Logout);
+                Channel::close(channel, CloseReason::Logout);
             }",
     ),
     edit(
@@ -110,20 +110,20 @@ const EDITS: &[Edit] = &[
     edit(
         "command/respond.rs",
         "link.flow().release_response(slots, finished.as_ref());
-            let context",
+                let context",
         "link.flow().release_response(slots, finished.as_ref());
-            if $SlotsTwice {
-                link.flow().release_response(slots, finished.as_ref());
-            }
-            let context",
+                if $SlotsTwice {
+                    link.flow().release_response(slots, finished.as_ref());
+                }
+                let context",
     ),
     edit(
         "command.rs",
-        "if Self::send(this.as_arc_borrow(), &link, Writes::NONE, &outcome).is_err() {",
+        "if Self::send(this.as_arc_borrow(), Writes::NONE, respond::own(&answer)).is_err() {",
         "if $AnsweredTwice {
-            let _ = Self::send(this.as_arc_borrow(), &link, Writes::NONE, &outcome);
+            let _ = Self::send(this.as_arc_borrow(), Writes::NONE, respond::own(&answer));
         }
-        if Self::send(this.as_arc_borrow(), &link, Writes::NONE, &outcome).is_err() {",
+        if Self::send(this.as_arc_borrow(), Writes::NONE, respond::own(&answer)).is_err() {",
     ),
     edit(
         "command/respond.rs",
@@ -173,14 +173,14 @@ const EDITS: &[Edit] = &[
     ),
     edit(
         "channel/dispatch.rs",
-        "link.repost(buf);
+        "cmd.link().repost(buf);
     if note().is_err() {",
         "let mut note = Some(note);
     let early = $AnswerNotedEarly.then(|| note.take().is_some_and(|note| note().is_err()));
     if $AnswerBufferLost {
         drop(buf);
     } else {
-        link.repost(buf);
+        cmd.link().repost(buf);
     }
     if early.unwrap_or_else(|| note.is_some_and(|note| note().is_err())) {",
     ),
@@ -281,15 +281,15 @@ const EDITS: &[Edit] = &[
     ),
     edit(
         "command/respond.rs",
-        "link.flow().release_response(slots, finished.as_ref());
-            O::command_free(link.owner.as_arc_borrow(), self);",
+        "this.link.flow().release_response(slots, finished);
+        Self::recycle_rest(this);",
         "if !$SlotFreeLate {
-                link.flow().release_response(slots, finished.as_ref());
-            }
-            O::command_free(link.owner.as_arc_borrow(), self);
-            if $SlotFreeLate {
-                link.flow().release_response(slots, finished.as_ref());
-            }",
+            this.link.flow().release_response(slots, finished);
+        }
+        Self::recycle_rest(this);
+        if $SlotFreeLate {
+            crate::link::Owner::flow(&*owner).release_response(slots, finished);
+        }",
     ),
     edit(
         "channel/probe.rs",

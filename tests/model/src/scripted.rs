@@ -267,7 +267,7 @@ impl Engine for Lio {
     fn rx_cmd<C: TargetCmd>(
         cmd: Arc<C>,
         session: &LioSession,
-        rx: &RxCmd<'_>,
+        rx: &RxCmd,
         immediate: Option<Immediate>,
     ) -> Result<(), (RxError, Arc<C>)> {
         let len = rx.data_len as usize;

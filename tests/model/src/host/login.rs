@@ -12,7 +12,8 @@ use kernel::{
 
 use crate::{
     channel::{
-        new::{self, Memory, Parts},
+        new::{self, Parts},
+        notice::Notices,
         Channel,
     },
     conn::Conn,
@@ -113,7 +114,7 @@ pub(crate) fn prepare(conn: &Conn, hca: &Arc<Hca<Channel>>) -> Result<Prepared> 
         hca: Pass::enter(hca).ok_or(EPIPE)?,
         hca_port: HcaPort::new()?,
         port: Arc::new(Port::new(), GFP_KERNEL)?,
-        memory: Memory::new(&device, cfg.limit, 64)?,
+        notices: Notices::new(&device, grant.max_ti_iu_len)?,
         rq_size: cfg.limit,
     })?;
     Ok(Prepared {

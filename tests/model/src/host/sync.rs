@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Stands for `src/sync.rs`. Gates and global locks are the module's files.
 
+pub(crate) use kernel::sync::atomic;
+
 /// Completions.
 pub(crate) mod completion {
     use core::cell::Cell;

@@ -65,3 +65,8 @@ unused! {
     response(u64, u64, u8, i32);
     sent(u64, u64, bool);
 }
+
+/// Nothing is recorded.
+pub(crate) fn wants_iu() -> bool {
+    false
+}

@@ -117,7 +117,7 @@ impl TxBuf {
         })
     }
 
-    pub(crate) fn fill(&self, build: impl FnOnce(&mut [u8]) -> usize) -> Result {
+    pub(crate) fn fill(&self, build: impl FnOnce(&mut [u8]) -> usize) -> Result<usize> {
         sched::touch(&self.trace, true);
         if self.state.get() == State::Posted {
             return Err(EBUSY);
@@ -125,11 +125,7 @@ impl TxBuf {
         let len = build(&mut self.data.borrow_mut());
         self.filled.set(len);
         self.state.set(State::Filled);
-        Ok(())
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.filled.get()
+        Ok(len)
     }
 
     /// The bytes to send; the buffer is the device's from now on.
