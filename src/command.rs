@@ -90,7 +90,8 @@ use crate::{
                 DescParams,
                 Dir,
                 DirectDesc, //
-            }, //
+            },
+            rsp::Residual, //
         }, //
     },
     sync::ratelimit, //
@@ -129,6 +130,14 @@ pub(crate) enum Descs {
 }
 
 impl Descs {
+    /// Returns the direction of the data; without data it is [`Dir::Out`].
+    fn dir(&self) -> Dir {
+        match self {
+            Self::None | Self::Immediate(..) => Dir::Out,
+            Self::Single(dir, _) | Self::List(dir, _) => *dir,
+        }
+    }
+
     /// Returns what is kept of a SCSI command.
     pub(crate) fn of(cmd: &Cmd<'_>) -> Self {
         match (&cmd.data, cmd.data.single()) {
@@ -151,8 +160,8 @@ enum Part {
     None,
     /// One range of the initiator's memory.
     Single(DirectDesc),
-    /// This many bytes in the request.
-    Immediate(usize),
+    /// Bytes in the request.
+    Immediate,
     /// To be found in the request.
     Inside,
 }
@@ -483,7 +492,8 @@ impl<O: Pool> Command<O> {
 
     /// Responds to a command that is not with the engine.
     fn answer_here(this: Arc<Self>, answer: LocalAnswer) {
-        if Self::send(this.as_arc_borrow(), Writes::NONE, respond::own(&answer)).is_err() {
+        let rsp = respond::own(&answer);
+        if Self::send(this.as_arc_borrow(), Writes::NONE, rsp, Residual::None).is_err() {
             Self::abandon(this);
         }
     }
@@ -505,7 +515,7 @@ impl<O: Pool> Command<O> {
         match (&inner.descs, dir) {
             _ if inner.buf.is_none() => Part::Gone,
             (Descs::Single(found, desc), _) if *found == dir => Part::Single(*desc),
-            (Descs::Immediate(len, _), Dir::Out) => Part::Immediate(*len),
+            (Descs::Immediate(..), Dir::Out) => Part::Immediate,
             (Descs::List(found, _), _) if *found == dir => Part::Inside,
             _ => Part::None,
         }

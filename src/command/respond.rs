@@ -126,29 +126,21 @@ impl<O: Pool> Command<O> {
     /// Sends the data of a read, if any, and the response. See
     /// [`crate::engine::TargetCmd::xmit_response`].
     pub(crate) fn xmit_response(this: ArcBorrow<'_, Self>, data: SgList) -> Delivery {
-        let part = this.part(Dir::In);
-        let dir = match &part {
-            Part::Gone => None,
-            Part::None | Part::Immediate(_) => Some(Dir::Out),
-            Part::Single(_) | Part::Inside => Some(Dir::In),
-        };
-        let residual = |of| match dir == Some(of) {
-            true => this.engine.residual(),
-            false => Residual::None,
-        };
         let rsp = Rsp {
             status: this.engine.status(),
             sense: this.engine.sense(),
-            residual_out: residual(Dir::Out),
-            residual_in: residual(Dir::In),
             ..Rsp::default()
         };
-        let writes = match this.prepare(part, data) {
+        let writes = match data.is_empty() {
+            true => Ok(Writes::NONE),
+            false => this.prepare(data),
+        };
+        let writes = match writes {
             Ok(writes) => writes,
             Err(e) if is_transient(e) => return Delivery::QueueFull,
             Err(_) => return Delivery::FatalError,
         };
-        match Self::send(this, writes, rsp) {
+        match Self::send(this, writes, rsp, this.engine.residual()) {
             Ok(()) => Delivery::Success,
             Err(NotSent::QueueFull) => Delivery::QueueFull,
             Err(NotSent::NeverFits) => Delivery::FatalError,
@@ -159,12 +151,11 @@ impl<O: Pool> Command<O> {
         }
     }
 
-    /// Prepares the RDMA WRITEs of a read; `part` is that in the direction [`Dir::In`].
-    fn prepare(&self, part: Part, data: SgList) -> Result<Writes> {
+    /// Prepares the RDMA WRITEs of a read.
+    fn prepare(&self, data: SgList) -> Result<Writes> {
         let len = data.len();
-        let slots = match part {
-            _ if len == 0 => return Ok(Writes::NONE),
-            Part::Gone | Part::None | Part::Immediate(_) => return Ok(Writes::NONE),
+        let slots = match self.part(Dir::In) {
+            Part::Gone | Part::None | Part::Immediate => return Ok(Writes::NONE),
             Part::Single(desc) => self.fill(data, once(desc), RwDir::Write)?,
             Part::Inside => {
                 let Some(rx) = self.take_rx() else {
@@ -192,17 +183,18 @@ impl<O: Pool> Command<O> {
             }
         };
         let rsp = own(&LocalAnswer::Mgmt(code));
-        if Self::send(this, Writes::NONE, rsp).is_err() {
+        if Self::send(this, Writes::NONE, rsp, Residual::None).is_err() {
             Active::tgt_cmd_done(this, DoneContext::Same);
         }
     }
 
     /// Posts the response, after the RDMA WRITEs in the filled slot if there are any. Adds tag and
-    /// credits to `rsp`.
+    /// credits to `rsp`, and `residual` where it belongs.
     pub(super) fn send(
         this: ArcBorrow<'_, Self>,
         writes: Writes,
         mut rsp: Rsp<'_>,
+        residual: Residual,
     ) -> Result<(), NotSent> {
         let link = &this.link;
         let Writes {
@@ -222,6 +214,10 @@ impl<O: Pool> Command<O> {
                 timing.answered(read, rsp.status != sam::GOOD);
             }
             let action = step(&mut inner.machine, Event::XmitResponse);
+            match inner.descs.dir() {
+                Dir::Out => rsp.residual_out = residual,
+                Dir::In => rsp.residual_in = residual,
+            }
             (action, inner.head, inner.buf.take())
         };
         let serial = link.owner.serial();

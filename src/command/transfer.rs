@@ -19,6 +19,7 @@ use super::{
     note,
     step,
     Command,
+    Descs,
     Part,
     Pool,
     Request, //
@@ -78,18 +79,13 @@ pub(super) fn is_transient(e: Error) -> bool {
 impl<O: Pool> Command<O> {
     /// Fetches the data of a write. See [`crate::engine::TargetCmd::rdy_to_xfer`].
     pub(crate) fn rdy_to_xfer(this: ArcBorrow<'_, Self>, data: SgList) -> Delivery {
-        let fetch = match this.part(Dir::Out) {
-            Part::Gone | Part::None => return Delivery::FatalError,
-            Part::Single(desc) => this.prepare_read(data, once(desc)),
-            Part::Immediate(len) if data.is_empty() => this.has_immediate(len),
-            Part::Immediate(_) | Part::Inside => {
-                let Some(rx) = this.take_rx() else {
-                    return Delivery::FatalError;
-                };
-                let fetch = this.fetch(&rx, data);
-                this.put_rx(rx);
-                fetch
-            }
+        let in_place = match data.is_empty() {
+            true => this.has_immediate(),
+            false => None,
+        };
+        let fetch = match in_place {
+            Some(fetch) => fetch,
+            None => Self::fetch(&this, data),
         };
         match fetch {
             Fetch::Here => {
@@ -101,8 +97,29 @@ impl<O: Pool> Command<O> {
         }
     }
 
-    /// Copies immediate data if the engine has a buffer for it, or prepares to fetch data by RDMA.
-    fn fetch(&self, rx: &Request<O>, mut sg: SgList) -> Fetch {
+    /// Copies immediate data into the engine's buffer, or prepares to fetch data by RDMA.
+    fn fetch(&self, data: SgList) -> Fetch {
+        match self.part(Dir::Out) {
+            Part::Gone | Part::None => Fetch::Refused(Delivery::FatalError),
+            Part::Single(desc) => self.prepare_read(data, once(desc)),
+            Part::Immediate | Part::Inside => {
+                let Some(rx) = self.take_rx() else {
+                    return Fetch::Refused(Delivery::FatalError);
+                };
+                let fetched = self.fetch_inside(&rx, data);
+                self.put_rx(rx);
+                match fetched {
+                    Fetch::Here => self
+                        .has_immediate()
+                        .unwrap_or(Fetch::Refused(Delivery::FatalError)),
+                    other => other,
+                }
+            }
+        }
+    }
+
+    /// As [`Self::fetch`], for data that has to be found in the request.
+    fn fetch_inside(&self, rx: &Request<O>, mut sg: SgList) -> Fetch {
         let len = sg.len();
         let Some(data) = rx.data() else {
             return Fetch::Refused(Delivery::FatalError);
@@ -114,7 +131,7 @@ impl<O: Pool> Command<O> {
                 if sg.copy_from_slice(bytes) < len {
                     return Fetch::Refused(Delivery::FatalError);
                 }
-                self.has_immediate(bytes.len())
+                Fetch::Here
             }
             DataDesc::Out(list) => self.prepare_read(sg, list.segments()),
             DataDesc::None | DataDesc::In(_) | DataDesc::External(_) | DataDesc::Bidi { .. } => {
@@ -123,17 +140,20 @@ impl<O: Pool> Command<O> {
         }
     }
 
-    /// Notes that the engine has this many bytes of immediate data.
-    fn has_immediate(&self, len: usize) -> Fetch {
+    /// Notes that the engine has the data, which is immediate data; returns [`None`] if it is not.
+    fn has_immediate(&self) -> Option<Fetch> {
         let mut inner = self.inner.lock();
+        let (Descs::Immediate(len, _), true) = (inner.descs, inner.buf.is_some()) else {
+            return None;
+        };
         trace::data(self.link.owner.serial(), inner.head.tag, true);
         if let Some(timing) = &mut inner.timing {
             timing.came_with_data(len);
         }
-        match step(&mut inner.machine, Event::HasData) {
+        Some(match step(&mut inner.machine, Event::HasData) {
             Some(Action::Execute) => Fetch::Here,
             _ => Fetch::Refused(Delivery::FatalError),
-        }
+        })
     }
 
     /// Prepares to fetch data from `segments` by RDMA.

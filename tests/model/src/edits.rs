@@ -119,11 +119,11 @@ const EDITS: &[Edit] = &[
     ),
     edit(
         "command.rs",
-        "if Self::send(this.as_arc_borrow(), Writes::NONE, respond::own(&answer)).is_err() {",
+        "if Self::send(this.as_arc_borrow(), Writes::NONE, rsp, Residual::None).is_err() {",
         "if $AnsweredTwice {
-            let _ = Self::send(this.as_arc_borrow(), Writes::NONE, respond::own(&answer));
+            let _ = Self::send(this.as_arc_borrow(), Writes::NONE, rsp, Residual::None);
         }
-        if Self::send(this.as_arc_borrow(), Writes::NONE, respond::own(&answer)).is_err() {",
+        if Self::send(this.as_arc_borrow(), Writes::NONE, rsp, Residual::None).is_err() {",
     ),
     edit(
         "command/respond.rs",
