@@ -176,13 +176,15 @@ class Guest:
                 kernel complains
     limit       seconds after which QEMU is ended, whatever happens
     icount      deterministic emulation: guest time counts instructions
+    more        more options of QEMU
     pcap        save the traffic of eth0 as <name>.pcap
     """
 
     def __init__(self, name="guest", run_dir=None, smp=2, mem=None, number=1,
                  wire=None, peers=(), mtu=1500, rdma=True, kernel=None,
                  append="", shares=(), allow=(), fail_fast=True, limit=1800,
-                 icount=False, pcap=False, transport=None, manages=True):
+                 icount=False, pcap=False, transport=None, manages=True,
+                 more=()):
         env.require_root()
         self.name = name
         self.root = root.get()
@@ -198,7 +200,7 @@ class Guest:
         self.manages = manages
         self.shares = list(shares)
         self.fail_fast, self.limit = fail_fast, limit * env.pace()
-        self.icount, self.pcap = icount, pcap
+        self.icount, self.pcap, self.more = icount, pcap, list(more)
         self.console = console.Console(
             name, self.run_dir / (name + ".console"), allow)
         self.log = self.run_dir / (name + ".qemu.log")
@@ -586,7 +588,7 @@ class Guest:
             options += ["-object", "filter-dump,id=dump,netdev=wire,file="
                         "%s/%s.%d.pcap" % (self.run_dir, self.name,
                                            self.boots)]
-        return options
+        return options + self.more
 
 
 def default_kernel(variable="KERNEL"):

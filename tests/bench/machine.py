@@ -8,6 +8,7 @@
 
 import contextlib
 import fnmatch
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,12 +102,13 @@ def chosen(words):
 
 class Machine:
     """A machine and the modules that alternate in it: (name, file) with None for
-    the kernel's own. With `full`, functions of modules have names, too."""
+    the kernel's own. With `full`, functions of modules have names, too; `more` are
+    options of QEMU."""
 
-    def __init__(self, modules, run_dir, full=False):
+    def __init__(self, modules, run_dir, full=False, more=()):
         self.full, self.names = full, None
         self.guest = Guest("bench", run_dir=run_dir, number=1, icount=True,
-                           append="slab_nomerge", limit=4 * 3600)
+                           append="slab_nomerge", limit=4 * 3600, more=more)
         self.modules = dict(modules)
         self.sampler = run_dir / "sampler"
         enter.run(root.get().fs,
@@ -156,9 +158,9 @@ class Machine:
             warm=2 * cell.depth + 20, frequency=FREQUENCY)], timeout=600).out
         return Profile(out, self.names)
 
-    def round(self, cells, number, spans=None):
-        """Measure the cells once with each module, in turn; yields (name, cell,
-        profile). Every other round begins with another module."""
+    def round(self, cells, number, spans=None, measure=None):
+        """Measure the cells once with each module, in turn; yields (name, cell, result
+        of `measure`). Every other round begins with another module."""
         names = list(self.modules)
         if number % 2:
             names.reverse()
@@ -169,4 +171,5 @@ class Machine:
                     continue
                 with self.session(name, immediate) as disk:
                     for cell in some:
-                        yield name, cell, self.measure(disk, cell, spans)
+                        done = measure or functools.partial(self.measure, spans=spans)
+                        yield name, cell, done(disk, cell)

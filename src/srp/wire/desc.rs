@@ -334,18 +334,18 @@ impl<'a> DataDesc<'a> {
             Self::In(list) => (Dir::In, list),
             _ => return None,
         };
-        let mut descs = list.iter();
-        match (descs.next(), descs.next()) {
-            // `DescList::new` has checked that the descriptor is as long as the data.
-            (Some(desc), None) => Some((
-                dir,
-                DirectDesc {
-                    len: list.data_len(),
-                    ..desc
-                },
-            )),
-            _ => None,
+        if list.bytes.len() != size::DIRECT_BUF {
+            return None;
         }
+        let desc = DirectDesc::parse(list.bytes, 0)?;
+        // By the type invariant the descriptor is as long as the data, or longer.
+        Some((
+            dir,
+            DirectDesc {
+                len: list.data_len(),
+                ..desc
+            },
+        ))
     }
 
     /// Returns the number of bytes that the initiator sends.
@@ -399,7 +399,14 @@ fn parse_list(
             let bytes = codec::bytes(iu, off, size::DIRECT_BUF).ok_or(DescFault::Truncated)?;
             let desc = DirectDesc::parse(bytes, 0).ok_or(DescFault::Truncated)?;
             let next = off.saturating_add(size::DIRECT_BUF);
-            let list = DescList::new(bytes, desc.len)?;
+            if desc.wraps() {
+                return Err(DescFault::AddressWrap.into());
+            }
+            // INVARIANT: One descriptor, which does not wrap and is as long as the data.
+            let list = DescList {
+                bytes,
+                data_len: desc.len,
+            };
             Ok(List::Inline { list, next })
         }
         desc_fmt::INDIRECT => parse_indirect(iu, off, count, dir),
