@@ -8,10 +8,10 @@
 //!
 //! # References
 //!
-//! The [`list`], the connection manager's id, the queue pair, every command in use and the pending
-//! tear-down hold the channel. The channel holds the id and the queue pair in [`Connection`];
-//! tear-down takes them out, which breaks the cycle. Everything that belongs to the RDMA device is
-//! freed by tear-down, not by the drop of the last reference.
+//! The [`list`], the connection manager's id, the queue pair, every command and the pending
+//! tear-down hold the channel. The channel holds the id and the queue pair in [`Connection`], and
+//! its [`Commands`]; tear-down takes them out, which breaks the cycles. Everything that belongs to
+//! the RDMA device is freed by tear-down, not by the drop of the last reference.
 
 use kernel::{
     prelude::*,
@@ -135,7 +135,7 @@ struct Incoming {
     draining: bool,
 }
 
-/// The channel's commands, between [`Channel::connect`] and tear-down.
+/// The channel's commands, between [`Channel::take_commands`] and tear-down.
 pub(crate) struct Commands {
     /// Commands that are not in use.
     pool: KVec<Arc<Command>>,
@@ -221,13 +221,15 @@ impl Channel {
         self.inner.lock().connection.cm = Some(cm);
     }
 
-    /// Stores what posting needs, the send queue in its real size, and the commands. Called once,
-    /// by the login.
-    pub(crate) fn connect(&self, link: Arc<Link>, sendq: SendQueue, commands: Commands) {
+    /// Stores what posting needs, and the send queue in its real size. Called once, by the login.
+    pub(crate) fn connect(&self, link: Arc<Link>, sendq: SendQueue) {
         self.flow.open(sendq);
-        let mut inner = self.inner.lock();
-        inner.connection.link = Some(link);
-        inner.commands = commands;
+        self.inner.lock().connection.link = Some(link);
+    }
+
+    /// Stores the commands. Called once, by the login, after [`Self::connect`].
+    pub(crate) fn take_commands(&self, commands: Commands) {
+        self.inner.lock().commands = commands;
     }
 
     /// Notes that the answer to the login is about to be sent. Called once, by the login.
@@ -261,9 +263,11 @@ impl Channel {
         }
     }
 
-    /// Returns the command with this index; [`None`] beyond the last.
-    pub(crate) fn command(&self, index: usize) -> Option<Arc<Command>> {
-        self.inner.lock().commands.all.get(index).cloned()
+    /// Returns a snapshot of the command with this index, [`None`] in it if that is free; [`None`]
+    /// beyond the last.
+    pub(crate) fn command_view(&self, index: usize) -> Option<Option<command::View>> {
+        let inner = self.inner.lock();
+        inner.commands.all.get(index).map(|cmd| cmd.view())
     }
 
     /// Returns the HCA port whose totals take in this channel's counters.

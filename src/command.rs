@@ -2,11 +2,11 @@
 
 //! A command: one request of the initiator on its way through the engine and back.
 //!
-//! Commands are allocated with their channel and reused. Allocated per request are only the list of
-//! memory segments, for transfers with several, and a descriptor table that has to be fetched
-//! ([`table`]). The receive buffer of a request stays with its command until just before the
-//! response is posted: CDB and descriptors are read in place, and no credit is sent before a buffer
-//! is posted for it.
+//! Commands are allocated by the login, when their queue pair exists, and reused. Allocated per
+//! request are only the list of memory segments, for transfers with several, and a descriptor table
+//! that has to be fetched ([`table`]). The receive buffer of a request stays with its command until
+//! just before the response is posted: CDB and descriptors are read in place, and no credit is sent
+//! before a buffer is posted for it.
 //!
 //! [`scsi`] submits a request to the engine, [`transfer`] moves its data, [`respond`] sends the
 //! response; [`callbacks`] are the engine's calls; [`wait`] defers task management functions. Not
@@ -18,7 +18,7 @@
 //!    that is reported ([`crate::rdma::rw`]), so the engine's buffer is not mapped any more.
 //! 2. [`Engine::tgt_cmd_done`]: the engine may free the buffer, and gives the command back in
 //!    [`Command::on_free`].
-//! 3. The command returns to the pool of its channel and drops its reference on the channel.
+//! 3. The command returns to the pool of its channel.
 
 use kernel::{
     new_spinlock,
@@ -154,9 +154,7 @@ impl Descs {
 
 /// What a request says about its data in one direction.
 enum Part {
-    /// There is no request any more.
-    Gone,
-    /// There is no such data.
+    /// There is no such data, or no request any more.
     None,
     /// One range of the initiator's memory.
     Single(DirectDesc),
@@ -235,7 +233,7 @@ struct Inner<O: Pool> {
     /// Length of the request in bytes.
     len: usize,
     descs: Descs,
-    /// The descriptor table that was fetched.
+    /// The descriptor table that was fetched, until just before the response is posted.
     table: Option<KVec<u8>>,
     /// Keeps tear-down waiting while a session of another channel has the command.
     hold: Option<Hold<O>>,
@@ -278,7 +276,8 @@ pub(crate) struct Command<O: Pool> {
     /// The engine's part.
     #[pin]
     pub(crate) engine: ActiveCmd<Self>,
-    /// Keeps the channel and the queue pair. The channel frees its commands before these.
+    /// Keeps the channel and the queue pair. A cycle, which tear-down breaks: it takes the commands
+    /// out of the channel.
     link: Arc<Link<O>>,
     #[pin]
     send: Cqe<Command<O>, SEND>,
@@ -470,8 +469,8 @@ impl<O: Pool> Command<O> {
         O::command_free(owner.as_arc_borrow(), this);
     }
 
-    /// As [`Self::recycle`], for a command with a [`Rest`]. The rest is dropped last: its hold may
-    /// be all that keeps tear-down waiting until the command is in the pool.
+    /// As [`Self::recycle`], for a command that may have a [`Rest`]. The rest is dropped last: its
+    /// hold may be all that keeps tear-down waiting until the command is in the pool.
     #[cold]
     fn recycle_rest(this: Arc<Self>) {
         let rest = this.inner.lock().take_rest();
@@ -513,7 +512,7 @@ impl<O: Pool> Command<O> {
     fn part(&self, dir: Dir) -> Part {
         let inner = self.inner.lock();
         match (&inner.descs, dir) {
-            _ if inner.buf.is_none() => Part::Gone,
+            _ if inner.buf.is_none() => Part::None,
             (Descs::Single(found, desc), _) if *found == dir => Part::Single(*desc),
             (Descs::Immediate(..), Dir::Out) => Part::Immediate,
             (Descs::List(found, _), _) if *found == dir => Part::Inside,

@@ -126,9 +126,9 @@ pub(crate) struct RxCmd {
     pub(crate) dir: Direction,
     /// Number of bytes, from the data descriptors.
     pub(crate) data_len: u32,
-    /// CDB of 16 bytes, as nearly all are.
+    /// CDB of 16 bytes, as nearly all are; zeroes if `long` is set. To be read with [`Self::cdb`].
     pub(crate) short: [u8; 16],
-    /// CDB of 16 bytes and the additional bytes that follow them.
+    /// CDB of 16 bytes and the additional bytes that follow them. See [`Self::cdb`].
     pub(crate) long: Option<KVec<u8>>,
 }
 

@@ -49,7 +49,7 @@ pub(crate) trait Owner: QpOwner {
 /// Owned receive buffer of a connection.
 pub(crate) type Buffer<O> = Pin<KBox<RecvBuf<O>>>;
 
-/// Resources for posting. A command in use holds a reference, and so the owner and the queue pair.
+/// Resources for posting. Every command holds a reference, and so the owner and the queue pair.
 pub(crate) struct Link<O: Owner> {
     pub(crate) owner: Arc<O>,
     pub(crate) qp: Arc<QueuePair<O>>,

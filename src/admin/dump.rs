@@ -81,9 +81,9 @@ fn describe(channel: &Channel, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     )?;
     let mut index = 0;
     // One at a time: nothing can be allocated or written to a file with the lock held.
-    while let Some(cmd) = channel.command(index) {
+    while let Some(cmd) = channel.command_view(index) {
         index += 1;
-        if let Some(cmd) = cmd.view() {
+        if let Some(cmd) = cmd {
             let place = if cmd.at_engine { "engine" } else { "target" };
             writeln!(
                 f,

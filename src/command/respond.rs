@@ -155,7 +155,7 @@ impl<O: Pool> Command<O> {
     fn prepare(&self, data: SgList) -> Result<Writes> {
         let len = data.len();
         let slots = match self.part(Dir::In) {
-            Part::Gone | Part::None | Part::Immediate => return Ok(Writes::NONE),
+            Part::None | Part::Immediate => return Ok(Writes::NONE),
             Part::Single(desc) => self.fill(data, once(desc), RwDir::Write)?,
             Part::Inside => {
                 let Some(rx) = self.take_rx() else {
@@ -207,7 +207,7 @@ impl<O: Pool> Command<O> {
             }
             NotSent::from(e)
         })?;
-        let (action, head, buf) = {
+        let (action, head, buf, table) = {
             let mut inner = this.inner.lock();
             inner.rdma_slots = rdma;
             if let Some(timing) = &mut inner.timing {
@@ -218,8 +218,9 @@ impl<O: Pool> Command<O> {
                 Dir::Out => rsp.residual_out = residual,
                 Dir::In => rsp.residual_in = residual,
             }
-            (action, inner.head, inner.buf.take())
+            (action, inner.head, inner.buf.take(), inner.table.take())
         };
+        drop(table);
         let serial = link.owner.serial();
         if rdma != 0 {
             // CAST: What one command moves is less than 4 GiB.
@@ -289,9 +290,8 @@ impl<O: Pool> CqeHandler<SEND> for Command<O> {
                 };
                 Active::tgt_cmd_done(self.as_arc_borrow(), context);
             }
-            Some(Action::Recycle { return_credit }) => {
-                Self::recycle_sent(self, return_credit, slots, finished.as_ref());
-            }
+            // The response has carried the credit.
+            Some(Action::Recycle { .. }) => Self::recycle_sent(self, slots, finished.as_ref()),
             _ => {
                 // A violation. The slots are free all the same, or tear-down would wait for them.
                 link.flow().release_response(slots, None);
@@ -305,11 +305,9 @@ impl<O: Pool> Command<O> {
     /// Returns a command to the pool whose response was sent, and which is not with the engine. The
     /// slot of the response is free before the command can be reused, and tear-down waits until the
     /// command is in the pool.
-    fn recycle_sent(this: Arc<Self>, return_credit: bool, slots: u32, finished: Option<&Finished>) {
+    fn recycle_sent(this: Arc<Self>, slots: u32, finished: Option<&Finished>) {
         let owner = this.link.owner.clone();
         let _busy = Busy::new(owner.as_arc_borrow());
-        let buf = this.inner.lock().buf.take();
-        this.give_back(buf, return_credit);
         this.link.flow().release_response(slots, finished);
         Self::recycle_rest(this);
     }

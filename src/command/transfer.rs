@@ -79,11 +79,12 @@ pub(super) fn is_transient(e: Error) -> bool {
 impl<O: Pool> Command<O> {
     /// Fetches the data of a write. See [`crate::engine::TargetCmd::rdy_to_xfer`].
     pub(crate) fn rdy_to_xfer(this: ArcBorrow<'_, Self>, data: SgList) -> Delivery {
-        let in_place = match data.is_empty() {
-            true => this.has_immediate(),
+        // Without a buffer the engine uses immediate data in place.
+        let noted = match data.is_empty() {
+            true => this.note_immediate(),
             false => None,
         };
-        let fetch = match in_place {
+        let fetch = match noted {
             Some(fetch) => fetch,
             None => Self::fetch(&this, data),
         };
@@ -100,7 +101,7 @@ impl<O: Pool> Command<O> {
     /// Copies immediate data into the engine's buffer, or prepares to fetch data by RDMA.
     fn fetch(&self, data: SgList) -> Fetch {
         match self.part(Dir::Out) {
-            Part::Gone | Part::None => Fetch::Refused(Delivery::FatalError),
+            Part::None => Fetch::Refused(Delivery::FatalError),
             Part::Single(desc) => self.prepare_read(data, once(desc)),
             Part::Immediate | Part::Inside => {
                 let Some(rx) = self.take_rx() else {
@@ -110,7 +111,7 @@ impl<O: Pool> Command<O> {
                 self.put_rx(rx);
                 match fetched {
                     Fetch::Here => self
-                        .has_immediate()
+                        .note_immediate()
                         .unwrap_or(Fetch::Refused(Delivery::FatalError)),
                     other => other,
                 }
@@ -141,7 +142,7 @@ impl<O: Pool> Command<O> {
     }
 
     /// Notes that the engine has the data, which is immediate data; returns [`None`] if it is not.
-    fn has_immediate(&self) -> Option<Fetch> {
+    fn note_immediate(&self) -> Option<Fetch> {
         let mut inner = self.inner.lock();
         let (Descs::Immediate(len, _), true) = (inner.descs, inner.buf.is_some()) else {
             return None;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Bring-up of a channel whose login was granted: queue pair, receives, the list of channels, and
-//! the acceptance of the connection.
+//! Bring-up of a channel whose login was granted: queue pair, commands, receives, the list of
+//! channels, and the acceptance of the connection.
 //!
 //! Not here: the checks before ([`super`]), and tear-down ([`crate::channel::teardown`]).
 
@@ -58,7 +58,8 @@ use crate::{
     sync::gate::HasGate, //
 };
 
-/// Creates the queue pair, adds the channel to the list of channels and accepts the connection.
+/// Creates the queue pair and the commands, adds the channel to the list of channels and accepts
+/// the connection.
 ///
 /// # Errors
 ///
@@ -91,6 +92,8 @@ pub(super) fn bring_up(
     // spend it before the completion of the response is handled.
     let sendq = SendQueue::new(slots, incoming(prepared.rq_size))
         .map_err(|_| Refusal::resources("creating the queue pair", EINVAL))?;
+    // First, so that tear-down destroys the queue pair if there is no memory for commands.
+    channel.connect(link.clone(), sendq);
     let grant = &prepared.grant;
     let commands = Commands::new(
         &link,
@@ -99,7 +102,7 @@ pub(super) fn bring_up(
         grant.max_ti_iu_len,
     )
     .map_err(|e| Refusal::resources("allocating commands", e))?;
-    channel.connect(link.clone(), sendq, commands);
+    channel.take_commands(commands);
     if link.srq.is_none() {
         let imm_offset = grant.imm_offset.unwrap_or(0);
         for _ in 0..incoming(prepared.rq_size) {

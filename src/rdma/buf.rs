@@ -63,7 +63,8 @@ pub(crate) struct DmaBuf {
     len: u32,
     addr: u64,
     dir: DmaDir,
-    /// CPU and device do not see the same memory: transfers of ownership do something.
+    /// CPU and device do not see the same memory: transfers of ownership do something. The same as
+    /// long as the memory is mapped (`dma_need_sync`).
     needs_sync: bool,
     device: Device,
 }
@@ -92,8 +93,7 @@ impl DmaBuf {
         if unsafe { bindings::srpt_ib_dma_mapping_error(device.as_raw(), addr) } != 0 {
             return Err(EIO);
         }
-        // SAFETY: The device is registered, and the address is one that was mapped for it. Whether
-        // transfers of ownership do something does not change while it is.
+        // SAFETY: The device is registered, and the address is one that was mapped for it.
         let needs_sync = unsafe { bindings::srpt_ib_dma_need_sync(device.as_raw(), addr) };
         // INVARIANT: Allocated and mapped above.
         Ok(Self {

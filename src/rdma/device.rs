@@ -14,16 +14,14 @@ use core::{
 use kernel::{
     error::to_result,
     prelude::*,
-    sync::{
-        atomic::AtomicFlag,
-        Arc, //
-    }, //
+    sync::Arc, //
 };
 
 use crate::{
     bindings,
     compat::device_limit,
     sync::{
+        atomic::AtomicFlag,
         completion::Completion,
         workqueue::Queue, //
     }, //

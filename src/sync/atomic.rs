@@ -4,8 +4,8 @@
 //!
 //! A kernel that is built without inlined helpers calls a C function for every operation of the
 //! kernel crate's `Atomic`, even for a load, and a command needs many. On x86-64 this module has
-//! the instructions in their place, the same ones as the C macros; elsewhere it is the kernel
-//! crate's (`docs/decisions/0024-atomics-without-calls.md`).
+//! the instructions in their place, the same ones as the C macros; elsewhere, and where a sanitizer
+//! checks accesses, it is the kernel crate's (`docs/decisions/0024-atomics-without-calls.md`).
 //!
 //! Not here: states as values of such a variable ([`super::state`]).
 //!
@@ -19,16 +19,16 @@ pub(crate) use kernel::sync::atomic::{
     Release, //
 };
 
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(any(not(target_arch = "x86_64"), CONFIG_KASAN, CONFIG_KCSAN))]
 pub(crate) use kernel::sync::atomic::{
     Atomic,
     AtomicFlag, //
 };
-#[cfg(target_arch = "x86_64")]
+#[cfg(not(any(not(target_arch = "x86_64"), CONFIG_KASAN, CONFIG_KCSAN)))]
 pub(crate) use x86::{
     Atomic,
     AtomicFlag, //
 };
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(not(any(not(target_arch = "x86_64"), CONFIG_KASAN, CONFIG_KCSAN)))]
 mod x86;

@@ -2,7 +2,8 @@
 
 //! Atomic operations of x86-64.
 //!
-//! Each is what the C macro of the same name is there, so the kernel's memory model holds for them:
+//! Each is what the kernel crate's operation of that name does there, in place, so the kernel's
+//! memory model holds for them:
 //! `READ_ONCE()` and `WRITE_ONCE()` are volatile accesses, `smp_load_acquire()` and
 //! `smp_store_release()` are these with a barrier for the compiler, and everything that reads and
 //! writes is one locked instruction, which is a full barrier whatever order was asked for.
@@ -52,8 +53,9 @@ impl<T: AtomicType> Atomic<T> {
     /// Returns the value.
     #[inline(always)]
     pub(crate) fn load<O: AcquireOrRelaxed>(&self, _: O) -> T {
-        // SAFETY: The variable is valid and aligned, and of 8 bytes at most, so that the access is
-        // one instruction.
+        // SAFETY: The variable is valid and aligned. It has 8 bytes at most, so the access is one
+        // instruction; a volatile access is a marked one in the kernel's memory model, so those at
+        // the same time are no data race.
         let value = unsafe { self.0.as_ptr().read_volatile() };
         if matches!(O::TYPE, OrderingType::Acquire) {
             barrier();
