@@ -79,6 +79,9 @@ def why_not(item):
         return "TRANSPORT=%s: %s" % (TRANSPORT, roce.args[0])
     if item.get_closest_marker("sanitized") and not sanitized.wanted():
         return "the kernel must be able to let things fail: KERNEL=sanitized"
+    unsanitized = item.get_closest_marker("unsanitized")
+    if unsanitized and sanitized.wanted():
+        return unsanitized.args[0]
     return None
 
 

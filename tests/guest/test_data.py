@@ -239,6 +239,7 @@ def free_mib(target):
 
 
 @pytest.mark.timeout(180)
+@pytest.mark.unsanitized("that kernel keeps freed memory for a while")
 def test_given_back(bench):
     """buffers of a session that does nothing are freed within three periods of
     the module's check"""
