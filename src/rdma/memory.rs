@@ -11,6 +11,7 @@
 use core::ptr::NonNull;
 
 use kernel::{
+    alloc::flags::__GFP_ZERO,
     page::PAGE_SIZE,
     prelude::*, //
 };
@@ -53,7 +54,11 @@ impl Memory {
             let data = unsafe { bindings::srpt_alloc_pages_exact(len) };
             (data.cast(), Origin::Pages)
         } else {
-            let (data, _, capacity) = KVec::<u8>::from_elem(0, len, GFP_KERNEL)?.into_raw_parts();
+            // The allocator clears memory faster than a vector fills itself.
+            let mut bytes = KVec::<u8>::with_capacity(len, GFP_KERNEL | __GFP_ZERO)?;
+            // SAFETY: There is room for as many, and they are zeroed.
+            unsafe { bytes.inc_len(len) };
+            let (data, _, capacity) = bytes.into_raw_parts();
             (data, Origin::Vector(capacity))
         };
         // INVARIANT: Allocated above. The pages are zeroed.

@@ -5,6 +5,9 @@
 //! fill it, the response to a finished command might not be posted, and the initiator would see a
 //! timeout. Therefore one slot per command is set aside for its response, and RDMA gets the rest.
 //!
+//! A transfer that finds no room tries again later. Until then room of its size is left to it by
+//! smaller ones, which would otherwise take every slot that becomes free.
+//!
 //! Not here: posting work requests and waiting for slots (the driver).
 
 /// The send queue has no room for RDMA next to the responses.
@@ -42,6 +45,8 @@ pub(crate) struct SendQueue {
     rdma: u32,
     /// Number of slots used by responses.
     responses: u32,
+    /// Number of slots that the largest transfer that found no room needs; 0 if there is none.
+    wanted: u32,
     /// Reservations are refused.
     closed: bool,
 }
@@ -63,12 +68,14 @@ impl SendQueue {
                 commands,
                 rdma: 0,
                 responses: 0,
+                wanted: 0,
                 closed: false,
             }),
         }
     }
 
-    /// Reserves `n` slots for RDMA, all or none.
+    /// Reserves `n` slots for RDMA, all or none. A larger transfer that found no room before gets
+    /// it first, unless no slot is in use for RDMA: then that one may have been given up.
     ///
     /// # Errors
     ///
@@ -80,13 +87,24 @@ impl SendQueue {
         if n > self.rdma_limit {
             return Err(NoSlot::NeverFits);
         }
-        match self.rdma.checked_add(n) {
-            Some(rdma) if rdma <= self.rdma_limit => {
-                self.rdma = rdma;
-                Ok(())
-            }
-            _ => Err(NoSlot::Full),
+        if n == 0 {
+            return Ok(());
         }
+        let left = match self.wanted {
+            wanted if wanted > n && self.rdma != 0 => wanted,
+            _ => 0,
+        };
+        // The sums are of numbers that are each at most the size of the queue.
+        let rdma = self.rdma.saturating_add(n);
+        if rdma.saturating_add(left) <= self.rdma_limit {
+            self.rdma = rdma;
+            if left == 0 {
+                self.wanted = 0;
+            }
+            return Ok(());
+        }
+        self.wanted = self.wanted.max(n);
+        Err(NoSlot::Full)
     }
 
     /// Releases `n` RDMA slots, because the work requests completed or were not posted.

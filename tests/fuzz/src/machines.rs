@@ -323,6 +323,8 @@ struct SendAccount {
     commands: u32,
     rdma: u32,
     responses: u32,
+    /// Size of the largest transfer that waits.
+    waits: u32,
 }
 
 impl SendAccount {
@@ -334,6 +336,7 @@ impl SendAccount {
             commands,
             rdma: 0,
             responses: 0,
+            waits: 0,
         })
     }
 
@@ -345,9 +348,18 @@ impl SendAccount {
                 let expected = match n {
                     _ if closed => Err(NoSlot::Closed),
                     n if n > limit => Err(NoSlot::NeverFits),
+                    0 => Ok(()),
                     n if self.rdma + n > limit => Err(NoSlot::Full),
+                    n if self.rdma != 0 && self.waits > n && self.rdma + n + self.waits > limit => {
+                        Err(NoSlot::Full)
+                    }
                     _ => Ok(()),
                 };
+                match expected {
+                    Err(NoSlot::Full) => self.waits = self.waits.max(n),
+                    Ok(()) if n != 0 && (self.rdma == 0 || n >= self.waits) => self.waits = 0,
+                    _ => {}
+                }
                 assert_eq!(self.machine.reserve_rdma(n), expected);
                 self.rdma += if expected.is_ok() { n } else { 0 };
             }

@@ -20,7 +20,6 @@ fn rdma_leaves_room_for_responses() {
     assert_eq!(queue.reserve_rdma(7), Err(NoSlot::NeverFits));
     assert_eq!(queue.reserve_rdma(u32::MAX), Err(NoSlot::NeverFits));
     assert_eq!(queue.reserve_rdma(5), Ok(()));
-    assert_eq!(queue.reserve_rdma(2), Err(NoSlot::Full));
     assert_eq!(queue.reserve_rdma(1), Ok(()));
     assert_eq!(queue.reserve_rdma(1), Err(NoSlot::Full));
     assert_eq!(queue.reserve_rdma(0), Ok(()));
@@ -32,6 +31,37 @@ fn rdma_leaves_room_for_responses() {
     assert_eq!(queue.release_rdma(6), Ok(()));
     assert_eq!(queue.reserve_response(), Err(NoSlot::Full));
     assert_eq!(queue.reserve_rdma(6), Ok(()));
+}
+
+#[test]
+fn small_transfers_leave_room_for_a_large_one() {
+    let mut queue = SendQueue::new(12, 4).unwrap();
+    assert_eq!(queue.reserve_rdma(6), Ok(()));
+    assert_eq!(queue.reserve_rdma(4), Err(NoSlot::Full));
+    // There is room for it, but not next to the large one.
+    assert_eq!(queue.reserve_rdma(1), Err(NoSlot::Full));
+    assert_eq!(queue.reserve_rdma(0), Ok(()));
+    // A response without RDMA never waits for RDMA.
+    assert_eq!(queue.reserve_response(), Ok(()));
+    assert_eq!(queue.release_rdma(3), Ok(()));
+    // Next to the large one there is room for one slot, and not for two.
+    assert_eq!(queue.reserve_rdma(2), Err(NoSlot::Full));
+    assert_eq!(queue.reserve_rdma(1), Ok(()));
+    assert_eq!(queue.reserve_rdma(4), Ok(()));
+    // It waits no more.
+    assert_eq!(queue.release_rdma(4), Ok(()));
+    assert_eq!(queue.reserve_rdma(3), Ok(()));
+}
+
+#[test]
+fn a_large_transfer_that_is_given_up_keeps_no_room() {
+    let mut queue = SendQueue::new(12, 4).unwrap();
+    assert_eq!(queue.reserve_rdma(2), Ok(()));
+    assert_eq!(queue.reserve_rdma(8), Err(NoSlot::Full));
+    assert_eq!(queue.reserve_rdma(1), Err(NoSlot::Full));
+    assert_eq!(queue.release_rdma(2), Ok(()));
+    assert_eq!(queue.reserve_rdma(1), Ok(()));
+    assert_eq!(queue.reserve_rdma(1), Ok(()));
 }
 
 #[test]
@@ -93,18 +123,31 @@ proptest! {
         let Ok(mut queue) = queue else { return Ok(()) };
         let room = total - commands;
         let (mut rdma, mut responses, mut closed) = (0, 0, false);
+        // Size of the largest transfer that waits.
+        let mut waits = 0;
         for op in ops {
             match op {
                 Op::Rdma(n) => {
                     let expected = match () {
                         () if closed => Err(NoSlot::Closed),
                         () if n > room => Err(NoSlot::NeverFits),
+                        () if n == 0 => Ok(()),
                         () if rdma + n > room => Err(NoSlot::Full),
+                        // The promise: what waits and does not get smaller gets its room.
+                        () if rdma != 0 && waits > n && rdma + n + waits > room => {
+                            Err(NoSlot::Full)
+                        }
                         () => {
+                            if rdma == 0 || n >= waits {
+                                waits = 0;
+                            }
                             rdma += n;
                             Ok(())
                         }
                     };
+                    if expected == Err(NoSlot::Full) {
+                        waits = waits.max(n);
+                    }
                     prop_assert_eq!(queue.reserve_rdma(n), expected);
                 }
                 Op::RdmaDone(n) => {
