@@ -226,6 +226,12 @@ class Peer:
         """Send a message; False if the connection is broken."""
         return self.order("send " + data.hex()) == "sent"
 
+    def send_all(self, messages):
+        """Send messages without waiting for one before the next is ordered; False if
+        the connection is broken."""
+        self.job.write("".join("send %s\n" % data.hex() for data in messages))
+        return all([self._line("send") == "sent" for _ in messages])
+
     def receive(self, timeout=10):
         """A message, "timeout" or "disconnected"."""
         line = self.order("recv %d" % (timeout * 1000))

@@ -267,8 +267,8 @@ def test_abort_elsewhere(bench):
 
 def aborts(one, tags):
     """ABORT TASK for all of these, at the same time."""
-    for n, tag in enumerate(tags):
-        one.send(peer.tsk_mgmt(n, peer.ABORT_TASK, task_tag=tag))
+    one.send_all([peer.tsk_mgmt(n, peer.ABORT_TASK, task_tag=tag)
+                  for n, tag in enumerate(tags)])
     answers = [peer.Response(one.receive(60)) for _ in tags]
     equal(sorted((a.tag, a.code) for a in answers),
           [(n, COMPLETE) for n in range(len(tags))], "answers to the aborts")
@@ -280,8 +280,9 @@ def test_credits_come_back(bench):
     """SRP_CRED_REQ when commands end without response and the initiator has
     no credit left"""
     with slow_disk(bench, 8) as (one, two, three):
-        for n in range(one.credits):
-            expect(one.send(write(one, 0x1000 + n)), "command %d is sent" % n)
+        # The disk takes 8 s for each, and a busy host as long to order them singly.
+        expect(one.send_all([write(one, 0x1000 + n) for n in range(one.credits)]),
+               "commands are sent")
         if bench.target.resets_silently:
             answer = three.ask(peer.tsk_mgmt(5, peer.LUN_RESET), 60)
             equal((answer.tag, answer.code), (5, COMPLETE),
