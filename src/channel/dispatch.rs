@@ -83,16 +83,17 @@ pub(super) fn process(channel: ArcBorrow<'_, Channel>, cmd: Arc<Command>, rx: Re
                 sol_not: request.sol_not,
             };
             let descs = Descs::of(request);
-            let fault = fault(request);
-            let Ok(scsi) = scsi::copy(request) else {
-                cmd.start(head, rx, descs);
-                let busy = LocalAnswer::Status(sam::BUSY);
-                return Command::answer(cmd, fault.unwrap_or(busy));
+            let copied = match fault(request) {
+                Some(fault) => Err(fault),
+                None => scsi::copy(request).map_err(|_| LocalAnswer::Status(sam::BUSY)),
             };
-            if let Some(fault) = fault {
-                cmd.start(head, rx, descs);
-                return Command::answer(cmd, fault);
-            }
+            let scsi = match copied {
+                Ok(scsi) => scsi,
+                Err(answer) => {
+                    cmd.start(head, rx, descs);
+                    return Command::answer(cmd, answer);
+                }
+            };
             let immediate = match &request.data {
                 DataDesc::Immediate(bytes) => rx.buf.lend(bytes),
                 DataDesc::External(external) => {
@@ -158,11 +159,15 @@ pub(super) fn process(channel: ArcBorrow<'_, Channel>, cmd: Arc<Command>, rx: Re
 /// at once if the peer has few left.
 #[inline]
 fn count(channel: ArcBorrow<'_, Channel>, parsed: &Result<Iu<'_>, IuError>) -> bool {
-    let (arrived, consumes) = match parsed {
-        Ok(Iu::Cmd(_)) => (Some(Counter::Commands), true),
-        Ok(Iu::TskMgmt(_)) => (Some(Counter::TaskManagement), true),
-        Ok(iu) => (None, iu.consumes_credit()),
-        Err(e) => (Some(Counter::Malformed), e.consumes_credit()),
+    let arrived = match parsed {
+        Ok(Iu::Cmd(_)) => Some(Counter::Commands),
+        Ok(Iu::TskMgmt(_)) => Some(Counter::TaskManagement),
+        Ok(_) => None,
+        Err(_) => Some(Counter::Malformed),
+    };
+    let consumes = match parsed {
+        Ok(iu) => iu.consumes_credit(),
+        Err(e) => e.consumes_credit(),
     };
     let charged = channel.flow.charge(arrived, consumes);
     if charged.return_now {

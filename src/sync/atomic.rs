@@ -24,11 +24,11 @@ pub(crate) use kernel::sync::atomic::{
     Atomic,
     AtomicFlag, //
 };
-#[cfg(not(any(not(target_arch = "x86_64"), CONFIG_KASAN, CONFIG_KCSAN)))]
+#[cfg(all(target_arch = "x86_64", not(CONFIG_KASAN), not(CONFIG_KCSAN)))]
 pub(crate) use x86::{
     Atomic,
     AtomicFlag, //
 };
 
-#[cfg(not(any(not(target_arch = "x86_64"), CONFIG_KASAN, CONFIG_KCSAN)))]
+#[cfg(all(target_arch = "x86_64", not(CONFIG_KASAN), not(CONFIG_KCSAN)))]
 mod x86;

@@ -14,17 +14,12 @@ import time
 
 from lab import LabError, enter, root
 
-from .machine import HERE, OPERATIONS
+from .machine import HERE, LOAD, OPERATIONS
 
 # A command of the initiator begins here.
 COMMAND = "srp_queuecommand"
 
-LOAD = r"""
-fio --name=b --filename=/dev/{disk} --rw={rw} --bs={size} --iodepth={depth} \
-    --iodepth_batch_submit={depth} --iodepth_batch_complete_max={depth} \
-    --ioengine=libaio --direct=1 --thread --time_based --runtime=1000 \
-    --gtod_reduce=1 --norandommap --randrepeat=1 >/tmp/fio.out 2>&1 &
-fio=$!
+RUN = LOAD + r"""
 while kill -0 $fio && [ ! -e /tmp/enough ]; do sleep 0.5; done
 kill $fio
 wait $fio
@@ -65,7 +60,7 @@ def ask(folder, what):
 def count(machine, folder, disk, cell):
     """Run a cell's load and return its Counts."""
     load = threading.Thread(target=lambda: machine.guest.run(
-        ["bash", "-c", LOAD.format(
+        ["bash", "-c", RUN.format(
             disk=disk, rw=OPERATIONS[cell.operation][0], size=cell.size,
             depth=cell.depth)], timeout=600))
     load.start()

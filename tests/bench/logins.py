@@ -11,12 +11,9 @@ import statistics
 from pathlib import Path
 
 from guest import peer
-from guest.initiator import Initiator
-from guest.lio import LioTarget
-from harness.clock import clock
 from lab import LabError, enter, root
 
-from .machine import DISK, PORT
+from .machine import PORT
 
 # Logins before, and while it is measured.
 WARM, COUNT = 50, 300
@@ -43,14 +40,8 @@ def build(folder):
 
 def measure(machine, name, program):
     """(logins per second, instructions per login that are not idle)."""
-    module, guest = machine.modules[name], machine.guest
-    target = LioTarget(guest, "rust" if module else "stock", module)
-    initiator = Initiator(guest, target)
-    with clock.preparing():
-        target.prepare()
-        target.shell(DISK)
-        target.configure([initiator.port_id], port=PORT)
-    try:
+    guest = machine.guest
+    with machine.exported(name) as (target, initiator):
         request = peer.login_req(
             peer.port_bytes(initiator.port_id),
             bytes.fromhex(target.service_guid * 2), iu_len=8260, imm_offset=68,
@@ -58,9 +49,6 @@ def measure(machine, name, program):
         out = guest.run(["bash", "-c", MEASURE.format(
             program=initiator.tool(program), ip=guest.ip, port=PORT,
             warm=WARM, count=COUNT, request=request.hex())], timeout=600).out
-    finally:
-        with clock.preparing():
-            target.unconfigure()
     granted = re.findall(r"established (\d+) rejected 0", out)
     if [int(n) for n in granted] != [WARM, COUNT]:
         raise LabError("not all logins were granted:\n" + out)

@@ -38,15 +38,20 @@ SPANS = {"512": (250, 600), "4k": (250, 600), "64k": (400, 600),
 
 PORT = 5555
 
-# fio in the background, and the sampler as soon as the disk has done some commands.
-MEASURE = r"""
-sysctl -qw kernel.perf_event_max_sample_rate=200000
-sysctl -qw kernel.perf_cpu_time_max_percent=0
+# fio in the background.
+LOAD = r"""
 fio --name=b --filename=/dev/{disk} --rw={rw} --bs={size} --iodepth={depth} \
     --iodepth_batch_submit={depth} --iodepth_batch_complete_max={depth} \
     --ioengine=libaio --direct=1 --thread --time_based --runtime=1000 \
     --gtod_reduce=1 --norandommap --randrepeat=1 >/tmp/fio.out 2>&1 &
 fio=$!
+"""
+
+# The sampler as soon as the disk has done some commands.
+MEASURE = r"""
+sysctl -qw kernel.perf_event_max_sample_rate=200000
+sysctl -qw kernel.perf_cpu_time_max_percent=0
+""" + LOAD + r"""
 for i in $(seq 200); do
     read r1 a b c w1 rest < /sys/block/{disk}/stat
     [ $i = 1 ] && first=$((r1 + w1))
@@ -128,9 +133,9 @@ class Machine:
             self.guest.check_console()
 
     @contextlib.contextmanager
-    def session(self, name, immediate):
-        """A session with one channel to the target with that module; yields the
-        disk's name."""
+    def exported(self, name):
+        """A disk that the target with that module exports; yields target and
+        initiator."""
         module = self.modules[name]
         target = LioTarget(self.guest, "rust" if module else "stock", module)
         initiator = Initiator(self.guest, target)
@@ -138,16 +143,27 @@ class Machine:
             target.prepare()
             target.shell(DISK)
             target.configure([initiator.port_id], port=PORT)
-            disk, = initiator.login(
-                "max_sect=8192,ch_count=1",
-                "use_imm_data=%s" % "NY"[immediate])
-        self.names = symbols.Names(self.guest, self.full)
         try:
-            yield disk.rpartition("/")[2]
+            yield target, initiator
         finally:
             with clock.preparing():
-                initiator.logout()
                 target.unconfigure()
+
+    @contextlib.contextmanager
+    def session(self, name, immediate):
+        """A session with one channel to the target with that module; yields the
+        disk's name."""
+        with self.exported(name) as (_, initiator):
+            with clock.preparing():
+                disk, = initiator.login(
+                    "max_sect=8192,ch_count=1",
+                    "use_imm_data=%s" % "NY"[immediate])
+            self.names = symbols.Names(self.guest, self.full)
+            try:
+                yield disk.rpartition("/")[2]
+            finally:
+                with clock.preparing():
+                    initiator.logout()
 
     def measure(self, disk, cell, spans=None):
         """The profile of a cell on a disk that is there."""

@@ -399,14 +399,7 @@ fn parse_list(
             let bytes = codec::bytes(iu, off, size::DIRECT_BUF).ok_or(DescFault::Truncated)?;
             let desc = DirectDesc::parse(bytes, 0).ok_or(DescFault::Truncated)?;
             let next = off.saturating_add(size::DIRECT_BUF);
-            if desc.wraps() {
-                return Err(DescFault::AddressWrap.into());
-            }
-            // INVARIANT: One descriptor, which does not wrap and is as long as the data.
-            let list = DescList {
-                bytes,
-                data_len: desc.len,
-            };
+            let list = DescList::new(bytes, desc.len)?;
             Ok(List::Inline { list, next })
         }
         desc_fmt::INDIRECT => parse_indirect(iu, off, count, dir),
