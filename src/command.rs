@@ -58,7 +58,6 @@ use crate::{
             READ,
             SEND, //
         },
-        device::Device,
         rw::{
             impl_has_rw,
             RwSlot, //
@@ -299,17 +298,15 @@ impl_has_rw! { impl{O: Pool} HasRw for Command<O> { self.rw } }
 impl_has_tx! { impl{O: Pool} HasTx for Command<O> { self.tx } }
 
 impl<O: Pool> Command<O> {
-    /// Allocates a command of this connection with a response buffer of `rsp_size` bytes. May
-    /// sleep.
+    /// Allocates a command of this connection, whose responses use `tx`. May sleep.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`, `EIO` if the device cannot map the buffer.
-    pub(crate) fn new(link: &Arc<Link<O>>, device: &Device, rsp_size: usize) -> Result<Arc<Self>>
+    /// `ENOMEM`.
+    pub(crate) fn new(link: &Arc<Link<O>>, tx: TxBuf) -> Result<Arc<Self>>
     where
         Top: HasTarget<Target: Target<Cmd = Self>>,
     {
-        let tx = TxBuf::new(device, rsp_size)?;
         Arc::pin_init(
             try_pin_init!(Self {
                 engine <- Active::new_cmd::<Self>(),

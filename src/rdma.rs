@@ -32,6 +32,7 @@ pub(crate) mod cm;
 pub(crate) mod cq;
 pub(crate) mod cqe;
 pub(crate) mod device;
+mod dma;
 mod entry;
 pub(crate) mod event;
 mod fill;

@@ -40,6 +40,10 @@ void *srpt_alloc_pages_exact(size_t size)
 { return alloc_pages_exact(size, GFP_KERNEL | __GFP_ZERO); }
 void srpt_free_pages_exact(void *virt, size_t size)
 { free_pages_exact(virt, size); }
+void *srpt_get_free_pages(unsigned int order)
+{ return (void *)__get_free_pages(GFP_KERNEL | __GFP_ZERO | __GFP_COMP | __GFP_NORETRY | __GFP_NOWARN, order); }
+void srpt_free_pages(void *virt, unsigned int order)
+{ free_pages((unsigned long)virt, order); }
 bool srpt_rdma_protocol_iwarp(const struct ib_device *dev, u32 port)
 { return rdma_protocol_iwarp(dev, port); }
 bool srpt_rdma_cap_ib_mad(const struct ib_device *dev, u32 port)

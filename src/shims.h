@@ -32,6 +32,8 @@ bool srpt_rdma_protocol_iwarp(const struct ib_device *dev, u32 port);
 bool srpt_ipv6_mod_enabled(void);
 void *srpt_alloc_pages_exact(size_t size);
 void srpt_free_pages_exact(void *virt, size_t size);
+void *srpt_get_free_pages(unsigned int order);
+void srpt_free_pages(void *virt, unsigned int order);
 bool srpt_rdma_cap_ib_mad(const struct ib_device *dev, u32 port);
 struct ib_mad_send_buf *srpt_ib_create_send_mad(struct ib_mad_agent *agent, u32 qpn, u16 pkey_index, int hdr, int data);
 int srpt_ib_cm_listen(struct ib_cm_id *id, __be64 service_id);

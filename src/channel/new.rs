@@ -46,6 +46,7 @@ use crate::{
     link::flow::Flow,
     queues,
     rdma::{
+        buf::TxBufs,
         cm::PeerAddr,
         device::Device, //
     },
@@ -185,8 +186,9 @@ impl Commands {
         let (count, size) = (incoming(rq_size) as usize, rsp_size as usize);
         let mut pool = KVec::with_capacity(count, GFP_KERNEL)?;
         let mut all = KVec::with_capacity(count, GFP_KERNEL)?;
+        let mut tx = TxBufs::new(device, size, count)?;
         for _ in 0..count {
-            let cmd = Command::new(link, device, size)?;
+            let cmd = Command::new(link, tx.take()?)?;
             all.push(cmd.clone(), GFP_KERNEL)?;
             pool.push(cmd, GFP_KERNEL)?;
         }

@@ -28,7 +28,8 @@ use crate::{
     rdma::{
         buf::{
             impl_has_tx,
-            TxBuf, //
+            TxBuf,
+            TxBufs, //
         },
         cqe::{
             impl_has_cqe,
@@ -128,7 +129,7 @@ impl_has_tx! { impl HasTx for Sender { self.tx } }
 
 impl Sender {
     fn new(device: &Device, kind: Kind, len: usize) -> Result<Arc<Self>> {
-        let tx = TxBuf::new(device, len)?;
+        let tx = TxBufs::new(device, len, 1)?.take()?;
         Arc::pin_init(
             try_pin_init!(Self {
                 kind,

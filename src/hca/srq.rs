@@ -12,51 +12,44 @@ use kernel::{
 use crate::{
     params,
     rdma::{
+        buf::RecvBufs,
         device::Device,
         pd::ProtectionDomain,
         qp::{
             srq::SharedReceiveQueue,
-            QpOwner,
-            RecvBuf, //
+            QpOwner, //
         }, //
     },
     srp::wire::consts::limit, //
 };
 
-/// Returns a new receive buffer for information units of at most `len` bytes, in which immediate
-/// data at the offset `imm_offset` is aligned to a block, so that a disk can take it from there.
-/// May sleep.
+/// Returns `count` receive buffers to be made, for information units of at most `len` bytes, in
+/// which immediate data at the offset `imm_offset` is aligned to a block, so that a disk can take
+/// it from there.
 ///
 /// # Errors
 ///
-/// `ENOMEM`, `EIO` if the device cannot map it.
-pub(crate) fn buffer<O: QpOwner>(
-    device: &Device,
-    len: u32,
-    imm_offset: u16,
-) -> Result<Pin<KBox<RecvBuf<O>>>> {
+/// `EINVAL` if `len` is 0.
+pub(crate) fn buffers(device: &Device, len: u32, imm_offset: u16, count: u32) -> Result<RecvBufs> {
     // CAST: A u32 fits in a usize on every architecture with RDMA.
-    RecvBuf::new(device, len as usize, imm_offset.into())
+    RecvBufs::new(device, len as usize, imm_offset.into(), count as usize)
 }
 
 /// Creates a shared receive queue and fills it. Process context, sleeps.
 ///
 /// # Errors
 ///
-/// Those of [`SharedReceiveQueue::new`] and [`buffer`].
+/// Those of [`SharedReceiveQueue::new`] and [`RecvBufs::take`].
 pub(super) fn create<O: QpOwner>(
     device: &Device,
     pd: &Arc<ProtectionDomain>,
     entries: u32,
 ) -> Result<Arc<SharedReceiveQueue<O>>> {
     let srq = SharedReceiveQueue::new(pd, entries)?;
+    let size = params::srp_max_req_size();
+    let mut bufs = buffers(device, size, limit::IMM_DATA_OFFSET_LINUX, entries)?;
     for _ in 0..entries {
-        let buf = buffer(
-            device,
-            params::srp_max_req_size(),
-            limit::IMM_DATA_OFFSET_LINUX,
-        )?;
-        srq.post_recv(buf).map_err(|(e, _)| e)?;
+        srq.post_recv(bufs.take()?).map_err(|(e, _)| e)?;
     }
     Ok(srq)
 }

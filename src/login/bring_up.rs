@@ -104,12 +104,7 @@ pub(super) fn bring_up(
     .map_err(|e| Refusal::resources("allocating commands", e))?;
     channel.take_commands(commands);
     if link.srq.is_none() {
-        let imm_offset = grant.imm_offset.unwrap_or(0);
-        for _ in 0..incoming(prepared.rq_size) {
-            let posted = srq::buffer(&prepared.device, grant.max_it_iu_len, imm_offset)
-                .and_then(|buf| link.qp.post_recv(buf).map_err(|(e, _)| e));
-            posted.map_err(|e| Refusal::resources("posting receives", e))?;
-        }
+        post_receives(prepared, &link).map_err(|e| Refusal::resources("posting receives", e))?;
     }
     let (outcome, replaced) = list::add(channel, login.multichannel)
         .map_err(|e| Refusal::resources("registering the channel", e))?;
@@ -137,6 +132,18 @@ pub(super) fn bring_up(
         private_data: &rsp,
     })
     .map_err(|e| Refusal::resources("accepting the connection", e))
+}
+
+/// Allocates and posts the receive buffers of a connection without a shared receive queue.
+fn post_receives(prepared: &Prepared, link: &Link) -> Result {
+    let grant = &prepared.grant;
+    let count = incoming(prepared.rq_size);
+    let imm_offset = grant.imm_offset.unwrap_or(0);
+    let mut bufs = srq::buffers(&prepared.device, grant.max_it_iu_len, imm_offset, count)?;
+    for _ in 0..count {
+        link.qp.post_recv(bufs.take()?).map_err(|(e, _)| e)?;
+    }
+    Ok(())
 }
 
 impl Prepared {

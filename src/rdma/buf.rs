@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory that the device reads and writes: DMA buffers, receive buffers, response buffers.
+//! Receive buffers and response buffers.
 //!
-//! C header: [`include/rdma/ib_verbs.h`](srctree/include/rdma/ib_verbs.h)
-//!
-//! Not here: data buffers of commands, which the engine owns ([`super::sg`]).
+//! Not here: their memory ([`super::dma`]), data buffers of commands, which the engine owns
+//! ([`super::sg`]).
 
 use core::{
     marker::PhantomPinned,
-    ptr::NonNull,
     slice, //
 };
 
@@ -19,8 +17,13 @@ use kernel::{
 
 use super::{
     device::Device,
-    fill::Fill,
-    memory::Memory, //
+    dma::{
+        DmaBuf,
+        DmaDir,
+        Supply,
+        BLOCK, //
+    },
+    fill::Fill, //
 };
 use crate::{
     bindings,
@@ -34,151 +37,6 @@ use crate::{
     }, //
 };
 
-/// Direction of a DMA mapping (`enum dma_data_direction`).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum DmaDir {
-    /// The device reads the buffer.
-    ToDevice,
-    /// The device writes the buffer.
-    FromDevice,
-}
-
-impl DmaDir {
-    /// Returns the C value.
-    pub(super) fn as_raw(self) -> bindings::dma_data_direction {
-        match self {
-            Self::ToDevice => bindings::dma_data_direction_DMA_TO_DEVICE,
-            Self::FromDevice => bindings::dma_data_direction_DMA_FROM_DEVICE,
-        }
-    }
-}
-
-/// Physically contiguous memory, mapped for a device; dropping it unmaps and frees.
-///
-/// # Invariants
-///
-/// `memory` has `len` bytes, which are mapped for `device` at `addr` in direction `dir`.
-pub(crate) struct DmaBuf {
-    memory: Memory,
-    len: u32,
-    addr: u64,
-    dir: DmaDir,
-    /// CPU and device do not see the same memory: transfers of ownership do something. The same as
-    /// long as the memory is mapped (`dma_need_sync`).
-    needs_sync: bool,
-    device: Device,
-}
-
-// SAFETY: The memory is owned, and may be unmapped and freed by any task.
-unsafe impl Send for DmaBuf {}
-// SAFETY: Shared references give access to shared references of the bytes only.
-unsafe impl Sync for DmaBuf {}
-
-impl DmaBuf {
-    /// Allocates and maps `len` zeroed bytes (`ib_dma_map_single`). May sleep.
-    ///
-    /// # Errors
-    ///
-    /// `EINVAL` if `len` is 0 or does not fit in a scatter/gather entry, `ENOMEM`, `EIO` if the
-    /// memory cannot be mapped.
-    pub(crate) fn new(device: &Device, len: usize, dir: DmaDir) -> Result<Self> {
-        let short = u32::try_from(len)?;
-        let memory = Memory::zeroed(len)?;
-        let data = memory.data().as_ptr();
-        // SAFETY: The memory is ours, and contiguous. The device is registered.
-        let addr = unsafe {
-            bindings::srpt_ib_dma_map_single(device.as_raw(), data.cast(), len, dir.as_raw())
-        };
-        // SAFETY: `addr` is what mapping returned.
-        if unsafe { bindings::srpt_ib_dma_mapping_error(device.as_raw(), addr) } != 0 {
-            return Err(EIO);
-        }
-        // SAFETY: The device is registered, and the address is one that was mapped for it.
-        let needs_sync = unsafe { bindings::srpt_ib_dma_need_sync(device.as_raw(), addr) };
-        // INVARIANT: Allocated and mapped above.
-        Ok(Self {
-            memory,
-            len: short,
-            addr,
-            dir,
-            needs_sync,
-            device: device.clone(),
-        })
-    }
-
-    /// Length in bytes.
-    pub(crate) fn len(&self) -> usize {
-        self.len as usize
-    }
-
-    /// Pointer to the bytes, valid as long as this.
-    fn data(&self) -> NonNull<u8> {
-        self.memory.data()
-    }
-
-    /// Device that the memory is mapped for.
-    pub(crate) fn device(&self) -> &Device {
-        &self.device
-    }
-
-    /// Returns a scatter/gather entry for the first `len` bytes, or for all if there are fewer.
-    pub(super) fn sge(&self, len: u32, lkey: u32) -> bindings::ib_sge {
-        bindings::ib_sge {
-            addr: self.addr,
-            length: len.min(self.len),
-            lkey,
-        }
-    }
-
-    /// Transfers ownership of the memory to the device (`ib_dma_sync_single_for_device`).
-    #[inline]
-    pub(super) fn sync_for_device(&self) {
-        if !self.needs_sync {
-            return;
-        }
-        // SAFETY: By the type invariant this is what was mapped.
-        unsafe {
-            bindings::srpt_ib_dma_sync_single_for_device(
-                self.device.as_raw(),
-                self.addr,
-                self.len(),
-                self.dir.as_raw(),
-            )
-        };
-    }
-
-    /// Transfers ownership of the memory to the CPU (`ib_dma_sync_single_for_cpu`).
-    #[inline]
-    pub(super) fn sync_for_cpu(&self) {
-        if !self.needs_sync {
-            return;
-        }
-        // SAFETY: By the type invariant this is what was mapped.
-        unsafe {
-            bindings::srpt_ib_dma_sync_single_for_cpu(
-                self.device.as_raw(),
-                self.addr,
-                self.len(),
-                self.dir.as_raw(),
-            )
-        };
-    }
-}
-
-impl Drop for DmaBuf {
-    fn drop(&mut self) {
-        // SAFETY: By the type invariant this is what was mapped. The memory is freed afterwards.
-        unsafe {
-            bindings::srpt_ib_dma_unmap_single(
-                self.device.as_raw(),
-                self.addr,
-                self.len(),
-                self.dir.as_raw(),
-            );
-        }
-    }
-}
-
 /// A receive buffer. It belongs to the owner of its box; posting passes the box to the hardware,
 /// the completion returns it. `P` describes where it is posted; its default is "not posted".
 #[repr(C)]
@@ -189,9 +47,6 @@ pub(crate) struct RecvBuf<P> {
     area: Arc<Area>,
     _pin: PhantomPinned,
 }
-
-/// Largest alignment of data that a disk requires: its block size, 4096 bytes at most.
-const BLOCK: usize = 4096;
 
 /// Memory of a receive buffer.
 struct Area {
@@ -247,33 +102,49 @@ impl Drop for Immediate {
     }
 }
 
-impl<P: Default> RecvBuf<P> {
-    /// Allocates a buffer for information units of up to `len` bytes. Unless that takes more memory
-    /// than the next power of two, the byte at offset `aligned` has an address that is a multiple
-    /// of [`BLOCK`]. May sleep.
+/// New receive buffers of one size.
+pub(crate) struct RecvBufs {
+    supply: Supply,
+    /// Offset of the first byte that is received.
+    start: usize,
+}
+
+impl RecvBufs {
+    /// Returns `count` buffers to be made, for information units of up to `len` bytes. Unless that
+    /// takes more memory than the next power of two, the byte at offset `aligned` has an address
+    /// that is a multiple of [`BLOCK`].
     ///
     /// # Errors
     ///
-    /// Those of [`DmaBuf::new`].
-    pub(crate) fn new(device: &Device, len: usize, aligned: usize) -> Result<Pin<KBox<Self>>> {
-        // What `kmalloc` would take.
+    /// `EINVAL` if `len` is 0 or too large.
+    pub(crate) fn new(device: &Device, len: usize, aligned: usize, count: usize) -> Result<Self> {
         let room = len.checked_next_power_of_two().ok_or(EINVAL)?;
         let start = match (BLOCK - aligned % BLOCK) % BLOCK {
             start if start <= room.saturating_sub(len) => start,
             _ => 0,
         };
         let size = len.checked_add(start).ok_or(EINVAL)?;
-        let buf = Self {
+        Ok(Self {
+            supply: Supply::new(device, size, DmaDir::FromDevice, count)?,
+            start,
+        })
+    }
+
+    /// Makes the next buffer. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Supply::take`].
+    pub(crate) fn take<P: Default>(&mut self) -> Result<Pin<KBox<RecvBuf<P>>>> {
+        let area = Area {
+            dma: self.supply.take()?,
+            start: self.start,
+            lent: AtomicFlag::new(false),
+        };
+        let buf = RecvBuf {
             cqe: bindings::ib_cqe { done: None },
             posted: P::default(),
-            area: Arc::new(
-                Area {
-                    dma: DmaBuf::new(device, size, DmaDir::FromDevice)?,
-                    start,
-                    lent: AtomicFlag::new(false),
-                },
-                GFP_KERNEL,
-            )?,
+            area: Arc::new(area, GFP_KERNEL)?,
             _pin: PhantomPinned,
         };
         Ok(KBox::pin(buf, GFP_KERNEL)?)
@@ -355,21 +226,35 @@ pub(crate) struct TxBuf {
     dma: DmaBuf,
 }
 
-impl TxBuf {
-    /// Allocates a buffer of `len` bytes. May sleep.
+/// New response buffers of one size.
+pub(crate) struct TxBufs(Supply);
+
+impl TxBufs {
+    /// Returns `count` buffers of `len` bytes to be made.
     ///
     /// # Errors
     ///
-    /// Those of [`DmaBuf::new`].
-    pub(crate) fn new(device: &Device, len: usize) -> Result<Self> {
-        // INVARIANT: It is not in use yet.
-        Ok(Self {
-            state: Atomic::new(Fill::Idle),
-            filled: Atomic::new(0),
-            dma: DmaBuf::new(device, len, DmaDir::ToDevice)?,
-        })
+    /// `EINVAL` if `len` is 0 or too large.
+    pub(crate) fn new(device: &Device, len: usize, count: usize) -> Result<Self> {
+        Ok(Self(Supply::new(device, len, DmaDir::ToDevice, count)?))
     }
 
+    /// Makes the next buffer. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Supply::take`].
+    pub(crate) fn take(&mut self) -> Result<TxBuf> {
+        // INVARIANT: It is not in use yet.
+        Ok(TxBuf {
+            state: Atomic::new(Fill::Idle),
+            filled: Atomic::new(0),
+            dma: self.0.take()?,
+        })
+    }
+}
+
+impl TxBuf {
     /// Size of the buffer in bytes.
     pub(crate) fn capacity(&self) -> usize {
         self.dma.len()
@@ -396,7 +281,7 @@ impl TxBuf {
         let len = build(bytes);
         self.dma.sync_for_device();
         match u32::try_from(len) {
-            Ok(short) if short <= self.dma.len => {
+            Ok(short) if len <= self.dma.len() => {
                 self.filled.store(short, Relaxed);
                 // INVARIANT: We stopped writing.
                 self.state.store(Fill::Filled, Release);

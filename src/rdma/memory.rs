@@ -4,7 +4,9 @@
 //!
 //! C header: [`include/linux/gfp.h`](srctree/include/linux/gfp.h)
 //!
-//! `kmalloc` takes a power of two bytes, so what is larger than two pages comes in whole pages.
+//! `kmalloc` takes a power of two bytes, so what is larger than two pages comes in whole pages: as
+//! many as it takes, or, where the caller can use any number, a power of two of them, which are
+//! allocated and freed as one.
 //!
 //! Not here: mapping it for a device ([`super::buf`]).
 
@@ -36,7 +38,12 @@ enum Origin {
     Vector(usize),
     /// `alloc_pages_exact`.
     Pages,
+    /// `__get_free_pages` of this order.
+    Block(u32),
 }
+
+/// Order of the largest block: 256 KiB with pages of 4 KiB. Larger ones save nothing any more.
+const MAX_ORDER: u32 = 6;
 
 impl Memory {
     /// Allocates `len` zeroed bytes. If that takes more than a page, the memory begins at the start
@@ -69,6 +76,44 @@ impl Memory {
         })
     }
 
+    /// Allocates `wanted` zeroed bytes or, as memory allows, fewer, but at least `least`; otherwise
+    /// as [`Self::zeroed`]. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::zeroed`].
+    pub(super) fn up_to(wanted: usize, least: usize) -> Result<Self> {
+        if wanted <= 2 * PAGE_SIZE {
+            return Self::zeroed(wanted);
+        }
+        for order in (0..=MAX_ORDER).rev() {
+            let len = PAGE_SIZE << order;
+            if len <= wanted && len / 2 >= least {
+                if let Some(block) = Self::block(order) {
+                    return Ok(block);
+                }
+            }
+        }
+        Self::zeroed(least)
+    }
+
+    /// Allocates zeroed pages if that takes no effort.
+    fn block(order: u32) -> Option<Self> {
+        // SAFETY: It may sleep, and has no other condition.
+        let data = unsafe { bindings::srpt_get_free_pages(order) };
+        // INVARIANT: Allocated here, and zeroed.
+        Some(Self {
+            data: NonNull::new(data.cast())?,
+            len: PAGE_SIZE << order,
+            origin: Origin::Block(order),
+        })
+    }
+
+    /// Length in bytes.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
     /// Pointer to the bytes, valid as long as this.
     pub(super) fn data(&self) -> NonNull<u8> {
         self.data
@@ -85,6 +130,8 @@ impl Drop for Memory {
             }
             // SAFETY: By the type invariant it was allocated with this length.
             Origin::Pages => unsafe { bindings::srpt_free_pages_exact(data.cast(), self.len) },
+            // SAFETY: By the type invariant it was allocated with this order.
+            Origin::Block(order) => unsafe { bindings::srpt_free_pages(data.cast(), order) },
         }
     }
 }

@@ -13,13 +13,14 @@
 
 use core::{
     cell::UnsafeCell,
-    ffi::c_int, //
+    ffi::c_int,
+    marker::PhantomPinned, //
 };
 
 use kernel::prelude::*;
 
 use super::{
-    buf::DmaDir,
+    dma::DmaDir,
     fill::Fill,
     qp::{
         core::QpCore,
@@ -114,10 +115,10 @@ struct Contents {
     sg: SgList,
     ctxs: Ctxs,
     tail: Option<Tail>,
-    /// Memory owned by the slot, see [`RwSlot::fill_own`], and the list that describes it.
-    /// Contiguous, because the list has one entry. Not accessed while there is a context.
-    own: KVec<u8>,
-    own_list: KVec<bindings::scatterlist>,
+    /// Memory owned by the slot, see [`RwSlot::fill_own`]. Not accessed while there is a context.
+    own: Option<KVec<u8>>,
+    /// The list that describes it: it is contiguous.
+    own_list: bindings::scatterlist,
 }
 
 /// The RDMA transfer of one command.
@@ -135,9 +136,13 @@ struct Contents {
 /// - In `Filled` and `Posted`, `contents.purpose` is set, `contents.ctxs` are built for it and for
 ///   the list `contents.sg`, and in `Filled` they are before their first part. Otherwise there are
 ///   no contexts.
+/// - It is pinned, so the contents do not move.
+#[pin_data(PinnedDrop)]
 pub(crate) struct RwSlot {
     state: Atomic<Fill>,
     contents: UnsafeCell<Contents>,
+    #[pin]
+    _pin: PhantomPinned,
 }
 
 // SAFETY: Contexts may be posted and destroyed by any task.
@@ -146,23 +151,21 @@ unsafe impl Send for RwSlot {}
 unsafe impl Sync for RwSlot {}
 
 impl RwSlot {
-    /// Allocates an idle slot. May sleep.
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM`.
-    pub(crate) fn new() -> Result<Self> {
-        // INVARIANT: It is idle and there are no contexts.
-        Ok(Self {
+    /// Initialises an idle slot.
+    pub(crate) fn new() -> impl PinInit<Self> {
+        // INVARIANT: It is idle and there are no contexts. There is no other way to make one, so it
+        // is pinned.
+        pin_init!(Self {
             state: Atomic::new(Fill::Idle),
             contents: UnsafeCell::new(Contents {
                 purpose: None,
                 sg: SgList::empty(),
-                ctxs: Ctxs::new()?,
+                ctxs: Ctxs::new(),
                 tail: None,
-                own: KVec::new(),
-                own_list: KVec::new(),
+                own: None,
+                own_list: Default::default(),
             }),
+            _pin: PhantomPinned,
         })
     }
 
@@ -231,22 +234,22 @@ impl RwSlot {
     }
 
     /// Takes the memory owned by the slot. Its contents are undefined, though initialised, unless
-    /// the READ completed successfully. Returns an empty vector if [`RwSlot::fill_own`] did not
-    /// succeed since the last call.
+    /// the READ completed successfully.
     ///
     /// # Errors
     ///
-    /// `EBUSY` if the slot is not idle.
+    /// `EBUSY` if the slot is not idle, `ENOENT` if [`RwSlot::fill_own`] did not succeed since the
+    /// last call.
     pub(crate) fn take_own(&self) -> Result<KVec<u8>> {
         self.state
             .cmpxchg(Fill::Idle, Fill::Busy, Full)
             .map_err(|_| EBUSY)?;
         // SAFETY: By the type invariant the contents are ours in `Busy`. There is no context, so
         // the device does not write to the memory.
-        let own = unsafe { core::mem::take(&mut (*self.contents.get()).own) };
+        let own = unsafe { (*self.contents.get()).own.take() };
         // INVARIANT: There is still no context.
         self.state.store(Fill::Idle, Release);
-        Ok(own)
+        own.ok_or(ENOENT)
     }
 
     /// Cancels a transfer that was prepared but not posted, which makes the slot idle. Does nothing
@@ -382,8 +385,9 @@ impl RwSlot {
     }
 }
 
-impl Drop for RwSlot {
-    fn drop(&mut self) {
+#[pinned_drop]
+impl PinnedDrop for RwSlot {
+    fn drop(self: Pin<&mut Self>) {
         // A posted slot cannot be dropped: its owner is held by the completion.
         self.cancel();
     }
@@ -421,27 +425,22 @@ impl Contents {
 
     /// See [`RwSlot::fill_own`]. On failure, `self` is empty.
     fn fill_own(&mut self, core: &QpCore, seg: RemoteSeg) -> Result<u32> {
-        let result = self.try_fill_own(core, seg);
-        if result.is_err() {
-            self.own = KVec::new();
-            self.own_list = KVec::new();
-        }
-        result
-    }
-
-    fn try_fill_own(&mut self, core: &QpCore, seg: RemoteSeg) -> Result<u32> {
         let len = seg.len as usize;
-        let flags = GFP_KERNEL | __GFP_NOWARN;
-        self.own = KVec::from_elem(0, len, flags)?;
-        self.own_list = KVec::from_elem(Default::default(), 1, flags)?;
-        let sgl = self.own_list.as_mut_ptr();
+        let own = self
+            .own
+            .insert(KVec::from_elem(0, len, GFP_KERNEL | __GFP_NOWARN)?);
+        let sgl = &raw mut self.own_list;
         // SAFETY: There is one entry. The bytes came from `kmalloc`, so they are contiguous and
         // have pages; there are `seg.len` of them.
-        unsafe { bindings::sg_init_one(sgl, self.own.as_mut_ptr().cast(), seg.len) };
-        // SAFETY: The list is the one just made. It and the bytes stay in place until `destroy`,
-        // which drops the result, and nothing accesses the bytes before.
+        unsafe { bindings::sg_init_one(sgl, own.as_mut_ptr().cast(), seg.len) };
+        // SAFETY: The list is the one just made. It stays in place because the slot is pinned, and
+        // so do the bytes until `destroy`, which drops the result; nothing accesses them before.
         let sg = unsafe { SgList::own(sgl, 1, len) };
-        self.fill(core, sg, core::iter::once(seg), seg.len, RwDir::Read)
+        let result = self.fill(core, sg, core::iter::once(seg), seg.len, RwDir::Read);
+        if result.is_err() {
+            self.own = None;
+        }
+        result
     }
 
     /// Goes on to the next part.
@@ -462,10 +461,6 @@ impl Contents {
         };
         self.ctxs.destroy(&purpose);
         self.tail = None;
-        // The drop of an empty vector calls the allocator.
-        if self.own_list.capacity() != 0 {
-            self.own_list = KVec::new();
-        }
         // The pages are not mapped any more, so the lender may have them back.
         self.sg = SgList::empty();
         drop(purpose);

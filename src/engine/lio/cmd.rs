@@ -201,7 +201,7 @@ unsafe impl<C> Sync for LioCmd<C> {}
 /// `entry` describes `immediate` if target core has got it as the command's data buffer.
 struct Place {
     /// Kept from command to command.
-    buf: DataBuf,
+    buf: Option<DataBuf>,
     /// Data that arrived with the command, until the response.
     immediate: Option<Immediate>,
     entry: bindings::scatterlist,
@@ -230,7 +230,7 @@ impl<C: TargetCmd> LioCmd<C> {
             phase: Phases::new(Phase::Idle),
             kept: Kept::new(),
             place: UnsafeCell::new(Place {
-                buf: DataBuf::new(),
+                buf: None,
                 immediate: None,
                 entry: Default::default(),
             }),
@@ -572,7 +572,7 @@ impl<C> LioCmd<C> {
                 }
                 _ => {
                     place.immediate = None;
-                    place.buf.of_len(len)
+                    place.buf.get_or_insert_with(DataBuf::new).of_len(len)
                 }
             }
         };
@@ -622,7 +622,8 @@ impl<C> EngineCmd for LioCmd<C> {
             return None;
         }
         // SAFETY: The command is not submitted, and the change of phase has made it ours.
-        let unused = unsafe { (*self.place.get()).buf.age() };
+        let place = unsafe { &mut *self.place.get() };
+        let unused = place.buf.as_mut().and_then(DataBuf::age);
         self.phase.set(Phase::Idle);
         unused
     }

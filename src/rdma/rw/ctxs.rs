@@ -57,36 +57,37 @@ struct Ctx {
 ///
 /// # Invariants
 ///
-/// - `one` is initialised if `one_used`, and all of `many` are; only one of the two has any. The
-///   owner passes the same [`Purpose`] to all functions from [`Self::build`] to [`Self::destroy`].
-/// - `many` does not grow while it has contexts, so these do not move.
+/// - `one` is initialised if `one_used`, and all of `many.ctxs` are; only one of the two has any.
+///   The owner passes the same [`Purpose`] to all functions from [`Self::build`] to
+///   [`Self::destroy`].
+/// - `many.ctxs` does not grow while it has contexts, so these do not move. Nor does this, because
+///   the slot is pinned.
 pub(super) struct Ctxs {
-    /// The context for the common case of one segment, in a box so that this may be moved.
-    one: KBox<Ctx>,
+    /// The context for the common case of one segment.
+    one: Ctx,
     one_used: bool,
     /// The contexts otherwise.
-    many: KVVec<Ctx>,
-    /// Scatterlists of `many`, one after the other.
+    many: Option<Many>,
+}
+
+/// Several contexts.
+struct Many {
+    ctxs: KVVec<Ctx>,
+    /// Their scatterlists, one after the other.
     lists: KVVec<bindings::scatterlist>,
-    /// Contexts of `many` that are posted, or were last.
+    /// Contexts that are posted, or were last.
     part: Range<usize>,
 }
 
 impl Ctxs {
-    /// Allocates memory for one context. May sleep.
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM`.
-    pub(super) fn new() -> Result<Self> {
-        // INVARIANT: There are no contexts.
-        Ok(Self {
-            one: KBox::new(Ctx::new(), GFP_KERNEL)?,
+    /// Returns no contexts.
+    pub(super) const fn new() -> Self {
+        // INVARIANT: There are none.
+        Self {
+            one: Ctx::new(),
             one_used: false,
-            many: KVVec::new(),
-            lists: KVVec::new(),
-            part: 0..0,
-        })
+            many: None,
+        }
     }
 
     /// Initialises contexts for `total` bytes at the start of `sg` and the remote memory `segs`;
@@ -114,7 +115,7 @@ impl Ctxs {
             }
         } else {
             self.build_many(purpose, sg, segs.clone(), total, usize::MAX)?;
-            if let Some(wrs) = self.fit(part) {
+            if let Some(wrs) = self.many.as_ref().and_then(|many| many.fit(part)) {
                 return Ok(wrs);
             }
         }
@@ -122,7 +123,8 @@ impl Ctxs {
         // An entry takes at most `MIN_PART` requests (`rdma_rw_init_one_mr`).
         let entries = (part / MIN_PART).max(1) as usize;
         self.build_many(purpose, sg, segs, total, entries)?;
-        self.fit(part).ok_or(E2BIG)
+        let many = self.many.as_ref().ok_or(EINVAL)?;
+        many.fit(part).ok_or(E2BIG)
     }
 
     /// Initialises the context for the engine's whole list and one segment of remote memory.
@@ -164,11 +166,14 @@ impl Ctxs {
         let max = nents.checked_add(used.len()).ok_or(EINVAL)?;
         // Each segment begins a context, and so does each entry for which one has no room.
         let contexts = used.len().checked_add(max / entries).ok_or(EINVAL)?;
-        self.lists = KVVec::from_elem(Default::default(), max, GFP_KERNEL)?;
-        let lists = self.lists.as_mut_ptr();
+        let many = self.many.insert(Many {
+            ctxs: KVVec::with_capacity(contexts, GFP_KERNEL)?,
+            lists: KVVec::from_elem(Default::default(), max, GFP_KERNEL)?,
+            part: 0..0,
+        });
+        let lists = many.lists.as_mut_ptr();
         // SAFETY: There are that many entries.
         unsafe { bindings::sg_init_table(lists, u32::try_from(max)?) };
-        self.many = KVVec::with_capacity(contexts, GFP_KERNEL)?;
 
         let mut source = Source {
             sg: sg.as_raw(),
@@ -198,7 +203,7 @@ impl Ctxs {
                     nents: u32::try_from(at - begin)?,
                     ..Ctx::new()
                 };
-                self.add(purpose, ctx, RemoteSeg { len, ..seg })
+                many.add(purpose, ctx, RemoteSeg { len, ..seg })
                     .map_err(|e| match e {
                         // More memory regions than there are would fail for ever.
                         EAGAIN if contexts > purpose.core.rdma_ctxs() => E2BIG,
@@ -213,35 +218,6 @@ impl Ctxs {
         Ok(())
     }
 
-    /// Adds a context to `many`.
-    fn add(&mut self, purpose: &Purpose, ctx: Ctx, seg: RemoteSeg) -> Result {
-        self.many.push_within_capacity(ctx).map_err(|_| ENOMEM)?;
-        // An initialised context must not move, so it is initialised in the vector.
-        match self.many.last_mut().map(|ctx| ctx.init(purpose, seg)) {
-            Some(Ok(())) => Ok(()),
-            failed => {
-                // Everything that stays in the vector is initialised.
-                self.many.pop();
-                failed.unwrap_or(Err(EINVAL))
-            }
-        }
-    }
-
-    /// Returns the number of work requests of the largest part of `many`, if parts have at most
-    /// `limit`; [`None`] if a context has more.
-    fn fit(&self, limit: u32) -> Option<u32> {
-        let (mut largest, mut sum) = (0, 0);
-        for ctx in self.many.iter() {
-            sum = match ctx.wrs.saturating_add(sum) {
-                more if more <= limit => more,
-                _ if ctx.wrs <= limit => ctx.wrs,
-                _ => return None,
-            };
-            largest = sum.max(largest);
-        }
-        Some(largest)
-    }
-
     /// Goes on to the next part, which is the first after [`Self::build`] or [`Self::rewind`].
     /// Returns the number of its work requests.
     #[inline]
@@ -249,30 +225,23 @@ impl Ctxs {
         if self.one_used {
             return self.one.wrs;
         }
-        let limit = purpose.core.largest_part();
-        let begin = self.part.end;
-        let mut wrs = 0u32;
-        let mut end = begin;
-        for ctx in self.many.iter().skip(begin) {
-            let more = wrs.saturating_add(ctx.wrs);
-            if more > limit {
-                break;
-            }
-            wrs = more;
-            end += 1;
-        }
-        self.part = begin..end;
-        wrs
+        self.many
+            .as_mut()
+            .map_or(0, |many| many.next_part(purpose.core.largest_part()))
     }
 
     /// Returns whether the current part is not the last.
     pub(super) fn has_more(&self) -> bool {
-        self.part.end < self.many.len()
+        self.many
+            .as_ref()
+            .is_some_and(|many| many.part.end < many.ctxs.len())
     }
 
     /// Goes back to before the first part.
     pub(super) fn rewind(&mut self) {
-        self.part = 0..0;
+        if let Some(many) = &mut self.many {
+            many.part = 0..0;
+        }
     }
 
     /// Builds the chain of work requests of the current part (`rdma_rw_ctx_wrs`), with `tail` at
@@ -286,8 +255,11 @@ impl Ctxs {
     ) -> *mut bindings::ib_send_wr {
         let (qp, port) = (purpose.core.as_raw(), purpose.core.port_num());
         let mut next = tail;
-        let one = self.one_used.then_some(&mut *self.one);
-        let part = self.many.get_mut(self.part.clone()).unwrap_or_default();
+        let one = self.one_used.then_some(&mut self.one);
+        let part = match &mut self.many {
+            Some(many) => many.ctxs.get_mut(many.part.clone()).unwrap_or_default(),
+            None => &mut [],
+        };
         for ctx in Iterator::chain(part.iter_mut().rev(), one) {
             let cqe = if next.is_null() { cqe } else { ptr::null_mut() };
             // SAFETY: By the type invariant the context is initialised, for this queue pair, which
@@ -305,16 +277,57 @@ impl Ctxs {
             // SAFETY: It is initialised and not posted (any more).
             unsafe { self.one.destroy(purpose) };
         }
-        for ctx in self.many.iter_mut() {
+        for ctx in self.many.take().iter_mut().flat_map(|many| &mut many.ctxs) {
             // SAFETY: All contexts in the vector are initialised and not posted (any more).
             unsafe { ctx.destroy(purpose) };
         }
-        // The drop of an empty vector calls the allocator.
-        if self.lists.capacity() != 0 {
-            self.many = KVVec::new();
-            self.lists = KVVec::new();
-            self.part = 0..0;
+    }
+}
+
+impl Many {
+    /// Adds a context.
+    fn add(&mut self, purpose: &Purpose, ctx: Ctx, seg: RemoteSeg) -> Result {
+        self.ctxs.push_within_capacity(ctx).map_err(|_| ENOMEM)?;
+        // An initialised context must not move, so it is initialised in the vector.
+        match self.ctxs.last_mut().map(|ctx| ctx.init(purpose, seg)) {
+            Some(Ok(())) => Ok(()),
+            failed => {
+                // Everything that stays in the vector is initialised.
+                self.ctxs.pop();
+                failed.unwrap_or(Err(EINVAL))
+            }
         }
+    }
+
+    /// Returns the number of work requests of the largest part, if parts have at most `limit`; [`None`] if a context has more.
+    fn fit(&self, limit: u32) -> Option<u32> {
+        let (mut largest, mut sum) = (0, 0);
+        for ctx in self.ctxs.iter() {
+            sum = match ctx.wrs.saturating_add(sum) {
+                more if more <= limit => more,
+                _ if ctx.wrs <= limit => ctx.wrs,
+                _ => return None,
+            };
+            largest = sum.max(largest);
+        }
+        Some(largest)
+    }
+
+    /// Goes on to the next part of at most `limit` work requests, and returns how many it has.
+    fn next_part(&mut self, limit: u32) -> u32 {
+        let begin = self.part.end;
+        let mut wrs = 0u32;
+        let mut end = begin;
+        for ctx in self.ctxs.iter().skip(begin) {
+            let more = wrs.saturating_add(ctx.wrs);
+            if more > limit {
+                break;
+            }
+            wrs = more;
+            end += 1;
+        }
+        self.part = begin..end;
+        wrs
     }
 }
 

@@ -46,14 +46,15 @@ impl<O: QpOwner> HasGate for Hca<O> {
 /// Receive buffers.
 pub(crate) mod srq {
     use super::*;
-    use crate::rdma::{device::Device, qp::RecvBuf};
+    use crate::rdma::{buf::RecvBufs, device::Device};
 
-    pub(crate) fn buffer<O: QpOwner>(
+    pub(crate) fn buffers(
         device: &Device,
         _len: u32,
         _imm_offset: u16,
-    ) -> Result<Pin<KBox<RecvBuf<O>>>> {
-        Ok(RecvBuf::new(device))
+        _count: u32,
+    ) -> Result<RecvBufs> {
+        Ok(RecvBufs::new(device))
     }
 }
 

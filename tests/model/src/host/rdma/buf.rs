@@ -39,16 +39,25 @@ pub(crate) struct RecvBuf<P> {
     _of: PhantomData<fn() -> P>,
 }
 
-impl<P> RecvBuf<P> {
-    pub(crate) fn new(device: &Device) -> core::pin::Pin<Box<Self>> {
-        Box::pin(Self {
-            data: Vec::new(),
-            lent: Rc::new(Cell::new(false)),
-            _mapped: Mapped::new(device),
-            _of: PhantomData,
-        })
+/// New receive buffers.
+pub(crate) struct RecvBufs(Device);
+
+impl RecvBufs {
+    pub(crate) fn new(device: &Device) -> Self {
+        Self(Device(device.0))
     }
 
+    pub(crate) fn take<P>(&mut self) -> Result<core::pin::Pin<Box<RecvBuf<P>>>> {
+        Ok(Box::pin(RecvBuf {
+            data: Vec::new(),
+            lent: Rc::new(Cell::new(false)),
+            _mapped: Mapped::new(&self.0),
+            _of: PhantomData,
+        }))
+    }
+}
+
+impl<P> RecvBuf<P> {
     /// The device writes to it.
     pub(crate) fn receive(&mut self, data: Vec<u8>) {
         self.data = data;
@@ -106,17 +115,26 @@ unsafe impl Send for TxBuf {}
 // SAFETY: As above.
 unsafe impl Sync for TxBuf {}
 
-impl TxBuf {
-    pub(crate) fn new(device: &Device, len: usize) -> Result<Self> {
-        Ok(Self {
-            state: Cell::new(State::Idle),
-            data: RefCell::new(vec![0; len]),
-            filled: Cell::new(0),
-            trace: Trace::new(),
-            _mapped: Mapped::new(device),
-        })
+/// New response buffers.
+pub(crate) struct TxBufs(Device, usize);
+
+impl TxBufs {
+    pub(crate) fn new(device: &Device, len: usize, _count: usize) -> Result<Self> {
+        Ok(Self(Device(device.0), len))
     }
 
+    pub(crate) fn take(&mut self) -> Result<TxBuf> {
+        Ok(TxBuf {
+            state: Cell::new(State::Idle),
+            data: RefCell::new(vec![0; self.1]),
+            filled: Cell::new(0),
+            trace: Trace::new(),
+            _mapped: Mapped::new(&self.0),
+        })
+    }
+}
+
+impl TxBuf {
     pub(crate) fn fill(&self, build: impl FnOnce(&mut [u8]) -> usize) -> Result<usize> {
         sched::touch(&self.trace, true);
         if self.state.get() == State::Posted {
