@@ -149,11 +149,11 @@ fn post_receives(prepared: &Prepared, link: &Link) -> Result {
 impl Prepared {
     /// Returns the number of RDMA contexts for `rdma` slots of the send queue. There are as many
     /// memory regions. With iWARP, each range of memory that a READ writes to takes one, posted or
-    /// not: the largest table has that many.
+    /// not: there are enough for the largest table of Linux.
     fn rdma_ctxs(&self, rdma: u32) -> u32 {
         let port = self.channel.hca_port().number();
         match self.device.protocol(port) {
-            Protocol::Iwarp => rdma.max(limit::MAX_TABLE_DESCS),
+            Protocol::Iwarp => rdma.max(limit::LINUX_TABLE_DESCS),
             _ => rdma,
         }
     }

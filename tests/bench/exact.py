@@ -19,6 +19,10 @@ from .machine import HERE, LOAD, OPERATIONS
 # A command of the initiator begins here.
 COMMAND = "srp_queuecommand"
 
+# What takes a lock, and what allocates and frees, when the module does.
+LOCKS = r"rust_helper_(spin|mutex)_lock\["
+ALLOCATOR = r"(krealloc|kvrealloc|vrealloc)_node_align|srpt_alloc_\w+\["
+
 RUN = LOAD + r"""
 while kill -0 $fio && [ ! -e /tmp/enough ]; do sleep 0.5; done
 kill $fio
@@ -27,7 +31,7 @@ rm /tmp/enough
 """
 
 # Seconds of the host before and while blocks are counted.
-WARM, COUNTED = 3, 6
+WARM, COUNTED = 1, 3
 
 
 def build(folder):
@@ -103,6 +107,18 @@ class Counts:
         for place, n in self.instructions.items():
             found[re.search(r"\[(.*)\]$", self.names[place]).group(1)] += n
         return [(m, n / self.commands) for m, n in found.most_common()]
+
+    def calls_of(self, pattern):
+        """Calls per command of the functions whose names begin so."""
+        return sum(n for place, n in self.calls.items()
+                   if re.match(pattern, self.names[place])) / self.commands
+
+    def figures(self):
+        """What limits.toml has limits for, per command."""
+        return {"all": sum(self.instructions.values()) / self.commands,
+                "module": dict(self.modules())["ib_srpt"],
+                "locks": self.calls_of(LOCKS),
+                "allocator": self.calls_of(ALLOCATOR)}
 
     def lines(self, number):
         """A table of the modules and of the costliest functions of ours."""

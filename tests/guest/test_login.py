@@ -213,6 +213,7 @@ CHANNELS = 16
 @pytest.mark.timeout(120)
 @pytest.mark.stock("it is what is compared with")
 @pytest.mark.unsanitized("that kernel takes more memory for each allocation")
+@pytest.mark.roce("memory regions of siw take most of it, with either driver")
 def test_memory_of_channels(bench):
     """an idle channel with immediate data takes a quarter of the memory that the C
     driver takes for one, and gives it back"""

@@ -299,7 +299,8 @@ impl Many {
         }
     }
 
-    /// Returns the number of work requests of the largest part, if parts have at most `limit`; [`None`] if a context has more.
+    /// Returns the number of work requests of the largest part, if parts have at most `limit`;
+    /// [`None`] if a context has more.
     fn fit(&self, limit: u32) -> Option<u32> {
         let (mut largest, mut sum) = (0, 0);
         for ctx in self.ctxs.iter() {

@@ -141,9 +141,8 @@ pub(crate) mod limit {
     /// Largest descriptor table that is fetched from the initiator, in bytes: 4096 descriptors,
     /// one per page of the largest transfer.
     pub(crate) const MAX_TABLE_LEN: u32 = 65536;
-    /// Number of descriptors of the largest table.
-    // CAST: 16 fits.
-    pub(crate) const MAX_TABLE_DESCS: u32 = MAX_TABLE_LEN / size::DIRECT_BUF as u32;
+    /// Largest number of descriptors that Linux puts into a table (`SG_MAX_SEGMENTS`).
+    pub(crate) const LINUX_TABLE_DESCS: u32 = 2048;
 
     const _: () = assert!(size::CMD == 48 && MIN_IMM_DATA_OFFSET == 48);
     // The default fits a command with 16 additional CDB bytes and 128 descriptors, and one with

@@ -16,13 +16,12 @@ static struct ib_device_ops saved;
 static struct ib_qp *qp;
 static struct ib_srq *srq;
 
-static int noted_modify_qp(struct ib_qp *modified, struct ib_qp_attr *attr,
-			   int mask, struct ib_udata *udata)
+static int noted_create_qp(struct ib_qp *created, struct ib_qp_init_attr *attr,
+			   struct ib_udata *udata)
 {
-	if (modified->qp_type == IB_QPT_RC && (mask & IB_QP_STATE) &&
-	    attr->qp_state == IB_QPS_RTS)
-		qp = modified;
-	return saved.modify_qp(modified, attr, mask, udata);
+	if (attr->qp_type == IB_QPT_RC)
+		qp = created;
+	return saved.create_qp(created, attr, udata);
 }
 
 static int noted_create_srq(struct ib_srq *created,
@@ -69,14 +68,14 @@ MODULE_PARM_DESC(report, "last_wqe, srq_err, cq_err");
 static int bad_news_add(struct ib_device *device)
 {
 	saved = device->ops;
-	device->ops.modify_qp = noted_modify_qp;
+	device->ops.create_qp = noted_create_qp;
 	device->ops.create_srq = noted_create_srq;
 	return 0;
 }
 
 static void bad_news_remove(struct ib_device *device, void *data)
 {
-	device->ops.modify_qp = saved.modify_qp;
+	device->ops.create_qp = saved.create_qp;
 	device->ops.create_srq = saved.create_srq;
 }
 
