@@ -407,6 +407,12 @@ impl<O: Pool> Command<O> {
         &self.link
     }
 
+    /// Completes what the command has posted, as flushed: the queue pair is broken off.
+    pub(crate) fn complete_lost(self: &Arc<Self>) {
+        self.link.qp.complete_lost::<_, SEND>(self);
+        self.link.qp.complete_lost::<_, READ>(self);
+    }
+
     /// Handles the engine's abort of the command.
     pub(crate) fn on_abort(&self) {
         note(&mut self.inner.lock().machine, Fact::Aborted);

@@ -20,6 +20,10 @@ void srpt_ib_dma_sync_single_for_cpu(struct ib_device *dev, u64 addr, size_t len
 { ib_dma_sync_single_for_cpu(dev, addr, len, dir); }
 void srpt_ib_dma_sync_single_for_device(struct ib_device *dev, u64 addr, size_t len, enum dma_data_direction dir)
 { ib_dma_sync_single_for_device(dev, addr, len, dir); }
+void srpt_cq_silence(struct ib_cq *cq)
+{ disable_work_sync(&cq->work); }
+void srpt_qp_stand_in(struct ib_qp *stand_in, struct ib_qp *qp)
+{ *stand_in = *qp; INIT_LIST_HEAD(&stand_in->rdma_mrs); spin_lock_init(&stand_in->mr_lock); qp->mrs_used = 0; }
 int srpt_ib_post_recv(struct ib_qp *qp, const struct ib_recv_wr *wr)
 { return ib_post_recv(qp, wr, NULL); }
 int srpt_ib_post_srq_recv(struct ib_srq *srq, const struct ib_recv_wr *wr)
@@ -41,7 +45,7 @@ void *srpt_alloc_pages_exact(size_t size)
 void srpt_free_pages_exact(void *virt, size_t size)
 { free_pages_exact(virt, size); }
 void *srpt_get_free_pages(unsigned int order)
-{ return (void *)__get_free_pages(GFP_KERNEL | __GFP_ZERO | __GFP_COMP | __GFP_NORETRY | __GFP_NOWARN, order); }
+{ return (void *)__get_free_pages((GFP_KERNEL & ~__GFP_DIRECT_RECLAIM) | __GFP_ZERO | __GFP_COMP | __GFP_NOWARN, order); }
 void srpt_free_pages(void *virt, unsigned int order)
 { free_pages((unsigned long)virt, order); }
 bool srpt_rdma_protocol_iwarp(const struct ib_device *dev, u32 port)

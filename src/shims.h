@@ -21,6 +21,8 @@ int srpt_ib_dma_mapping_error(struct ib_device *dev, u64 addr);
 bool srpt_ib_dma_need_sync(struct ib_device *dev, u64 addr);
 void srpt_ib_dma_sync_single_for_cpu(struct ib_device *dev, u64 addr, size_t len, enum dma_data_direction dir);
 void srpt_ib_dma_sync_single_for_device(struct ib_device *dev, u64 addr, size_t len, enum dma_data_direction dir);
+void srpt_cq_silence(struct ib_cq *cq);
+void srpt_qp_stand_in(struct ib_qp *stand_in, struct ib_qp *qp);
 int srpt_ib_post_recv(struct ib_qp *qp, const struct ib_recv_wr *wr);
 int srpt_ib_post_srq_recv(struct ib_srq *srq, const struct ib_recv_wr *wr);
 int srpt_ib_post_send_chain(struct ib_qp *qp, const struct ib_send_wr *wr, const struct ib_send_wr **bad);

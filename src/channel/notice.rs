@@ -112,7 +112,7 @@ enum Kind {
 
 /// Buffer and completion of one kind of request.
 #[pin_data]
-struct Sender {
+pub(super) struct Sender {
     kind: Kind,
     #[pin]
     send: Cqe<Sender, SEND>,
@@ -227,6 +227,16 @@ impl Notices {
     /// outstanding.
     pub(super) fn finish(&mut self) -> Option<Senders> {
         self.senders.take()
+    }
+
+    /// Returns the buffers of all kinds.
+    pub(super) fn senders(&self) -> Option<[Arc<Sender>; 3]> {
+        let Senders {
+            credit,
+            event,
+            logout,
+        } = self.senders.as_ref()?;
+        Some([credit.clone(), event.clone(), logout.clone()])
     }
 
     fn tag(&mut self) -> u64 {

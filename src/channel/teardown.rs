@@ -9,7 +9,9 @@
 //! 2. Stop the engine's session: no new command enters. If COMM_EST was reported, wait for the
 //!    connection manager's event, with a limit; see [`super::probe`]. Send SRP_T_LOGOUT if the
 //!    machine says so, and wait for its completion, with a limit. Send the disconnect.
-//! 3. Drain the queue pair: in error state every work request is flushed.
+//! 3. Drain the queue pair: in error state every work request is flushed. If the device does not do
+//!    so, destroy the queue pair, after the connection manager's id, and complete what is posted
+//!    without it ([`crate::rdma::qp`]).
 //! 4. Wait for reserved sends, which complete with a flush error, and for tasks that process an
 //!    information unit, which do not wait for tear-down.
 //! 5. Close the engine's session, which waits for its commands: none is on the wire, so only the
@@ -28,6 +30,7 @@ use kernel::{
 
 use crate::{
     engine::Session,
+    rdma::qp::Drained,
     srp::machine::channel::Farewell,
     trace, //
 };
@@ -35,7 +38,8 @@ use crate::{
 use super::{
     list,
     waits::Until,
-    Channel, //
+    Channel,
+    Link, //
 };
 
 impl WorkItem for Channel {
@@ -44,7 +48,7 @@ impl WorkItem for Channel {
     fn run(this: Arc<Self>) {
         this.waits.wait(&this.flow, Until::SetUp);
 
-        let (link, cm, farewell) = {
+        let (link, mut cm, farewell) = {
             let mut inner = this.inner.lock();
             let farewell = inner.machine.begin_teardown();
             (
@@ -66,12 +70,16 @@ impl WorkItem for Channel {
             this.send_logout(link, reason);
             this.waits.wait(&this.flow, Until::LogoutSent);
         }
-        let await_peer = match &cm {
+        let mut await_peer = match &cm {
             Some(cm) if send_disconnect => cm.disconnect().is_ok(),
             _ => false,
         };
         if let Some(link) = &link {
-            link.qp.drain();
+            if link.qp.drain() == Drained::Stuck {
+                await_peer = false;
+                drop(cm.take());
+                this.break_off(link);
+            }
         }
         this.waits.wait(&this.flow, Until::Quiet);
         this.session.close();
@@ -100,5 +108,28 @@ impl WorkItem for Channel {
         let hca = this.inner.lock().connection.hca.take();
         drop(hca);
         trace::gone(this.id.serial);
+    }
+}
+
+impl Channel {
+    /// Destroys a queue pair whose device does not complete what is posted, and completes it.
+    fn break_off(&self, link: &Link) {
+        link.qp.break_off();
+        let (count, probe, senders) = {
+            let inner = self.inner.lock();
+            let senders = inner.notices.senders();
+            (inner.commands.all.len(), inner.probe.clone(), senders)
+        };
+        for number in 0..count {
+            // The handlers take the lock.
+            let cmd = self.inner.lock().commands.all.get(number).cloned();
+            if let Some(cmd) = cmd {
+                cmd.complete_lost();
+            }
+        }
+        link.qp.complete_lost(&probe);
+        for sender in senders.iter().flatten() {
+            link.qp.complete_lost(sender);
+        }
     }
 }

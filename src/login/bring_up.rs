@@ -182,7 +182,7 @@ fn try_create_qp(
 ) -> Result<Arc<QueuePair<Channel>>> {
     let attrs = prepared.device.attrs();
     let vector = prepared.channel.comp_vector();
-    // One entry for the drain in each direction.
+    // One entry more in each direction: a send for the drain.
     let sends = incoming(prepared.rq_size) + notice::SLOTS + probe::SLOTS + 1;
     let recvs = incoming(prepared.rq_size) + 1;
     let least = sends + rdma + recvs;

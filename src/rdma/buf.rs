@@ -44,8 +44,17 @@ pub(crate) struct RecvBuf<P> {
     /// First, so that a pointer to it is also a pointer to the buffer.
     pub(super) cqe: bindings::ib_cqe,
     pub(super) posted: P,
+    pub(super) seat: Seat,
     area: Arc<Area>,
     _pin: PhantomPinned,
+}
+
+/// Place of a receive buffer in the table of the queue pair that it is posted to.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Seat {
+    /// Number of the table; 0 before the first post.
+    pub(super) table: u64,
+    pub(super) index: u32,
 }
 
 /// Memory of a receive buffer.
@@ -144,6 +153,7 @@ impl RecvBufs {
         let buf = RecvBuf {
             cqe: bindings::ib_cqe { done: None },
             posted: P::default(),
+            seat: Seat::default(),
             area: Arc::new(area, GFP_KERNEL)?,
             _pin: PhantomPinned,
         };

@@ -28,7 +28,7 @@ use crate::{
     }, //
 };
 
-/// Entries that draining a queue pair requires, one per direction.
+/// Entries for the markers of a drain. They are posted one after the other.
 const DRAIN_CQE: u32 = 2;
 
 /// A `struct ib_cq` of one queue pair; dropping it frees it.
@@ -96,6 +96,23 @@ impl CompletionQueue {
     /// Returns the C queue.
     pub(super) fn as_raw(&self) -> *mut bindings::ib_cq {
         self.raw.as_ptr()
+    }
+
+    /// Stops the queue's work item for good (`disable_work_sync`): no completion function runs when
+    /// this returns, or begins any more but in [`Self::process`]. Sleeps until one that is running
+    /// has ended, so it must not be called in one.
+    pub(super) fn silence(&self) {
+        // SAFETY: By the type invariant the queue is valid, and its work item is initialised
+        // (`IB_POLL_WORKQUEUE`).
+        unsafe { bindings::srpt_cq_silence(self.as_raw()) };
+    }
+
+    /// Handles the completions that are in the queue, at most as many as it has entries
+    /// (`ib_process_cq_direct`). To be called after [`Self::silence`]. Process context.
+    pub(super) fn process(&self) {
+        // SAFETY: By the type invariant the queue is valid. Its work item is stopped, so no other
+        // task polls it.
+        unsafe { bindings::ib_process_cq_direct(self.as_raw(), (*self.as_raw()).cqe) };
     }
 
     /// Mark that the queue has failed (`IB_EVENT_CQ_ERR`).

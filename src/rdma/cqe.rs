@@ -17,7 +17,8 @@ use core::{
     marker::{
         PhantomData,
         PhantomPinned, //
-    }, //
+    },
+    ptr, //
 };
 
 use kernel::{
@@ -40,8 +41,10 @@ use crate::{
     bindings,
     sync::{
         atomic::{
+            Acquire,
             Atomic,
             Full,
+            Relaxed,
             Release, //
         },
         gate::Stay,
@@ -85,6 +88,8 @@ atomic_enum! {
 #[repr(C)]
 pub(crate) struct Cqe<T, const ID: u64> {
     claim: UnsafeCell<Claim>,
+    /// The queue pair that it is posted to; null while it is not posted.
+    posted_to: Atomic<*const QpCore>,
     state: Atomic<Post>,
     _embedded_in: PhantomData<fn() -> T>,
     _pin: PhantomPinned,
@@ -121,6 +126,7 @@ impl<T, const ID: u64> Cqe<T, ID> {
                 head: CqeHead::new(),
                 flight: None,
             }),
+            posted_to: Atomic::new(ptr::null()),
             state: Atomic::new(Post::Free),
             _embedded_in: PhantomData,
             _pin: PhantomPinned,
@@ -139,6 +145,7 @@ impl<T, const ID: u64> Cqe<T, ID> {
         // SAFETY: By the type invariant we own it now.
         let claim = unsafe { &mut *self.claim.get() };
         claim.head.set_done(done);
+        self.posted_to.store(&raw const *flight.core, Relaxed);
         claim.flight = Some(flight);
         Ok(())
     }
@@ -151,6 +158,7 @@ impl<T, const ID: u64> Cqe<T, ID> {
     pub(super) unsafe fn release(&self) -> Option<Flight> {
         // SAFETY: The caller promises ownership.
         let flight = unsafe { (*self.claim.get()).flight.take() };
+        self.posted_to.store(ptr::null(), Relaxed);
         // INVARIANT: The caller owned it, and does so no more.
         self.state.store(Post::Free, Release);
         flight
@@ -175,6 +183,24 @@ impl<T, const ID: u64> Cqe<T, ID> {
     pub(super) unsafe fn resume(&self) {
         // INVARIANT: The caller owned it, and does so no more.
         self.state.store(Post::Posted, Release);
+    }
+
+    /// Completes an entry that is posted to `core` in place of C, as flushed. Does nothing if it is
+    /// not.
+    ///
+    /// # Safety
+    ///
+    /// `this` must be valid. The queue pair must be broken off, so that C completes nothing, and
+    /// nothing is posted. To be called by one task at a time.
+    pub(super) unsafe fn complete_lost(this: *mut Self, core: &QpCore) {
+        // SAFETY: The caller promises that it is valid.
+        let (posted, to) =
+            unsafe { ((*this).state.load(Acquire), (*this).posted_to.load(Relaxed)) };
+        if posted == Post::Posted && ptr::eq(to, core) {
+            // SAFETY: It is posted to this queue pair, and the caller promises that C never
+            // completes it, nor another task. The head is the first member.
+            unsafe { CqeHead::complete(this.cast(), &mut core.flushed()) };
+        }
     }
 
     /// Converts a pointer to an entry to one to its C entry.

@@ -55,6 +55,8 @@ pub(crate) struct DeviceAttrs {
     pub(crate) max_send_sge: u32,
     /// Maximum number of scatter/gather entries per RDMA READ request.
     pub(crate) max_sge_rd: u32,
+    /// Maximum number of pages of a memory region (`max_fast_reg_page_list_len`).
+    pub(crate) max_region_pages: u32,
     /// Maximum number of entries per completion queue.
     pub(crate) max_cqe: u32,
     /// Maximum number of RDMA READs and atomics that a queue pair can have outstanding as
@@ -263,6 +265,7 @@ impl Device {
             max_qp_wr: device_limit(attrs.max_qp_wr),
             max_send_sge: device_limit(attrs.max_send_sge),
             max_sge_rd: device_limit(attrs.max_sge_rd),
+            max_region_pages: attrs.max_fast_reg_page_list_len,
             max_cqe: device_limit(attrs.max_cqe),
             max_qp_rd_atom: device_limit(attrs.max_qp_rd_atom),
             max_qp_init_rd_atom: device_limit(attrs.max_qp_init_rd_atom),

@@ -5,7 +5,8 @@
 //! C header: [`include/rdma/ib_verbs.h`](srctree/include/rdma/ib_verbs.h)
 //!
 //! A connection has hundreds of buffers of two sizes. A [`Supply`] takes memory for many of them at
-//! a time: allocating, mapping and freeing it once costs less, and pages are not split.
+//! a time: allocating, mapping and freeing it once costs less, and pages are not split. The memory
+//! is kept until the last of its buffers is freed.
 //!
 //! Not here: what the buffers are for ([`super::buf`]), the allocator ([`super::memory`]).
 
@@ -24,7 +25,7 @@ use crate::bindings;
 
 /// Direction of a DMA mapping (`enum dma_data_direction`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum DmaDir {
+pub(super) enum DmaDir {
     /// The device reads the buffer.
     ToDevice,
     /// The device writes the buffer.
@@ -186,12 +187,15 @@ impl DmaBuf {
     }
 }
 
-/// Largest alignment of data that a disk requires: its block size, 4096 bytes at most.
+/// Largest alignment of memory that a disk requires, in bytes (`dma_alignment`): that of zram.
 pub(super) const BLOCK: usize = 4096;
 
 /// Alignment of smaller buffers: no two of them share a cache line, also where caches are not
 /// coherent (`ARCH_DMA_MINALIGN`, 128 at most).
 const LINE: usize = 128;
+
+/// Most bytes that are mapped at a time. More would save nothing.
+const LARGEST: usize = 256 << 10;
 
 /// Buffers of one size. Each begins zeroed, and at a multiple of [`BLOCK`] if it has that many
 /// bytes.
@@ -204,6 +208,8 @@ pub(super) struct Supply {
     stride: usize,
     /// Buffers that are still to be taken.
     left: usize,
+    /// Most bytes to map at a time: as many as could be allocated and mapped the last time.
+    largest: usize,
     /// Memory with room for the next buffer, and where that is.
     current: Option<(Arc<Mapping>, usize)>,
 }
@@ -225,6 +231,7 @@ impl Supply {
             len: u32::try_from(len)?,
             stride: len.checked_next_multiple_of(unit).ok_or(EINVAL)?,
             left: count,
+            largest: LARGEST,
             current: None,
         })
     }
@@ -251,6 +258,7 @@ impl Supply {
         Ok(DmaBuf {
             // SAFETY: As above.
             data: unsafe { mapping.memory.data().add(at) },
+            // CAST: Sizes fit in 64 bits.
             addr: mapping.addr.wrapping_add(at as u64),
             len: self.len,
             needs_sync: mapping.needs_sync,
@@ -259,15 +267,16 @@ impl Supply {
     }
 
     /// Allocates and maps memory for the buffers that are left, or for some of them.
-    fn map(&self) -> Result<Mapping> {
-        let wanted = self.stride.saturating_mul(self.left);
-        let memory = Memory::up_to(wanted, self.stride)?;
-        match Mapping::new(&self.device, memory, self.dir) {
-            // Some devices map little at a time.
-            Err(_) if wanted > self.stride => {
-                Mapping::new(&self.device, Memory::zeroed(self.stride)?, self.dir)
+    fn map(&mut self) -> Result<Mapping> {
+        loop {
+            let wanted = self.stride.saturating_mul(self.left).min(self.largest);
+            let memory = Memory::up_to(wanted.max(self.stride), self.stride)?;
+            self.largest = memory.len();
+            match Mapping::new(&self.device, memory, self.dir) {
+                // Bounce buffers are small.
+                Err(_) if self.largest > self.stride => self.largest /= 2,
+                mapped => return mapped,
             }
-            mapped => mapped,
         }
     }
 }

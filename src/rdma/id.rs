@@ -84,12 +84,13 @@ impl IdShared {
 
     /// Destroys a queue pair that was created on the id, after the id: over iWARP a connected id
     /// holds a reference to its queue pair, and `ib_destroy_qp` waits for that. Sleeps until the
-    /// [`CmId`](super::cm::CmId) was dropped.
+    /// [`CmId`](super::cm::CmId) was dropped. Returns whether the device's driver did so.
     ///
     /// # Safety
     ///
     /// `qp` must be valid, and not used any more except by the id.
-    pub(super) unsafe fn destroy_qp(&self, qp: *mut bindings::ib_qp) {
+    #[must_use]
+    pub(super) unsafe fn destroy_qp(&self, qp: *mut bindings::ib_qp) -> bool {
         let mut polls = 0;
         while *self.life.lock() != Life::Gone {
             fsleep(POLL);
@@ -100,7 +101,7 @@ impl IdShared {
             }
         }
         // SAFETY: The id does not use it any more; the caller promises that nothing else does.
-        unsafe { destroy_raw(qp) };
+        unsafe { destroy_raw(qp) }
     }
 
     /// Destroys a queue pair that was just created on the id and was not used (`rdma_destroy_qp`).
@@ -116,15 +117,17 @@ impl IdShared {
     }
 }
 
-/// Frees a queue pair (`ib_destroy_qp_user`).
+/// Frees a queue pair (`ib_destroy_qp_user`). Returns whether the device's driver did so.
 ///
 /// # Safety
 ///
 /// It must be valid, a kernel object, and not used any more.
-pub(super) unsafe fn destroy_raw(raw: *mut bindings::ib_qp) {
+#[must_use]
+pub(super) unsafe fn destroy_raw(raw: *mut bindings::ib_qp) -> bool {
     // SAFETY: The caller promises it.
     let ret = unsafe { bindings::ib_destroy_qp_user(raw, ptr::null_mut()) };
     if ret != 0 {
-        pr_err!("cannot destroy a queue pair: {}\n", ret);
+        pr_err!("cannot destroy a queue pair: {}; its memory is lost\n", ret);
     }
+    ret == 0
 }

@@ -8,7 +8,7 @@
 //! many as it takes, or, where the caller can use any number, a power of two of them, which are
 //! allocated and freed as one.
 //!
-//! Not here: mapping it for a device ([`super::buf`]).
+//! Not here: mapping it for a device ([`super::dma`]).
 
 use core::ptr::NonNull;
 
@@ -42,9 +42,6 @@ enum Origin {
     Block(u32),
 }
 
-/// Order of the largest block: 256 KiB with pages of 4 KiB. Larger ones save nothing any more.
-const MAX_ORDER: u32 = 6;
-
 impl Memory {
     /// Allocates `len` zeroed bytes. If that takes more than a page, the memory begins at the start
     /// of one. May sleep.
@@ -76,8 +73,8 @@ impl Memory {
         })
     }
 
-    /// Allocates `wanted` zeroed bytes or, as memory allows, fewer, but at least `least`; otherwise
-    /// as [`Self::zeroed`]. May sleep.
+    /// Allocates at most `wanted` zeroed bytes, at least `least`: a power of two of pages if that
+    /// is free, or else `least` as [`Self::zeroed`] does. May sleep.
     ///
     /// # Errors
     ///
@@ -86,20 +83,20 @@ impl Memory {
         if wanted <= 2 * PAGE_SIZE {
             return Self::zeroed(wanted);
         }
-        for order in (0..=MAX_ORDER).rev() {
-            let len = PAGE_SIZE << order;
-            if len <= wanted && len / 2 >= least {
-                if let Some(block) = Self::block(order) {
-                    return Ok(block);
-                }
+        for order in (0..=(wanted / PAGE_SIZE).ilog2()).rev() {
+            if PAGE_SIZE << order < 2 * least {
+                break;
+            }
+            if let Some(block) = Self::block(order) {
+                return Ok(block);
             }
         }
         Self::zeroed(least)
     }
 
-    /// Allocates zeroed pages if that takes no effort.
+    /// Allocates zeroed pages that are free, without reclaiming any.
     fn block(order: u32) -> Option<Self> {
-        // SAFETY: It may sleep, and has no other condition.
+        // SAFETY: It has no conditions.
         let data = unsafe { bindings::srpt_get_free_pages(order) };
         // INVARIANT: Allocated here, and zeroed.
         Some(Self {

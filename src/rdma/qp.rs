@@ -33,8 +33,16 @@ use kernel::{
 };
 
 use super::{
-    buf,
+    buf::{
+        self,
+        Seat, //
+    },
     cq::CompletionQueue,
+    cqe::{
+        Cqe,
+        HasCqe,
+        SEND, //
+    },
     device::Device,
     id::{
         destroy_raw,
@@ -50,8 +58,10 @@ use crate::{
             Acquire,
             Atomic,
             Full,
+            Relaxed,
             Release, //
         },
+        completion::Completion,
         gate::{
             Gate,
             HasGate,
@@ -67,6 +77,7 @@ pub(super) mod core;
 mod parts;
 mod post;
 pub(crate) mod srq;
+pub(in crate::rdma) mod stuck;
 
 use self::{
     core::{
@@ -77,6 +88,7 @@ use self::{
     parts::Sizes, //
 };
 
+pub(crate) use parts::Drained;
 use srq::SharedReceiveQueue;
 
 /// Queue that a receive buffer is posted to.
@@ -98,6 +110,9 @@ unsafe impl<O: QpOwner> Sync for Posted<O> {}
 
 /// A receive buffer.
 pub(crate) type RecvBuf<O> = buf::RecvBuf<Posted<O>>;
+
+/// Number of the next table of receives.
+static SERIAL: Atomic<u64> = Atomic::new(1);
 
 /// An asynchronous event of a queue pair.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -182,11 +197,23 @@ pub(super) struct Context<O> {
 /// - `context` came from `Arc::into_raw`, or is null; the latter only after the `ib_qp` was
 ///   destroyed.
 /// - `context.core` is null, or points to `core`.
+/// - An entry of `receives` that is not null is a buffer that is posted, and not completed yet.
 #[pin_data]
 pub(crate) struct QpInner<O: QpOwner> {
     pub(super) core: Arc<QpCore>,
     context: Atomic<*const Context<O>>,
     srq: Option<Arc<SharedReceiveQueue<O>>>,
+    /// Posted buffers, by [`Seat`]; none with a shared receive queue.
+    receives: KVVec<Atomic<*mut RecvBuf<O>>>,
+    /// Number of this table, from 1.
+    serial: u64,
+    /// Number of seats that were taken.
+    seated: Atomic<u32>,
+    /// Entry of the marker, and its completion; see [`Self::mark`].
+    #[pin]
+    marker: Cqe<QpInner<O>, SEND>,
+    #[pin]
+    marked: Completion,
     #[pin]
     destroy_work: Work<QpInner<O>, 0>,
     #[pin]
@@ -216,7 +243,7 @@ impl<O: QpOwner> WorkItem<0> for QpInner<O> {
     type Pointer = Arc<Self>;
 
     fn run(this: Arc<Self>) {
-        this.destroy();
+        Self::destroy(&this);
     }
 }
 
@@ -250,22 +277,54 @@ impl<O: QpOwner> QpInner<O> {
         Some(unsafe { &*context }.owner.as_arc_borrow())
     }
 
-    /// See [`QueuePair::drain`].
-    fn drain(&self) {
-        self.core.drain();
+    /// Returns the place of a buffer in the table, for the time in which it is posted. A buffer
+    /// without a seat gets one.
+    fn seat(&self, seat: &mut Seat) -> Result<&Atomic<*mut RecvBuf<O>>> {
+        if seat.table == 0 {
+            let index = self.seated.fetch_add(1, Relaxed);
+            *seat = Seat {
+                table: self.serial,
+                index,
+            };
+        }
+        if seat.table != self.serial {
+            return Err(EINVAL);
+        }
+        // CAST: A u32 fits in a usize on every architecture with RDMA.
+        self.receives.get(seat.index as usize).ok_or(ENOSPC)
     }
 
-    /// See [`QueuePair::destroy`].
-    fn destroy(&self) {
-        self.drain();
+    /// Notes that a buffer is not posted any more.
+    fn leave_seat(&self, seat: &Seat) {
+        // CAST: As above.
+        if let Some(place) = self.receives.get(seat.index as usize) {
+            place.store(ptr::null_mut(), Relaxed);
+        }
+    }
+
+    /// Removes the queue pair from the table of its shared receive queue.
+    fn unregister(&self) {
         if let Some(srq) = &self.srq {
             srq.unregister(self.core.as_raw());
         }
-        if !self.core.destroy() {
+    }
+
+    /// See [`QueuePair::drain`].
+    fn drain(this: &Arc<Self>) -> Drained {
+        this.core.drain(|| Self::mark(this))
+    }
+
+    /// See [`QueuePair::destroy`].
+    fn destroy(this: &Arc<Self>) {
+        if Self::drain(this) == Drained::Stuck {
+            // The sends are the owner's to complete, and it has not done so: they are waited for.
+            Self::break_off(this);
+        }
+        if !this.core.destroy(|| this.unregister()) {
             return;
         }
         // INVARIANT: The `ib_qp` is destroyed.
-        let context = self.context.xchg(ptr::null(), Full);
+        let context = this.context.xchg(ptr::null(), Full);
         if !context.is_null() {
             // SAFETY: By the type invariant it came from `into_raw`. There are no events any more,
             // and nothing is in flight.
@@ -319,6 +378,15 @@ impl<O: QpOwner> QueuePair<O> {
         let limit = init.pd.device().attrs().max_qp_wr;
         // Before `create`: a failure leaves no queue pair on the id, so the caller may try again.
         let place = UniqueArc::new_uninit(GFP_KERNEL)?;
+        // CAST: A u32 fits in a usize on every architecture with RDMA.
+        let seats = match init.srq {
+            Some(_) => 0,
+            None => init.max_recv_wr as usize,
+        };
+        let mut receives = KVVec::with_capacity(seats, GFP_KERNEL)?;
+        for _ in 0..seats {
+            receives.push(Atomic::new(ptr::null_mut()), GFP_KERNEL)?;
+        }
         let cq = Arc::new(init.cq, GFP_KERNEL)?;
         let context = Arc::new(
             Context {
@@ -346,19 +414,20 @@ impl<O: QpOwner> QueuePair<O> {
             port_num,
             ..Default::default()
         };
-        // One request more in each queue, for the drain.
+        // One send more, for the drain.
         attr.cap.max_send_wr = init.max_send_wr.saturating_add(1);
         attr.cap.max_send_sge = init.max_send_sge;
         attr.cap.max_rdma_ctxs = init.max_rdma_ctxs;
         if init.srq.is_none() {
-            attr.cap.max_recv_wr = init.max_recv_wr.saturating_add(1).min(limit);
+            attr.cap.max_recv_wr = init.max_recv_wr.min(limit);
             attr.cap.max_recv_sge = 1;
         }
 
         let raw = create(init.pd.as_raw(), &mut attr)?;
         let sizes = Sizes {
             send: attr.cap.max_send_wr,
-            recv: attr.cap.max_recv_wr,
+            // As many as the table has places for.
+            recv: attr.cap.max_recv_wr.min(init.max_recv_wr),
             rdma: init.max_rdma_ctxs,
             // The device may have granted fewer requests.
             part: attr
@@ -376,12 +445,17 @@ impl<O: QpOwner> QueuePair<O> {
         // arguments.
         let core = unsafe { QpCore::new(raw, init.pd, cq, link, port_num, &sizes, has_srq) };
         let made = Arc::pin_init(core, GFP_KERNEL).and_then(|core| {
-            // INVARIANT: The pointer is from `into_raw`, or null.
+            // INVARIANT: The pointer is from `into_raw`, or null. Nothing is posted.
             Arc::pin_init(
                 pin_init!(QpInner {
                     core,
                     context: Atomic::new(ptr::null()),
                     srq: init.srq,
+                    receives,
+                    serial: SERIAL.fetch_add(1, Relaxed),
+                    seated: Atomic::new(0),
+                    marker: Cqe::new(),
+                    marked <- Completion::new(),
                     destroy_work <- new_work!("QpInner::destroy_work"),
                     error_work <- new_work!("QpInner::error_work"),
                 }),
@@ -395,8 +469,10 @@ impl<O: QpOwner> QueuePair<O> {
                     // SAFETY: The caller, which has made the queue pair on the id just now, keeps
                     // that alive. Nothing was posted.
                     Some(link) => unsafe { link.undo_create_qp() },
-                    // SAFETY: Nothing was posted, and nothing else uses the queue pair.
-                    None => unsafe { destroy_raw(raw.as_ptr()) },
+                    None => {
+                        // SAFETY: Nothing was posted, and nothing else uses the queue pair.
+                        let _ = unsafe { destroy_raw(raw.as_ptr()) };
+                    }
                 }
                 drop(keep);
                 return Err(e);
@@ -464,17 +540,37 @@ impl<O: QpOwner> QueuePair<O> {
     }
 
     /// Refuses new posts, puts the queue pair into the error state, and waits until everything that
-    /// was posted has completed and its completions were handled (`ib_drain_qp`).
+    /// was posted has completed and its completions were handled.
     ///
     /// With a shared receive queue this takes up to 10 seconds the first time that the device does
     /// not report the last receive, and a tenth of a second from then on until it does.
+    ///
+    /// If the device completes nothing for 10 seconds, the result is [`Drained::Stuck`], and the
+    /// caller goes on with [`Self::break_off`].
     ///
     /// Idempotent. Sleeps. Must not be called from a completion, a queue pair event, or anything
     /// these wait for. A response that was posted only in part (see
     /// [`QueuePair::post_write_send`]) completes here, so the caller must not first wait for
     /// commands to end.
-    pub(crate) fn drain(&self) {
-        self.inner.drain();
+    pub(crate) fn drain(&self) -> Drained {
+        QpInner::drain(&self.inner)
+    }
+
+    /// Destroys a queue pair that is [`Drained::Stuck`], and its completion queue, so that the
+    /// device has no access to what is posted, and nothing completes. Completes receives, which are
+    /// flushed. Then the owner calls [`Self::complete_lost`] with everything of its own that may be
+    /// posted. Does nothing otherwise.
+    ///
+    /// Sleeps as [`Self::destroy`] does: with the RDMA connection manager the caller must have
+    /// dropped the [`CmId`](super::cm::CmId), and the restrictions of [`Self::drain`] apply.
+    pub(crate) fn break_off(&self) {
+        QpInner::break_off(&self.inner);
+    }
+
+    /// Completes an entry of an item as flushed if it is posted to this queue pair, which is broken
+    /// off. Does nothing otherwise. To be called by one task at a time. Process context.
+    pub(crate) fn complete_lost<T: HasCqe<ID>, const ID: u64>(&self, item: &Arc<T>) {
+        QpInner::<O>::complete_lost(&self.inner.core, item);
     }
 
     /// Drains and destroys the queue pair, then drops the owner. Posts through the handle fail
@@ -485,7 +581,7 @@ impl<O: QpOwner> QueuePair<O> {
     /// The restrictions of [`QueuePair::drain`] apply; in addition, must not be called from a CM
     /// event handler.
     pub(crate) fn destroy(&self) {
-        self.inner.destroy();
+        QpInner::destroy(&self.inner);
     }
 }
 

@@ -13,17 +13,22 @@
 
 use core::{
     cell::UnsafeCell,
-    ffi::c_int,
-    marker::PhantomPinned, //
+    ffi::c_int, //
 };
 
-use kernel::prelude::*;
+use kernel::{
+    prelude::*,
+    types::Opaque, //
+};
 
 use super::{
     dma::DmaDir,
     fill::Fill,
     qp::{
-        core::QpCore,
+        core::{
+            Caller,
+            QpCore, //
+        },
         QpOwner,
         QueuePair, //
     },
@@ -43,6 +48,7 @@ mod ctxs;
 
 use ctxs::{
     Ctxs,
+    Keeper,
     Purpose, //
 };
 
@@ -118,14 +124,15 @@ struct Contents {
     /// Memory owned by the slot, see [`RwSlot::fill_own`]. Not accessed while there is a context.
     own: Option<KVec<u8>>,
     /// The list that describes it: it is contiguous.
-    own_list: bindings::scatterlist,
+    own_list: Opaque<bindings::scatterlist>,
 }
 
 /// The RDMA transfer of one command.
 ///
 /// States: idle, filled ([`RwSlot::fill`]), posted (`QueuePair::post_read`,
 /// `QueuePair::post_write_send`), and idle again after the completion; [`RwSlot::cancel`] changes
-/// filled to idle. The queue pair cannot be destroyed while the slot is filled or posted.
+/// filled to idle. The queue pair cannot be destroyed while the slot is filled; while it is posted,
+/// only if the device does not complete it, see [`super::qp::stuck`].
 ///
 /// The slot owns the list it was filled from, whose pages are mapped for the device, and returns it
 /// to the engine when it becomes idle.
@@ -136,13 +143,14 @@ struct Contents {
 /// - In `Filled` and `Posted`, `contents.purpose` is set, `contents.ctxs` are built for it and for
 ///   the list `contents.sg`, and in `Filled` they are before their first part. Otherwise there are
 ///   no contexts.
+/// - In `Filled`, `contents.purpose` keeps the queue pair. In `Posted`, the caller that posts it
+///   does, and then the entry to which it completes.
 /// - It is pinned, so the contents do not move.
 #[pin_data(PinnedDrop)]
 pub(crate) struct RwSlot {
     state: Atomic<Fill>,
-    contents: UnsafeCell<Contents>,
     #[pin]
-    _pin: PhantomPinned,
+    contents: UnsafeCell<Contents>,
 }
 
 // SAFETY: Contexts may be posted and destroyed by any task.
@@ -163,9 +171,8 @@ impl RwSlot {
                 ctxs: Ctxs::new(),
                 tail: None,
                 own: None,
-                own_list: Default::default(),
+                own_list: Opaque::uninit(),
             }),
-            _pin: PhantomPinned,
         })
     }
 
@@ -259,7 +266,9 @@ impl RwSlot {
         match self.state.cmpxchg(Fill::Filled, Fill::Busy, Full) {
             Ok(_) => {
                 // SAFETY: By the type invariant the contents are ours in `Busy`, and were filled.
-                unsafe { (*self.contents.get()).destroy() };
+                let contents = unsafe { &mut *self.contents.get() };
+                contents.destroy();
+                contents.own = None;
                 // INVARIANT: No contexts are left.
                 self.state.store(Fill::Idle, Release);
                 true
@@ -280,21 +289,22 @@ impl RwSlot {
     ///
     /// `EINVAL` if nothing is prepared, or not in this direction and for this queue pair.
     #[inline]
-    pub(super) fn begin_post(&self, core: &QpCore, dir: RwDir) -> Result<Part> {
+    pub(super) fn begin_post(&self, core: &Caller<'_>, dir: RwDir) -> Result<Part> {
         self.state
             .cmpxchg(Fill::Filled, Fill::Busy, Full)
             .map_err(|_| EINVAL)?;
         // SAFETY: By the type invariant the contents are ours in `Busy`.
         let contents = unsafe { &mut *self.contents.get() };
-        let fits = |purpose: &Purpose| purpose.dir == dir && purpose.core.is_of(core);
-        match contents.next_part() {
-            Some(part) if contents.purpose.as_ref().is_some_and(fits) => {
+        match &mut contents.purpose {
+            Some(purpose) if purpose.dir == dir && purpose.core.is_of(core) => {
+                // The queue pair is kept by `core` until the entry does.
+                purpose.core.hand_over();
+                let part = contents.ctxs.next(purpose);
                 // INVARIANT: It is about to be posted, and owned by the task that posts it.
                 self.state.store(Fill::Posted, Release);
                 Ok(part)
             }
             _ => {
-                contents.ctxs.rewind();
                 self.state.store(Fill::Filled, Release);
                 Err(EINVAL)
             }
@@ -305,12 +315,25 @@ impl RwSlot {
     ///
     /// # Safety
     ///
-    /// The caller must have begun the post, and the device must not have accepted any of it.
-    pub(super) unsafe fn abort_post(&self) {
+    /// The caller must have begun the post on `core`, and the device must not have accepted any of
+    /// it.
+    pub(super) unsafe fn abort_post(&self, core: &Caller<'_>) {
         // SAFETY: By the type invariant the contents are the caller's in `Posted`.
-        unsafe { (*self.contents.get()).ctxs.rewind() };
-        // INVARIANT: The contexts are as before.
-        self.state.store(Fill::Filled, Release);
+        let contents = unsafe { &mut *self.contents.get() };
+        let state = match (&mut contents.purpose, QpCore::hold(core)) {
+            (Some(purpose), Ok(stay)) => {
+                purpose.core = Keeper::new(stay);
+                contents.ctxs.rewind();
+                Fill::Filled
+            }
+            // Callers can always hold the queue pair.
+            _ => {
+                contents.destroy();
+                Fill::Idle
+            }
+        };
+        // INVARIANT: The contexts are as before, or there are none.
+        self.state.store(state, Release);
     }
 
     /// Keeps the SEND that follows the last part.
@@ -339,7 +362,7 @@ impl RwSlot {
         if !contents.ctxs.has_more() {
             return None;
         }
-        let part = contents.next_part()?;
+        let part = contents.ctxs.next(contents.purpose.as_ref()?);
         let tail = if part.is_last {
             contents.tail.take()
         } else {
@@ -410,7 +433,7 @@ impl Contents {
         // The queue pair cannot be destroyed while a caller is inside, nor while it is held.
         let core = core.enter().ok_or(EPIPE)?;
         let purpose = Purpose {
-            core: QpCore::hold(&core)?,
+            core: Keeper::new(QpCore::hold(&core)?),
             dir,
         };
         let is_all = capacity == total as usize;
@@ -425,11 +448,12 @@ impl Contents {
 
     /// See [`RwSlot::fill_own`]. On failure, `self` is empty.
     fn fill_own(&mut self, core: &QpCore, seg: RemoteSeg) -> Result<u32> {
+        self.own = None;
         let len = seg.len as usize;
         let own = self
             .own
             .insert(KVec::from_elem(0, len, GFP_KERNEL | __GFP_NOWARN)?);
-        let sgl = &raw mut self.own_list;
+        let sgl = self.own_list.get();
         // SAFETY: There is one entry. The bytes came from `kmalloc`, so they are contiguous and
         // have pages; there are `seg.len` of them.
         unsafe { bindings::sg_init_one(sgl, own.as_mut_ptr().cast(), seg.len) };
@@ -441,16 +465,6 @@ impl Contents {
             self.own = None;
         }
         result
-    }
-
-    /// Goes on to the next part.
-    #[inline]
-    fn next_part(&mut self) -> Option<Part> {
-        let wrs = self.ctxs.next_part(self.purpose.as_ref()?);
-        Some(Part {
-            wrs,
-            is_last: !self.ctxs.has_more(),
-        })
     }
 
     /// Destroys all contexts, returns the list and releases the queue pair.

@@ -107,6 +107,11 @@ impl Gate {
         }
     }
 
+    /// Returns the number of users inside. Any context.
+    pub(crate) fn users(&self) -> u32 {
+        self.users.load(Acquire) & !CLOSED
+    }
+
     /// Returns whether the gate is closed. Any context.
     pub(crate) fn is_closed(&self) -> bool {
         self.users.load(Acquire) & CLOSED != 0
@@ -225,12 +230,6 @@ impl<T: HasGate<ID>, const ID: u64> Stay<T, ID> {
             object: NonNull::from(object),
             _borrow: PhantomData,
         })
-    }
-
-    /// Returns whether the guard is one of `object`.
-    #[inline]
-    pub(crate) fn is_of(&self, object: &T) -> bool {
-        core::ptr::eq(self.object.as_ptr(), object)
     }
 }
 

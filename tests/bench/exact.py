@@ -20,8 +20,8 @@ from .machine import HERE, LOAD, OPERATIONS
 COMMAND = "srp_queuecommand"
 
 # What takes a lock, and what allocates and frees, when the module does.
-LOCKS = r"rust_helper_(spin|mutex)_lock\["
-ALLOCATOR = r"(krealloc|kvrealloc|vrealloc)_node_align|srpt_alloc_\w+\["
+LOCKS = r"rust_helper_(spin|mutex)_(try)?lock(_irq\w*)?\["
+ALLOCATOR = r"k?v?realloc_node_align|srpt_(alloc|get_free|free)_\w+\["
 
 RUN = LOAD + r"""
 while kill -0 $fio && [ ! -e /tmp/enough ]; do sleep 0.5; done
@@ -109,7 +109,9 @@ class Counts:
         return [(m, n / self.commands) for m, n in found.most_common()]
 
     def calls_of(self, pattern):
-        """Calls per command of the functions whose names begin so."""
+        """Calls per command of the functions whose names begin so; there are some."""
+        if not any(re.match(pattern, name) for name in self.names):
+            raise LabError("no function is called " + pattern)
         return sum(n for place, n in self.calls.items()
                    if re.match(pattern, self.names[place])) / self.commands
 

@@ -27,6 +27,9 @@ def verdicts(cell, figures, allowed):
     wrong = []
     for name, (what, part, number) in FIGURES.items():
         limit = allowed[name]
+        if name == "locks" and figures[name] < limit - 0.5:
+            wrong.append("%s: %.1f %s per command: lower the limit of %g (%s)" % (
+                cell, figures[name], what, limit, FILE.name))
         if figures[name] > limit * (1 + part) + number:
             wrong.append("%s: %.1f %s per command, %g are allowed (%s)" % (
                 cell, figures[name], what, limit, FILE.name))

@@ -226,6 +226,30 @@ def test_hca_returns(bench):
 
 
 @pytest.mark.timeout(330)
+@pytest.mark.engine("lio")
+@pytest.mark.stock("it waits for ever")
+@pytest.mark.parametrize("fault, shared", [("refuse", 0), ("lose", 1)])
+def test_hca_stuck(bench, fault, shared):
+    """the target's HCA does not flush queue pairs, or loses completions, under load:
+    its removal ends, and what was under way is verified when it is back"""
+    target, initiator = bench.target, bench.initiator
+    with bench.target_module("stuck"), \
+            bench.session(attributes={"use_srq": shared}) as disk:
+        initiator.patient()
+        job = initiator.load(disk, UNTIL_STOPPED)
+        target.run("echo Y > /sys/module/stuck/parameters/" + fault)
+        target.remove_hca(BOUND)
+        # Two at least: the initiator may have come back before the removal.
+        expect(int(target.run("dmesg | grep -c 'does not complete'").out) >= 2,
+               "queue pairs were broken off")
+        target.run("echo N > /sys/module/stuck/parameters/" + fault)
+        target.add_hca()
+        until(lambda: initiator.port_state() == ["running"], 150,
+              "the initiator is back")
+        initiator.stop(job, disk)
+
+
+@pytest.mark.timeout(330)
 def test_hca_gone_for_good(bench):
     """without its HCA the target can be unconfigured and unloaded"""
     target, initiator = bench.target, bench.initiator

@@ -417,7 +417,7 @@ impl<H: ConnHandler> CmId<H> {
             // SAFETY: The queue pair is new, on the device of the id, which is valid.
             if let Err(e) = unsafe { self.shared.init_qp(qp) } {
                 // SAFETY: It is a kernel object that is not in use yet.
-                unsafe { destroy_raw(qp) };
+                let _ = unsafe { destroy_raw(qp) };
                 return Err(e);
             }
             NonNull::new(qp).ok_or(EINVAL)

@@ -3,14 +3,17 @@
 //! The part of a queue pair that does not depend on its owner: its users, and its destruction.
 //!
 //! An `ib_qp` has three kinds of users, for which its destruction waits in this order: callers
-//! inside a function ([`CALLERS`]), posted work ([`IN_FLIGHT`]), and prepared RDMA contexts
-//! ([`HELD`]). Each kind has a gate ([`crate::sync::gate`]), and each user a guard. Only callers
-//! can enter the other two gates, so these are closed when there are no callers any more.
+//! inside a function ([`CALLERS`]), posted work ([`IN_FLIGHT`]), and RDMA contexts that are
+//! prepared and not posted ([`HELD`]). Each kind has a gate ([`crate::sync::gate`]), and each user
+//! a guard. Only callers can enter the other two gates, so these are closed when there are no
+//! callers left.
 //!
-//! Not here: the handle and its drop ([`super`]), posting ([`super::post`]).
+//! Not here: the handle and its drop ([`super`]), posting ([`super::post`]), devices that do not
+//! complete what is posted ([`super::stuck`]).
 
 use core::{
     ffi::c_int,
+    mem,
     ptr::{
         self,
         NonNull, //
@@ -20,7 +23,8 @@ use core::{
 use kernel::{
     error::to_result,
     prelude::*,
-    sync::Arc, //
+    sync::Arc,
+    types::Opaque, //
 };
 
 use super::{
@@ -35,6 +39,7 @@ use super::{
         pd::ProtectionDomain, //
     },
     parts::{
+        Drained,
         End,
         Facts,
         MadeWith,
@@ -49,6 +54,7 @@ use crate::{
     sync::{
         atomic::{
             Acquire,
+            Atomic,
             AtomicFlag,
             Full,
             Relaxed,
@@ -68,11 +74,15 @@ use crate::{
 pub(in crate::rdma) const CALLERS: u64 = 0;
 /// Gate of posted work.
 pub(in crate::rdma) const IN_FLIGHT: u64 = 1;
-/// Gate of prepared RDMA contexts.
+/// Gate of RDMA contexts that are prepared and not posted.
 pub(in crate::rdma) const HELD: u64 = 2;
 
 /// Interval of warnings about a wait, in milliseconds.
 const COMPLAIN_MS: u32 = 10_000;
+
+/// Time in which at least one completion has to be handled while a queue pair is being drained, in
+/// milliseconds.
+pub(super) const STUCK_MS: u32 = 10_000;
 
 /// Time limit for the device's report that it takes no more receives from the shared receive queue,
 /// in milliseconds.
@@ -86,24 +96,27 @@ const NO_LAST_WQE_WAIT_MS: u32 = 100;
 ///
 /// # Invariants
 ///
-/// - `raw` is valid until `end.stage` is `Destroyed`, which it becomes only after the gates in
-///   `users` were closed and have been empty.
+/// - `raw` is the `ib_qp`, and valid until `end.stage` is `Destroyed`, which it becomes only after
+///   the gates in `users` were closed and have been empty. In `BrokenOff` it is `stand_in`.
 /// - This object is not freed before: the [`QueuePair`](super::QueuePair), and then the work item
 ///   that destroys it, hold it until then.
 #[pin_data]
 pub(in crate::rdma) struct QpCore {
-    raw: NonNull<bindings::ib_qp>,
+    pub(super) raw: Atomic<*mut bindings::ib_qp>,
+    /// Takes the place of the `ib_qp` where that was freed before its work completed.
+    #[pin]
+    pub(super) stand_in: Opaque<bindings::ib_qp>,
     facts: Facts,
     /// The completion queue has failed.
     cq_failed: Arc<AtomicFlag>,
     send: Room,
     recv: Room,
     #[pin]
-    users: Users,
+    pub(super) users: Users,
     #[pin]
-    end: End,
+    pub(super) end: End,
     #[pin]
-    made_with: MadeWith,
+    pub(super) made_with: MadeWith,
 }
 
 // SAFETY: A queue pair may be used and destroyed by any task.
@@ -140,7 +153,8 @@ impl QpCore {
         let cq_failed = cq.failed().clone();
         // INVARIANT: The caller promises that it is valid; nothing uses it yet.
         pin_init!(Self {
-            raw,
+            raw: Atomic::new(raw.as_ptr()),
+            stand_in: Opaque::uninit(),
             facts,
             cq_failed,
             send,
@@ -153,7 +167,7 @@ impl QpCore {
 
     /// Returns the C queue pair. Code that dereferences the pointer must hold one of the guards.
     pub(in crate::rdma) fn as_raw(&self) -> *mut bindings::ib_qp {
-        self.raw.as_ptr()
+        self.raw.load(Relaxed)
     }
 
     /// Number of the device's port.
@@ -172,7 +186,7 @@ impl QpCore {
     }
 
     /// The device.
-    pub(super) fn device(&self) -> &Device {
+    pub(in crate::rdma) fn device(&self) -> &Device {
         &self.made_with.device
     }
 
@@ -214,7 +228,7 @@ impl QpCore {
         Caller::enter(self)
     }
 
-    /// Returns a guard that keeps the `ib_qp` for a prepared RDMA context.
+    /// Returns a guard that keeps the `ib_qp` for an RDMA context until that is posted.
     #[inline]
     pub(in crate::rdma) fn hold(this: &Caller<'_>) -> Result<Stay<Self, HELD>> {
         // SAFETY: By the type invariant this is not freed before the gate was closed and has been
@@ -301,11 +315,16 @@ impl QpCore {
         let Some(_pass) = self.enter() else {
             return Ok(());
         };
+        self.modify_to_error()
+    }
+
+    /// As [`Self::set_error`], for a caller that keeps the queue pair.
+    fn modify_to_error(&self) -> Result {
         let mut attr = bindings::ib_qp_attr {
             qp_state: bindings::ib_qp_state_IB_QPS_ERR,
             ..Default::default()
         };
-        // SAFETY: We are inside, so the queue pair is valid. The mask names the one attribute.
+        // SAFETY: The queue pair is valid, as the caller says. The mask names the one attribute.
         to_result(unsafe {
             bindings::ib_modify_qp(
                 self.as_raw(),
@@ -337,87 +356,146 @@ impl QpCore {
     ///
     /// # Safety
     ///
-    /// The queue pair must be drained, so that the device has finished with them.
-    unsafe fn complete_orphans(&self) {
+    /// The device must have finished with them: it has completed a marker that was posted later, or
+    /// the `ib_qp` is freed, and so is its completion queue.
+    pub(super) unsafe fn complete_orphans(&self) {
         let mut head = self.end.orphans.xchg(ptr::null_mut(), Full);
         while !head.is_null() {
             // SAFETY: Entries in the list are posted, so valid.
             let next = unsafe { (*head).next };
-            let mut wc = bindings::ib_wc {
-                status: bindings::ib_wc_status_IB_WC_WR_FLUSH_ERR,
-                qp: self.as_raw(),
-                ..Default::default()
-            };
             // SAFETY: By the contract of `orphan` C will not complete it.
-            unsafe { CqeHead::complete(head, &mut wc) };
+            unsafe { CqeHead::complete(head, &mut self.flushed()) };
             head = next;
         }
     }
 
-    /// Refuses new callers, flushes posted work and waits until all completions were handled
-    /// (`ib_drain_qp`). Idempotent; a second caller waits for the first. Sleeps; must not be
+    /// Refuses new callers, flushes posted work and waits until all completions were handled, as
+    /// long as some are. Idempotent; a second caller waits for the first. Sleeps; must not be
     /// called from a completion of this queue pair.
-    pub(super) fn drain(&self) {
+    ///
+    /// `mark` posts a marker and returns whether it has completed in time. Some drivers flush what
+    /// is posted only when something is posted in the error state; receives of a shared queue, and
+    /// sends that were posted in part, are in no gate. (`ib_drain_qp` waits for its own markers for
+    /// ever.)
+    pub(super) fn drain(&self, mark: impl Fn() -> bool) -> Drained {
         let mut stage = self.end.stage.lock();
-        if *stage >= Stage::Drained {
-            return;
+        match *stage {
+            Stage::Live => {}
+            Stage::Stuck => return Drained::Stuck,
+            Stage::BrokenOff | Stage::Drained | Stage::Destroyed => return Drained::Completely,
         }
+        // First, so that callers do not add what is flushed again and again.
         self.users.callers.close();
         self.await_empty(&self.users.callers, "callers");
-        if self.has_srq() {
-            self.drain_shared();
-        } else {
-            // SAFETY: The queue pair is valid. Nothing is posted any more, there is room for the
-            // drain's own requests because `Room` has kept it back, and the completion queue has a
-            // work item, so it is polled.
-            unsafe { bindings::ib_drain_qp(self.as_raw()) };
+        if let Err(e) = self.modify_to_error() {
+            pr_warn!(
+                "{}: QP {} cannot be put into the error state: {:?}\n",
+                self.device().name(),
+                self.qp_num(),
+                e
+            );
         }
-        // SAFETY: The queue pair was drained.
-        unsafe { self.complete_orphans() };
+        let before = self.users.in_flight.users();
+        let marked = match self.has_srq() {
+            true => self.drain_shared(&mark),
+            false => mark(),
+        };
+        if marked {
+            // SAFETY: The marker has completed; requests complete in order.
+            unsafe { self.complete_orphans() };
+        }
         self.users.in_flight.close();
-        self.await_empty(&self.users.in_flight, "completions");
-        *stage = Stage::Drained;
+        // The marker is in flight, too, if it was lost.
+        let idle = !marked && self.users.in_flight.users() > before;
+        let (found, drained) = match !idle && self.await_flushed() {
+            true => (Stage::Drained, Drained::Completely),
+            false => (Stage::Stuck, Drained::Stuck),
+        };
+        *stage = found;
+        drained
     }
 
-    /// Drains like `ib_drain_qp` with a shared receive queue, but leaves the completion queue to
-    /// its work item. Completions are then handled one after the other, so that all those before
-    /// the request of the second `ib_drain_sq` were handled when that one is.
+    /// Drains receives from a shared receive queue. Returns whether the last marker has completed.
+    /// Completions are handled one after the other, so
+    /// that all those before the second marker were handled when that one is.
     ///
     /// If the device does not report the last receive, receives may complete until the queue pair
     /// is destroyed. Nothing is freed too early then, see [`Self::destroy`], but their buffers are
     /// not posted again.
-    fn drain_shared(&self) {
-        // SAFETY: As in `drain`. This puts the queue pair into the error state.
-        unsafe { bindings::ib_drain_sq(self.as_raw()) };
-        self.await_last_wqe();
-        // SAFETY: As above.
-        unsafe { bindings::ib_drain_sq(self.as_raw()) };
-    }
-
-    /// Drains and frees the `ib_qp` and its completion queue: no completion function of it runs
-    /// when this returns. Returns whether this call freed the `ib_qp`. Sleeps; the caller must not
-    /// hold a prepared [`RwSlot`](crate::rdma::rw::RwSlot).
-    pub(super) fn destroy(&self) -> bool {
-        self.drain();
-        let mut stage = self.end.stage.lock();
-        if *stage == Stage::Destroyed {
+    fn drain_shared(&self, mark: impl Fn() -> bool) -> bool {
+        if !mark() {
             return false;
         }
-        self.users.held.close();
-        self.await_empty(&self.users.held, "RDMA contexts");
+        self.await_last_wqe();
+        mark()
+    }
+
+    /// Waits until a closed gate of posted work is empty. Gives up when no completion was handled
+    /// for [`STUCK_MS`], and returns whether the gate is empty.
+    fn await_flushed(&self) -> bool {
+        let gate = &self.users.in_flight;
+        let mut before = gate.users();
+        while !gate.wait_empty_timeout(STUCK_MS) {
+            let now = gate.users();
+            if now >= before {
+                return false;
+            }
+            before = now;
+        }
+        true
+    }
+
+    /// Frees the `ib_qp`, which is drained or broken off, and its completion queue: no completion
+    /// function of it runs when this returns. `before` removes a drained one from tables. Returns
+    /// whether this call ended the queue pair.
+    /// Sleeps; the caller must not hold a prepared [`RwSlot`](crate::rdma::rw::RwSlot).
+    pub(super) fn destroy(&self, before: impl FnOnce()) -> bool {
+        let mut stage = self.end.stage.lock();
+        match *stage {
+            Stage::Live | Stage::Stuck | Stage::Destroyed => return false,
+            Stage::BrokenOff => self.forget_stand_in(),
+            Stage::Drained => {
+                self.users.held.close();
+                self.await_empty(&self.users.held, "RDMA contexts");
+                if !self.free_with_queue(before) {
+                    // The context stays, too: the caller does not drop it.
+                    *stage = Stage::Destroyed;
+                    self.end.destroyed.store(true, Release);
+                    return false;
+                }
+            }
+        }
         // INVARIANT: The gates were closed and have been empty.
         *stage = Stage::Destroyed;
-        match &self.made_with.link {
+        self.end.destroyed.store(true, Release);
+        true
+    }
+
+    /// Handles the completions that there are, frees the `ib_qp`, after the connection manager's id
+    /// that it was made on, and then its completion queue; `before` removes it from tables. No
+    /// completion function runs when this returns. Returns `false` if the device's driver does not
+    /// free the `ib_qp`: then queue and protection domain stay for good. The caller has locked the
+    /// stage. Sleeps.
+    pub(super) fn free_with_queue(&self, before: impl FnOnce()) -> bool {
+        let cq = self.made_with.cq.lock().take();
+        if let (Some(cq), true) = (&cq, self.has_srq() || self.users.in_flight.users() != 0) {
+            cq.silence();
+            // Buffers of a shared receive queue would be lost.
+            cq.process();
+        }
+        before();
+        let freed = match &self.made_with.link {
             // SAFETY: The queue pair is valid, and was created on this id.
             Some(link) => unsafe { link.destroy_qp(self.as_raw()) },
             // SAFETY: The queue pair is valid, a kernel object, and nothing else uses it.
             None => unsafe { destroy_raw(self.as_raw()) },
+        };
+        match freed {
+            true => drop(cq),
+            // They may still report events, and the device may still use the domain.
+            false => mem::forget((cq, self.made_with.pd.clone())),
         }
-        self.end.destroyed.store(true, Release);
-        drop(stage);
-        let cq = self.made_with.cq.lock().take();
-        drop(cq);
-        true
+        freed
     }
 
     /// Returns whether the `ib_qp` is freed. Any context.
@@ -426,7 +504,7 @@ impl QpCore {
     }
 
     /// Waits until a closed gate is empty. Warns every 10 seconds.
-    fn await_empty(&self, gate: &Gate, what: &str) {
+    pub(super) fn await_empty(&self, gate: &Gate, what: &str) {
         while !gate.wait_empty_timeout(COMPLAIN_MS) {
             pr_warn!(
                 "{}: QP {} still has {}\n",

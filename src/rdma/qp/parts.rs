@@ -37,7 +37,7 @@ use crate::sync::{
 pub(super) struct Sizes {
     /// Send work requests, including the one for draining.
     pub(super) send: u32,
-    /// Receive work requests, including the one for draining; 0 with a shared receive queue.
+    /// Receive work requests; 0 with a shared receive queue.
     pub(super) recv: u32,
     /// RDMA contexts, as requested.
     pub(super) rdma: u32,
@@ -46,14 +46,29 @@ pub(super) struct Sizes {
 }
 
 /// Stage of the queue pair's life.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
     /// In use.
     Live,
+    /// The device does not complete what is posted. Nothing can be posted any more.
+    Stuck,
+    /// The `ib_qp` and the completion queue are freed, and what was posted is being completed
+    /// without them.
+    BrokenOff,
     /// Nothing is posted, and nothing can be posted any more.
     Drained,
     /// The `ib_qp` is freed.
     Destroyed,
+}
+
+/// Result of a drain.
+#[must_use = "a queue pair that is stuck has to be broken off"]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Drained {
+    /// Everything that was posted has completed, or the queue pair is broken off already.
+    Completely,
+    /// The device does not complete it.
+    Stuck,
 }
 
 /// Constants of the queue pair.
@@ -129,6 +144,11 @@ impl Users {
 pub(super) struct End {
     #[pin]
     pub(super) stage: Mutex<Stage>,
+    /// Whether `stage` is `BrokenOff`; readable without the lock.
+    pub(super) broken_off: AtomicFlag,
+    /// Held by the task that completes what is lost.
+    #[pin]
+    pub(super) completing: Mutex<()>,
     /// Whether `stage` is `Destroyed`; readable in any context.
     pub(super) destroyed: AtomicFlag,
     /// Completed when the device has reported that it takes no more receives from the shared
@@ -145,6 +165,8 @@ impl End {
     pub(super) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
             stage <- new_mutex!(Stage::Live, "QpCore::stage"),
+            broken_off: AtomicFlag::new(false),
+            completing <- new_mutex!((), "QpCore::completing"),
             destroyed: AtomicFlag::new(false),
             last_wqe <- Completion::new(),
             orphans: Atomic::new(ptr::null_mut()),
@@ -161,7 +183,7 @@ pub(super) struct MadeWith {
     /// completions.
     #[pin]
     pub(super) cq: Mutex<Option<Arc<CompletionQueue>>>,
-    pub(super) _pd: Arc<ProtectionDomain>,
+    pub(super) pd: Arc<ProtectionDomain>,
     pub(super) device: Device,
 }
 
@@ -176,7 +198,7 @@ impl MadeWith {
             link,
             cq <- new_mutex!(Some(cq), "QpCore::cq"),
             device: pd.device().clone(),
-            _pd: pd,
+            pd,
         })
     }
 }

@@ -65,7 +65,10 @@ use super::{
 };
 use crate::{
     bindings,
-    sync::gate::Inside, //
+    sync::{
+        atomic::Relaxed,
+        gate::Inside, //
+    }, //
 };
 
 /// SEND of a response: number of bytes, and whether it is solicited.
@@ -80,8 +83,10 @@ impl<O: QpOwner> QueuePair<O> {
     /// # Errors
     ///
     /// Returned with the buffer: `EPIPE` if the queue pair is being torn down, `EBUSY` if a part of
-    /// the buffer is lent, `EINVAL` if it is for another device or the queue pair has a shared
-    /// receive queue, `EAGAIN` if the queue is full, and those of the device's driver.
+    /// the buffer is lent, `EINVAL` if it is for another device, was posted to another queue pair
+    /// before, or the queue pair has a shared receive queue, `ENOSPC` if there were more buffers
+    /// than fit in the queue already, `EAGAIN` if the queue is full, and those of the device's
+    /// driver.
     #[allow(clippy::type_complexity, reason = "the buffer must not be lost")]
     pub(crate) fn post_recv(
         &self,
@@ -101,18 +106,24 @@ impl<O: QpOwner> QueuePair<O> {
             Ok(flight) => flight,
             Err(e) => return Err((e, buf)),
         };
-        if let Err(e) = core.take_recv() {
-            return Err((e, buf));
-        }
-
         // SAFETY: The buffer is not moved out of the box.
         let mut owned = unsafe { Pin::into_inner_unchecked(buf) };
+        let seat = match inner.seat(&mut owned.seat) {
+            Ok(seat) => seat,
+            Err(e) => return Err((e, KBox::into_pin(owned))),
+        };
+        if let Err(e) = core.take_recv() {
+            return Err((e, KBox::into_pin(owned)));
+        }
+
         owned.cqe.done = Some(recv_done::<O>);
         owned.posted = Posted::Qp(flight);
         owned.dma().sync_for_device();
         let mut sge = owned.sge(core.lkey());
 
         let raw = KBox::into_raw(owned);
+        // INVARIANT: It is being posted.
+        seat.store(raw, Relaxed);
         let mut wr = bindings::ib_recv_wr {
             sg_list: &mut sge,
             num_sge: 1,
@@ -127,6 +138,8 @@ impl<O: QpOwner> QueuePair<O> {
             return Ok(());
         }
 
+        // INVARIANT: It was not posted after all.
+        seat.store(ptr::null_mut(), Relaxed);
         // SAFETY: The device did not take it, so it is still ours.
         let mut owned = unsafe { KBox::from_raw(raw) };
         owned.posted = Posted::No;
@@ -157,9 +170,9 @@ impl<O: QpOwner> QueuePair<O> {
         };
         let before = |_: *const T, chain: Chain<'_>| match chain {
             Chain::Make { send, .. } => ptr::from_mut(send),
-            Chain::Abort => ptr::null_mut(),
+            Chain::Abort { .. } => ptr::null_mut(),
         };
-        self.post_response(item, what, send_done::<T>, |_| Ok(none), before)
+        self.post_response(item, what, send_done::<T>, |_, _| Ok(none), before)
     }
 
     /// Like [`QueuePair::post_send`], but if the item's [`RwSlot`](crate::rdma::rw::RwSlot) is
@@ -186,7 +199,7 @@ impl<O: QpOwner> QueuePair<O> {
             item,
             Response { len, solicited },
             write_send_done::<T>,
-            |item| item.rw().begin_post(&self.inner.core, RwDir::Write),
+            |item, core| item.rw().begin_post(core, RwDir::Write),
             |item, chain| match chain {
                 Chain::Make { send, cqe, later } => match later {
                     // SAFETY: The post was begun, and the SEND is valid until it is posted.
@@ -197,9 +210,9 @@ impl<O: QpOwner> QueuePair<O> {
                         (*item).rw().chain(cqe, ptr::null_mut())
                     },
                 },
-                Chain::Abort => {
+                Chain::Abort { core } => {
                     // SAFETY: The post was begun, and the device got nothing.
-                    unsafe { (*item).rw().abort_post() };
+                    unsafe { (*item).rw().abort_post(core) };
                     ptr::null_mut()
                 }
             },
@@ -230,7 +243,7 @@ impl<O: QpOwner> QueuePair<O> {
         });
         posted.map_err(|(e, item)| {
             // SAFETY: The post was begun, and the device got nothing.
-            unsafe { item.rw().abort_post() };
+            unsafe { item.rw().abort_post(&core) };
             (e, item)
         })
     }
@@ -267,7 +280,7 @@ impl<O: QpOwner> QueuePair<O> {
         item: Arc<T>,
         what: Response,
         done: Done,
-        begin: impl FnOnce(&T) -> Result<Part>,
+        begin: impl FnOnce(&T, &Caller<'_>) -> Result<Part>,
         before: impl Fn(*const T, Chain<'_>) -> *mut bindings::ib_send_wr,
     ) -> Result<(), (Error, Arc<T>)> {
         let Some(core) = self.inner.core.enter() else {
@@ -280,7 +293,7 @@ impl<O: QpOwner> QueuePair<O> {
             Ok(sge) => sge,
             Err(e) => return Err((e, item)),
         };
-        let part = match begin(&item) {
+        let part = match begin(&item, &core) {
             Ok(part) => part,
             Err(e) => {
                 // SAFETY: The post was begun, and the device got nothing.
@@ -302,7 +315,7 @@ impl<O: QpOwner> QueuePair<O> {
             before(item, Chain::Make { send, cqe, later })
         });
         posted.map_err(|(e, item)| {
-            before(Arc::as_ptr(&item), Chain::Abort);
+            before(Arc::as_ptr(&item), Chain::Abort { core: &core });
             // SAFETY: The post was begun, and the device got nothing.
             unsafe { item.tx().abort_post() };
             (e, item)
@@ -379,5 +392,8 @@ enum Chain<'a> {
         later: Option<Tail>,
     },
     /// Undo `begin`.
-    Abort,
+    Abort {
+        /// The queue pair, from inside.
+        core: &'a Caller<'a>,
+    },
 }

@@ -11,12 +11,20 @@
 //! Not here: states of a transfer ([`super`]), posting ([`super::super::qp`]).
 
 use core::{
-    mem::MaybeUninit,
-    ops::Range,
-    ptr, //
+    ops::{
+        Deref,
+        Range, //
+    },
+    ptr::{
+        self,
+        NonNull, //
+    }, //
 };
 
-use kernel::prelude::*;
+use kernel::{
+    prelude::*,
+    types::Opaque, //
+};
 
 use super::{
     super::{
@@ -29,6 +37,7 @@ use super::{
         },
         sg::SgList, //
     },
+    Part,
     RemoteSeg,
     RwDir, //
 };
@@ -39,14 +48,53 @@ use crate::{
 
 /// What contexts are initialised for.
 pub(super) struct Purpose {
-    pub(super) core: Stay<QpCore, HELD>,
+    pub(super) core: Keeper,
     pub(super) dir: RwDir,
+}
+
+/// The queue pair of a transfer, and what keeps it: a guard while the transfer is not posted, then
+/// the poster and the entry that completes it.
+pub(super) struct Keeper {
+    core: NonNull<QpCore>,
+    prepared: Option<Stay<QpCore, HELD>>,
+}
+
+impl Keeper {
+    /// Keeps the queue pair.
+    pub(super) fn new(prepared: Stay<QpCore, HELD>) -> Self {
+        Self {
+            core: NonNull::from(&*prepared),
+            prepared: Some(prepared),
+        }
+    }
+
+    /// Returns whether the queue pair is `core`.
+    pub(super) fn is_of(&self, core: &QpCore) -> bool {
+        ptr::eq(self.core.as_ptr(), core)
+    }
+
+    /// Leaves it to poster and entry to keep the queue pair.
+    pub(super) fn hand_over(&mut self) {
+        self.prepared = None;
+    }
+}
+
+impl Deref for Keeper {
+    type Target = QpCore;
+
+    #[inline]
+    fn deref(&self) -> &QpCore {
+        // SAFETY: The guard keeps it. By the invariants of `RwSlot` there is none in `Posted` only:
+        // while a caller is inside the queue pair, or until the completion of the entry, which
+        // destroys the contexts before it releases the queue pair.
+        unsafe { self.core.as_ref() }
+    }
 }
 
 /// One context and the scatterlist it was initialised with. Must not move between initialisation
 /// and destruction.
 struct Ctx {
-    raw: MaybeUninit<bindings::rdma_rw_ctx>,
+    raw: Opaque<bindings::rdma_rw_ctx>,
     sgl: *mut bindings::scatterlist,
     nents: u32,
     /// Work requests; set by the initialisation.
@@ -131,7 +179,10 @@ impl Ctxs {
     fn build_one(&mut self, purpose: &Purpose, sg: &SgList, seg: RemoteSeg) -> Result<u32> {
         self.one.sgl = sg.as_raw();
         self.one.nents = sg.nents();
-        self.one.init(purpose, seg)?;
+        self.one.init(purpose, seg).map_err(|e| match e {
+            EAGAIN => none_left(purpose, 1, sg.nents() as usize),
+            e => e,
+        })?;
         self.one_used = true;
         Ok(self.one.wrs)
     }
@@ -205,8 +256,7 @@ impl Ctxs {
                 };
                 many.add(purpose, ctx, RemoteSeg { len, ..seg })
                     .map_err(|e| match e {
-                        // More memory regions than there are would fail for ever.
-                        EAGAIN if contexts > purpose.core.rdma_ctxs() => E2BIG,
+                        EAGAIN => none_left(purpose, contexts, nents),
                         e => e,
                     })?;
                 seg.len -= len;
@@ -218,16 +268,18 @@ impl Ctxs {
         Ok(())
     }
 
-    /// Goes on to the next part, which is the first after [`Self::build`] or [`Self::rewind`].
-    /// Returns the number of its work requests.
+    /// Goes on to the next part, which is the first after [`Self::build`] or [`Self::rewind`], and
+    /// returns it.
     #[inline]
-    pub(super) fn next_part(&mut self, purpose: &Purpose) -> u32 {
-        if self.one_used {
-            return self.one.wrs;
+    pub(super) fn next(&mut self, purpose: &Purpose) -> Part {
+        let wrs = match &mut self.many {
+            Some(many) => many.next(purpose.core.largest_part()),
+            None => self.one.wrs,
+        };
+        Part {
+            wrs,
+            is_last: !self.has_more(),
         }
-        self.many
-            .as_mut()
-            .map_or(0, |many| many.next_part(purpose.core.largest_part()))
     }
 
     /// Returns whether the current part is not the last.
@@ -264,7 +316,7 @@ impl Ctxs {
             let cqe = if next.is_null() { cqe } else { ptr::null_mut() };
             // SAFETY: By the type invariant the context is initialised, for this queue pair, which
             // exists. Either there is a next request or an entry.
-            next = unsafe { bindings::rdma_rw_ctx_wrs(ctx.raw.as_mut_ptr(), qp, port, cqe, next) };
+            next = unsafe { bindings::rdma_rw_ctx_wrs(ctx.raw.get(), qp, port, cqe, next) };
         }
         next
     }
@@ -315,7 +367,7 @@ impl Many {
     }
 
     /// Goes on to the next part of at most `limit` work requests, and returns how many it has.
-    fn next_part(&mut self, limit: u32) -> u32 {
+    fn next(&mut self, limit: u32) -> u32 {
         let begin = self.part.end;
         let mut wrs = 0u32;
         let mut end = begin;
@@ -336,7 +388,7 @@ impl Ctx {
     /// Returns a context that is not initialised.
     const fn new() -> Self {
         Self {
-            raw: MaybeUninit::uninit(),
+            raw: Opaque::uninit(),
             sgl: ptr::null_mut(),
             nents: 0,
             wrs: 0,
@@ -349,7 +401,7 @@ impl Ctx {
         // `build_many` made it. The queue pair exists, because it is held.
         let ret = unsafe {
             bindings::rdma_rw_ctx_init(
-                self.raw.as_mut_ptr(),
+                self.raw.get(),
                 purpose.core.as_raw(),
                 purpose.core.port_num(),
                 self.sgl,
@@ -374,7 +426,7 @@ impl Ctx {
         // initialised with. The queue pair exists, because it is still held.
         unsafe {
             bindings::rdma_rw_ctx_destroy(
-                self.raw.as_mut_ptr(),
+                self.raw.get(),
                 purpose.core.as_raw(),
                 purpose.core.port_num(),
                 self.sgl,
@@ -382,6 +434,17 @@ impl Ctx {
                 purpose.dir.dma().as_raw(),
             );
         }
+    }
+}
+
+/// Returns the error of a transfer of so many contexts and entries, when no memory region is free:
+/// more regions than there are would fail for ever.
+fn none_left(purpose: &Purpose, contexts: usize, entries: usize) -> Error {
+    // As `rdma_rw_fr_page_list_len`. CAST: At most 256.
+    let pages = purpose.core.device().attrs().max_region_pages.clamp(1, 256) as usize;
+    match contexts.saturating_add(entries / pages) > purpose.core.rdma_ctxs() {
+        true => E2BIG,
+        false => EAGAIN,
     }
 }
 

@@ -19,9 +19,11 @@ static struct ib_srq *srq;
 static int noted_create_qp(struct ib_qp *created, struct ib_qp_init_attr *attr,
 			   struct ib_udata *udata)
 {
-	if (attr->qp_type == IB_QPT_RC)
+	int ret = saved.create_qp(created, attr, udata);
+
+	if (!ret && attr->qp_type == IB_QPT_RC)
 		qp = created;
-	return saved.create_qp(created, attr, udata);
+	return ret;
 }
 
 static int noted_create_srq(struct ib_srq *created,

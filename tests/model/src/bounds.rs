@@ -166,6 +166,13 @@ pub(crate) fn random(scale: u64) -> Vec<Bound> {
             ends: &[Silence, Close],
             ..with("silence", 2, 3, &[Write, Read, Table])
         },
+        // A device that completes nothing any more.
+        Config {
+            events: 1,
+            looks: 4,
+            ends: &[Stuck],
+            ..with("stuck", 2, 4, &[Plain, Write, Read, Table])
+        },
         // Two channels of a nexus: a task is aborted through the other one.
         Config {
             second: Second::Beside,

@@ -54,6 +54,8 @@ pub(crate) struct Wr {
     pub(crate) slots: u32,
     /// How it ended, if it has.
     pub(crate) status: Option<WcStatus>,
+    /// Address of the entry that completes.
+    pub(crate) entry: usize,
     /// Its completion.
     pub(crate) done: Box<dyn FnOnce(WcStatus)>,
 }
@@ -87,9 +89,14 @@ pub(crate) struct Conn {
     pub(crate) gate_closed: Cell<bool>,
     pub(crate) error: Cell<bool>,
     pub(crate) destroyed: Cell<bool>,
+    /// The device completes nothing any more.
+    pub(crate) stuck: Cell<bool>,
+    /// The queue pair was destroyed for that, and its work is completed by the driver.
+    pub(crate) broken_off: Cell<bool>,
     pub(crate) sq_size: Cell<u32>,
-    /// RDMA transfers that are prepared or posted.
+    /// RDMA transfers that are prepared or posted, and those that are posted.
     pub(crate) contexts: Cell<i32>,
+    pub(crate) contexts_posted: Cell<i32>,
     pub(crate) sends: RefCell<VecDeque<Wr>>,
     pub(crate) posted: RefCell<VecDeque<Recv>>,
     pub(crate) arrived: RefCell<VecDeque<(Recv, Vec<u8>)>>,
@@ -145,8 +152,11 @@ impl Conn {
             gate_closed: Cell::new(false),
             error: Cell::new(false),
             destroyed: Cell::new(false),
+            stuck: Cell::new(false),
+            broken_off: Cell::new(false),
             sq_size: Cell::new(0),
             contexts: Cell::new(0),
+            contexts_posted: Cell::new(0),
             sends: RefCell::new(VecDeque::new()),
             posted: RefCell::new(VecDeque::new()),
             arrived: RefCell::new(VecDeque::new()),
@@ -219,12 +229,18 @@ impl Conn {
 
     /// Whether a receive is to be completed.
     pub(crate) fn recv_due(&self) -> bool {
+        if self.stuck.get() {
+            return false;
+        }
         let flushed = self.error.get() && !self.posted.borrow().is_empty();
         flushed || !self.arrived.borrow().is_empty()
     }
 
     /// Whether a send is to be completed.
     pub(crate) fn send_due(&self) -> bool {
+        if self.stuck.get() {
+            return false;
+        }
         let sends = self.sends.borrow();
         let first = sends.front();
         first.is_some_and(|wr| wr.status.is_some() || self.error.get())
@@ -233,7 +249,10 @@ impl Conn {
     /// Whether a send is to be carried out.
     pub(crate) fn wire_due(&self) -> bool {
         let sends = self.sends.borrow();
-        !self.error.get() && !self.silent.get() && sends.iter().any(|wr| wr.status.is_none())
+        !self.error.get()
+            && !self.silent.get()
+            && !self.stuck.get()
+            && sends.iter().any(|wr| wr.status.is_none())
     }
 
     /// Whether something of the request with this tag is on the wire.

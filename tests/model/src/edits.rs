@@ -147,8 +147,28 @@ const EDITS: &[Edit] = &[
     ),
     edit(
         "channel/teardown.rs",
-        "link.qp.drain();",
-        "if !$NoDrain { link.qp.drain(); }",
+        "if link.qp.drain() == Drained::Stuck {",
+        "if !$NoDrain && link.qp.drain() == Drained::Stuck {",
+    ),
+    edit(
+        "channel/teardown.rs",
+        "drop(cm.take());",
+        "if !$IdKept { drop(cm.take()); }",
+    ),
+    edit(
+        "channel/teardown.rs",
+        "cmd.complete_lost();",
+        "if !$LostForgotten { cmd.complete_lost(); }",
+    ),
+    edit(
+        "channel/teardown.rs",
+        "link.qp.complete_lost(sender);",
+        "if !$SenderForgotten { link.qp.complete_lost(sender); }",
+    ),
+    edit(
+        "channel/teardown.rs",
+        "link.qp.complete_lost(&probe);",
+        "if !$ProbeForgotten { link.qp.complete_lost(&probe); }",
     ),
     edit(
         "channel/teardown.rs",

@@ -93,6 +93,12 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     ),
     // Tear-down does not wait for the flushed completions.
     mutant("NoDrain", "silence", &["Ends"]),
+    // The connection manager's id is kept while its queue pair is destroyed.
+    mutant("IdKept", "stuck", &["Ends"]),
+    // What the device does not complete is not completed.
+    mutant("LostForgotten", "stuck", &["Ends", "NothingLeft"]),
+    mutant("ProbeForgotten", "stuck", &["Ends", "NothingLeft"]),
+    mutant("SenderForgotten", "stuck", &["Ends", "NothingLeft"]),
     // Tear-down does not wait for tasks.
     mutant(
         "NoQuiet",

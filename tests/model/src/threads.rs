@@ -313,6 +313,11 @@ fn end(conn: Rc<Conn>) {
             conn.silent.set(true);
             list::close(CloseReason::PeerSilent, |_| true);
         }
+        End::Stuck => {
+            sched::touch(&conn.qp, true);
+            conn.stuck.set(true);
+            list::close(CloseReason::Administrator, |_| true);
+        }
         End::Remove => {
             let hca = conn.hca.borrow().clone().expect("an HCA");
             for conn in world().conns() {

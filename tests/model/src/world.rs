@@ -91,6 +91,8 @@ pub(crate) enum End {
     Remove,
     /// The peer falls silent, and is given up.
     Silence,
+    /// The device completes nothing any more, and the channel is closed.
+    Stuck,
     /// The peer refuses the connection instead of confirming it.
     Reject,
     /// The connection manager gives up.

@@ -22,6 +22,7 @@ pub mod code {
 
     codes! {
         EIO = 5,
+        ENOENT = 2,
         E2BIG = 7,
         EAGAIN = 11,
         ENOMEM = 12,

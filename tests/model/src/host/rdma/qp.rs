@@ -38,6 +38,14 @@ pub(crate) enum QpEvent {
     Other(u32),
 }
 
+/// Result of a drain.
+#[must_use]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Drained {
+    Completely,
+    Stuck,
+}
+
 /// What a queue pair belongs to.
 pub(crate) trait QpOwner: Send + Sync + Sized + 'static {
     fn recv_done(
@@ -240,6 +248,7 @@ impl<O: QpOwner> QueuePair<O> {
             world().breaks(Rule::NothingFreedInUse, "an entry that is posted");
             return Err((EBUSY, item));
         }
+        let entry = Self::entry::<T, ID>(&item);
         let done = Box::new(move |status: WcStatus| {
             item.cqe().release();
             end(&item);
@@ -251,22 +260,76 @@ impl<O: QpOwner> QueuePair<O> {
             what,
             slots,
             status,
+            entry,
             done,
         });
         Ok(())
     }
 
-    pub(crate) fn drain(&self) {
+    /// What tells an item's entry from all others.
+    fn entry<T, const ID: u64>(item: &Arc<T>) -> usize {
+        core::ptr::from_ref(&**item).addr() + ID as usize
+    }
+
+    pub(crate) fn drain(&self) -> Drained {
         let conn = &self.conn;
         sched::access(&conn.qp, true);
         conn.gate_closed.set(true);
         conn.error.set(true);
         let at = conn.clone();
-        sched::wait(&conn.qp, move || at.is_drained());
+        sched::wait(&conn.qp, move || at.is_drained() || at.stuck.get());
+        match conn.is_drained() {
+            true => Drained::Completely,
+            false => Drained::Stuck,
+        }
+    }
+
+    pub(crate) fn break_off(&self) {
+        let conn = &self.conn;
+        if !conn.cm_gone.get() {
+            world().breaks(Rule::Ends, "the queue pair waits for its id");
+        }
+        let at = conn.clone();
+        sched::wait(&conn.qp, move || {
+            at.contexts.get() == at.contexts_posted.get() && !at.handling.get()
+        });
+        conn.broken_off.set(true);
+        loop {
+            let arrived = conn.arrived.borrow_mut().pop_front().map(|(done, _)| done);
+            let Some(done) = arrived.or_else(|| conn.posted.borrow_mut().pop_front()) else {
+                break;
+            };
+            done(None);
+        }
+        sched::touch(&conn.qp, true);
+    }
+
+    pub(crate) fn complete_lost<T: HasCqe<ID>, const ID: u64>(&self, item: &Arc<T>) {
+        let conn = &self.conn;
+        if !conn.broken_off.get() {
+            return;
+        }
+        let entry = Self::entry::<T, ID>(item);
+        let wr = {
+            let mut sends = conn.sends.borrow_mut();
+            let at = sends.iter().position(|wr| wr.entry == entry);
+            at.and_then(|at| sends.remove(at))
+        };
+        if let Some(wr) = wr {
+            sched::touch(conn.engine.trace(), true);
+            if let What::Read(tag) = &wr.what {
+                conn.unread.borrow_mut().push(*tag);
+            }
+            conn.completed.set(conn.completed.get() + 1);
+            world().note(|| "completes what is lost".into());
+            (wr.done)(WcStatus::Flush);
+        }
     }
 
     pub(crate) fn destroy(&self) {
-        self.drain();
+        if self.drain() == Drained::Stuck {
+            world().breaks(Rule::Ends, "sends that the device does not complete");
+        }
         let at = self.conn.clone();
         sched::wait(&self.conn.qp, move || at.contexts.get() == 0);
         self.conn.destroyed.set(true);

@@ -49,7 +49,7 @@ pub(crate) struct RwSlot {
     /// Tag of the request, as the remote address says.
     tag: Cell<u64>,
     /// Memory of its own.
-    own: RefCell<Vec<u8>>,
+    own: RefCell<Option<Vec<u8>>>,
     /// The engine's buffer, while it is mapped.
     lent: RefCell<Option<SgList>>,
     conn: RefCell<Option<Rc<Conn>>>,
@@ -67,7 +67,7 @@ impl RwSlot {
             state: Cell::new(State::Idle),
             dir: Cell::new(RwDir::Read),
             tag: Cell::new(0),
-            own: RefCell::new(Vec::new()),
+            own: RefCell::new(None),
             lent: RefCell::new(None),
             conn: RefCell::new(None),
             trace: Trace::new(),
@@ -93,7 +93,7 @@ impl RwSlot {
 
     pub(crate) fn fill_own<O: QpOwner>(&self, qp: &QueuePair<O>, seg: RemoteSeg) -> Result<u32> {
         let slots = self.prepare(qp, seg, RwDir::Read)?;
-        *self.own.borrow_mut() = peer::memory(seg.addr, seg.len);
+        *self.own.borrow_mut() = Some(peer::memory(seg.addr, seg.len));
         Ok(slots)
     }
 
@@ -118,7 +118,7 @@ impl RwSlot {
     pub(crate) fn take_own(&self) -> Result<KVec<u8>> {
         sched::touch(&self.trace, true);
         match self.state.get() {
-            State::Idle => Ok(self.own.take().into()),
+            State::Idle => self.own.take().map(Into::into).ok_or(ENOENT),
             _ => Err(EBUSY),
         }
     }
@@ -151,16 +151,25 @@ impl RwSlot {
             return Err(EINVAL);
         }
         self.state.set(State::Posted);
+        self.count_posted(1);
         Ok(self.tag.get())
     }
 
     pub(super) fn abort_post(&self) {
+        self.count_posted(-1);
         self.state.set(State::Filled);
+    }
+
+    fn count_posted(&self, by: i32) {
+        if let Some(conn) = &*self.conn.borrow() {
+            conn.contexts_posted.set(conn.contexts_posted.get() + by);
+        }
     }
 
     pub(super) fn end_post(&self) {
         sched::touch(&self.trace, true);
         if self.state.get() == State::Posted {
+            self.count_posted(-1);
             self.destroy();
         }
     }
