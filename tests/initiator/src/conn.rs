@@ -445,9 +445,14 @@ impl Conn {
         };
         if rc != 0 {
             self.free_sends.push(slot);
+            // The event that says why may be under way.
+            let soon = Instant::now() + paced(Duration::from_secs(2));
             self.look()?;
-            if self.gone.is_none() {
-                return Err(format!("ibv_post_send: {rc}"));
+            while self.gone.is_none() {
+                if Instant::now() > soon {
+                    return Err(format!("ibv_post_send: {rc}"));
+                }
+                self.wait(soon)?;
             }
         }
         Ok(())
