@@ -570,7 +570,7 @@ impl<O: QpOwner> QueuePair<O> {
     /// Completes an entry of an item as flushed if it is posted to this queue pair, which is broken
     /// off. Does nothing otherwise. To be called by one task at a time. Process context.
     pub(crate) fn complete_lost<T: HasCqe<ID>, const ID: u64>(&self, item: &Arc<T>) {
-        QpInner::<O>::complete_lost(&self.inner.core, item);
+        self.inner.core.complete_lost(item);
     }
 
     /// Drains and destroys the queue pair, then drops the owner. Posts through the handle fail

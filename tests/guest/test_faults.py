@@ -29,6 +29,14 @@ def mend(bench):
     bench.pair.loss(0)
 
 
+def goes_on(bench, job, disk):
+    """The target's HCA comes; the initiator is back by itself, with its data."""
+    bench.target.add_hca()
+    until(lambda: bench.initiator.port_state() == ["running"], 150,
+          "the initiator is back")
+    bench.initiator.stop(job, disk)
+
+
 def dropped(bench):
     """Packets of the target that were lost so far."""
     sent = bench.target.run("tc -s qdisc show dev eth0").out
@@ -219,10 +227,7 @@ def test_hca_returns(bench):
         initiator.patient()
         job = initiator.load(disk, UNTIL_STOPPED)
         target.remove_hca(BOUND)
-        target.add_hca()
-        until(lambda: initiator.port_state() == ["running"], 150,
-              "the initiator is back")
-        initiator.stop(job, disk)
+        goes_on(bench, job, disk)
 
 
 @pytest.mark.timeout(330)
@@ -243,10 +248,7 @@ def test_hca_stuck(bench, fault, shared):
         expect(int(target.run("dmesg | grep -c 'does not complete'").out) >= 2,
                "queue pairs were broken off")
         target.run("echo N > /sys/module/stuck/parameters/" + fault)
-        target.add_hca()
-        until(lambda: initiator.port_state() == ["running"], 150,
-              "the initiator is back")
-        initiator.stop(job, disk)
+        goes_on(bench, job, disk)
 
 
 @pytest.mark.timeout(330)

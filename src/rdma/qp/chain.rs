@@ -21,10 +21,7 @@ use super::{
         },
         rw::HasRw, //
     },
-    core::{
-        Caller,
-        QpCore, //
-    }, //
+    core::QpCore, //
 };
 use crate::bindings;
 
@@ -48,13 +45,22 @@ pub(super) enum Failed {
     Part(Error),
 }
 
+/// Returns a signaled RDMA WRITE of length 0, which names no memory.
+pub(super) fn empty_write() -> bindings::ib_rdma_wr {
+    let mut write = bindings::ib_rdma_wr::default();
+    write.wr.opcode = bindings::ib_wr_opcode_IB_WR_RDMA_WRITE;
+    write.wr.send_flags = bindings::ib_send_flags_IB_SEND_SIGNALED;
+    write
+}
+
 /// Posts `wrs` chained requests.
 ///
 /// # Safety
 ///
-/// The requests must be valid, and what they refer to as well, until they have completed.
+/// The caller must keep the queue pair. The requests must be valid, and what they refer to as well,
+/// until they have completed.
 pub(super) unsafe fn post_chain(
-    core: &Caller<'_>,
+    core: &QpCore,
     first: *const bindings::ib_send_wr,
     wrs: u32,
 ) -> Result<(), Failed> {
@@ -62,7 +68,7 @@ pub(super) unsafe fn post_chain(
         return Err(Failed::Nothing(EINVAL));
     }
     let mut bad = ptr::null();
-    // SAFETY: We are inside, so the queue pair is valid; the caller promises it for the rest.
+    // SAFETY: The queue pair is valid, and so is the rest, as the caller promises.
     let ret = unsafe { bindings::srpt_ib_post_send_chain(core.as_raw(), first, &mut bad) };
     if ret == 0 {
         Ok(())

@@ -55,7 +55,8 @@ use crate::{
 ///
 /// # Safety
 ///
-/// Called by the RDMA core only, for a buffer that `post_recv` of an `O` has posted.
+/// Called by the RDMA core, or in its place ([`super::stuck`]), for a buffer that `post_recv` of an
+/// `O` has posted.
 pub(super) unsafe extern "C" fn recv_done<O: QpOwner>(
     _cq: *mut bindings::ib_cq,
     wc: *mut bindings::ib_wc,
@@ -229,7 +230,8 @@ unsafe fn post_next<T: HasCqe<ID> + HasRw, const ID: u64>(
     };
     // SAFETY: The completion owns the entry; from now on that of the next part does.
     unsafe { (*cqe).resume() };
-    // SAFETY: The requests are valid; what they refer to stays so until the completion.
+    // SAFETY: We are inside. The requests are valid; what they refer to stays so until the
+    // completion.
     match unsafe { post_chain(&core, first, total) } {
         Ok(()) => Ok(()),
         Err(Failed::Part(e)) => {
@@ -266,7 +268,8 @@ unsafe fn post_next<T: HasCqe<ID> + HasRw, const ID: u64>(
 ///
 /// # Safety
 ///
-/// Called by the RDMA core only, for an item that `post_send` has posted.
+/// Called by the RDMA core, or in its place ([`super::stuck`]), for an item that `post_send` has
+/// posted.
 pub(super) unsafe extern "C" fn send_done<T: SendItem>(
     _cq: *mut bindings::ib_cq,
     wc: *mut bindings::ib_wc,
@@ -279,7 +282,8 @@ pub(super) unsafe extern "C" fn send_done<T: SendItem>(
 ///
 /// # Safety
 ///
-/// Called by the RDMA core only, for an item that `post_empty_write` has posted.
+/// Called by the RDMA core, or in its place ([`super::stuck`]), for an item that `post_empty_write`
+/// has posted.
 pub(super) unsafe extern "C" fn empty_write_done<T: HasCqe<SEND> + CqeHandler<SEND>>(
     _cq: *mut bindings::ib_cq,
     wc: *mut bindings::ib_wc,
@@ -292,7 +296,8 @@ pub(super) unsafe extern "C" fn empty_write_done<T: HasCqe<SEND> + CqeHandler<SE
 ///
 /// # Safety
 ///
-/// Called by the RDMA core only, for an item that `post_write_send` has posted with a transfer.
+/// Called by the RDMA core, or in its place ([`super::stuck`]), for an item that `post_write_send`
+/// has posted with a transfer.
 pub(super) unsafe extern "C" fn write_send_done<T: WriteSendItem>(
     _cq: *mut bindings::ib_cq,
     wc: *mut bindings::ib_wc,
@@ -311,7 +316,8 @@ pub(super) unsafe extern "C" fn write_send_done<T: WriteSendItem>(
 ///
 /// # Safety
 ///
-/// Called by the RDMA core only, for an item that `post_read` has posted.
+/// Called by the RDMA core, or in its place ([`super::stuck`]), for an item that `post_read` has
+/// posted.
 pub(super) unsafe extern "C" fn read_done<T: ReadItem>(
     _cq: *mut bindings::ib_cq,
     wc: *mut bindings::ib_wc,

@@ -416,8 +416,8 @@ impl QpCore {
     }
 
     /// Drains receives from a shared receive queue. Returns whether the last marker has completed.
-    /// Completions are handled one after the other, so
-    /// that all those before the second marker were handled when that one is.
+    /// Completions are handled one after the other, so that all those before the second marker were
+    /// handled when that one is.
     ///
     /// If the device does not report the last receive, receives may complete until the queue pair
     /// is destroyed. Nothing is freed too early then, see [`Self::destroy`], but their buffers are
@@ -447,28 +447,27 @@ impl QpCore {
 
     /// Frees the `ib_qp`, which is drained or broken off, and its completion queue: no completion
     /// function of it runs when this returns. `before` removes a drained one from tables. Returns
-    /// whether this call ended the queue pair.
-    /// Sleeps; the caller must not hold a prepared [`RwSlot`](crate::rdma::rw::RwSlot).
+    /// whether this call ended the queue pair: `false` also if its driver does not free it, so that
+    /// its context has to stay. Sleeps; the caller must not hold a prepared
+    /// [`RwSlot`](crate::rdma::rw::RwSlot).
     pub(super) fn destroy(&self, before: impl FnOnce()) -> bool {
         let mut stage = self.end.stage.lock();
-        match *stage {
+        let ended = match *stage {
             Stage::Live | Stage::Stuck | Stage::Destroyed => return false,
-            Stage::BrokenOff => self.forget_stand_in(),
+            Stage::BrokenOff => {
+                self.forget_stand_in();
+                true
+            }
             Stage::Drained => {
                 self.users.held.close();
                 self.await_empty(&self.users.held, "RDMA contexts");
-                if !self.free_with_queue(before) {
-                    // The context stays, too: the caller does not drop it.
-                    *stage = Stage::Destroyed;
-                    self.end.destroyed.store(true, Release);
-                    return false;
-                }
+                self.free_with_queue(before)
             }
-        }
+        };
         // INVARIANT: The gates were closed and have been empty.
         *stage = Stage::Destroyed;
         self.end.destroyed.store(true, Release);
-        true
+        ended
     }
 
     /// Handles the completions that there are, frees the `ib_qp`, after the connection manager's id

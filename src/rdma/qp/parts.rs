@@ -144,8 +144,6 @@ impl Users {
 pub(super) struct End {
     #[pin]
     pub(super) stage: Mutex<Stage>,
-    /// Whether `stage` is `BrokenOff`; readable without the lock.
-    pub(super) broken_off: AtomicFlag,
     /// Held by the task that completes what is lost.
     #[pin]
     pub(super) completing: Mutex<()>,
@@ -165,7 +163,6 @@ impl End {
     pub(super) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
             stage <- new_mutex!(Stage::Live, "QpCore::stage"),
-            broken_off: AtomicFlag::new(false),
             completing <- new_mutex!((), "QpCore::completing"),
             destroyed: AtomicFlag::new(false),
             last_wqe <- Completion::new(),

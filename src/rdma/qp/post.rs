@@ -38,6 +38,7 @@ use super::{
         }, //
     },
     chain::{
+        empty_write,
         note_part,
         post_chain,
         Failed,
@@ -263,9 +264,7 @@ impl<O: QpOwner> QueuePair<O> {
         let Some(core) = self.inner.core.enter() else {
             return Err((EPIPE, item));
         };
-        let mut write = bindings::ib_rdma_wr::default();
-        write.wr.opcode = bindings::ib_wr_opcode_IB_WR_RDMA_WRITE;
-        write.wr.send_flags = bindings::ib_send_flags_IB_SEND_SIGNALED;
+        let mut write = empty_write();
         self.launch::<T, SEND>(&core, item, empty_write_done::<T>, 1, |_, cqe| {
             write.wr.__bindgen_anon_1.wr_cqe = cqe;
             &mut write.wr
@@ -353,7 +352,8 @@ impl<O: QpOwner> QueuePair<O> {
             return Err((e, unsafe { Arc::from_raw(raw) }));
         }
         let first = chain(raw, Cqe::raw_cqe(cqe));
-        // SAFETY: The requests are valid; what they refer to stays so until the completion.
+        // SAFETY: We are inside. The requests are valid; what they refer to stays so until the
+        // completion.
         match unsafe { post_chain(core, first, wrs) } {
             Ok(()) => Ok(()),
             Err(Failed::Part(e)) => {

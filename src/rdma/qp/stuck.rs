@@ -21,7 +21,6 @@
 use core::ptr;
 
 use kernel::{
-    error::to_result,
     prelude::*,
     sync::Arc, //
 };
@@ -37,6 +36,11 @@ use super::{
             SEND, //
         },
         wc::WorkCompletion, //
+    },
+    chain::{
+        empty_write,
+        post_chain,
+        Failed, //
     },
     complete::{
         empty_write_done,
@@ -85,9 +89,7 @@ impl<O: QpOwner> QpInner<O> {
         // SAFETY: By the type invariant the core is not freed before the gate was closed and has
         // been empty. It is pinned. Only the drain, which this is a part of, closes the gate.
         let core = unsafe { Stay::<QpCore, IN_FLIGHT>::enter(&*this.core) }.ok_or(EPIPE)?;
-        let mut write = bindings::ib_rdma_wr::default();
-        write.wr.opcode = bindings::ib_wr_opcode_IB_WR_RDMA_WRITE;
-        write.wr.send_flags = bindings::ib_send_flags_IB_SEND_SIGNALED;
+        let mut write = empty_write();
         let raw = Arc::into_raw(this.clone());
         // SAFETY: The object is valid.
         let cqe = unsafe { Self::raw_get_cqe(raw.cast_mut()) };
@@ -100,19 +102,18 @@ impl<O: QpOwner> QpInner<O> {
             return Err(e);
         }
         write.wr.__bindgen_anon_1.wr_cqe = Cqe::raw_cqe(cqe);
-        let (qp, mut bad) = (this.core.as_raw(), ptr::null());
-        // SAFETY: The queue pair is valid, because what is in flight keeps it, and so are the
-        // request and, until its completion, the entry.
-        let ret = unsafe { bindings::srpt_ib_post_send_chain(qp, &write.wr, &mut bad) };
-        if ret != 0 {
-            // SAFETY: We have claimed the entry, and no completion comes; the pointer is from
-            // above.
+        // SAFETY: What is in flight keeps the queue pair. The request is valid, and so is the entry
+        // until its completion.
+        let posted = unsafe { post_chain(&this.core, &write.wr, 1) };
+        posted.map_err(|(Failed::Nothing(e) | Failed::Part(e))| {
+            // SAFETY: We have claimed the entry, and no completion comes, as it was the only
+            // request. The pointer is from above.
             unsafe {
                 drop((*cqe).release());
                 drop(Arc::from_raw(raw));
             }
-        }
-        to_result(ret)
+            e
+        })
     }
 
     /// See [`QueuePair::break_off`](super::QueuePair::break_off).
@@ -135,21 +136,22 @@ impl<O: QpOwner> QpInner<O> {
                 unsafe { recv_done::<O>(ptr::null_mut(), &mut wc) };
             }
         }
-        Self::complete_lost(&this.core, this);
-    }
-
-    /// See [`QueuePair::complete_lost`](super::QueuePair::complete_lost).
-    pub(super) fn complete_lost<T: HasCqe<ID>, const ID: u64>(core: &QpCore, item: &Arc<T>) {
-        let _alone = core.end.completing.lock();
-        if core.is_broken_off() {
-            // SAFETY: The item is valid, and the queue pair broken off, so that the completion
-            // queue is gone and there are no callers. The lock keeps other tasks out.
-            unsafe { Cqe::complete_lost(T::raw_get_cqe(Arc::as_ptr(item).cast_mut()), core) };
-        }
+        this.core.complete_lost(this);
     }
 }
 
 impl QpCore {
+    /// See [`QueuePair::complete_lost`](super::QueuePair::complete_lost).
+    pub(super) fn complete_lost<T: HasCqe<ID>, const ID: u64>(&self, item: &Arc<T>) {
+        let _alone = self.end.completing.lock();
+        // Pairs with the store in `break_off`.
+        if self.raw.load(Acquire) == self.stand_in.get() {
+            // SAFETY: The item is valid, and the queue pair broken off, so that the completion
+            // queue is gone and there are no callers. The lock keeps other tasks out.
+            unsafe { Cqe::complete_lost(T::raw_get_cqe(Arc::as_ptr(item).cast_mut()), self) };
+        }
+    }
+
     /// Frees `ib_qp` and completion queue of a queue pair that [`Self::drain`] has found stuck;
     /// `before` removes it from tables. Returns [`None`] if it was not stuck; otherwise the caller
     /// has to complete what is still posted, and the result says whether the device's driver has
@@ -179,18 +181,12 @@ impl QpCore {
         });
         // INVARIANT: The copy is valid as long as this object, and nothing has used the pointer
         // since it was made.
-        self.raw.store(self.stand_in.get(), Relaxed);
+        self.raw.store(self.stand_in.get(), Release);
         *stage = Stage::BrokenOff;
-        self.end.broken_off.store(true, Release);
         drop(stage);
         // SAFETY: The `ib_qp` and its completion queue are freed, or at least not polled any more.
         unsafe { self.complete_orphans() };
         Some(freed)
-    }
-
-    /// Returns whether the queue pair is broken off.
-    fn is_broken_off(&self) -> bool {
-        self.end.broken_off.load(Acquire)
     }
 
     /// Waits until all that was posted is completed, and frees the memory regions of contexts that

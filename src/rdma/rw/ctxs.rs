@@ -423,7 +423,7 @@ impl Ctx {
     /// It must be initialised with `purpose`, and all of its work must have completed.
     unsafe fn destroy(&mut self, purpose: &Purpose) {
         // SAFETY: The caller promises that it is initialised and complete; the rest is what it was
-        // initialised with. The queue pair exists, because it is still held.
+        // initialised with. The queue pair, or what stands in for it, exists; see `Keeper`.
         unsafe {
             bindings::rdma_rw_ctx_destroy(
                 self.raw.get(),
