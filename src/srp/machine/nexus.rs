@@ -31,17 +31,18 @@ pub(crate) struct Nexus<E, P> {
 }
 
 impl<E: PartialEq, P: PartialEq> Nexus<E, P> {
-    /// Returns whether both are the same nexus: the same identifiers, from one address or through
-    /// one entry.
+    /// Returns whether both are the same nexus: the same identifiers through one entry. An
+    /// equivalence relation.
     ///
-    /// An initiator chooses its port identifier freely, so the same identifier from another address
-    /// and through another entry is another initiator. The lower half of the identifier is a GUID.
-    /// Where there is none (Linux over iWARP has no GID with an interface identifier and sends
-    /// zero) all initiators have the same, so a shared entry does not make two addresses one nexus.
+    /// An initiator chooses its port identifier freely, so the same identifier through another
+    /// entry, which may have other logical units, is another initiator. The lower half of the
+    /// identifier is a GUID. Where there is none (Linux over iWARP has no GID with an interface
+    /// identifier and sends zero) all initiators have the same, so the address counts, too.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         let (_, guid) = self.initiator_port.halves();
         self.initiator_port == other.initiator_port
             && self.target_port == other.target_port
-            && (self.peer == other.peer || (guid != Guid(0) && self.entry == other.entry))
+            && self.entry == other.entry
+            && (guid != Guid(0) || self.peer == other.peer)
     }
 }

@@ -24,9 +24,9 @@ fn all_parts_count() {
     assert!(one.is_same(&one));
     // A host with several addresses is one initiator, if one entry says so.
     assert!(one.is_same(&nexus(5, "a", 3)));
+    // Another entry makes another initiator, from whatever address.
     assert!(!one.is_same(&nexus(5, "b", 3)));
-    // So is a host for which another entry counts by now.
-    assert!(one.is_same(&nexus(5, "b", 2)));
+    assert!(!one.is_same(&nexus(5, "b", 2)));
     assert!(!one.is_same(&nexus(6, "a", 2)));
     let other_target = PortId::from_halves(Guid(7), Guid(8));
     assert!(!one.is_same(&Nexus {
@@ -38,6 +38,23 @@ fn all_parts_count() {
 #[test]
 fn without_guid_the_address_counts() {
     let one = nexus(0, "a", 2);
-    assert!(one.is_same(&one) && one.is_same(&nexus(0, "b", 2)));
+    assert!(one.is_same(&one) && !one.is_same(&nexus(0, "b", 2)));
     assert!(!one.is_same(&nexus(0, "a", 3)));
+}
+
+#[test]
+fn channels_fall_into_nexuses() {
+    let all: Vec<_> = [0, 5]
+        .into_iter()
+        .flat_map(|guid| ["a", "b"].map(|entry| (guid, entry)))
+        .flat_map(|(guid, entry)| [2, 3].map(|peer| nexus(guid, entry, peer)))
+        .collect();
+    for a in &all {
+        for b in &all {
+            assert_eq!(a.is_same(b), b.is_same(a));
+            for c in &all {
+                assert!(!(a.is_same(b) && b.is_same(c)) || a.is_same(c));
+            }
+        }
+    }
 }
