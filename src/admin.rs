@@ -228,16 +228,16 @@ impl core::fmt::Display for Bare {
     }
 }
 
-/// Shows the last refused logins, the newest first: age in seconds, reason, initiator port
-/// identifier, address, and how an entry could admit the initiator, if it has none.
+/// Shows the last refused logins, the newest first: age in seconds, how often, reason, initiator
+/// port identifier, address, and how an entry could admit the initiator, if it has none.
 fn last_refusals(port: &HcaPort, page: &mut Page<'_>) -> Result {
     for login in port.last_refusals().into_iter().flatten() {
         let ago = login.at.elapsed().as_millis() / 1000;
         let reason = login.reason.code();
         write!(
             page,
-            "{ago} {reason:#x} {} {}",
-            login.initiator_port, login.peer
+            "{ago} {} {reason:#x} {} {}",
+            login.times, login.initiator_port, login.peer
         )?;
         match login.advice {
             Some(advice) => writeln!(page, "; {advice}")?,

@@ -162,6 +162,7 @@ impl Refusal {
             initiator_port,
             peer,
             advice: self.advice.as_deref().copied(),
+            times: 1,
         }
     }
 

@@ -53,6 +53,7 @@ class Session(Counted):
 class RefusedLogin:
     """A line of login_refused."""
     age: int                        # seconds
+    times: int                      # how often it was refused
     reason: str                     # as in SRP_LOGIN_REJ: "0x10006"
     initiator: str                  # "0x" and 32 hex digits
     peer: str
@@ -143,8 +144,9 @@ def histograms(folder):
     return {stage: h for stage, h in found.items() if h is not None}
 
 
-REFUSED = re.compile("([0-9]{1,20}) (0x[0-9a-f]{1,8}) (0x[0-9a-f]{32}) ([^;]+)"
-                     "(?:; (.*))?")
+# An older module has a line for each time.
+REFUSED = re.compile("([0-9]{1,20}) (?:([0-9]{1,20}) )?(0x[0-9a-f]{1,8}) "
+                     "(0x[0-9a-f]{32}) ([^;]+)(?:; (.*))?")
 NAMES = "it may be named "
 
 
@@ -153,12 +155,13 @@ def refused_login(line):
     match = REFUSED.fullmatch(line)
     if not match:
         return None
-    age, reason, initiator, peer, advice = match.groups()
+    age, times, reason, initiator, peer, advice = match.groups()
     names, hint = [], advice or ""
     if hint.startswith(NAMES):
         first, _, hint = hint.partition("; ")
         names = first.removeprefix(NAMES).split(" or ")
-    return RefusedLogin(int(age), reason, initiator, peer, names, hint)
+    return RefusedLogin(int(age), int(times or 1), reason, initiator, peer, names,
+                        hint)
 
 
 def refused_logins(path):

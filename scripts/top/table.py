@@ -213,7 +213,7 @@ def repeated(logins):
         key = (login.reason, login.initiator, login.peer, tuple(login.names),
                login.hint)
         newest, times = found.get(key, (login, 0))
-        found[key] = newest, times + 1
+        found[key] = newest, times + login.times
     return list(found.values())
 
 

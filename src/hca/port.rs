@@ -74,6 +74,17 @@ pub(crate) struct RefusedLogin {
     pub(crate) peer: PeerAddr,
     /// How an entry could admit the initiator, if it has none.
     pub(crate) advice: Option<Advice>,
+    /// How often the initiator was refused for this reason.
+    pub(crate) times: u64,
+}
+
+impl RefusedLogin {
+    /// Returns whether the same initiator was refused for the same reason.
+    fn repeats(&self, other: &Self) -> bool {
+        self.initiator_port == other.initiator_port
+            && self.peer == other.peer
+            && self.reason == other.reason
+    }
 }
 
 /// Number of refused logins that are kept.
@@ -167,14 +178,24 @@ impl HcaPort {
         self.refusals.get(index).map(|count| count.load(Relaxed))
     }
 
-    /// Counts a refused login, and keeps it among the last ones.
-    pub(crate) fn count_refusal(&self, login: RefusedLogin) {
+    /// Counts a refused login, and keeps it among the last ones. One that is repeated takes a
+    /// single place, so that an initiator that tries for ever does not displace the others.
+    pub(crate) fn count_refusal(&self, mut login: RefusedLogin) {
         if let Some(count) = self.refusals.get(refusal_index(login.reason)) {
             count.fetch_add(1, Relaxed);
         }
         let mut refused = self.refused.lock();
-        refused.rotate_right(1);
+        let earlier = refused
+            .iter()
+            .position(|kept| kept.is_some_and(|kept| kept.repeats(&login)));
+        let place = earlier.unwrap_or(KEPT_REFUSALS - 1);
+        if let Some(until_place) = refused.get_mut(..=place) {
+            until_place.rotate_right(1);
+        }
         if let Some(newest) = refused.first_mut() {
+            let kept = newest.filter(|_| earlier.is_some());
+            let times = kept.map_or(0, |kept| kept.times);
+            login.times = login.times.saturating_add(times);
             *newest = Some(login);
         }
     }

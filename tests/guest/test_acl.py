@@ -303,6 +303,10 @@ def test_refusals_say_why(bench):
         equal(initiator.refused(), NO_ACCESS, "reason")
         return target.log_since(mark)
 
+    def refusals():
+        return target.read("/sys/class/infiniband_srpt/srpt-%s-1/"
+                           "login_refused" % target.guest.hca).splitlines()
+
     with bench.configured(acls=[]):
         log = refusal()
         contains(log, names, "the kernel log")
@@ -319,14 +323,12 @@ def test_refusals_say_why(bench):
                      % {"tpg": second, "acl": own})
         contains(refusal(), "%s; ACL %s matches, but its portal group is not "
                  "enabled" % (names, own), "the kernel log")
-        lines = target.read("/sys/class/infiniband_srpt/srpt-%s-1/"
-                            "login_refused" % target.guest.hca).splitlines()
-        equal(len(lines), 4, "lines of login_refused")
-        expect(re.fullmatch(r"\d+ 0x10006 %s %s; %s; ACL %s matches, but its "
+        lines = refusals()
+        equal(len(lines), 1, "lines of login_refused: one for all four")
+        expect(re.fullmatch(r"\d+ 4 0x10006 %s %s; %s; ACL %s matches, but its "
                             "portal group is not enabled" % (
                                 own, initiator.guest.ip, names, own), lines[0]),
-               "the newest comes first: " + lines[0])
-        expect(lines[3].endswith(names), "the oldest comes last: " + lines[3])
+               "it says what the last one lacked: " + lines[0])
         seen = target.run(["/repo/scripts/srpt-top", "--json", "--count", "1"]).out
         seen, = json.loads(seen)["ports"]
         for login in seen["login_refused"]:
@@ -334,4 +336,13 @@ def test_refusals_say_why(bench):
         equal([login["hint"] for login in seen["login_refused"]],
               [line.partition(names)[2].removeprefix("; ") for line in lines],
               "hints in srpt-top")
+        # Others do not displace it, and it does not displace them.
+        for host in range(7):
+            initiator.refused("initiator_ext=%016x" % (0x100 + host))
+        refusal()
+        refusal()
+        lines = refusals()
+        equal(len(lines), 8, "lines of login_refused")
+        contains(lines[0], " 6 0x10006 " + own, "the newest comes first")
+        contains(lines[7], " 1 0x10006 0x%016x" % 0x100, "the oldest comes last")
         initiator.logout()

@@ -36,9 +36,10 @@ REFUSALS = ("unable_establish", "no_resources", "iu_too_large",
 
 # Lines of login_refused, with everything and with nothing that may follow.
 INITIATOR = "0x0000000000000000505400fffe090002"
-REFUSED = ("4 0x10006 %s 10.9.0.2; it may be named %s or 5054:00ff:fe09:0002 or "
+REFUSED = ("4 8 0x10006 %s 10.9.0.2; it may be named %s or 5054:00ff:fe09:0002 or "
            "10.9.0.2; ACL 10.9.0.1 is the target's own address, not the "
            "initiator's" % (INITIATOR, INITIATOR))
+# As an older module has it.
 PLAINLY_REFUSED = "700 0x10003 0x%s GID fe80::5054:0:2" % ("ab" * 16)
 
 

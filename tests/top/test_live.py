@@ -256,7 +256,7 @@ class Live(fake.Case):
         self.see(r"^last refused login: 4s ago \(r\)$")
         self.see(r"^10\.0\.0\.2 ")
         self.press("r")
-        self.see(r"^ *4s +1 0x10006 10\.9\.0\.2 +%s$" % fake.INITIATOR)
+        self.see(r"^ *4s +8 0x10006 10\.9\.0\.2 +%s$" % fake.INITIATOR)
         text = self.see("^ +5054:00ff:fe09:0002$")
         self.assertNotIn("last refused", text)
         # A peer's text; the screen knows no sequence that is in there.

@@ -70,12 +70,12 @@ class Json(fake.Case):
         out = self.run_program("--json", "-n", 1, "-i", 0.1)[1]
         ports = json.loads(out)["ports"]
         self.assertEqual(ports[0]["login_refused"], [
-            {"age": 4, "reason": "0x10006", "initiator": fake.INITIATOR,
+            {"age": 4, "times": 8, "reason": "0x10006", "initiator": fake.INITIATOR,
              "peer": "10.9.0.2",
              "names": [fake.INITIATOR, "5054:00ff:fe09:0002", "10.9.0.2"],
              "hint": "ACL 10.9.0.1 is the target's own address, not the "
                      "initiator's"},
-            {"age": 700, "reason": "0x10003", "initiator": "0x" + "ab" * 16,
+            {"age": 700, "times": 1, "reason": "0x10003", "initiator": "0x" + "ab" * 16,
              "peer": "GID fe80::5054:0:2", "names": [], "hint": ""}])
         self.assertIsNone(ports[1]["login_refused"])
 

@@ -149,7 +149,7 @@ class Refused(fake.Case):
         below = self.table(fake.REFUSED, fake.PLAINLY_REFUSED)
         self.assertEqual(below[1:], [
             "mlx5_0/1:",
-            "  4s     1 0x10006 10.9.0.2        " + fake.INITIATOR,
+            "  4s     8 0x10006 10.9.0.2        " + fake.INITIATOR,
             " " * 35 + "5054:00ff:fe09:0002",
             " " * 35 + "10.9.0.2",
             " " * 11 + "ACL 10.9.0.1 is the target's own address, not the "
@@ -173,7 +173,7 @@ class Refused(fake.Case):
     def test_repeated_logins_are_one(self):
         below = self.table(fake.REFUSED, fake.PLAINLY_REFUSED,
                            fake.REFUSED.replace("4", "90", 1))
-        self.assertEqual(below[2].split()[:3], "4s 2 0x10006".split())
+        self.assertEqual(below[2].split()[:3], "4s 16 0x10006".split())
         self.assertEqual(len(below), 7)
 
     def test_narrow_is_cut_off(self):
