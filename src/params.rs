@@ -45,7 +45,6 @@ use crate::{
         Acquire,
         Atomic,
         AtomicFlag,
-        Full,
         Relaxed,
         Release, //
     }, //
@@ -233,17 +232,18 @@ pub(crate) fn service_guid() -> Option<Guid> {
 }
 
 /// Sets the service GUID unless the user or an earlier call did, and returns the one in force.
+/// Calls must not overlap.
 ///
-/// The C driver uses the node GUID of the first HCA, in host byte order. Zero, the node GUID of
-/// virtual functions before an administrator sets one, is in force until an HCA with another is
-/// added. Any context.
+/// The C driver uses the node GUID of the first HCA, in host byte order. It may be zero, the node
+/// GUID of virtual functions before an administrator sets one; that stays in force, too, because
+/// listeners and initiators have it by then. Any context.
 pub(crate) fn service_guid_or(guid: u64) -> u64 {
-    let current = match SERVICE_GUID.cmpxchg(0, guid, Full) {
-        Ok(_) => guid,
-        Err(current) => current,
-    };
+    if let Some(current) = service_guid() {
+        return current.0;
+    }
+    SERVICE_GUID.store(guid, Relaxed);
     SERVICE_GUID_CHOSEN.store(true, Release);
-    current
+    guid
 }
 
 /// Returns the port number of the RDMA/CM listener in host byte order; zero means no listener.

@@ -34,7 +34,9 @@ global_mutex! {
 ///
 /// `ENOMEM`.
 pub(crate) fn add(hca: &Arc<Hca<Channel>>, node_guid: u64) -> Result {
-    HCAS.lock().push(hca.clone(), GFP_KERNEL)?;
+    let mut hcas = HCAS.lock();
+    hcas.push(hca.clone(), GFP_KERNEL)?;
+    // With the lock held: HCAs may be added concurrently.
     if params::service_guid_or(Active::service_guid(node_guid)) == 0 {
         pr_warn!(
             "no node GUID: logins have to name the service GUID 0, or set srpt_service_guid\n"

@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Takes the node GUIDs of all HCAs away while it is loaded: they are zero then, as
- * those of virtual functions before an administrator sets one.
+ * Takes the node GUID of the first HCA away while it is loaded: it is zero then, as
+ * that of a virtual function before an administrator sets one.
  */
 #include <linux/module.h>
 #include <rdma/ib_verbs.h>
 
-/* One HCA's, as the tests have one. */
+static struct ib_device *first;
 static __be64 guid;
 
 static int no_guid_add(struct ib_device *device)
 {
+	if (first)
+		return 0;
+	first = device;
 	guid = device->node_guid;
 	device->node_guid = 0;
 	return 0;
@@ -18,7 +21,8 @@ static int no_guid_add(struct ib_device *device)
 
 static void no_guid_remove(struct ib_device *device, void *data)
 {
-	device->node_guid = guid;
+	if (device == first)
+		device->node_guid = guid;
 }
 
 static struct ib_client client = {
@@ -37,5 +41,5 @@ static void __exit no_guid_exit(void)
 
 module_init(no_guid_init);
 module_exit(no_guid_exit);
-MODULE_DESCRIPTION("HCAs without node GUID, for tests");
+MODULE_DESCRIPTION("HCA without node GUID, for tests");
 MODULE_LICENSE("GPL");
