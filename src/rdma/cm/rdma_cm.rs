@@ -469,19 +469,6 @@ pub(crate) enum Family {
     Ipv4,
 }
 
-/// Returns whether an error is independent of the address family: the port number is taken, or
-/// there is no memory.
-fn is_of_both(error: Error) -> bool {
-    use kernel::bindings::{
-        EADDRINUSE,
-        EADDRNOTAVAIL,
-        ENOMEM, //
-    };
-    // CAST: Error numbers are small.
-    let is = |number: u32| error.to_errno() == -(number as c_int);
-    is(EADDRINUSE) || is(EADDRNOTAVAIL) || is(ENOMEM)
-}
-
 /// A listener on all addresses and devices; dropping it stops listening and waits for handlers of
 /// requests in progress.
 pub(crate) struct Listener<L: ListenHandler> {
@@ -493,14 +480,18 @@ pub(crate) struct Listener<L: ListenHandler> {
 impl<L: ListenHandler> Listener<L> {
     /// Listens on a TCP port number of all addresses and devices of the initial network namespace.
     /// Each address family has an id of its own: over iWARP an IPv6 address does not include IPv4,
-    /// and if a device or a kernel lacks one family (siw, `ipv6.disable=1`), the other is still
-    /// served. Process context, sleeps. Requests may arrive before this returns.
+    /// and if one family cannot be served (siw and `ipv6.disable=1`, a number that another program
+    /// has taken in one of them), the other is. Process context, sleeps. Requests may arrive before
+    /// this returns.
+    ///
+    /// The connection manager listens on all devices or on none: with a device that refuses a
+    /// family which the kernel has, that family is not served on the others either.
     ///
     /// # Errors
     ///
-    /// `EADDRINUSE` or `EADDRNOTAVAIL` if the number is taken (which of them depends on its user,
-    /// see `cma_check_port()`) and `ENOMEM`, also if that applies to one family only; those of the
-    /// connection manager if neither family can be served.
+    /// Those of the connection manager if neither family can be served: `EADDRINUSE` or
+    /// `EADDRNOTAVAIL` if the number is taken (which of them depends on its user, see
+    /// `cma_check_port()`), `ENOMEM`.
     pub(crate) fn new(port: u16) -> Result<Self> {
         // With an id for a family that the kernel lacks, a device that refuses the family when it
         // is added later would get no id at all (`cma_add_one()`).
@@ -514,7 +505,6 @@ impl<L: ListenHandler> Listener<L> {
         };
         let ids = (ipv6, ListeningId::new(Family::Ipv4, port));
         let (ipv6, ipv4, missing) = match ids {
-            (Err(e), _) | (_, Err(e)) if is_of_both(e) => return Err(e),
             (Ok(ipv6), Ok(ipv4)) => (Some(ipv6), Some(ipv4), None),
             (Ok(ipv6), Err(e)) => (Some(ipv6), None, Some((Family::Ipv4, e))),
             (Err(e), Ok(ipv4)) => (None, Some(ipv4), Some((Family::Ipv6, e))),
