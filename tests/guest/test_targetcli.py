@@ -258,6 +258,28 @@ def test_reboot(bench):
     target.run(FORGET)
 
 
+@pytest.mark.timeout(180)
+@pytest.mark.stock("its port for RDMA/CM logins is no module parameter")
+def test_restored_in_part(bench):
+    """of a target whose HCA comes late, what can be restored is: a LUN whose disk is
+    missing is not, and is named"""
+    target = bench.target
+    with prepared(bench):
+        configured(bench)
+        data = session(bench)
+        saved = json.loads(target.read(SAVED))
+        tpg, = [one["tpgs"][0] for one in saved["targets"] if one["fabric"] == "srpt"]
+        tpg["luns"].append({"index": 9, "storage_object": "/backstores/block/gone"})
+        target.guest.put("/tmp/saved.json", json.dumps(saved))
+        targetcli(target, "/srpt delete ib.%s\n" % target.gid[2:])
+        done = target.run("/repo/scripts/srpt-restore /tmp/saved.json", check=False)
+        equal(done.rc, 1, "status")
+        contains(done.out, "Could not find matching StorageObject for LUN 9",
+                 "srpt-restore")
+        listens(target)
+        session(bench, data)
+
+
 def service(target, what):
     """Run what the unit of this name runs; returns what it says."""
     lines = re.findall(r"^%s=(.*)$" % what, target.read(UNIT), re.M)
