@@ -45,6 +45,8 @@ pub(crate) struct Options {
     pub(crate) memory: usize,
     /// Post a receive again when its message was taken.
     pub(crate) repost: bool,
+    /// Post a receive with each message that is sent.
+    pub(crate) recv_per_send: bool,
     /// Answer a disconnect of the target.
     pub(crate) answer_disconnect: bool,
     /// Never ask for events with messages, but look every few milliseconds: an event that was asked
@@ -64,6 +66,7 @@ impl Default for Options {
             sends: 32,
             memory: 1 << 20,
             repost: true,
+            recv_per_send: false,
             answer_disconnect: true,
             poll_only: false,
             rnr_retry: 7,
@@ -110,6 +113,8 @@ pub(crate) struct Conn {
     pub(crate) options: Options,
     messages: VecDeque<Vec<u8>>,
     free_sends: Vec<usize>,
+    /// Slots of receives that are not posted.
+    free_recvs: Vec<usize>,
     connected: bool,
     gone: Option<String>,
     handles: Handles,
@@ -309,6 +314,7 @@ impl Conn {
             return Err(os_error("rdma_create_qp"));
         }
 
+        let first = options.first_recvs.min(options.recvs);
         let conn = Self {
             has_qp: true,
             recv_queue,
@@ -319,12 +325,12 @@ impl Conn {
             lent: None,
             messages: VecDeque::new(),
             free_sends: (0..options.sends).collect(),
+            free_recvs: (first..options.recvs).collect(),
             options,
             connected: false,
             gone: None,
             handles,
         };
-        let first = conn.options.first_recvs.min(conn.options.recvs);
         (0..first).try_for_each(|slot| conn.post_recv(slot))?;
         Ok(conn)
     }
@@ -423,6 +429,10 @@ impl Conn {
             }
         };
         assert!(data.len() <= MESSAGE);
+        if self.options.recv_per_send {
+            let recv = self.free_recvs.pop().ok_or("no receive is left")?;
+            self.post_recv(recv)?;
+        }
         self.send_ring.write(slot * MESSAGE, data);
         let mut sge = sys::ibv_sge {
             addr: self.send_ring.address() + (slot * MESSAGE) as u64,
@@ -496,8 +506,9 @@ impl Conn {
         self.messages
             .push_back(self.recv_ring.read(slot * RECV_SIZE, done.len));
         if self.options.repost && self.has_qp {
-            self.post_recv(slot)?;
+            return self.post_recv(slot);
         }
+        self.free_recvs.push(slot);
         Ok(())
     }
 

@@ -15,6 +15,7 @@ use crate::{
     conn::Options,
     iu::{lun, read_10, short_iu, task_management, Cmd},
     session::{Seen, Session, PATIENCE},
+    srp::wire::login::MultiChannel,
     verbs::Fallible,
 };
 
@@ -148,13 +149,19 @@ pub(super) const ROWS: &[Scenario] = &[
         "credits.request",
         "commands that end silently by the reset of another initiator: SRP_CRED_REQ",
         &["SRP_CRED_REQ; all credits; works"],
-        |b| silent_end(b, true),
+        |b| silent_end(b, MultiChannel::Multi, true),
+    ),
+    admin_row(
+        "credits.request_unasked",
+        "the same of an initiator that may take SRP_CRED_REQ for a response, and has a credit left",
+        &["no SRP_CRED_REQ; all credits; works"],
+        |b| silent_end(b, MultiChannel::Single, true),
     ),
     admin_row(
         "credits.request_unanswered",
         "the same, and SRP_CRED_REQ is never answered",
         &["SRP_CRED_REQ; all credits; works"],
-        |b| silent_end(b, false),
+        |b| silent_end(b, MultiChannel::Multi, false),
     ),
     row(
         "credits.response_to_nothing",
@@ -230,14 +237,16 @@ fn flood(s: &mut Session, times: usize) -> Fallible<String> {
 }
 
 /// All credits are spent on slow commands, which another initiator's LUN RESET ends. On this disk
-/// they have no response then, so only SRP_CRED_REQ can bring the credits back.
-fn silent_end(b: &Bench, polite: bool) -> Fallible<String> {
+/// they have no response then, so only SRP_CRED_REQ can bring the credits back. An initiator that
+/// gets none, because it asks for SINGLE, keeps one for its next request, as Linux does.
+fn silent_end(b: &Bench, multichannel: MultiChannel, polite: bool) -> Fallible<String> {
     slowly(b, |b| {
-        let mut s = b.session()?;
+        let mut s = b.session_as(|r| r.multichannel = multichannel)?;
         s.polite = polite;
         let mut other = b.session_with(&b.request(2), Options::default())?;
         let limit = s.login.req_lim_delta;
-        for _ in 0..limit {
+        let kept = i32::from(multichannel == MultiChannel::Single);
+        for _ in kept..limit {
             start_on(&mut s, SILENT)?;
         }
         std::thread::sleep(Duration::from_millis(500));

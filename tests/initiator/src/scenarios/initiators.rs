@@ -3,12 +3,14 @@
 //! change of the logical units, and leaves.
 //!
 //! What matters most is what the target must not say: some take any unit for a response, some post a
-//! receive per request, some close the connection. docs/initiators.md names the sources.
+//! receive per request, some close the connection. Another initiator, which asks for events, tells
+//! when the target has noticed a change. docs/initiators.md names the sources.
 
 use std::time::Duration;
 
 use super::{
     admin_row,
+    immediate::OFFSET,
     tasks::{
         slowly,
         ABORT_TASK,
@@ -17,7 +19,10 @@ use super::{
     Scenario, //
 };
 use crate::{
-    bench::Bench,
+    bench::{
+        Bench,
+        Guarded, //
+    },
     conn::Options,
     iu::{
         lun,
@@ -41,6 +46,11 @@ use crate::{
     verbs::Fallible, //
 };
 
+/// Time after which a change of logical units was noticed.
+const NOTICED: Duration = Duration::from_secs(7);
+
+const SAME: &str = "same data";
+
 const GOOD: &[&str] =
     &["same data; abort code 0, command silent; abort code 5; nothing said; works; left"];
 
@@ -50,6 +60,18 @@ pub(super) const ROWS: &[Scenario] = &[
         "iPXE: short units, formats in the wrong byte order, two receives, no aborts",
         &["same data; no abort; nothing said; works; left"],
         |b| IPXE.run(b),
+    ),
+    admin_row(
+        "initiators.gpxe",
+        "gPXE: the same with tags that count from 1",
+        &["same data; no abort; nothing said; works; left"],
+        |b| GPXE.run(b),
+    ),
+    admin_row(
+        "initiators.topspin",
+        "Topspin's for Linux 2.4 and 2.6: tables only, tags are addresses in the kernel",
+        GOOD,
+        |b| TOPSPIN.run(b),
     ),
     admin_row(
         "initiators.windows",
@@ -70,8 +92,14 @@ pub(super) const ROWS: &[Scenario] = &[
         |b| LINUX_3_0.run(b),
     ),
     admin_row(
+        "initiators.linux_3_19",
+        "ib_srp with two channels",
+        GOOD,
+        |b| LINUX_3_19.run(b),
+    ),
+    admin_row(
         "initiators.linux_5_1",
-        "ib_srp with channels and immediate data, not used here",
+        "ib_srp with two channels and immediate data",
         GOOD,
         |b| LINUX_5_1.run(b),
     ),
@@ -83,7 +111,7 @@ struct Profile {
     iu_len: u32,
     /// Descriptor formats, as they are on the wire.
     formats: u16,
-    /// It asks for immediate data.
+    /// It asks for immediate data, and sends some.
     immediate: bool,
     /// Tag of its n-th command.
     tag: fn(u64) -> u64,
@@ -91,8 +119,12 @@ struct Profile {
     abort: Option<fn(u64) -> u64>,
     /// Descriptors of a block.
     pieces: usize,
-    /// Receives that are posted.
+    /// Receives that are posted before the first request.
     receives: usize,
+    /// It posts a receive with each request, and none again.
+    receive_per_request: bool,
+    /// Channels: the first is SINGLE, others are MULTI.
+    channels: usize,
 }
 
 /// ipxe: `src/drivers/block/srp.c`, `src/net/infiniband/ib_cmrc.c`.
@@ -104,60 +136,102 @@ const IPXE: Profile = Profile {
     abort: None,
     pieces: 1,
     receives: 2,
+    receive_per_request: false,
+    channels: 1,
+};
+
+/// gpxe: `src/drivers/block/srp.c`.
+const GPXE: Profile = Profile {
+    tag: |n| 1 + n,
+    ..IPXE
+};
+
+/// Topspin 2004: `srp_host.c`. Tags are the addresses of its own structures.
+const TOPSPIN: Profile = Profile {
+    iu_len: 48 + 20 + 16 * 16,
+    formats: 4,
+    tag: |n| 0xffff_8100_0000_0000 + 0x100 * n,
+    abort: Some(|n| 0xffff_8100_0001_0000 + 0x100 * n),
+    receives: 4,
+    receive_per_request: true,
+    ..WINDOWS
 };
 
 /// WinOFED: `ulp/srp/kernel/srp_connection.c`, `srp_data_path.c`.
 const WINDOWS: Profile = Profile {
     iu_len: 64 + 20 + 16 * 257,
     formats: 6,
-    immediate: false,
     tag: |n| n,
     abort: Some(|n| n),
     pieces: 2,
     receives: 64,
+    ..IPXE
 };
 
 /// Linux 2.6.15: `drivers/infiniband/ulp/srp/ib_srp.c`. Tags are numbers of slots.
 const LINUX_2_6_15: Profile = Profile {
     iu_len: 48 + 20 + 16 * 16,
-    formats: 6,
-    immediate: false,
-    tag: |n| n,
     abort: Some(|n| n | (1 << 31)),
-    pieces: 2,
     receives: 1,
+    receive_per_request: true,
+    ..WINDOWS
 };
 
 /// Linux 3.0: the same file.
 const LINUX_3_0: Profile = Profile {
     iu_len: 48 + 20 + 16 * 12,
     receives: 64,
+    receive_per_request: false,
     ..LINUX_2_6_15
+};
+
+/// Linux 3.19: the same file.
+const LINUX_3_19: Profile = Profile {
+    channels: 2,
+    ..LINUX_3_0
 };
 
 /// Linux 5.1: the same file.
 const LINUX_5_1: Profile = Profile {
     iu_len: 8276,
     immediate: true,
-    ..LINUX_3_0
+    ..LINUX_3_19
 };
 
 impl Profile {
-    fn run(&self, b: &Bench) -> Fallible<String> {
+    /// Logs in a channel.
+    fn channel(&self, b: &Bench, multichannel: MultiChannel) -> Fallible<Guarded> {
         let req = LoginReq {
             tag: 0,
             req_it_iu_len: self.iu_len,
             buf_fmt: self.formats,
-            multichannel: MultiChannel::Single,
+            multichannel,
             imm_requested: self.immediate,
-            imm_data_offset: if self.immediate { 80 } else { 0 },
+            imm_data_offset: if self.immediate { OFFSET as u16 } else { 0 },
             ..b.request(1)
         };
+        let spare = if self.receive_per_request { 64 } else { 0 };
         let options = Options {
-            recvs: self.receives,
+            recvs: self.receives + spare,
+            first_recvs: self.receives,
+            repost: !self.receive_per_request,
+            recv_per_send: self.receive_per_request,
             ..Options::default()
         };
-        let mut s = b.session_with(&req, options)?;
+        b.session_with(&req, options)
+    }
+
+    fn run(&self, b: &Bench) -> Fallible<String> {
+        let mut s = self.channel(b, MultiChannel::Single)?;
+        let mut others = Vec::new();
+        for _ in 1..self.channels {
+            let mut other = self.channel(b, MultiChannel::Multi)?;
+            let data = self.data(&mut other)?;
+            if data != SAME {
+                return Ok(format!("{data} on another channel"));
+            }
+            others.push(other);
+        }
         let mut words = vec![self.data(&mut s)?];
         match self.abort {
             Some(tag) => {
@@ -170,11 +244,17 @@ impl Profile {
             }
             None => words.push("no abort".into()),
         }
+        let watching = LoginReq {
+            solicit_event: true,
+            ..b.request(2)
+        };
+        let mut watcher = b.session_with(&watching, Options::default())?;
+        watcher.works()?;
         b.admin("add-lun")?;
-        // Whatever comes now was not asked for. LIO's LUNs are noticed within five seconds; the
-        // initiator that would close the connection waits for that.
-        let patience = if self.abort.is_none() { 6 } else { 1 };
-        let said = s.next(Duration::from_secs(patience))?;
+        // LIO's LUNs are noticed within five seconds, by some targets never.
+        watcher.next(NOTICED)?;
+        // Whatever comes now was not asked for.
+        let said = s.next(Duration::from_secs(1))?;
         b.admin("drop-lun")?;
         let said = match (said, s.next(Duration::from_secs(1))?) {
             (Seen::Nothing, Seen::Nothing) => "nothing said".into(),
@@ -182,7 +262,10 @@ impl Profile {
         };
         words.push(said);
         words.push(self.works(&mut s, 0)?);
-        s.conn.disconnect(PATIENCE)?;
+        drop(watcher);
+        for mut one in others.into_iter().chain([s]) {
+            one.conn.disconnect(PATIENCE)?;
+        }
         words.push("left".into());
         Ok(words.join("; "))
     }
@@ -213,7 +296,11 @@ impl Profile {
         };
         let (from, to) = (list(s, 0), list(s, 8192));
         let (write, read) = (write_10(80, 1), read_10(80, 1));
-        let (write, read) = if self.pieces == 1 {
+        let (write, read) = if self.immediate {
+            let list = Table::new(to);
+            let write = Cmd::immediate(write, OFFSET, BLOCK as u32, &data);
+            (write, Cmd::table_in(read, &list))
+        } else if self.pieces == 1 {
             (Cmd::data_out(write, from[0]), Cmd::data_in(read, to[0]))
         } else {
             let (from, to) = (Table::new(from), Table::new(to));
@@ -228,8 +315,7 @@ impl Profile {
         let found: Vec<u8> = (0..self.pieces)
             .flat_map(|i| s.conn.memory.read(place(8192, i), size))
             .collect();
-        let same = found == data;
-        Ok(if same { "same data" } else { "other data" }.into())
+        Ok(if found == data { SAME } else { "other data" }.into())
     }
 
     /// ABORT TASK of a READ that the disk works on; nothing may be said of the READ.
