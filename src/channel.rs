@@ -128,8 +128,7 @@ pub(crate) type Hold = link::Hold<Channel>;
 
 /// Information units that were received and are not processed yet.
 struct Incoming {
-    /// In order of arrival: the connection is not confirmed, or no command is free. Has room for
-    /// all that the peer may send.
+    /// In order of arrival: no command is free. Has room for all that the peer may send.
     held: KVec<Received>,
     /// A task is processing `held`; other tasks leave it to that one.
     draining: bool,
@@ -351,7 +350,7 @@ impl Channel {
         this.luns.xchg(now, Relaxed) != now
     }
 
-    /// Returns whether the connection is not confirmed yet.
+    /// Returns whether the peer has neither confirmed the connection nor sent anything yet.
     pub(crate) fn is_connecting(&self) -> bool {
         self.inner.lock().machine.state() == State::Connecting
     }
@@ -363,10 +362,7 @@ impl Channel {
 
     /// Feeds an event to the machine and executes the actions.
     fn handle(this: ArcBorrow<'_, Self>, event: Event) {
-        let Actions {
-            release_held_ius,
-            start_teardown,
-        } = {
+        let Actions { start_teardown } = {
             let mut inner = this.inner.lock();
             let actions = inner.machine.handle(event);
             if actions.start_teardown.is_some() {
@@ -374,9 +370,6 @@ impl Channel {
             }
             actions
         };
-        if release_held_ius {
-            Self::release_held(this);
-        }
         if let Some(reason) = start_teardown {
             Self::start_teardown(this, reason);
         }

@@ -261,7 +261,7 @@ pub(crate) struct SessionView {
     pub(crate) active: usize,
     /// Number of send queue slots in use.
     pub(crate) sq_used: u32,
-    /// Number of information units that wait for a command or for the connection to be confirmed.
+    /// Number of information units that wait for a command.
     pub(crate) held: usize,
     /// Number of tasks that tear-down waits for.
     pub(crate) busy: u32,

@@ -80,13 +80,15 @@ pub(crate) fn look_after_peers() {
         let channels = CHANNELS.lock();
         for channel in channels.iter() {
             channel.age();
-            let list = match (channel.waits_for_confirmation(), channel.look()) {
-                (true, _) => &mut early,
-                (_, Look::Fine) => continue,
-                (_, Look::Probe) => &mut silent,
-                (_, Look::GiveUp) => &mut gone,
-            };
             // Without memory the next look, in the next period, finds the same.
+            if channel.confirmation_is_late() && early.push(channel.clone(), GFP_KERNEL).is_err() {
+                break;
+            }
+            let list = match channel.look() {
+                Look::Fine => continue,
+                Look::Probe => &mut silent,
+                Look::GiveUp => &mut gone,
+            };
             if list.push(channel.clone(), GFP_KERNEL).is_err() {
                 break;
             }

@@ -8,10 +8,11 @@
 //! [`crate::target`] calls this.
 //!
 //! A peer confirms the connection with a datagram (RTU), which may be lost or overtaken by its
-//! first message; then the message replaces it. COMM_EST is reported to the connection manager
-//! late, because the IB/CM does not stop repeating its REP at once: if the connection ends
-//! meanwhile, the end waits until the REP is given up, more than a minute later (`cm_establish()`,
-//! `cm_destroy_id()`).
+//! first message; then the message replaces it, and is processed at once. COMM_EST is reported to
+//! the connection manager late, because the IB/CM does not stop repeating its REP at once: if the
+//! connection ends meanwhile, the end waits until the REP is given up, more than a minute later
+//! (`cm_establish()`, `cm_destroy_id()`). A peer whose RTU was lost sends another when the REP is
+//! repeated, so that the report is rarely due.
 //!
 //! Not here: the decision to give a peer up ([`crate::srp::machine::watch`]).
 
@@ -135,12 +136,10 @@ impl Channel {
         }
     }
 
-    /// Returns whether information units have waited for the confirmation for a whole period.
-    /// Called once per period.
-    pub(crate) fn waits_for_confirmation(&self) -> bool {
-        let mut inner = self.inner.lock();
-        let held = !inner.incoming.held.is_empty();
-        inner.machine.confirmation_is_late(held)
+    /// Returns whether the peer has sent without a confirmation for a whole period. Called once per
+    /// period.
+    pub(crate) fn confirmation_is_late(&self) -> bool {
+        self.inner.lock().machine.confirmation_is_late()
     }
 
     /// Reports to the connection manager that the first information unit replaces the RTU. Process

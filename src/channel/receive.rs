@@ -1,21 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Receive path of a channel: information units are processed in the order of arrival, each with a
-//! free command, or held until the connection is confirmed or a command is free.
+//! free command, or held until a command is free.
 //!
 //! Not here: their contents ([`super::dispatch`]).
 
 use kernel::{
     alloc::kvec::PushError,
-    new_work,
     prelude::*,
     sync::{
         Arc,
         ArcBorrow, //
-    },
-    workqueue::{
-        Work,
-        WorkItem, //
     }, //
 };
 
@@ -25,7 +20,6 @@ use super::{
     Busy,
     Channel,
     Command,
-    Hold,
     Inner,
     Received, //
 };
@@ -51,44 +45,6 @@ impl Ready<'_> {
     #[inline]
     fn process(self, received: Received) {
         dispatch::process(self.busy.owner(), self.cmd, received);
-    }
-}
-
-/// Work item that processes the information units from before the confirmation.
-#[pin_data]
-struct Early {
-    #[pin]
-    work: Work<Early>,
-    /// Keeps tear-down waiting.
-    hold: Hold,
-}
-
-kernel::impl_has_work! {
-    impl HasWork<Self> for Early { self.work }
-}
-
-impl Early {
-    /// Allocates the work item. The caller keeps tear-down waiting. May sleep.
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM`.
-    fn new(channel: &Arc<Channel>) -> Result<Pin<KBox<Self>>> {
-        KBox::pin_init(
-            pin_init!(Self {
-                work <- new_work!("Early::work"),
-                hold: Hold::new(channel),
-            }),
-            GFP_KERNEL,
-        )
-    }
-}
-
-impl WorkItem for Early {
-    type Pointer = Pin<KBox<Self>>;
-
-    fn run(this: Pin<KBox<Self>>) {
-        Channel::run_held(this.hold.owner().as_arc_borrow());
     }
 }
 
@@ -138,7 +94,6 @@ impl Channel {
             return None;
         }
         match inner.machine.iu_disposition() {
-            Disposition::Hold => None,
             Disposition::Discard => inner.incoming.held.remove(0).ok().map(Decision::Discard),
             Disposition::Process => {
                 let ready = Self::next_command(this, inner)?;
@@ -159,7 +114,7 @@ impl Channel {
         this.flow.heard();
         let arrival = {
             let mut inner = this.inner.lock();
-            match inner.machine.iu_disposition() {
+            match inner.machine.iu_arrives() {
                 Disposition::Discard => Decision::Discard(received),
                 Disposition::Process if inner.in_order() => {
                     match Self::next_command(this, &mut inner) {
@@ -167,7 +122,7 @@ impl Channel {
                         None => inner.hold(received),
                     }
                 }
-                Disposition::Hold | Disposition::Process => inner.hold(received),
+                Disposition::Process => inner.hold(received),
             }
         };
         match arrival {
@@ -229,23 +184,5 @@ impl Channel {
                 );
             }
         }
-    }
-
-    /// Processes or drops what was held until the connection was confirmed or failed. Runs in the
-    /// connection manager's handler, which serves other connections, too; the engine may wait for a
-    /// disk, so what goes there is left to a work item.
-    pub(super) fn release_held(this: ArcBorrow<'_, Self>) {
-        let wanted = {
-            let inner = this.inner.lock();
-            let wanted = inner.machine.is_live() && !inner.incoming.held.is_empty();
-            wanted.then(|| Busy::new(this))
-        };
-        if wanted.is_some() {
-            if let Ok(early) = Early::new(&Arc::from(this)) {
-                this.queues.retry.as_queue().enqueue::<_, 0>(early);
-                return;
-            }
-        }
-        Self::run_held(this);
     }
 }

@@ -24,7 +24,7 @@ pub(crate) type Time = Instant<Monotonic>;
 pub(crate) struct Arrival {
     /// Time of arrival.
     pub(crate) at: Time,
-    /// It has waited, for the confirmation of the connection or for a free command.
+    /// It has waited for a free command.
     pub(crate) waited: bool,
 }
 

@@ -13,20 +13,17 @@ use kernel::{
 };
 
 use crate::{
-    srp::{
-        machine::{
-            credit::Credits,
-            sendq::{
-                NoSlot,
-                SendQueue, //
-            },
-            stats::{
-                Counter,
-                Finished,
-                Stats, //
-            }, //
+    srp::machine::{
+        credit::Credits,
+        sendq::{
+            NoSlot,
+            SendQueue, //
         },
-        wire::login::CreditRequests, //
+        stats::{
+            Counter,
+            Finished,
+            Stats, //
+        }, //
     },
     sync::{
         atomic::{
@@ -89,8 +86,8 @@ pub(crate) struct Flow {
     accounts: SpinLock<Accounts>,
     /// Serial number of the channel, for log lines.
     serial: u64,
-    /// When the initiator gets credit requests.
-    takes: CreditRequests,
+    /// The initiator gets credit requests.
+    takes_credit_requests: bool,
     /// The peer has sent or acknowledged something since the last [`Self::was_heard`]; see
     /// [`crate::srp::machine::watch`].
     heard: Atomic<bool>,
@@ -106,13 +103,13 @@ pub(crate) struct Flow {
 }
 
 impl Flow {
-    /// Initialises the accounts of the channel with this serial number, whose initiator `takes`
-    /// credit requests. [`Self::open`] replaces `sendq`.
+    /// Initialises the accounts of the channel with this serial number. [`Self::open`] replaces
+    /// `sendq`.
     pub(crate) fn new(
         serial: u64,
         credits: Credits,
         sendq: SendQueue,
-        takes: CreditRequests,
+        takes_credit_requests: bool,
     ) -> impl PinInit<Self> {
         pin_init!(Self {
             accounts <- new_spinlock!(
@@ -124,7 +121,7 @@ impl Flow {
                 "Flow::accounts"
             ),
             serial,
-            takes,
+            takes_credit_requests,
             heard: Atomic::new(false),
             busy: Atomic::new(0),
             closed: Atomic::new(false),
@@ -209,15 +206,21 @@ impl Flow {
         }
         Charged {
             had,
-            return_now: had && accounts.credits.wants_credit_request(self.takes),
+            return_now: had && self.wants_credit_request(&accounts),
         }
+    }
+
+    /// Returns whether a credit request is due.
+    #[inline]
+    fn wants_credit_request(&self, accounts: &Accounts) -> bool {
+        self.takes_credit_requests && accounts.credits.wants_credit_request()
     }
 
     /// Takes the returnable credits if `choose` returns a carrier for them. Its argument says
     /// whether a credit request is due. Atomic: no other carrier takes them meanwhile.
     pub(crate) fn carry<R>(&self, choose: impl FnOnce(bool) -> Option<R>) -> Option<(R, i32)> {
         let mut accounts = self.accounts.lock();
-        let carrier = choose(accounts.credits.wants_credit_request(self.takes))?;
+        let carrier = choose(self.wants_credit_request(&accounts))?;
         Some((carrier, accounts.credits.take_delta()))
     }
 

@@ -117,8 +117,6 @@ static SERIAL: Atomic<u64> = Atomic::new(1);
 /// An asynchronous event of a queue pair.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum QpEvent {
-    /// A message arrived before the connection manager's confirmation (`IB_EVENT_COMM_EST`).
-    CommEst,
     /// The device takes no more receives from the shared receive queue for this queue pair
     /// (`IB_EVENT_QP_LAST_WQE_REACHED`).
     LastWqeReached,
@@ -616,7 +614,6 @@ unsafe extern "C" fn event_callback<O: QpOwner>(
     let context = unsafe { &*context.cast_const().cast::<Context<O>>() };
     // SAFETY: The core passes a valid event.
     let event = match unsafe { (*event).event } {
-        bindings::ib_event_type_IB_EVENT_COMM_EST => QpEvent::CommEst,
         bindings::ib_event_type_IB_EVENT_QP_LAST_WQE_REACHED => QpEvent::LastWqeReached,
         kind @ (bindings::ib_event_type_IB_EVENT_QP_FATAL
         | bindings::ib_event_type_IB_EVENT_QP_REQ_ERR

@@ -9,7 +9,7 @@
 
 import pytest
 
-from .checks import equal, expect, sit_through, until
+from .checks import contains, equal, expect, sit_through, until
 from .dm import (CAPABILITY, CLASS_PORT_INFO, GET_RESP, IO_UNIT_INFO,
                  IOC_PROFILE, SERVICE_ENTRIES, SET, Answer, Asker,
                  daemon_scan, number)
@@ -168,6 +168,29 @@ def test_errors_in_common(bench):
     target.unload()
 
 
+def is_announced(target):
+    text = target.read("/sys/class/infiniband/rxe0/ports/1/cap_mask")
+    return bool(int(text, 16) & CAPABILITY)
+
+
+@pytest.mark.timeout(90)
+@pytest.mark.stock("it tries once")
+def test_announced_later(bench):
+    """a port that cannot be changed for a while is announced when something about
+    it changes"""
+    target = bench.target
+    fixed = "echo %s > /sys/module/stuck/parameters/fixed"
+    with bench.target_module("stuck"):
+        target.run(fixed % "Y")
+        with bench.configured():
+            contains(target.run("dmesg").out, "not announced, initiators cannot "
+                     "discover it", "the kernel log")
+            equal(is_announced(target), False, "announcement")
+            target.run(fixed % "N")
+            target.run("ip link set eth0 down && ip link set eth0 up")
+            until(lambda: is_announced(target), 15, "announced after the event")
+
+
 @pytest.mark.timeout(90)
 def test_presence(bench):
     """the agent answers from load to unload, whether or not the target is
@@ -175,8 +198,7 @@ def test_presence(bench):
     target = bench.target
 
     def announced():
-        text = target.read("/sys/class/infiniband/rxe0/ports/1/cap_mask")
-        return bool(int(text, 16) & CAPABILITY)
+        return is_announced(target)
 
     asker = Asker(bench)
 

@@ -12,7 +12,7 @@ import re
 import pytest
 
 from . import peer
-from .checks import equal, expect, until
+from .checks import contains, equal, expect, until
 from .initiator import TOOLS
 
 # Where an SRP_LOGIN_RSP says what became of older channels.
@@ -341,7 +341,38 @@ def test_same_identity(bench):
         initiator.fio(disk, "1m")
 
 
+@pytest.mark.stock("it has one listener for both")
+def test_port_taken_in_one_family(bench):
+    """a port number that another program has for IPv4 serves logins over IPv6, and
+    the log says so; one that is taken for both is refused, and changes nothing"""
+    target, initiator = bench.target, bench.initiator
+
+    def takes(address, port):
+        """Another program that listens there, for RDMA."""
+        job = target.guest.spawn(["rping", "-s", "-a", address, "-p", str(port)],
+                                 timeout=90)
+        until(lambda: ":%d " % port in target.run(
+            "rdma resource show cm_id").out, 20, "rping listens")
+        return job
+
+    with bench.configured([initiator.port_id]):
+        jobs = [takes("0.0.0.0", 7001)]
+        mark = target.mark()
+        equal(target.listen(7001), "", "error of the change")
+        contains(target.log_since(mark), "no RDMA/CM logins over IPv4: ", "the log")
+        initiator.login(dest=target.guest.ip6, port=7001)
+        initiator.logout()
+        jobs.append(takes("::", 7002))
+        expect(target.listen(7002), "it cannot listen at all")
+        initiator.login(dest=target.guest.ip6, port=7001)
+        initiator.logout()
+        target.run("pkill -x rping")
+        for job in jobs:
+            job.wait(20, check=False)
+
+
 @pytest.mark.engine("lio")
+@pytest.mark.roce("iWARP: the same; InfiniBand: opensm finds no path to such a node")
 def test_without_node_guid(bench):
     """an HCA whose node GUID is zero serves the service GUID 0"""
     target, initiator = bench.target, bench.initiator

@@ -376,6 +376,9 @@ def test_renamed(bench):
         equal(directories(), ["srpt-mlx5_0-1"], "directories after the change")
         equal(len(target.run("ls %s/srpt-mlx5_0-1/sessions" % CLASS).out.split()),
               2, "sessions")
+        equal(target.read(CLASS + "/srpt-mlx5_0-1/device"), "mlx5_0", "device")
+        contains(target.run("/repo/scripts/srpt-top --once").out, "\nmlx5_0/1",
+                 "srpt-top")
         try:
             target.run("ip link add one type dummy && ip link set one up && "
                        "rdma link add rxe0 type rxe netdev one")

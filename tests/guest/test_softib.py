@@ -28,6 +28,7 @@ PORT = "/sys/class/infiniband/rxe0/ports/1/"
 UNIT = "/usr/lib/systemd/system/srp_daemon_port@.service"
 # What srp_daemon does with a disk that it finds is a matter of these.
 LOAD = "modprobe -a ib_srp sd_mod"
+RULES = "/etc/srp_daemon.conf"
 NO_ENTRY = 0x00010006
 # Which port gets which LID, as opensm remembers it.
 LIDS = "/var/cache/opensm/guid2lid"
@@ -148,6 +149,32 @@ def test_srp_daemon(bench, subnet):
             equal(len(initiator.hosts()), 1, "sessions")
             initiator.logout()
             target.wait_for_connections(0)
+
+
+@pytest.mark.timeout(120)
+def test_srp_daemon_rules(bench, subnet):
+    """an entry by port identifier, which begins with the GUID of the target's port
+    as the unit's -n has it; rules in srp_daemon.conf decide"""
+    target, initiator = bench.target, bench.initiator
+    with subnet(), bench.configured(["0x" + target.guid + initiator.guid]):
+        guid = target.node_guid
+        initiator.run(LOAD)
+        shipped = initiator.run(["cat", RULES]).out
+        for rules, sessions in (
+                ("d\n", 0),
+                ("a id_ext=%s,ioc_guid=%s,max_sect=512,queue_size=16\nd\n"
+                 % (guid, guid), 1)):
+            initiator.guest.put(RULES, rules)
+            initiator.run(daemon(initiator, "-o"))
+            equal(len(initiator.hosts()), sessions, "sessions with " + rules)
+        initiator.guest.put(RULES, shipped)
+        disk = disk_of(initiator)
+        equal(initiator.run("cat /sys/block/%s/queue/max_hw_sectors_kb"
+                            % disk.removeprefix("/dev/")).out, "256\n",
+              "KiB of a request, by max_sect")
+        initiator.fio(disk, "256k")
+        initiator.logout()
+        target.wait_for_connections(0)
 
 
 @pytest.mark.timeout(90)

@@ -21,7 +21,7 @@ use super::super::wire::consts::TLogoutReason;
 /// State of a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum State {
-    /// The login was accepted; the initiator has not confirmed yet.
+    /// The login was accepted; the initiator has neither confirmed nor sent anything yet.
     Connecting,
     /// Requests are processed.
     Live,
@@ -159,7 +159,7 @@ impl fmt::Display for CloseReason {
 /// Event of a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// The initiator confirmed the connection (RTU or the first message).
+    /// The connection manager reports that the initiator confirmed the connection (RTU).
     Established,
     /// The initiator disconnected, or replied to the target's disconnect request.
     PeerDisconnected,
@@ -175,9 +175,6 @@ pub(crate) enum Event {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use = "actions have to be executed"]
 pub(crate) struct Actions {
-    /// Treat the held information units according to [`Channel::iu_disposition`], which is not
-    /// [`Disposition::Hold`] any more. At most once.
-    pub(crate) release_held_ius: bool,
     /// Begin the tear-down for this reason; it calls [`Channel::begin_teardown`]. Requested exactly
     /// once in the life of a channel that ends.
     pub(crate) start_teardown: Option<CloseReason>,
@@ -186,7 +183,6 @@ pub(crate) struct Actions {
 impl Actions {
     /// Nothing to do.
     pub(crate) const NONE: Self = Self {
-        release_held_ius: false,
         start_teardown: None,
     };
 }
@@ -208,8 +204,6 @@ pub(crate) struct Farewell {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "the information unit has to be disposed of"]
 pub(crate) enum Disposition {
-    /// Keep it until the connection is confirmed: it may overtake the confirmation.
-    Hold,
     /// Process it.
     Process,
     /// Drop it.
@@ -227,7 +221,9 @@ pub(crate) struct Channel {
     was_live: bool,
     /// The connection manager was asked to accept the login.
     accepted: bool,
-    /// An information unit was held at the last check.
+    /// The connection manager reported that the initiator confirmed the connection.
+    confirmed: bool,
+    /// The channel was live without that report at the last check.
     waited: bool,
     /// COMM_EST was reported to the connection manager: the first information unit replaces the
     /// RTU.
@@ -244,6 +240,7 @@ impl Channel {
             takes_logout,
             was_live: false,
             accepted: false,
+            confirmed: false,
             waited: false,
             vouched: false,
         }
@@ -273,24 +270,31 @@ impl Channel {
         }
     }
 
-    /// Returns what to do with an information unit that arrives now.
+    /// Returns what to do with an information unit that arrives now. The first one confirms the
+    /// connection: it may overtake the RTU, or replace one that is lost. None arrives before the
+    /// login is accepted, because the queue pair receives only from then on.
+    pub(crate) fn iu_arrives(&mut self) -> Disposition {
+        if self.state == State::Connecting {
+            self.state = State::Live;
+        }
+        self.iu_disposition()
+    }
+
+    /// Returns what to do with an information unit that has arrived.
     pub(crate) const fn iu_disposition(&self) -> Disposition {
-        match self.state {
-            State::Connecting => Disposition::Hold,
-            State::Live => Disposition::Process,
-            State::Disconnecting | State::Draining | State::Disconnected => Disposition::Discard,
+        match self.is_live() {
+            true => Disposition::Process,
+            false => Disposition::Discard,
         }
     }
 
     /// Handles an event. Events that come too late or too early have no effect.
     pub(crate) fn handle(&mut self, event: Event) -> Actions {
+        self.confirmed |= event == Event::Established;
         match (event, self.state) {
             (Event::Established, State::Connecting) => {
                 self.state = State::Live;
-                Actions {
-                    release_held_ius: true,
-                    ..Actions::NONE
-                }
+                Actions::NONE
             }
             (Event::PeerDisconnected, _) => self.close(CloseReason::PeerDisconnected),
             (Event::PeerRejected, _) => self.close(CloseReason::PeerRejected),
@@ -308,12 +312,18 @@ impl Channel {
         self.accepted = true;
     }
 
+    /// Returns whether the channel is live because the initiator sends, and the connection manager
+    /// has not reported its confirmation (RTU).
+    const fn is_unconfirmed(&self) -> bool {
+        self.is_live() && !self.confirmed
+    }
+
     /// Returns whether the driver has to report COMM_EST to the connection manager, because the
-    /// confirmation (RTU) may be lost: true if an information unit is `held` now and was at the
-    /// last call. Called once per period.
+    /// confirmation (RTU) may be lost: true if it is missing now and was at the last call, although
+    /// the initiator sends. Called once per period.
     #[must_use = "the connection manager has to be told"]
-    pub(crate) fn confirmation_is_late(&mut self, held: bool) -> bool {
-        let waits = held && self.state == State::Connecting;
+    pub(crate) fn confirmation_is_late(&mut self) -> bool {
+        let waits = self.is_unconfirmed();
         core::mem::replace(&mut self.waited, waits) && waits
     }
 
@@ -321,9 +331,9 @@ impl Channel {
     /// before the report.
     #[must_use = "the connection manager has to be told"]
     pub(crate) fn vouch(&mut self) -> bool {
-        let begun = self.state == State::Connecting;
-        self.vouched |= begun;
-        begun
+        let due = self.is_unconfirmed();
+        self.vouched |= due;
+        due
     }
 
     /// Records that the connection manager refused COMM_EST: the confirmation arrived first, or the
@@ -359,12 +369,10 @@ impl Channel {
         if self.is_closing() {
             return Actions::NONE;
         }
-        let held = self.state == State::Connecting;
         self.was_live = self.state == State::Live;
         self.state = State::Disconnecting;
         self.reason = Some(reason);
         Actions {
-            release_held_ius: held,
             start_teardown: Some(reason),
         }
     }

@@ -10,8 +10,6 @@
 //!
 //! Not here: posting the information units that carry credits (the driver).
 
-use super::super::wire::login::CreditRequests;
-
 /// The initiator sent a request without having a credit for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Overrun;
@@ -109,15 +107,10 @@ impl Credits {
         }
     }
 
-    /// Returns whether a credit request should be sent: there are credits to return, and the
-    /// initiator may be waiting for them and gets such requests now.
-    pub(crate) const fn wants_credit_request(&self, takes: CreditRequests) -> bool {
-        let takes = match takes {
-            CreditRequests::Never => false,
-            CreditRequests::AtLast => self.outstanding == 0,
-            CreditRequests::Early => true,
-        };
-        takes && self.returnable > 0 && self.at_peer <= Self::LOW_WATER
+    /// Returns whether a credit request should be sent, to an initiator that takes them: there are
+    /// credits to return, and it may be waiting for them.
+    pub(crate) const fn wants_credit_request(&self) -> bool {
+        self.returnable > 0 && self.at_peer <= Self::LOW_WATER
     }
 
     /// Returns the number of credits granted at login.

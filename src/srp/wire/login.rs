@@ -170,21 +170,17 @@ impl LoginReq {
         let modern = self.imm_requested || self.multichannel == MultiChannel::Multi;
         match policy {
             Requests::None => Takes {
-                credit: CreditRequests::Never,
+                credit: false,
                 event: false,
                 logout: false,
             },
             Requests::Able => Takes {
-                credit: if self.solicit_credit || modern {
-                    CreditRequests::Early
-                } else {
-                    CreditRequests::AtLast
-                },
+                credit: self.solicit_credit || modern,
                 event: self.solicit_event,
                 logout: self.solicit_logout || self.solicit_credit || self.solicit_event || modern,
             },
             Requests::All => Takes {
-                credit: CreditRequests::Early,
+                credit: true,
                 event: true,
                 logout: true,
             },
@@ -278,22 +274,11 @@ impl Requests {
     }
 }
 
-/// When an initiator gets SRP_CRED_REQ.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum CreditRequests {
-    /// Never.
-    Never,
-    /// When no response is going to carry the credits.
-    AtLast,
-    /// As soon as it may be waiting for credits.
-    Early,
-}
-
 /// Requests of the target that an initiator gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Takes {
     /// SRP_CRED_REQ.
-    pub(crate) credit: CreditRequests,
+    pub(crate) credit: bool,
     /// SRP_AER_REQ.
     pub(crate) event: bool,
     /// SRP_T_LOGOUT.

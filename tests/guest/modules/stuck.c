@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Makes the queue pairs of connections fail as those of an HCA whose firmware hangs,
- * which rdma_rxe's never do. To be loaded before ib_srpt; ib_srpt must go first.
+ * Makes queue pairs of connections, and ports, fail as those of an HCA whose firmware
+ * hangs or refuses, which rdma_rxe's never do. To be loaded before ib_srpt; ib_srpt must go first.
  *
  *   echo Y > /sys/module/stuck/parameters/refuse    no way into the error state
  *   echo Y > /sys/module/stuck/parameters/lose      completions are lost
+ *   echo Y > /sys/module/stuck/parameters/fixed     ports cannot be modified
  *
  * Not here: events about queues (bad_news.c).
  */
@@ -21,6 +22,16 @@ MODULE_PARM_DESC(refuse, "Queue pairs cannot be put into the error state");
 static bool lose;
 module_param(lose, bool, 0600);
 MODULE_PARM_DESC(lose, "Completions of connections are lost");
+
+static bool fixed;
+module_param(fixed, bool, 0600);
+MODULE_PARM_DESC(fixed, "Ports cannot be modified");
+
+static int stuck_modify_port(struct ib_device *device, u32 port, int mask,
+			     struct ib_port_modify *props)
+{
+	return fixed ? -EIO : saved.modify_port(device, port, mask, props);
+}
 
 static int stuck_modify_qp(struct ib_qp *qp, struct ib_qp_attr *attr, int mask,
 			   struct ib_udata *udata)
@@ -44,6 +55,7 @@ static int stuck_add(struct ib_device *device)
 	saved = device->ops;
 	device->ops.modify_qp = stuck_modify_qp;
 	device->ops.poll_cq = stuck_poll_cq;
+	device->ops.modify_port = stuck_modify_port;
 	return 0;
 }
 
@@ -51,6 +63,7 @@ static void stuck_remove(struct ib_device *device, void *data)
 {
 	device->ops.modify_qp = saved.modify_qp;
 	device->ops.poll_cq = saved.poll_cq;
+	device->ops.modify_port = saved.modify_port;
 }
 
 static struct ib_client client = {

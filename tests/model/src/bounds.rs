@@ -131,12 +131,12 @@ pub(crate) fn random(scale: u64) -> Vec<Bound> {
             engines: 2,
             ..with("two credits", 2, 5, &[Plain])
         },
-        // The same with a peer that may not listen to credit requests.
+        // The same with a peer that may take a credit request for a response.
         Config {
             aborts: 3,
             listens: false,
             engines: 2,
-            ..with("last resort", 2, 5, &[Plain])
+            ..with("deaf", 2, 5, &[Plain])
         },
         // The peer sends its last request while the engine is busy with the others.
         Config {

@@ -290,12 +290,8 @@ impl Conn {
         if delta.is_ok_and(|delta| delta <= 0) {
             world().breaks(Rule::CreditCarried, "a credit request without credits");
         }
-        // Otherwise a request may have arrived since the credits were taken.
-        if world().undisturbed && !self.cfg.listens && self.engine.will_answer() {
-            world().breaks(
-                Rule::LastResort,
-                "a credit request while responses are to come",
-            );
+        if !self.cfg.listens {
+            world().breaks(Rule::NotAsked, "a credit request");
         }
     }
 
@@ -419,7 +415,7 @@ impl Conn {
             return world.breaks(Rule::CalmDown, how);
         }
         let low = view.req_lim <= crate::srp::machine::credit::Credits::LOW_WATER;
-        if view.delta > 0 && low {
+        if cfg.listens && view.delta > 0 && low {
             let how = format!("{} credits kept, {} at the peer", view.delta, view.req_lim);
             return world.breaks(Rule::NotStarved, how);
         }

@@ -93,11 +93,6 @@ const EDITS: &[Edit] = &[
     ),
     edit(
         "channel.rs",
-        "if release_held_ius {",
-        "if release_held_ius && !$HeldForgotten {",
-    ),
-    edit(
-        "channel.rs",
         "if waiting {",
         "if waiting && !$HeldNotResumed {",
     ),
@@ -182,11 +177,11 @@ const EDITS: &[Edit] = &[
     ),
     edit(
         "channel/receive.rs",
-        "match inner.machine.iu_disposition() {
+        "match inner.machine.iu_arrives() {
                 Disposition::Discard => Decision::Discard(received),",
-        "let disposition = match $ProcessedEarly {
-                true => Disposition::Process,
-                false => inner.machine.iu_disposition(),
+        "let disposition = match $FirstUnitLost {
+                true => inner.machine.iu_disposition(),
+                false => inner.machine.iu_arrives(),
             };
             match disposition {
                 Disposition::Discard => Decision::Discard(received),",
@@ -222,18 +217,19 @@ const EDITS: &[Edit] = &[
     edit(
         "link/flow.rs",
         "let mut accounts = self.accounts.lock();
-        let carrier = choose(accounts.credits.wants_credit_request(self.takes))?;",
+        let carrier = choose(self.wants_credit_request(&accounts))?;",
         "if $CarriedInTwoSteps {
-            let wanted = self.accounts.lock().credits.wants_credit_request(self.takes);
+            let wanted = self.wants_credit_request(&self.accounts.lock());
             let carrier = choose(wanted)?;
             return Some((carrier, self.accounts.lock().credits.take_delta()));
         }
         let mut accounts = self.accounts.lock();
-        let takes = match $AskedTooEarly {
-            true => CreditRequests::Early,
-            false => self.takes,
-        };
-        let carrier = choose(accounts.credits.wants_credit_request(takes))?;",
+        let carrier = choose(self.wants_credit_request(&accounts))?;",
+    ),
+    edit(
+        "link/flow.rs",
+        "self.takes_credit_requests && accounts",
+        "(self.takes_credit_requests || $AskedAnyway) && accounts",
     ),
     edit(
         "link/flow.rs",
@@ -242,23 +238,6 @@ const EDITS: &[Edit] = &[
         "let before = $LookThenCount.then(|| self.closed.load(Relaxed));
         self.busy.fetch_sub(1, Full);
         if before.unwrap_or_else(|| self.closed.load(Relaxed)) {",
-    ),
-    edit(
-        "channel/receive.rs",
-        "    hold: Hold,",
-        "    _hold: Option<Hold>,
-    channel: Arc<Channel>,",
-    ),
-    edit(
-        "channel/receive.rs",
-        "hold: Hold::new(channel),",
-        "_hold: (!$EarlyNotBusy).then(|| Hold::new(channel)),
-                channel: channel.clone(),",
-    ),
-    edit(
-        "channel/receive.rs",
-        "this.hold.owner().as_arc_borrow()",
-        "this.channel.as_arc_borrow()",
     ),
     edit(
         "channel/receive.rs",

@@ -41,8 +41,6 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     mutant("SlotsLeak", "data", &["CalmDown", "Ends"]),
     // The send queue is not closed with the channel.
     mutant("SendQueueStaysOpen", "plain", &["Ends"]),
-    // What was held is not let go of.
-    mutant("HeldForgotten", "login", &["NothingLeft"]),
     // A command that comes free does not look for what is held.
     mutant("HeldNotResumed", "freed late", &["NothingLeft"]),
     // The engine is not told that its data has arrived.
@@ -52,7 +50,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     // A logout is taken note of, and nothing else.
     mutant("LogoutIgnored", "request", &["RogueEnds", "Buffers"]),
     // Room for fewer held information units than the peer has credits.
-    mutant("HeldTooSmall", "login", &["HonestPeer"]),
+    mutant("HeldTooSmall", "freed late", &["HonestPeer"]),
     // Slots of a response are given back twice.
     mutant("SlotsTwice", "plain", &["SendQueueBalanced"]),
     // The target's own answer is sent twice.
@@ -63,8 +61,12 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     mutant("DrainedEarly", "request", &["OneTeardown"]),
     // The machine is not told that a command was aborted.
     mutant("AbortForgotten", "credit requests", &["AbortedIsSilent"]),
-    // Information units are processed before the connection is confirmed.
-    mutant("ProcessedEarly", "login", &["OnlyConfirmed"]),
+    // Information units are dropped until the connection manager reports the confirmation.
+    mutant(
+        "FirstUnitLost",
+        "early requests",
+        &["Credits", "OneAnswer", "Buffers"],
+    ),
     // The buffer of an answer to a request of the target is forgotten.
     mutant(
         "AnswerBufferLost",
@@ -77,20 +79,14 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     mutant("UndoneKept", "credit requests", &["NotStarved"]),
     // Credits that can be returned are not, when the peer sends its last request.
     mutant("LastCreditKept", "slow engine", &["NotStarved"]),
-    // Credits are asked to be taken back by a peer that may not listen while responses are to come.
-    mutant("AskedTooEarly", "last resort", &["LastResort"]),
+    // A credit request goes to a peer that may take it for a response.
+    mutant("AskedAnyway", "deaf", &["NotAsked"]),
     // Slots for as many responses as the peer has credits, not as there are commands.
     mutant("SlotPerCredit", "freed late", &["OneAnswer"]),
     // A channel that comes up while its HCA is removed is let in.
     mutant("GateNotAsked", "login", &["Ends"]),
     // A login does not end the other channels although it asks for that.
     mutant("OthersKept", "replaced", &["Replaced"]),
-    // The worker for what came early is not counted.
-    mutant(
-        "EarlyNotBusy",
-        "login",
-        &["NothingFreedInUse", "NothingLeft", "NoViolation"],
-    ),
     // Tear-down does not wait for the flushed completions.
     mutant("NoDrain", "silence", &["Ends"]),
     // The connection manager's id is kept while its queue pair is destroyed.
@@ -125,7 +121,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     // The end of a task looks whether the queue is closed, then counts.
     mutant("LookThenCount", "request", &["Ends"]),
     // A task says that it does not process what is held any more after the lock was dropped.
-    mutant("DrainingLate", "login", &["NothingLeft"]),
+    mutant("DrainingLate", "freed late", &["NothingLeft", "NotStarved"]),
     // The slot of a response is free after its command is.
     mutant("SlotFreeLate", "freed late", &["OneAnswer"]),
     // A confirmation is counted as a task after the lock was dropped.

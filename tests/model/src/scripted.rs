@@ -158,8 +158,8 @@ impl Lio {
             world.breaks(Rule::NothingFreedInUse, "a session that is closed");
         }
         let conn = world.conn(peer::conn_of(tag));
-        if !conn.established.get() {
-            world.breaks(Rule::OnlyConfirmed, format!("{tag} is acted on"));
+        if !conn.accepted.get() {
+            world.breaks(Rule::OnlyAccepted, format!("{tag} is acted on"));
         }
         // Otherwise a response may be about to be posted.
         if world.undisturbed && conn.peer.ordinal(tag) > conn.granted.get() {

@@ -44,8 +44,8 @@ pub(crate) enum Rule {
     /// When a task management function is answered with success, nothing of the commands it has
     /// aborted is on the wire, or comes later.
     AbortedIsGone,
-    /// No request is acted on before the connection is confirmed.
-    OnlyConfirmed,
+    /// No request is acted on before the login is accepted.
+    OnlyAccepted,
     /// Slots of the send queue are given back once, and all; it never holds more than fit.
     SendQueueBalanced,
     /// Nothing is freed or used again while a work request, a thread or the engine refers to it,
@@ -60,9 +60,8 @@ pub(crate) enum Rule {
     /// While only the engine has anything to do on an open channel, no credit is kept that the
     /// peer may be waiting for, and no request is held for which there is a command.
     NotStarved,
-    /// A peer that may not listen to credit requests gets one only when nothing else is going to
-    /// carry credits: no request is outstanding.
-    LastResort,
+    /// A peer that may not listen to credit requests gets none.
+    NotAsked,
     /// A credit request carries credits.
     CreditCarried,
     /// Once a channel closes, every path leads to its end, whatever the peer, the wire and the

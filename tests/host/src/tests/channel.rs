@@ -9,13 +9,15 @@ use crate::srp::wire::consts::TLogoutReason;
 pub(super) enum Step {
     Event(Event),
     Accept,
+    /// An information unit arrives.
+    Arrival,
     /// Tells the connection manager that the initiator has the connection; that works, or does not.
     Vouch(bool),
     BeginTeardown,
     Drained,
 }
 
-pub(super) const STEPS: [Step; 11] = [
+pub(super) const STEPS: [Step; 12] = [
     Step::Event(Event::Established),
     Step::Event(Event::PeerDisconnected),
     Step::Event(Event::PeerRejected),
@@ -23,6 +25,7 @@ pub(super) const STEPS: [Step; 11] = [
     Step::Event(Event::Close(CloseReason::Disabled)),
     Step::Event(Event::Close(CloseReason::QpError)),
     Step::Accept,
+    Step::Arrival,
     Step::Vouch(true),
     Step::Vouch(false),
     Step::BeginTeardown,
@@ -34,6 +37,9 @@ pub(super) fn take(ch: &mut Channel, step: Step) -> (Actions, Farewell) {
     match step {
         Step::Event(event) => return (ch.handle(event), Farewell::default()),
         Step::Accept => ch.accept(),
+        Step::Arrival => {
+            let _ = ch.iu_arrives();
+        }
         Step::Vouch(ok) => {
             if ch.vouch() && !ok {
                 ch.vouch_failed();
@@ -45,15 +51,9 @@ pub(super) fn take(ch: &mut Channel, step: Step) -> (Actions, Farewell) {
     (Actions::NONE, Farewell::default())
 }
 
-const RELEASE: Actions = Actions {
-    release_held_ius: true,
-    ..Actions::NONE
-};
-
 fn teardown(reason: CloseReason) -> Actions {
     Actions {
         start_teardown: Some(reason),
-        ..Actions::NONE
     }
 }
 
@@ -78,8 +78,7 @@ fn accepted() -> Channel {
 fn usual_life() {
     let mut ch = accepted();
     assert_eq!(ch.state(), State::Connecting);
-    assert_eq!(ch.iu_disposition(), Disposition::Hold);
-    assert_eq!(ch.handle(Event::Established), RELEASE);
+    assert_eq!(ch.handle(Event::Established), Actions::NONE);
     assert_eq!(ch.iu_disposition(), Disposition::Process);
     // The connection manager may report it twice.
     assert_eq!(ch.handle(Event::Established), Actions::NONE);
@@ -119,7 +118,7 @@ fn initiator_disconnects_first() {
     assert_eq!(ch.begin_teardown(), DISCONNECT);
 }
 
-/// A connection that never comes up is torn down, and what was held is let go.
+/// A connection that never comes up is torn down.
 #[test]
 fn connection_fails() {
     for (event, reason, send_disconnect) in [
@@ -133,13 +132,7 @@ fn connection_fails() {
         ),
     ] {
         let mut ch = Channel::new(true);
-        assert_eq!(
-            ch.handle(event),
-            Actions {
-                release_held_ius: true,
-                ..teardown(reason)
-            }
-        );
+        assert_eq!(ch.handle(event), teardown(reason));
         assert_eq!(ch.close_reason(), Some(reason));
         assert_eq!(ch.state(), State::Disconnecting);
         assert_eq!(ch.iu_disposition(), Disposition::Discard);
@@ -154,18 +147,36 @@ fn connection_fails() {
     }
 }
 
-/// An information unit stands for the confirmation when it has waited for a whole period.
+/// The first information unit replaces the confirmation.
+#[test]
+fn first_unit() {
+    let mut ch = accepted();
+    assert_eq!(ch.iu_arrives(), Disposition::Process);
+    assert_eq!(ch.state(), State::Live);
+    // The confirmation comes late, or it does not come.
+    assert_eq!(ch.handle(Event::Established), Actions::NONE);
+    let mut unconfirmed = accepted();
+    let _ = unconfirmed.iu_arrives();
+    assert_eq!(
+        unconfirmed.handle(Event::ConnectFailed),
+        teardown(CloseReason::ConnectFailed)
+    );
+    assert_eq!(unconfirmed.iu_arrives(), Disposition::Discard);
+}
+
+/// The connection manager is told of a peer that has sent for a whole period without confirmation.
 #[test]
 fn late_confirmation() {
     let mut ch = accepted();
-    assert!(!ch.confirmation_is_late(false));
-    assert!(!ch.confirmation_is_late(true));
-    assert!(ch.confirmation_is_late(true));
-    // What came since then has not waited.
-    assert!(!ch.confirmation_is_late(false));
-    assert!(!ch.confirmation_is_late(true));
+    assert!(!ch.confirmation_is_late());
+    // One that says nothing is not vouched for.
+    assert!(!ch.confirmation_is_late());
+    let _ = ch.iu_arrives();
+    assert!(!ch.confirmation_is_late());
+    assert!(ch.confirmation_is_late());
     let _ = ch.handle(Event::Established);
-    assert!(!ch.confirmation_is_late(true));
+    assert!(!ch.confirmation_is_late());
+    assert!(!ch.confirmation_is_late());
 }
 
 /// Tear-down waits for the connection manager's word if that was told of the connection.
@@ -184,12 +195,15 @@ fn vouched_for() {
         await_settled: true,
         ..DISCONNECT
     };
+    let unit = Step::Arrival;
     assert_eq!(farewell(&[]), DISCONNECT);
-    assert_eq!(farewell(&[Step::Vouch(true)]), waits);
-    assert_eq!(farewell(&[Step::Vouch(false)]), DISCONNECT);
-    assert_eq!(farewell(&[Step::Vouch(true), established]), waits);
+    assert_eq!(farewell(&[Step::Vouch(true)]), DISCONNECT);
+    assert_eq!(farewell(&[unit, Step::Vouch(true)]), waits);
+    assert_eq!(farewell(&[unit, Step::Vouch(false)]), DISCONNECT);
+    assert_eq!(farewell(&[unit, Step::Vouch(true), established]), waits);
     // Too late.
-    assert_eq!(farewell(&[established, Step::Vouch(true)]), DISCONNECT);
+    let late = [unit, established, Step::Vouch(true)];
+    assert_eq!(farewell(&late), DISCONNECT);
 }
 
 #[test]
@@ -220,7 +234,6 @@ fn logout_reasons() {
 /// How often each action was asked for.
 #[derive(Clone, Copy, Default)]
 struct Counts {
-    release: u32,
     teardown: u32,
     logout: u32,
     disconnect: u32,
@@ -229,9 +242,7 @@ struct Counts {
 /// Checks the invariants on every continuation of a history; returns the number of steps taken.
 fn explore(ch: Channel, counts: Counts, was_accepted: bool, depth: u32) -> u64 {
     // What the counters must be follows from the state alone.
-    let left_connecting = ch.state() != State::Connecting;
     let closed = ch.state() >= State::Disconnecting;
-    assert_eq!(counts.release, u32::from(left_connecting));
     assert_eq!(counts.teardown, u32::from(closed));
     let begun = u32::from(ch.state() >= State::Draining);
     assert!(counts.disconnect <= begun && counts.logout <= begun);
@@ -276,7 +287,6 @@ fn explore(ch: Channel, counts: Counts, was_accepted: bool, depth: u32) -> u64 {
         }
 
         let counts = Counts {
-            release: counts.release + u32::from(actions.release_held_ius),
             teardown: counts.teardown + u32::from(actions.start_teardown.is_some()),
             logout: counts.logout + u32::from(farewell.send_logout.is_some()),
             disconnect: counts.disconnect + u32::from(farewell.send_disconnect),
@@ -288,9 +298,9 @@ fn explore(ch: Channel, counts: Counts, was_accepted: bool, depth: u32) -> u64 {
 
 #[test]
 fn every_order_of_events() {
-    // 11 + 11^2 + ... + 11^6.
+    // 12 + 12^2 + ... + 12^6.
     let steps = explore(Channel::new(true), Counts::default(), false, 6);
-    assert_eq!(steps, 1_948_716);
+    assert_eq!(steps, 3_257_436);
 }
 
 /// Who hears a target logout: an initiator that is logged in and does not know yet.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Tests of the credit accounting against a peer that counts for itself.
 
-use crate::srp::{machine::credit::*, wire::login::CreditRequests};
+use crate::srp::machine::credit::*;
 use proptest::prelude::*;
 
 fn check(credits: &Credits) {
@@ -9,22 +9,6 @@ fn check(credits: &Credits) {
         + u64::from(credits.outstanding())
         + u64::from(credits.returnable());
     assert_eq!(sum, u64::from(credits.limit()), "{credits:?}");
-}
-
-#[test]
-fn unknown_listeners_are_asked_last() {
-    let mut credits = Credits::new(3);
-    for _ in 0..3 {
-        credits.on_request().unwrap();
-    }
-    // Two end silently; the response to the third carries their credits.
-    credits.add_returnable(2).unwrap();
-    assert!(credits.wants_credit_request(CreditRequests::Early));
-    assert!(!credits.wants_credit_request(CreditRequests::AtLast));
-    // So does the third: nothing else is going to.
-    credits.add_returnable(1).unwrap();
-    assert!(credits.wants_credit_request(CreditRequests::AtLast));
-    assert!(!credits.wants_credit_request(CreditRequests::Never));
 }
 
 #[test]
@@ -105,20 +89,17 @@ fn credit_request_is_wanted_when_the_peer_is_dry() {
     let mut credits = Credits::new(3);
     for _ in 0..3 {
         credits.on_request().unwrap();
-        assert!(
-            !credits.wants_credit_request(CreditRequests::Early),
-            "nothing to return"
-        );
+        assert!(!credits.wants_credit_request(), "nothing to return");
     }
     credits.add_returnable(1).unwrap();
-    assert!(credits.wants_credit_request(CreditRequests::Early));
+    assert!(credits.wants_credit_request());
     assert_eq!(credits.take_delta(), 1);
-    assert!(!credits.wants_credit_request(CreditRequests::Early));
+    assert!(!credits.wants_credit_request());
     // Plenty of credits: no hurry.
     let mut credits = Credits::new(3);
     credits.on_request().unwrap();
     credits.add_returnable(1).unwrap();
-    assert!(!credits.wants_credit_request(CreditRequests::Early));
+    assert!(!credits.wants_credit_request());
 }
 
 #[test]

@@ -281,20 +281,19 @@ fn what_it_listens_to() {
         solicit_logout: false,
         ..request()
     };
-    use CreditRequests::{AtLast, Early, Never};
     let able = |req: &LoginReq| {
         let takes = req.takes(Requests::Able);
         (takes.credit, takes.event, takes.logout)
     };
-    assert_eq!(able(&single), (AtLast, false, false));
-    let changes: [(fn(&mut LoginReq), (CreditRequests, bool, bool)); 5] = [
-        (|r| r.solicit_credit = true, (Early, false, true)),
-        (|r| r.solicit_event = true, (AtLast, true, true)),
-        (|r| r.solicit_logout = true, (AtLast, false, true)),
-        (|r| r.imm_requested = true, (Early, false, true)),
+    assert_eq!(able(&single), (false, false, false));
+    let changes: [(fn(&mut LoginReq), (bool, bool, bool)); 5] = [
+        (|r| r.solicit_credit = true, (true, false, true)),
+        (|r| r.solicit_event = true, (false, true, true)),
+        (|r| r.solicit_logout = true, (false, false, true)),
+        (|r| r.imm_requested = true, (true, false, true)),
         (
             |r| r.multichannel = MultiChannel::Multi,
-            (Early, false, true),
+            (true, false, true),
         ),
     ];
     for (change, expected) in changes {
@@ -305,12 +304,12 @@ fn what_it_listens_to() {
         let takes = req.takes(Requests::None);
         assert_eq!(
             (takes.credit, takes.event, takes.logout),
-            (Never, false, false)
+            (false, false, false)
         );
         let takes = req.takes(Requests::All);
         assert_eq!(
             (takes.credit, takes.event, takes.logout),
-            (Early, true, true)
+            (true, true, true)
         );
     }
     assert_eq!(Requests::from_number(3), None);

@@ -104,7 +104,6 @@ fn channel() {
                 next.push(after);
                 if after.state() != before.state() {
                     let words: Vec<&str> = [
-                        (actions.release_held_ius, "release_held_ius"),
                         (actions.start_teardown.is_some(), "start_teardown"),
                         (farewell.send_logout.is_some(), "send_logout"),
                         (farewell.send_disconnect, "send_disconnect"),

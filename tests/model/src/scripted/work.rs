@@ -139,16 +139,6 @@ impl Shared {
         &self.trace
     }
 
-    /// Whether it has a command whose response is still to come.
-    pub(crate) fn will_answer(&self) -> bool {
-        let entries = self.entries.borrow();
-        let will = |entry: &Rc<Entry>| match entry.phase.get() {
-            Phase::Has | Phase::Data | Phase::Ready => !entry.freeing.get(),
-            Phase::Answering | Phase::Done | Phase::Freed => false,
-        };
-        entries.iter().any(will)
-    }
-
     /// Whether a step waits to be tried again.
     fn retries(&self) -> bool {
         let entries = self.entries.borrow();

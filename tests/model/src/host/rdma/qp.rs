@@ -32,7 +32,6 @@ pub(crate) type RecvBuf<O> = buf::RecvBuf<O>;
 #[allow(dead_code, reason = "the driver has names for them")]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum QpEvent {
-    CommEst,
     LastWqeReached,
     Fatal(u32),
     Other(u32),
