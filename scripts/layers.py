@@ -19,9 +19,10 @@ TABLE = "scripts/layers.toml"
 ROOT = "src/srpt.rs"
 
 USE = re.compile(r"\buse\s+([^;]+);")
+MOD = re.compile(r"\bmod\s+(\w+)\s*;")
 PATH = re.compile(r"(?<![\w:])(?:crate|super|self)(?:\s*::\s*\w+)+")
 SHORT = re.compile(r"(?<![\w:])(\w+)((?:\s*::\s*\w+)+)")
-NOISE = re.compile(r"//[^\n]*|/\*.*?\*/|b?\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])'", re.S)
+NOISE = re.compile(r"//[^\n]*|/\*.*?\*/|\bb?r(#*)\".*?\"\1|b?\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])'", re.S)
 
 
 def module_of(path):
@@ -57,11 +58,12 @@ def expanded(tree):
 
 def paths_of(text):
     """All paths of a source that may lead to another file, with `use` or without,
-    and those that begin with a name that a `use` has introduced."""
-    text = NOISE.sub(" ", text)
+    and those that begin with a name that a `use` or a `mod` has introduced."""
+    text = NOISE.sub(" ", text).replace("$crate", "crate")
     used = [p for tree in USE.findall(text) for p in expanded(" ".join(tree.split()))]
     rest = USE.sub(" ", text)
-    names = {name: path for path, name in used}
+    names = {name: "self::" + name for name in MOD.findall(rest)}
+    names.update({name: path for path, name in used})
     short = [names[first] + re.sub(r"\s", "", more) for first, more in SHORT.findall(rest)
              if first in names]
     return [path for path, _ in used] + short + [

@@ -434,12 +434,24 @@ impl<O: Pool> Command<O> {
     pub(crate) fn on_free(this: Arc<Self>) {
         let mut inner = this.inner.lock();
         let action = step(&mut inner.machine, Event::Freed);
-        let Some(Action::Recycle { return_credit }) = action else {
-            drop(inner);
-            if let Some(Action::Answer) = action {
-                Self::answer_here(this, LocalAnswer::Mgmt(RspCode::Failed));
+        let return_credit = match action {
+            Some(Action::Recycle { return_credit }) => return_credit,
+            Some(Action::Answer) => {
+                drop(inner);
+                return Self::answer_here(this, LocalAnswer::Mgmt(RspCode::Failed));
             }
-            return;
+            Some(
+                Action::FetchTable
+                | Action::Submit
+                | Action::Abandon
+                | Action::Fetch
+                | Action::Execute
+                | Action::FailData
+                | Action::SendResponse
+                | Action::SkipResponse
+                | Action::Complete { .. },
+            )
+            | None => return,
         };
         let buf = inner.buf.take();
         let rest = inner.has_rest();

@@ -320,7 +320,8 @@ impl Channel {
                 Request::Event => inner.notices.event.post_failed(),
             }
             drop(inner);
-            this.flow.undo_delta(delta);
+            // The channel closes, whether or not the peer has kept to its credits.
+            let _ = this.flow.undo_delta(delta);
             return Self::close(this, CloseReason::QpError);
         }
     }

@@ -78,8 +78,9 @@ pub(super) enum NotSent {
     QueueFull,
     /// The command needs more RDMA work requests than the send queue has slots.
     NeverFits,
-    /// The channel is closing, or the command was aborted.
-    Dead,
+    /// There will be no response: the channel is closing, or the command was aborted. The engine
+    /// has to be notified of the end.
+    Never,
 }
 
 impl From<NoSlot> for NotSent {
@@ -87,7 +88,7 @@ impl From<NoSlot> for NotSent {
         match e {
             NoSlot::Full => Self::QueueFull,
             NoSlot::NeverFits => Self::NeverFits,
-            NoSlot::Closed => Self::Dead,
+            NoSlot::Closed => Self::Never,
         }
     }
 }
@@ -144,7 +145,7 @@ impl<O: Pool> Command<O> {
             Ok(()) => Delivery::Success,
             Err(NotSent::QueueFull) => Delivery::QueueFull,
             Err(NotSent::NeverFits) => Delivery::FatalError,
-            Err(NotSent::Dead) => {
+            Err(NotSent::Never) => {
                 Active::tgt_cmd_done(this, DoneContext::Same);
                 Delivery::Success
             }
@@ -221,16 +222,33 @@ impl<O: Pool> Command<O> {
             (action, inner.head, inner.buf.take(), inner.table.take())
         };
         drop(table);
+        // A buffer is posted before the credit for it is sent.
+        if let Some(buf) = buf {
+            link.repost(buf);
+        }
+        match action {
+            Some(Action::SendResponse) => {}
+            Some(Action::SkipResponse) => return Err(this.skip(rdma, delta, true)),
+            // A violation, after which nothing is owed to the initiator either.
+            Some(
+                Action::FetchTable
+                | Action::Submit
+                | Action::Abandon
+                | Action::Fetch
+                | Action::Execute
+                | Action::FailData
+                | Action::Answer
+                | Action::Complete { .. }
+                | Action::Recycle { .. },
+            )
+            | None => return Err(this.skip(rdma, delta, false)),
+        }
         let serial = link.owner.serial();
         if rdma != 0 {
             // CAST: What one command moves is less than 4 GiB.
             trace::rdma_write(serial, head.tag, read as u32);
         }
         trace::response(serial, head.tag, rsp.status, delta);
-        // A buffer is posted before the credit for it is sent.
-        if let Some(buf) = buf {
-            link.repost(buf);
-        }
         rsp.tag = head.tag;
         rsp.sol_not = head.sol_not.wants(is_success(&rsp));
         rsp.req_lim_delta = delta;
@@ -240,27 +258,31 @@ impl<O: Pool> Command<O> {
                 .post_write_send(Arc::from(this), len, rsp.sol_not)
                 .map_err(|(e, _)| e)
         };
-        let posted = match action {
-            Some(Action::SendResponse) => Some(post()),
-            // Aborted; or a violation, after which nothing is owed to the initiator either.
-            _ => None,
-        };
-        if let Some(Ok(())) = posted {
-            return Ok(());
-        }
-        if rdma != 0 {
-            this.rw.cancel();
-        }
-        if let Some(Err(e)) = posted {
+        let posted = post();
+        if let Err(e) = posted {
             note(&mut this.inner.lock().machine, Fact::PostFailed);
             link.close_after("a response", e);
+            return Err(this.skip(rdma, delta, false));
         }
-        link.flow().undo_delta(delta);
-        this.inner.lock().rdma_slots = 0;
+        Ok(())
+    }
+
+    /// Frees what was reserved for a response that is not posted, and makes the credits that it
+    /// would have carried returnable. `aborted`: none is to be sent.
+    #[cold]
+    fn skip(&self, rdma: u32, delta: i32, aborted: bool) -> NotSent {
+        let link = &self.link;
+        if rdma != 0 {
+            self.rw.cancel();
+        }
+        if link.flow().undo_response(delta, aborted).is_err() {
+            link.close(CloseReason::ProtocolViolation);
+        }
+        self.inner.lock().rdma_slots = 0;
         link.flow().release_response(rdma, None);
         // The credits need another carrier, perhaps a request of the target.
         O::credits_due(link.owner.as_arc_borrow());
-        Err(NotSent::Dead)
+        NotSent::Never
     }
 }
 
@@ -290,9 +312,22 @@ impl<O: Pool> CqeHandler<SEND> for Command<O> {
                 };
                 Active::tgt_cmd_done(self.as_arc_borrow(), context);
             }
-            // The response has carried the credit.
-            Some(Action::Recycle { .. }) => Self::recycle_sent(self, slots, finished.as_ref()),
-            _ => {
+            Some(Action::Recycle { return_credit }) => {
+                self.give_back(None, return_credit);
+                Self::recycle_sent(self, slots, finished.as_ref());
+            }
+            Some(
+                Action::FetchTable
+                | Action::Submit
+                | Action::Abandon
+                | Action::Fetch
+                | Action::Execute
+                | Action::FailData
+                | Action::SendResponse
+                | Action::SkipResponse
+                | Action::Answer,
+            )
+            | None => {
                 // A violation. The slots are free all the same, or tear-down would wait for them.
                 link.flow().release_response(slots, None);
                 link.close(CloseReason::QpError);

@@ -151,6 +151,7 @@ impl<O: Pool> Command<O> {
         if let Some(timing) = &mut inner.timing {
             timing.came_with_data(len);
         }
+        // This is the event's only action.
         Some(match step(&mut inner.machine, Event::HasData) {
             Some(Action::Execute) => Fetch::Here,
             _ => Fetch::Refused(Delivery::FatalError),
@@ -266,7 +267,16 @@ impl<O: Pool> CqeHandler<READ> for Command<O> {
             Some(Action::Abandon) => return Self::table_lost(self, slots),
             Some(Action::Execute) => RxDataStatus::Success,
             Some(Action::FailData) => RxDataStatus::Error,
-            _ => return link.flow().release_rdma(slots),
+            Some(
+                Action::FetchTable
+                | Action::Fetch
+                | Action::SendResponse
+                | Action::SkipResponse
+                | Action::Answer
+                | Action::Complete { .. }
+                | Action::Recycle { .. },
+            )
+            | None => return link.flow().release_rdma(slots),
         };
         link.flow().release_rdma(slots);
         Active::rx_data(self.as_arc_borrow(), status);

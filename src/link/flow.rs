@@ -14,7 +14,10 @@ use kernel::{
 
 use crate::{
     srp::machine::{
-        credit::Credits,
+        credit::{
+            Credits,
+            Overrun, //
+        },
         sendq::{
             NoSlot,
             SendQueue, //
@@ -225,9 +228,26 @@ impl Flow {
     }
 
     /// Takes back credits whose carrier was not posted.
-    pub(crate) fn undo_delta(&self, delta: i32) {
-        // An error means that the peer uses credits it was never given.
-        let _ = self.accounts.lock().credits.undo(delta);
+    ///
+    /// # Errors
+    ///
+    /// [`Overrun`] if the peer uses credits that it was never given.
+    pub(crate) fn undo_delta(&self, delta: i32) -> Result<(), Overrun> {
+        self.accounts.lock().credits.undo(delta)
+    }
+
+    /// Takes back the credits of a response that is not posted, that of its own request included.
+    /// `aborted`: counts a request that ends without a response.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::undo_delta`].
+    pub(crate) fn undo_response(&self, delta: i32, aborted: bool) -> Result<(), Overrun> {
+        let mut accounts = self.accounts.lock();
+        if aborted {
+            accounts.stats.count(Counter::Aborted);
+        }
+        accounts.credits.undo(delta)
     }
 
     /// Makes the credit of a request without response returnable.

@@ -146,6 +146,10 @@ bad src/rdma/x.rs 'rdma/x.rs imports good.rs: top is not below rdma' "one throug
 use super::super::good::f;"
 bad src/rdma/x.rs 'rdma/x.rs imports good.rs: top is not below rdma' "one in a macro" "$head
 macro_rules! m { () => { \$crate::good::f() } }"
+bad src/rdma/x.rs 'rdma/x.rs imports good.rs: top is not below rdma' "one imported in a macro" "$head
+macro_rules! m { () => { use \$crate::good::f; f() } }"
+bad src/rdma/x.rs 'rdma/x.rs imports good.rs: top is not below rdma' "a path without an import" "$head
+fn f() { let _ = r\"\\\"; crate::good::f(); let _ = r\"\\\"; }"
 bad src/sync.rs 'sync.rs imports rdma/good.rs: rdma is not below sync' "one through an imported name" "$head
 use crate::{rdma as verbs, compat};
 fn f() { verbs::good::f() }"

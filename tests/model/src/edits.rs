@@ -27,8 +27,8 @@ const EDITS: &[Edit] = &[
     ),
     edit(
         "command/respond.rs",
-        "link.flow().undo_delta(delta);",
-        "if !$CreditsNotUndone { link.flow().undo_delta(delta); }",
+        "if link.flow().undo_response(delta, aborted).is_err() {",
+        "if !$CreditsNotUndone && link.flow().undo_response(delta, aborted).is_err() {",
     ),
     edit(
         "channel/dispatch.rs",
@@ -50,12 +50,11 @@ const EDITS: &[Edit] = &[
     ),
     edit(
         "command/respond.rs",
-        "if let Some(Ok(())) = posted {\n            return Ok(());",
-        "if let Some(Ok(())) = posted {
-            if let Some(buf) = buf.take() {
-                link.repost(buf);
-            }
-            return Ok(());",
+        "let posted = post();",
+        "let posted = post();
+        if let (Ok(()), Some(buf)) = (posted, buf.take()) {
+            link.repost(buf);
+        }",
     ),
     edit(
         "command/respond.rs",
