@@ -76,10 +76,7 @@ use crate::{
             }, //
         },
         wire::{
-            cmd::{
-                Cmd,
-                Direction, //
-            },
+            cmd::Cmd,
             consts::{
                 RspCode,
                 SolNot, //
@@ -143,10 +140,7 @@ impl Descs {
             (_, Some((dir, desc))) => Self::Single(dir, desc),
             (DataDesc::None, _) => Self::None,
             (DataDesc::Immediate(bytes), _) => Self::Immediate(bytes.len(), cmd.params),
-            _ => match cmd.direction() {
-                Direction::In => Self::List(Dir::In, cmd.params),
-                _ => Self::List(Dir::Out, cmd.params),
-            },
+            _ => Self::List(cmd.dir().unwrap_or(Dir::Out), cmd.params),
         }
     }
 }

@@ -56,6 +56,7 @@ use crate::{
         },
         wire::{
             cmd::TaskAttr,
+            desc::Dir,
             ident::{
                 Lun,
                 PortId, //
@@ -103,17 +104,6 @@ pub(crate) type Port = port::Port<<Active as Engine>::PortData>;
 /// A port that has a directory in the engine's configuration.
 pub(crate) type ConfiguredPort = port::ConfiguredPort<<Active as Engine>::PortData>;
 
-/// Data direction of a command as the initiator announced it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Direction {
-    /// No data.
-    None,
-    /// Initiator to target (a write).
-    ToTarget,
-    /// Target to initiator (a read).
-    FromTarget,
-}
-
 /// A SCSI command as received, validated by the protocol layer.
 pub(crate) struct RxCmd {
     /// Initiator's tag.
@@ -122,8 +112,8 @@ pub(crate) struct RxCmd {
     pub(crate) lun: u64,
     /// Task attribute.
     pub(crate) attr: TaskAttr,
-    /// Direction of the data, from the data descriptors.
-    pub(crate) dir: Direction,
+    /// Direction of the data, from the data descriptors; [`None`] without data.
+    pub(crate) dir: Option<Dir>,
     /// Number of bytes, from the data descriptors.
     pub(crate) data_len: u32,
     /// CDB of 16 bytes, as nearly all are; zeroes if `long` is set. To be read with [`Self::cdb`].

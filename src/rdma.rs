@@ -21,8 +21,6 @@
 //! Completions, CM events and device events are handled in process context, events of a queue pair
 //! in any context.
 
-#![allow(dead_code, reason = "wraps what verbs offer, whatever of it is in use")]
-
 use kernel::prelude::*;
 
 pub(crate) mod buf;

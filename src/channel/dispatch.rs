@@ -24,11 +24,7 @@ use super::{
 
 use crate::{
     command::{
-        answer::{
-            sam,
-            sense,
-            LocalAnswer, //
-        },
+        answer::LocalAnswer,
         scsi,
         Descs,
         Head,
@@ -42,15 +38,18 @@ use crate::{
             stats::Counter, //
         },
         wire::{
-            cmd::Cmd,
+            cmd::Unserved,
             codec::be64,
-            consts::limit,
             desc::DataDesc,
             iu::{
                 Answer,
                 InvalidKind,
                 Iu,
                 IuError, //
+            },
+            scsi::{
+                sense,
+                status, //
             }, //
         }, //
     },
@@ -83,9 +82,9 @@ pub(super) fn process(channel: ArcBorrow<'_, Channel>, cmd: Arc<Command>, rx: Re
                 sol_not: request.sol_not,
             };
             let descs = Descs::of(request);
-            let copied = match fault(request) {
-                Some(fault) => Err(fault),
-                None => scsi::copy(request).map_err(|_| LocalAnswer::Status(sam::BUSY)),
+            let copied = match request.unserved() {
+                Some(why) => Err(unserved(why)),
+                None => scsi::copy(request).map_err(|_| LocalAnswer::Status(status::BUSY)),
             };
             let scsi = match copied {
                 Ok(scsi) => scsi,
@@ -197,13 +196,11 @@ fn answered(
     Channel::send_notices(channel);
 }
 
-/// Answers well-formed commands that no engine takes.
-fn fault(request: &Cmd<'_>) -> Option<LocalAnswer> {
-    match request.data {
-        // No engine takes data in both directions.
-        DataDesc::Bidi { .. } => Some(LocalAnswer::Sense(&sense::INVALID_CDB)),
-        _ if request.data_len() > limit::MAX_MAX_RDMA_SIZE => Some(LocalAnswer::INVALID_FIELDS),
-        _ => None,
+/// Returns the answer to a well-formed command that is not served.
+fn unserved(why: Unserved) -> LocalAnswer {
+    match why {
+        Unserved::Bidirectional => LocalAnswer::Sense(&sense::INVALID_CDB),
+        Unserved::TooLong => LocalAnswer::INVALID_FIELDS,
     }
 }
 

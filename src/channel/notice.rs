@@ -59,7 +59,8 @@ use crate::{
                 TLogout, //
             },
             ident::Lun,
-            login::LoginReq, //
+            login::LoginReq,
+            scsi::sense, //
         }, //
     }, //
 };
@@ -71,11 +72,6 @@ pub(crate) const SLOTS: u32 = 3;
 /// request of this tag, or compare half of the tag only. Their tags count from 0 in the lower 32
 /// bits, and Linux gives bit 31 a meaning; this value is far from both.
 const FIRST_TAG: u64 = 0xffff_ffff_4000_0000;
-
-/// REPORTED LUNS DATA HAS CHANGED, a unit attention condition, as sense data in fixed format.
-static LUNS_CHANGED: [u8; 18] = [
-    0x70, 0, 0x06, 0, 0, 0, 0, 10, 0, 0, 0, 0, 0x3f, 0x0e, 0, 0, 0, 0,
-];
 
 /// Requests of the target that raise a solicited event, as the login asks.
 #[derive(Clone, Copy)]
@@ -210,7 +206,7 @@ impl Notices {
     /// `ENOMEM`, `EIO` if the device cannot map them.
     pub(crate) fn new(device: &Device, max_len: u32) -> Result<Self> {
         // CAST: A u32 fits in a usize on every architecture with RDMA.
-        let event_len = (size::AER_REQ + LUNS_CHANGED.len()).min(max_len as usize);
+        let event_len = (size::AER_REQ + sense::LUNS_CHANGED.len()).min(max_len as usize);
         Ok(Self {
             credit: Notice::new(),
             event: Notice::new(),
@@ -351,7 +347,7 @@ impl Channel {
                     sol_not: self.solicit.event,
                     req_lim_delta: delta,
                     lun: Lun([0; 8]),
-                    sense: &LUNS_CHANGED,
+                    sense: &sense::LUNS_CHANGED,
                 };
                 req.emit(buf).unwrap_or(0)
             }),

@@ -5,41 +5,13 @@
 //!
 //! Not here: the engine's responses ([`super::respond`]).
 
-use crate::srp::wire::consts::RspCode;
-
-/// SCSI status codes (`include/scsi/scsi_proto.h`).
-pub(crate) mod sam {
-    /// GOOD.
-    pub(crate) const GOOD: u8 = 0x00;
-    /// CHECK CONDITION.
-    pub(crate) const CHECK_CONDITION: u8 = 0x02;
-    /// BUSY.
-    pub(crate) const BUSY: u8 = 0x08;
-}
-
-/// Sense data in fixed format.
-pub(crate) mod sense {
-    /// Bytes of sense data in fixed format without additional bytes.
-    pub(crate) const SIZE: usize = 18;
-    /// Sense key ILLEGAL REQUEST.
-    const ILLEGAL_REQUEST: u8 = 0x05;
-
-    const fn fixed(key: u8, asc: u8, ascq: u8) -> [u8; SIZE] {
-        let mut bytes = [0; SIZE];
-        bytes[0] = 0x70;
-        bytes[2] = key;
-        // Bytes after this one.
-        bytes[7] = 10;
-        bytes[12] = asc;
-        bytes[13] = ascq;
-        bytes
-    }
-
-    /// INVALID FIELD IN CDB.
-    pub(crate) static INVALID_CDB: [u8; SIZE] = fixed(ILLEGAL_REQUEST, 0x24, 0x00);
-    /// INVALID FIELD IN COMMAND INFORMATION UNIT.
-    pub(crate) static INVALID_IU: [u8; SIZE] = fixed(ILLEGAL_REQUEST, 0x0e, 0x03);
-}
+use crate::srp::wire::{
+    consts::RspCode,
+    scsi::{
+        sense,
+        status, //
+    }, //
+};
 
 /// A response of the target itself.
 #[derive(Clone, Copy, Debug)]
@@ -62,9 +34,9 @@ impl LocalAnswer {
     /// Returns the SCSI status.
     pub(crate) fn status(&self) -> u8 {
         match self {
-            Self::InvalidFields(_) | Self::Sense(_) => sam::CHECK_CONDITION,
+            Self::InvalidFields(_) | Self::Sense(_) => status::CHECK_CONDITION,
             Self::Status(status) => *status,
-            Self::Mgmt(_) => sam::GOOD,
+            Self::Mgmt(_) => status::GOOD,
         }
     }
 

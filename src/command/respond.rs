@@ -16,10 +16,7 @@ use kernel::{
 };
 
 use super::{
-    answer::{
-        sam,
-        LocalAnswer, //
-    },
+    answer::LocalAnswer,
     note,
     step,
     transfer::is_transient,
@@ -66,7 +63,8 @@ use crate::{
             rsp::{
                 Residual,
                 Rsp, //
-            }, //
+            },
+            scsi::status, //
         }, //
     },
     trace, //
@@ -96,7 +94,7 @@ impl From<NoSlot> for NotSent {
 /// Returns whether the response reports success.
 fn is_success(rsp: &Rsp<'_>) -> bool {
     let complete = RspCode::Complete.code();
-    rsp.status == sam::GOOD && rsp.rsp_code.is_none_or(|code| code == complete)
+    rsp.status == status::GOOD && rsp.rsp_code.is_none_or(|code| code == complete)
 }
 
 /// Returns a response of the target itself, without tag and credits.
@@ -212,7 +210,7 @@ impl<O: Pool> Command<O> {
             let mut inner = this.inner.lock();
             inner.rdma_slots = rdma;
             if let Some(timing) = &mut inner.timing {
-                timing.answered(read, rsp.status != sam::GOOD);
+                timing.answered(read, rsp.status != status::GOOD);
             }
             let action = step(&mut inner.machine, Event::XmitResponse);
             match inner.descs.dir() {

@@ -10,26 +10,24 @@ use kernel::{
 };
 
 use super::{
-    answer::{
-        sam,
-        sense,
-        LocalAnswer, //
-    },
+    answer::LocalAnswer,
     Command,
     Pool, //
 };
 use crate::{
     engine::{
         Active,
-        Direction,
         Engine,
         RxCmd,
         RxError, //
     },
     rdma::buf::Immediate,
-    srp::wire::cmd::{
-        self as wire,
-        Cmd, //
+    srp::wire::{
+        cmd::Cmd,
+        scsi::{
+            sense,
+            status, //
+        }, //
     },
     trace, //
 };
@@ -49,11 +47,7 @@ pub(crate) fn copy(request: &Cmd<'_>) -> Result<RxCmd> {
         tag: request.tag,
         lun: Active::lun_number(request.lun),
         attr: request.attr,
-        dir: match request.direction() {
-            wire::Direction::None | wire::Direction::Bidi => Direction::None,
-            wire::Direction::Out => Direction::ToTarget,
-            wire::Direction::In => Direction::FromTarget,
-        },
+        dir: request.dir(),
         data_len: request.data_len(),
         short,
         long,
@@ -85,7 +79,7 @@ pub(crate) fn submit<O: Pool>(
         RxError::ShuttingDown => Command::abandon(cmd),
         RxError::InvalidCdb => Command::answer(cmd, LocalAnswer::Sense(&sense::INVALID_CDB)),
         RxError::NoMemory | RxError::UnknownFunction => {
-            Command::answer(cmd, LocalAnswer::Status(sam::BUSY));
+            Command::answer(cmd, LocalAnswer::Status(status::BUSY));
         }
     }
 }

@@ -13,10 +13,7 @@ use kernel::{
 };
 
 use super::{
-    answer::{
-        sam,
-        LocalAnswer, //
-    },
+    answer::LocalAnswer,
     note,
     scsi,
     step,
@@ -44,7 +41,10 @@ use crate::{
             },
             sendq::NoSlot, //
         },
-        wire::desc::DirectDesc, //
+        wire::{
+            desc::DirectDesc,
+            scsi::status, //
+        }, //
     }, //
 };
 
@@ -93,7 +93,7 @@ impl<O: Pool> Command<O> {
 
     /// Prepares the READ and reserves its send queue slots; undoes both on failure.
     fn reserve_table(&self, table: DirectDesc) -> Result<u32, LocalAnswer> {
-        let busy = LocalAnswer::Status(sam::BUSY);
+        let busy = LocalAnswer::Status(status::BUSY);
         let seg = RemoteSeg {
             addr: table.va,
             key: table.key,
@@ -135,7 +135,7 @@ impl<O: Pool> Command<O> {
         };
         match scsi {
             Some(Ok(scsi)) => scsi::submit(&**hold.owner(), this, &scsi, None),
-            Some(Err(_)) => Self::answer(this, LocalAnswer::Status(sam::BUSY)),
+            Some(Err(_)) => Self::answer(this, LocalAnswer::Status(status::BUSY)),
             None => Self::answer(this, LocalAnswer::INVALID_FIELDS),
         }
         drop(hold);

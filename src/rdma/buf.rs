@@ -265,11 +265,6 @@ impl TxBufs {
 }
 
 impl TxBuf {
-    /// Size of the buffer in bytes.
-    pub(crate) fn capacity(&self) -> usize {
-        self.dma.len()
-    }
-
     /// Fills the buffer: `build` writes it and returns the number of bytes to send, as this does.
     /// It is passed the previous contents. A filled buffer may be filled again. Does not sleep.
     ///

@@ -46,14 +46,11 @@ impl Callback {
         }
     }
 
-    /// Begins a callback on this task.
-    pub(super) fn enter(&self) {
+    /// Runs `body` as such a callback on this task. Returns the callback's return value.
+    pub(super) fn run(&self, body: impl FnOnce()) -> c_int {
         self.task
             .store(Task::current_raw().cast::<c_void>(), Release);
-    }
-
-    /// Ends a callback. Returns the callback's return value.
-    pub(super) fn leave(&self) -> c_int {
+        body();
         self.task.store(ptr::null_mut(), Release);
         if self.doomed.load(Acquire) {
             destroy_code()

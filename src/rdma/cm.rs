@@ -213,15 +213,6 @@ impl ConnectRequest<'_> {
         }
     }
 
-    /// Number of its RDMA READs and atomics that the peer requests to have outstanding, with us as
-    /// responder.
-    pub(crate) fn responder_resources(&self) -> u8 {
-        match self {
-            Self::Rdma(req) => req.responder_resources(),
-            Self::Ib(req) => req.responder_resources(),
-        }
-    }
-
     /// Number of our RDMA READs and atomics that the peer accepts at the same time as responder;
     /// the limit of [`ConnParams::initiator_depth`]. With 0, none may be used.
     pub(crate) fn initiator_depth(&self) -> u8 {

@@ -41,8 +41,6 @@ impl DeviceId {
 /// Capabilities of a device (`struct ib_device_attr`), in units of the C fields.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DeviceAttrs {
-    /// Firmware version, as the device reports it.
-    pub(crate) fw_ver: u64,
     /// IEEE vendor ID.
     pub(crate) vendor_id: u32,
     /// Part ID, as the vendor defines it.
@@ -53,21 +51,14 @@ pub(crate) struct DeviceAttrs {
     pub(crate) max_qp_wr: u32,
     /// Maximum number of scatter/gather entries per send request.
     pub(crate) max_send_sge: u32,
-    /// Maximum number of scatter/gather entries per RDMA READ request.
-    pub(crate) max_sge_rd: u32,
     /// Maximum number of pages of a memory region (`max_fast_reg_page_list_len`).
     pub(crate) max_region_pages: u32,
     /// Maximum number of entries per completion queue.
     pub(crate) max_cqe: u32,
-    /// Maximum number of RDMA READs and atomics that a queue pair can have outstanding as
-    /// responder.
-    pub(crate) max_qp_rd_atom: u32,
     /// The same as requester.
     pub(crate) max_qp_init_rd_atom: u32,
     /// Maximum number of work requests per shared receive queue; 0 if the device has none of these.
     pub(crate) max_srq_wr: u32,
-    /// Maximum number of scatter/gather entries per request of a shared receive queue.
-    pub(crate) max_srq_sge: u32,
 }
 
 /// Link layer of a port.
@@ -258,19 +249,15 @@ impl Device {
         // filled in before.
         let attrs = unsafe { &(*self.as_raw()).attrs };
         DeviceAttrs {
-            fw_ver: attrs.fw_ver,
             vendor_id: attrs.vendor_id,
             vendor_part_id: attrs.vendor_part_id,
             hw_ver: attrs.hw_ver,
             max_qp_wr: device_limit(attrs.max_qp_wr),
             max_send_sge: device_limit(attrs.max_send_sge),
-            max_sge_rd: device_limit(attrs.max_sge_rd),
             max_region_pages: attrs.max_fast_reg_page_list_len,
             max_cqe: device_limit(attrs.max_cqe),
-            max_qp_rd_atom: device_limit(attrs.max_qp_rd_atom),
             max_qp_init_rd_atom: device_limit(attrs.max_qp_init_rd_atom),
             max_srq_wr: device_limit(attrs.max_srq_wr),
-            max_srq_sge: device_limit(attrs.max_srq_sge),
         }
     }
 

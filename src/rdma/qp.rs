@@ -43,7 +43,6 @@ use super::{
         HasCqe,
         SEND, //
     },
-    device::Device,
     id::{
         destroy_raw,
         IdShared, //
@@ -495,46 +494,16 @@ impl<O: QpOwner> QueuePair<O> {
         &self.inner.core
     }
 
-    /// The device.
-    pub(crate) fn device(&self) -> &Device {
-        self.inner.core.device()
-    }
-
-    /// Number of the device's port that the connection uses.
-    pub(crate) fn port_num(&self) -> u32 {
-        self.inner.core.port_num()
-    }
-
     /// Returns whether the completion queue has failed, so that nothing completes any more. Any
     /// context.
     pub(crate) fn cq_failed(&self) -> bool {
         self.inner.core.cq_failed()
     }
 
-    /// Number of the queue pair.
-    pub(crate) fn qp_num(&self) -> u32 {
-        self.inner.core.qp_num()
-    }
-
     /// Number of send work requests that may be outstanding at the same time, including those of
     /// RDMA transfers, as granted by the device.
     pub(crate) fn max_send_wr(&self) -> u32 {
         self.inner.core.sq_capacity()
-    }
-
-    /// Number of receives that may be posted at the same time; 0 with a shared receive queue.
-    pub(crate) fn max_recv_wr(&self) -> u32 {
-        self.inner.core.rq_capacity()
-    }
-
-    /// Puts the queue pair into the error state, so that everything that is posted is flushed.
-    /// Does nothing once it is being torn down. May sleep.
-    ///
-    /// # Errors
-    ///
-    /// Those of the device's driver.
-    pub(crate) fn set_error(&self) -> Result {
-        self.inner.core.set_error()
     }
 
     /// Refuses new posts, puts the queue pair into the error state, and waits until everything that

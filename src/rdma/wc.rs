@@ -29,11 +29,6 @@ impl WcStatus {
     pub(crate) fn is_flush(self) -> bool {
         self.0 == bindings::ib_wc_status_IB_WC_WR_FLUSH_ERR
     }
-
-    /// Returns the C value.
-    pub(crate) fn code(self) -> u32 {
-        self.0
-    }
 }
 
 impl fmt::Display for WcStatus {

@@ -3,6 +3,10 @@
 //!
 //! Not here: bytes ([`super::wire`]), and the execution of a decision (the driver).
 
+#[allow(
+    dead_code,
+    reason = "not every engine has entries that are matched here"
+)]
 pub(crate) mod access;
 pub(crate) mod channel;
 pub(crate) mod command;

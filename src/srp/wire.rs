@@ -14,4 +14,5 @@ pub(crate) mod ident;
 pub(crate) mod iu;
 pub(crate) mod login;
 pub(crate) mod rsp;
+pub(crate) mod scsi;
 pub(crate) mod tmf;

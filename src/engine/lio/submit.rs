@@ -22,7 +22,6 @@ use super::session::LioSession;
 use crate::{
     bindings,
     engine::{
-        Direction,
         RxCmd,
         RxError,
         RxMgmt,
@@ -31,6 +30,7 @@ use crate::{
     rdma::buf::Immediate,
     srp::wire::{
         cmd::TaskAttr,
+        desc::Dir,
         tmf::TmFunction, //
     }, //
 };
@@ -81,12 +81,10 @@ pub(super) fn submit<C: TargetCmd>(
         return Err((RxError::NoMemory, cmd));
     }
     let (direction, len) = match rx.dir {
-        Direction::None | Direction::FromTarget if writes(cdb) => {
-            (bindings::dma_data_direction_DMA_TO_DEVICE, 0)
-        }
-        Direction::None => (bindings::dma_data_direction_DMA_NONE, 0),
-        Direction::ToTarget => (bindings::dma_data_direction_DMA_TO_DEVICE, rx.data_len),
-        Direction::FromTarget => (bindings::dma_data_direction_DMA_FROM_DEVICE, rx.data_len),
+        None | Some(Dir::In) if writes(cdb) => (bindings::dma_data_direction_DMA_TO_DEVICE, 0),
+        None => (bindings::dma_data_direction_DMA_NONE, 0),
+        Some(Dir::Out) => (bindings::dma_data_direction_DMA_TO_DEVICE, rx.data_len),
+        Some(Dir::In) => (bindings::dma_data_direction_DMA_FROM_DEVICE, rx.data_len),
     };
     let attr = match rx.attr {
         TaskAttr::Simple => bindings::TCM_SIMPLE_TAG,

@@ -21,7 +21,6 @@ use super::{
 use crate::{
     bindings,
     engine::{
-        Direction,
         RxCmd,
         RxError,
         RxMgmt,
@@ -29,6 +28,7 @@ use crate::{
     },
     srp::wire::{
         cmd::TaskAttr,
+        desc::Dir,
         ident::Lun,
         tmf::TmFunction, //
     }, //
@@ -70,9 +70,9 @@ pub(super) fn submit<C: TargetCmd>(
     }
     // CAST: Small numbers.
     let (direction, len) = match rx.dir {
-        Direction::None => (bindings::scst_data_direction_SCST_DATA_NONE as c_int, 0),
-        Direction::ToTarget => (bindings::scst_data_direction_SCST_DATA_WRITE as c_int, len),
-        Direction::FromTarget => (bindings::scst_data_direction_SCST_DATA_READ as c_int, len),
+        None => (bindings::scst_data_direction_SCST_DATA_NONE as c_int, 0),
+        Some(Dir::Out) => (bindings::scst_data_direction_SCST_DATA_WRITE as c_int, len),
+        Some(Dir::In) => (bindings::scst_data_direction_SCST_DATA_READ as c_int, len),
     };
     let queue_type = match rx.attr {
         TaskAttr::Simple => bindings::scst_cmd_queue_type_SCST_CMD_QUEUE_SIMPLE,

@@ -311,11 +311,6 @@ impl ConnectRequest<'_> {
         unsafe { self.path.dgid.raw }
     }
 
-    /// See [`super::ConnectRequest::responder_resources`].
-    pub(super) fn responder_resources(&self) -> u8 {
-        self.req().responder_resources
-    }
-
     /// See [`super::ConnectRequest::initiator_depth`].
     pub(super) fn initiator_depth(&self) -> u8 {
         self.req().initiator_depth
@@ -559,14 +554,13 @@ unsafe extern "C" fn conn_callback<H: ConnHandler>(
     let handler = Arc::from(handler);
     // SAFETY: `ib_cm` passes a valid event.
     let event = unsafe { &*event };
-    let callback = shared.callback(event.event);
-    callback.enter();
-    if is_final(event.event) {
-        // From here on this callback does not use the id.
-        shared.settled.store(true, Release);
-    }
-    H::cm_event(handler.as_arc_borrow(), cm_event(event));
-    callback.leave()
+    shared.callback(event.event).run(|| {
+        if is_final(event.event) {
+            // From here on this callback does not use the id.
+            shared.settled.store(true, Release);
+        }
+        H::cm_event(handler.as_arc_borrow(), cm_event(event));
+    })
 }
 
 /// Returns whether the event leaves no report of a message of ours due.
@@ -691,15 +685,15 @@ unsafe extern "C" fn listen_callback<L: ListenHandler>(
         return forget_code();
     };
     let outcome = Cell::new(Outcome::Open);
-    shared.ordered.enter();
-    // INVARIANT: This is the callback of the id, for this request.
-    L::connect_request(super::ConnectRequest::Ib(ConnectRequest {
-        id,
-        event,
-        path,
-        shared: shared.clone(),
-        outcome: &outcome,
-    }));
-    let code = shared.ordered.leave();
+    let code = shared.ordered.run(|| {
+        // INVARIANT: This is the callback of the id, for this request.
+        L::connect_request(super::ConnectRequest::Ib(ConnectRequest {
+            id,
+            event,
+            path,
+            shared: shared.clone(),
+            outcome: &outcome,
+        }));
+    });
     outcome.get().code(code)
 }

@@ -140,12 +140,6 @@ impl ConnectRequest<'_> {
         ip_addr(&self.id().route.addr.src_addr)
     }
 
-    /// See [`super::ConnectRequest::responder_resources`]. `cm_format_req_event` has swapped the
-    /// two values of the request.
-    pub(super) fn responder_resources(&self) -> u8 {
-        self.conn().responder_resources
-    }
-
     /// See [`super::ConnectRequest::initiator_depth`].
     pub(super) fn initiator_depth(&self) -> u8 {
         self.conn().initiator_depth
@@ -369,9 +363,9 @@ unsafe extern "C" fn conn_callback<H: ConnHandler>(
     let handler = Arc::from(handler);
     // SAFETY: The core passes a valid event.
     let event = cm_event(unsafe { &*event });
-    shared.callback.enter();
-    H::cm_event(handler.as_arc_borrow(), event);
-    shared.callback.leave()
+    shared
+        .callback
+        .run(|| H::cm_event(handler.as_arc_borrow(), event))
 }
 
 /// Translates an event.
@@ -545,14 +539,14 @@ unsafe extern "C" fn listen_callback<L: ListenHandler>(
         Err(e) => return e.to_errno(),
     };
     let outcome = Cell::new(Outcome::Open);
-    shared.callback.enter();
-    // INVARIANT: This is the callback of the id.
-    L::connect_request(super::ConnectRequest::Rdma(ConnectRequest {
-        id,
-        event,
-        shared: shared.clone(),
-        outcome: &outcome,
-    }));
-    let code = shared.callback.leave();
+    let code = shared.callback.run(|| {
+        // INVARIANT: This is the callback of the id.
+        L::connect_request(super::ConnectRequest::Rdma(ConnectRequest {
+            id,
+            event,
+            shared: shared.clone(),
+            outcome: &outcome,
+        }));
+    });
     outcome.get().code(code)
 }

@@ -217,11 +217,6 @@ impl QpCore {
         self.facts.largest_part
     }
 
-    /// Number of receive work requests that may be outstanding at the same time.
-    pub(super) fn rq_capacity(&self) -> u32 {
-        self.recv.capacity
-    }
-
     /// Returns a guard for a caller, unless the queue pair is being torn down. Any context.
     #[inline]
     pub(in crate::rdma) fn enter(&self) -> Option<Caller<'_>> {

@@ -70,8 +70,6 @@ pub(crate) enum CloseReason {
     QpError,
     /// No message and no acknowledgement arrived within the time limit of the watch.
     PeerSilent,
-    /// The module is being unloaded.
-    Unload,
     /// The initiator disconnected.
     PeerDisconnected,
     /// The initiator rejected the accepted connection.
@@ -91,8 +89,7 @@ impl CloseReason {
             | Self::Replaced
             | Self::DeviceRemoved
             | Self::ProtocolViolation
-            | Self::SpuriousResponse
-            | Self::Unload => true,
+            | Self::SpuriousResponse => true,
             Self::Logout
             | Self::ConnectTimeout
             | Self::QpError
@@ -118,7 +115,6 @@ impl CloseReason {
             | Self::ConnectTimeout
             | Self::QpError
             | Self::PeerSilent
-            | Self::Unload
             | Self::PeerDisconnected => true,
         }
     }
@@ -148,7 +144,6 @@ impl fmt::Display for CloseReason {
             Self::ConnectTimeout => "connect timeout",
             Self::QpError => "queue pair error",
             Self::PeerSilent => "no sign of life",
-            Self::Unload => "module unload",
             Self::PeerDisconnected => "disconnected by initiator",
             Self::PeerRejected => "rejected by initiator",
             Self::ConnectFailed => "connection failed",
@@ -253,6 +248,7 @@ impl Channel {
 
     /// Returns why the channel was closed: the first reason given, since later ones are
     /// consequences.
+    #[allow(dead_code, reason = "for the tests' invariants")]
     pub(crate) const fn close_reason(&self) -> Option<CloseReason> {
         self.reason
     }

@@ -226,11 +226,13 @@ impl Command {
     }
 
     /// Returns whether the engine aborted the command.
+    #[allow(dead_code, reason = "for the tests' invariants")]
     pub(crate) const fn is_aborted(&self) -> bool {
         self.aborted
     }
 
     /// Returns whether the credit of the request has not been returned yet.
+    #[allow(dead_code, reason = "for the tests' invariants")]
     pub(crate) const fn holds_credit(&self) -> bool {
         self.holds_credit
     }

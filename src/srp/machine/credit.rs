@@ -114,6 +114,7 @@ impl Credits {
     }
 
     /// Returns the number of credits granted at login.
+    #[allow(dead_code, reason = "for the tests' invariants")]
     pub(crate) const fn limit(&self) -> u32 {
         self.limit
     }
@@ -124,6 +125,7 @@ impl Credits {
     }
 
     /// Returns the number of credits spent on requests that are being processed.
+    #[allow(dead_code, reason = "for the tests' invariants")]
     pub(crate) const fn outstanding(&self) -> u32 {
         self.outstanding
     }

@@ -155,6 +155,7 @@ impl SendQueue {
     }
 
     /// Returns the largest number of RDMA slots that can ever be reserved.
+    #[allow(dead_code, reason = "for the tests' invariants")]
     pub(crate) const fn rdma_limit(&self) -> u32 {
         self.rdma_limit
     }

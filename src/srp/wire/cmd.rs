@@ -16,6 +16,7 @@ use super::{
         View, //
     },
     consts::{
+        limit,
         opcode,
         size,
         SolNot, //
@@ -48,17 +49,13 @@ impl TaskAttr {
     const MASK: u8 = 0x07;
 }
 
-/// Direction of the data of a command as seen by the initiator.
+/// Why a well-formed command is not served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Direction {
-    /// No data.
-    None,
-    /// From the initiator to the target.
-    Out,
-    /// From the target to the initiator.
-    In,
-    /// Both.
-    Bidi,
+pub(crate) enum Unserved {
+    /// It has data in both directions, which no engine takes.
+    Bidirectional,
+    /// Its data is longer than [`limit::MAX_MAX_RDMA_SIZE`].
+    TooLong,
 }
 
 /// A SCSI command.
@@ -156,17 +153,24 @@ impl<'a> Cmd<'a> {
         })
     }
 
-    /// Returns the direction of the data.
-    pub(crate) const fn direction(&self) -> Direction {
+    /// Returns the direction of the data; [`None`] without data, and for data in both directions.
+    #[inline]
+    pub(crate) const fn dir(&self) -> Option<Dir> {
         match self.data {
-            DataDesc::None => Direction::None,
-            DataDesc::Out(_) | DataDesc::Immediate(_) => Direction::Out,
-            DataDesc::In(_) => Direction::In,
-            DataDesc::External(external) => match external.dir {
-                Dir::Out => Direction::Out,
-                Dir::In => Direction::In,
-            },
-            DataDesc::Bidi { .. } => Direction::Bidi,
+            DataDesc::None | DataDesc::Bidi { .. } => None,
+            DataDesc::Out(_) | DataDesc::Immediate(_) => Some(Dir::Out),
+            DataDesc::In(_) => Some(Dir::In),
+            DataDesc::External(external) => Some(external.dir),
+        }
+    }
+
+    /// Returns why the command is not served, if so.
+    #[inline]
+    pub(crate) fn unserved(&self) -> Option<Unserved> {
+        match self.data {
+            DataDesc::Bidi { .. } => Some(Unserved::Bidirectional),
+            _ if self.data_len() > limit::MAX_MAX_RDMA_SIZE => Some(Unserved::TooLong),
+            _ => None,
         }
     }
 

@@ -6,6 +6,7 @@
 //! are in [`wire`], the state machines in [`machines()`]. How it is built and run is in `run`.
 
 #[path = "../../../src/srp/mod.rs"]
+#[allow(dead_code, reason = "the whole layer, whatever is used here")]
 mod srp;
 
 mod machines;

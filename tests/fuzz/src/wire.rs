@@ -4,10 +4,7 @@
 use crate::srp::{
     machine::access::Initiator,
     wire::{
-        cmd::{
-            Cmd,
-            Direction, //
-        },
+        cmd::Cmd,
         consts::limit,
         ctrl::{
             AerReq,
@@ -147,7 +144,7 @@ pub fn command(data: &[u8]) {
 fn check_command(data: &[u8], cmd: &Cmd<'_>) {
     assert!(cmd.cdb.len() >= 16 && cmd.cdb.len() <= 16 + 252 && cmd.cdb.len() % 4 == 0);
     match cmd.data {
-        DataDesc::None => assert_eq!((cmd.direction(), cmd.data_len()), (Direction::None, 0)),
+        DataDesc::None => assert_eq!((cmd.dir(), cmd.data_len()), (None, 0)),
         DataDesc::Out(list) | DataDesc::In(list) => {
             check_list(data, &list);
             assert_eq!(cmd.data_len(), list.data_len());

@@ -23,6 +23,7 @@ mod verbs;
 
 /// The protocol layer of the module, the very files.
 #[path = "../../../src/srp/mod.rs"]
+#[allow(dead_code, reason = "the whole layer, whatever is used here")]
 mod srp;
 
 use std::process::ExitCode;

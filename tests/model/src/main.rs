@@ -35,6 +35,7 @@ mod threads;
 mod world;
 
 #[path = "../../../src/srp/mod.rs"]
+#[allow(dead_code, reason = "the whole layer, whatever is used here")]
 mod srp;
 
 #[path = "host/hca.rs"]

@@ -20,13 +20,13 @@ use kernel::{
 use crate::{
     conn::Conn,
     engine::{
-        Direction, DoneContext, Engine, EngineCmd, HasTarget, OpenError, Port, RxCmd, RxDataStatus,
-        RxError, RxMgmt, SessionKey, SessionRequest, Target, TargetCmd, TargetKey, TmResult, Top,
+        DoneContext, Engine, EngineCmd, HasTarget, OpenError, Port, RxCmd, RxDataStatus, RxError,
+        RxMgmt, SessionKey, SessionRequest, Target, TargetCmd, TargetKey, TmResult, Top,
     },
     peer,
     port::PortData,
     rdma::buf::Immediate,
-    srp::wire::{ident::Lun, rsp::Residual, tmf::TmFunction},
+    srp::wire::{desc::Dir, ident::Lun, rsp::Residual, tmf::TmFunction},
     world::{world, Rule},
 };
 
@@ -271,7 +271,7 @@ impl Engine for Lio {
         immediate: Option<Immediate>,
     ) -> Result<(), (RxError, Arc<C>)> {
         let len = rx.data_len as usize;
-        let is_write = rx.dir == Direction::ToTarget;
+        let is_write = rx.dir == Some(Dir::Out);
         Self::take(cmd, session, (rx.tag, is_write, len), immediate, None)
     }
 

@@ -43,6 +43,10 @@ use crate::{
         DoneContext,
         TargetCmd, //
     },
+    srp::wire::scsi::{
+        sense,
+        status, //
+    },
     sync::atomic::{
         Atomic,
         Relaxed, //
@@ -93,21 +97,6 @@ impl Drop for Inside<'_> {
     }
 }
 
-/// SCSI status CHECK CONDITION (`include/scsi/scsi_proto.h`).
-const CHECK_CONDITION: u8 = 0x02;
-
-/// Sense data in fixed format (SPC-4 4.5.3): NOT READY, LOGICAL UNIT COMMUNICATION FAILURE, which
-/// target core reports, too, when `queue_data_in()` fails.
-const COMMUNICATION_FAILURE: [u8; 18] = {
-    let mut sense = [0; 18];
-    sense[0] = 0x70;
-    sense[2] = 0x02;
-    // Bytes after this one.
-    sense[7] = 10;
-    sense[12] = 0x08;
-    sense
-};
-
 impl<C: TargetCmd> LioCmd<C> {
     /// Sets the phase to `phase` and leaves the command to [`Self::run_late`]. The caller owns the
     /// command. Any context.
@@ -149,7 +138,7 @@ impl<C: TargetCmd> LioCmd<C> {
                 Delivery::QueueFull => Self::retry_later(cmd, Phase::DataLate),
                 Delivery::FatalError => {
                     if read_se!(this, scsi_status) == 0 {
-                        this.set_sense(&COMMUNICATION_FAILURE);
+                        this.set_sense(&sense::COMMUNICATION_FAILURE);
                     }
                     Self::answer_late(cmd.as_arc_borrow());
                 }
@@ -212,7 +201,7 @@ impl<C> LioCmd<C> {
         // more. The buffer is longer than the sense data.
         unsafe {
             (&raw mut (*se).se_cmd_flags).write(flags | EMULATED);
-            (&raw mut (*se).scsi_status).write(CHECK_CONDITION);
+            (&raw mut (*se).scsi_status).write(status::CHECK_CONDITION);
             // CAST: 18.
             (&raw mut (*se).scsi_sense_length).write(sense.len() as u16);
             self.sense

@@ -228,7 +228,7 @@ fn logout_reasons() {
         reason(CloseReason::ProtocolViolation),
         TLogoutReason::InvalidIuType
     );
-    assert_eq!(reason(CloseReason::Unload), TLogoutReason::NoReason);
+    assert_eq!(reason(CloseReason::Disabled), TLogoutReason::NoReason);
 }
 
 /// How often each action was asked for.
@@ -316,11 +316,10 @@ fn target_logout() {
             CloseReason::SpuriousResponse,
             TLogoutReason::SpuriousResponse,
         ),
-        (CloseReason::Unload, TLogoutReason::NoReason),
     ];
     let mut deaf = Channel::new(false);
     let _ = deaf.handle(Event::Established);
-    let _ = deaf.handle(Event::Close(CloseReason::Unload));
+    let _ = deaf.handle(Event::Close(CloseReason::Disabled));
     assert_eq!(deaf.begin_teardown().send_logout, None, "not to this one");
     let logout_of = |live: bool, event: Event| {
         let mut channel = accepted();

@@ -59,7 +59,7 @@ fn read_vector() {
     assert_eq!(cmd.lun, Lun([0, 3, 0, 0, 0, 0, 0, 0]));
     assert_eq!(cmd.attr, TaskAttr::Simple);
     assert_eq!(cmd.cdb, hex("28000000001000000800 000000000000"));
-    assert_eq!(cmd.direction(), Direction::In);
+    assert_eq!(cmd.dir(), Some(Dir::In));
     assert_eq!(cmd.data_len(), 4096);
     let DataDesc::In(list) = cmd.data else {
         panic!()
@@ -74,7 +74,7 @@ fn immediate_vector() {
     assert_eq!(bytes.len(), 76);
     let cmd = Cmd::parse(&bytes, Some(68)).unwrap();
     assert_eq!(cmd.data, DataDesc::Immediate(&[1, 2, 3, 4, 5, 6, 7, 8]));
-    assert_eq!((cmd.direction(), cmd.data_len()), (Direction::Out, 8));
+    assert_eq!((cmd.dir(), cmd.data_len()), (Some(Dir::Out), 8));
     assert_eq!(
         kind(&bytes),
         CmdErrorKind::Desc(DescError::Violation(DescViolation::ImmediateNotNegotiated))
@@ -219,14 +219,14 @@ fn directions() {
             ..CmdBytes::default()
         }
         .build();
-        Cmd::parse(&bytes, None).map(|c| (c.direction(), c.data_len()))
+        Cmd::parse(&bytes, None).map(|c| (c.dir(), c.data_len()))
     };
     let (out, r#in) = (desc_bytes(0, 1, 100), desc_bytes(0, 2, 200));
     let both = [out.clone(), r#in].concat();
-    assert_eq!(parse(0, vec![]), Ok((Direction::None, 0)));
-    assert_eq!(parse(0x10, out.clone()), Ok((Direction::Out, 100)));
-    assert_eq!(parse(0x01, out), Ok((Direction::In, 100)));
-    assert_eq!(parse(0x11, both), Ok((Direction::Bidi, 100)));
+    assert_eq!(parse(0, vec![]), Ok((None, 0)));
+    assert_eq!(parse(0x10, out.clone()), Ok((Some(Dir::Out), 100)));
+    assert_eq!(parse(0x01, out), Ok((Some(Dir::In), 100)));
+    assert_eq!(parse(0x11, both), Ok((None, 100)));
     assert_eq!(
         parse(0x03, vec![0; 16]).unwrap_err().kind,
         CmdErrorKind::Desc(

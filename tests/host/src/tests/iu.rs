@@ -132,7 +132,7 @@ fn external_table() {
         panic!("not a command");
     };
     assert!(matches!(cmd.data, DataDesc::External(_)));
-    assert_eq!(cmd.direction(), crate::srp::wire::cmd::Direction::Out);
+    assert_eq!(cmd.dir(), Some(crate::srp::wire::desc::Dir::Out));
     assert_eq!(cmd.data_len(), 8192);
 }
 
