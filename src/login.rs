@@ -47,16 +47,10 @@ use crate::{
             ListenHandler,
             Manager,
             PeerAddr, //
-        },
-        device::Device,
-        pd::ProtectionDomain,
-        qp::srq::SharedReceiveQueue, //
+        }, //
     },
     srp::{
-        machine::{
-            access::Advice,
-            channel::CloseReason, //
-        },
+        machine::access::Advice,
         wire::{
             consts::{
                 limit,
@@ -68,7 +62,6 @@ use crate::{
             },
             login::{
                 decide,
-                LoginGrant,
                 LoginPolicy,
                 LoginRej,
                 LoginReq, //
@@ -85,7 +78,7 @@ use crate::{
 mod bring_up;
 pub(crate) mod hcas;
 
-use bring_up::bring_up;
+use bring_up::Prepared;
 
 /// Handler of connection requests.
 pub(crate) struct Logins;
@@ -231,18 +224,6 @@ fn explain(reason: RejectReason) -> &'static str {
     }
 }
 
-/// What connecting a prepared channel requires.
-struct Prepared {
-    channel: Arc<Channel>,
-    hca: Arc<Hca<Channel>>,
-    device: Device,
-    pd: Arc<ProtectionDomain>,
-    srq: Option<Arc<SharedReceiveQueue<Channel>>>,
-    grant: LoginGrant,
-    rq_size: u32,
-    sq_size: u32,
-}
-
 /// Checks a login, opens the engine's session and allocates the channel.
 fn prepare(req: &ConnectRequest<'_>, login: &LoginReq) -> Result<Prepared, Refusal> {
     let absent = || {
@@ -363,38 +344,24 @@ fn open_session(
     }
 }
 
-/// Transfers the connection to the channel and brings the channel up.
+/// Connects a prepared channel; counts, traces and logs the outcome.
 fn connect(req: ConnectRequest<'_>, login: &LoginReq, prepared: Prepared) {
-    let channel = prepared.channel.clone();
     let peer = req.peer();
     // The initiator depth of the request is the number of RDMA READs that the peer can respond to.
     // If it is zero, the first READ ends in an error, instead of a send queue that never moves.
     let reads = req.initiator_depth().clamp(1, limit::MAX_RDMA_READS);
     let limit = prepared.device.attrs().max_qp_init_rd_atom;
     let reads = reads.min(u8::try_from(limit).unwrap_or(u8::MAX));
-    let refused = match Arc::new(req.take_over(channel.clone()), GFP_KERNEL) {
-        Ok(cm) => {
-            channel.take_cm(cm.clone());
-            let refused = bring_up(&cm, &prepared, login, reads).err();
-            if let Some(refusal) = &refused {
-                let _ = cm.reject(&LoginRej::new(login.tag, refusal.reason).emit());
-            }
-            refused
-        }
-        Err(_) => Some(Refusal::resources("allocating the connection", ENOMEM)),
-    };
-    match refused {
-        Some(refusal) => {
-            let noted = refusal.noted(login.initiator_port, peer);
-            channel.hca_port().count_refusal(noted);
-            trace::login_refused(login.initiator_port, refusal.reason.code());
-            refusal.log(login, peer);
-            Channel::close(channel.as_arc_borrow(), CloseReason::ConnectFailed);
-        }
-        None => granted(&channel, &prepared.hca),
-    }
-    drop(prepared);
-    channel.login_done();
+    let take_over = |channel| Arc::new(req.take_over(channel), GFP_KERNEL);
+    bring_up::connect(take_over, prepared, login, reads, |prepared, refused| {
+        let Some(refusal) = refused else {
+            return granted(&prepared.channel, &prepared.hca);
+        };
+        let noted = refusal.noted(login.initiator_port, peer);
+        prepared.channel.hca_port().count_refusal(noted);
+        trace::login_refused(login.initiator_port, refusal.reason.code());
+        refusal.log(login, peer);
+    });
 }
 
 /// Counts, traces and logs a granted login, and adds the channel's directory in sysfs.

@@ -10,10 +10,7 @@ use kernel::{
     sync::Arc, //
 };
 
-use super::{
-    Prepared,
-    Refusal, //
-};
+use super::Refusal;
 use crate::{
     channel::{
         list,
@@ -25,7 +22,10 @@ use crate::{
         Link, //
     },
     engine::Session,
-    hca::srq,
+    hca::{
+        srq,
+        Hca, //
+    },
     link::Owner,
     rdma::{
         cm::{
@@ -33,8 +33,13 @@ use crate::{
             ConnParams, //
         },
         cq::CompletionQueue,
-        device::Protocol,
+        device::{
+            Device,
+            Protocol, //
+        },
+        pd::ProtectionDomain,
         qp::{
+            srq::SharedReceiveQueue,
             QpInit,
             QueuePair, //
         }, //
@@ -50,6 +55,8 @@ use crate::{
                 RejectReason, //
             },
             login::{
+                LoginGrant,
+                LoginRej,
                 LoginReq,
                 LoginRsp, //
             }, //
@@ -58,13 +65,55 @@ use crate::{
     sync::gate::HasGate, //
 };
 
+/// What connecting a channel requires whose login was granted.
+pub(super) struct Prepared {
+    pub(super) channel: Arc<Channel>,
+    pub(super) hca: Arc<Hca<Channel>>,
+    pub(super) device: Device,
+    pub(super) pd: Arc<ProtectionDomain>,
+    pub(super) srq: Option<Arc<SharedReceiveQueue<Channel>>>,
+    pub(super) grant: LoginGrant,
+    pub(super) rq_size: u32,
+    pub(super) sq_size: u32,
+}
+
+/// Transfers the connection to the channel and brings the channel up, or rejects the login and
+/// closes the channel. `take_over` makes the channel the handler of the connection, `report` is
+/// told of the outcome.
+pub(super) fn connect<E>(
+    take_over: impl FnOnce(Arc<Channel>) -> Result<Arc<CmId<Channel>>, E>,
+    prepared: Prepared,
+    login: &LoginReq,
+    reads: u8,
+    report: impl FnOnce(&Prepared, Option<&Refusal>),
+) {
+    let channel = prepared.channel.clone();
+    let refused = match take_over(channel.clone()) {
+        Ok(cm) => {
+            channel.take_cm(cm.clone());
+            let refused = bring_up(&cm, &prepared, login, reads).err();
+            if let Some(refusal) = &refused {
+                let _ = cm.reject(&LoginRej::new(login.tag, refusal.reason).emit());
+            }
+            refused
+        }
+        Err(_) => Some(Refusal::resources("allocating the connection", ENOMEM)),
+    };
+    report(&prepared, refused.as_ref());
+    if refused.is_some() {
+        Channel::close(channel.as_arc_borrow(), CloseReason::ConnectFailed);
+    }
+    drop(prepared);
+    channel.login_done();
+}
+
 /// Creates the queue pair and the commands, adds the channel to the list of channels and accepts
 /// the connection.
 ///
 /// # Errors
 ///
 /// [`Refusal`]; the caller rejects the login and closes the channel.
-pub(super) fn bring_up(
+fn bring_up(
     cm: &Arc<CmId<Channel>>,
     prepared: &Prepared,
     login: &LoginReq,

@@ -82,7 +82,7 @@ pub(crate) trait Client: 'static {
 #[repr(C)]
 struct Cell {
     client: bindings::ib_client,
-    reaper: Queue,
+    destroy_queue: Queue,
 }
 
 /// The registered client. `ib_client.add` has no context argument, and `ib_set_client_data`
@@ -128,7 +128,7 @@ impl<T: Client> Registration<T> {
                     rename: Some(rename_callback::<T>),
                     ..Default::default()
                 },
-                reaper: Queue::unbound(c"ib_srpt_reaper")?,
+                destroy_queue: Queue::unbound(c"ib_srpt_destroy")?,
             },
             GFP_KERNEL,
         )?;
@@ -170,7 +170,7 @@ impl<T: Client> Drop for Registration<T> {
         unsafe { bindings::ib_unregister_client(&raw mut (*cell).client) };
         ACTIVE.store(ptr::null_mut(), Relaxed);
         // SAFETY: By the type invariant the pointer came from `into_raw`; the core does not hold it
-        // any more. Handles on devices, which point to the reaper, are dropped: `remove` waited for
+        // any more. Handles on devices, which point to the queue, are dropped: `remove` waited for
         // them.
         drop(unsafe { KBox::from_raw(cell) });
     }
@@ -195,10 +195,11 @@ unsafe fn add<T: Client>(raw: *mut bindings::ib_device) -> Result {
     }
     let device = NonNull::new(raw).ok_or(EINVAL)?;
     // SAFETY: `ACTIVE` points to the `client` of a `Cell`, which is valid while callbacks run.
-    let reaper = unsafe { &raw mut (*container_of!(client, Cell, client)).reaper };
+    let destroy_queue = unsafe { &raw mut (*container_of!(client, Cell, client)).destroy_queue };
     // SAFETY: The device stays registered until `remove` returns, or this function if it fails;
-    // both wait for the completion. The reaper lives longer than the registration.
-    let (device, gone) = unsafe { Device::attach(device, NonNull::new(reaper).ok_or(EINVAL)?) }?;
+    // both wait for the completion. The queue lives longer than the registration.
+    let (device, gone) =
+        unsafe { Device::attach(device, NonNull::new(destroy_queue).ok_or(EINVAL)?) }?;
     // Allocated first: once the client has accepted the device, nothing may fail.
     let attached = KBox::<Attached<T>>::new_uninit(GFP_KERNEL)
         .map_err(Error::from)

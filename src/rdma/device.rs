@@ -137,11 +137,11 @@ impl kernel::fmt::Display for DeviceName {
 ///
 /// # Invariants
 ///
-/// `raw` is registered with the RDMA core and `reaper` is valid, until `gone` is completed.
+/// `raw` is registered with the RDMA core and `destroy_queue` is valid, until `gone` is completed.
 struct Inner {
     raw: NonNull<bindings::ib_device>,
     gone: Arc<Completion>,
-    reaper: NonNull<Queue>,
+    destroy_queue: NonNull<Queue>,
     silent_about_last_wqe: AtomicFlag,
 }
 
@@ -170,7 +170,7 @@ impl Device {
     ///
     /// # Safety
     ///
-    /// The device must stay registered and `reaper` valid until the returned completion is
+    /// The device must stay registered and `destroy_queue` valid until the returned completion is
     /// completed.
     ///
     /// # Errors
@@ -178,14 +178,14 @@ impl Device {
     /// `ENOMEM`.
     pub(super) unsafe fn attach(
         raw: NonNull<bindings::ib_device>,
-        reaper: NonNull<Queue>,
+        destroy_queue: NonNull<Queue>,
     ) -> Result<(Self, Arc<Completion>)> {
         let gone = Arc::pin_init(Completion::new(), GFP_KERNEL)?;
         // INVARIANT: The caller promises it.
         let inner = Inner {
             raw,
             gone: gone.clone(),
-            reaper,
+            destroy_queue,
             silent_about_last_wqe: AtomicFlag::new(false),
         };
         Ok((Self(Arc::new(inner, GFP_KERNEL)?), gone))
@@ -198,9 +198,9 @@ impl Device {
 
     /// Work queue that destroys objects of this device whose drop must not sleep. Outlives the
     /// handle.
-    pub(super) fn reaper(&self) -> &Queue {
+    pub(super) fn destroy_queue(&self) -> &Queue {
         // SAFETY: By the type invariant the queue is valid while a handle exists.
-        unsafe { self.0.reaper.as_ref() }
+        unsafe { self.0.destroy_queue.as_ref() }
     }
 
     /// Whether the device failed to report the last receive (`IB_EVENT_QP_LAST_WQE_REACHED`) of the

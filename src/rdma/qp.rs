@@ -564,7 +564,7 @@ impl<O: QpOwner> Drop for QueuePair<O> {
         let device = inner.core.device().clone();
         // This work is queued here only, so it is not queued yet.
         let _ = device
-            .reaper()
+            .destroy_queue()
             .as_queue()
             .enqueue::<Arc<QpInner<O>>, 0>(inner);
     }

@@ -20,7 +20,7 @@ T_LOGOUT, CRED_REQ, AER_REQ = 0x80, 0x81, 0x82
 
 # Flags of a login: SRP_T_LOGOUT, SRP_AER_REQ are to raise a solicited event, immediate
 # data is asked for, other channels of the session are kept.
-LOSOLNT, AESOLNT, IMMEDIATE, MULTI = 0x10, 0x40, 0x80, 0x01
+LOSOLNT, CRSOLNT, AESOLNT, IMMEDIATE, MULTI = 0x10, 0x20, 0x40, 0x80, 0x01
 
 # Task management functions.
 ABORT_TASK, LUN_RESET = 0x01, 0x08

@@ -216,14 +216,14 @@ def test_rdma_cm_port(bench):
 @pytest.mark.timeout(60)
 @pytest.mark.engine("lio")
 def test_busy_port(bench):
-    """a port that is taken is refused, and nothing changes"""
+    """a port that is taken in both families is refused, and nothing changes"""
     target = bench.target
     target.load()
     target.run("mkdir " + SRPT)
     inside = SRPT + "/discovery_auth/rdma_cm_port"
     equal(target.write(inside, CM_PORT), "", "error of the first port")
     # rping binds a port of the same port space.
-    other = target.spawn("rping -s -a 0.0.0.0 -p 6666", timeout=60)
+    other = target.spawn("rping -s -a :: -p 6666", timeout=60)
     target.run("for i in $(seq 100); do rdma resource show cm_id | "
                "grep -q ':6666' && exit; sleep 0.1; done; exit 1")
     error = target.write(inside, 6666)

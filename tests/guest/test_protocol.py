@@ -218,7 +218,7 @@ def slow_disk(bench, seconds, tas=0):
             bench.peer(extension=9) as three:
         target.slow_disk([one.port_id, three.port_id], tas)
         two.port_id = one.port_id
-        one.login()
+        one.login(flags=peer.LOSOLNT | peer.CRSOLNT)
         two.login(flags=1)
         three.login()
         for each in (one, two, three):
@@ -277,8 +277,8 @@ def aborts(one, tags):
 @pytest.mark.timeout(180)
 @pytest.mark.stock(C_DRIVER)
 def test_credits_come_back(bench):
-    """SRP_CRED_REQ when commands end without response and the initiator has
-    no credit left"""
+    """SRP_CRED_REQ to an initiator that asks for it when commands end without
+    response and it has no credit left"""
     with slow_disk(bench, 8) as (one, two, three):
         # The disk takes 8 s for each, and a busy host as long to order them singly.
         expect(one.send_all([write(one, 0x1000 + n) for n in range(one.credits)]),

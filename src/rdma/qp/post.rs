@@ -364,7 +364,7 @@ impl<O: QpOwner> QueuePair<O> {
                 // Deferred, because it sleeps. If the work item is already queued, once suffices.
                 let _ = core
                     .device()
-                    .reaper()
+                    .destroy_queue()
                     .as_queue()
                     .enqueue::<Arc<QpInner<O>>, 1>(Arc::clone(&self.inner));
                 Ok(())

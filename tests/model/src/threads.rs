@@ -14,7 +14,7 @@ use crate::{
     channel::{list, Channel},
     conn::{Conn, What},
     hca::Hca,
-    login::{self, Prepared},
+    login::{self, Login},
     queues,
     rdma::{
         cm::{CmEvent, ConnHandler},
@@ -94,7 +94,7 @@ fn connect(cfg: &Config, number: usize, hca: &Arc<Hca<Channel>>) -> Result {
 }
 
 /// The login handler.
-fn log_in(conn: &Rc<Conn>, prepared: Prepared) {
+fn log_in(conn: &Rc<Conn>, prepared: Login) {
     login::connect(conn, prepared);
     conn.login_done.set(true);
     sched::touch(&conn.cm, true);

@@ -19,22 +19,17 @@ use crate::{
     conn::Conn,
     engine::Port,
     hca::{port::HcaPort, Hca},
-    link::Owner,
     peer,
     rdma::{
         cm::{CmId, PeerAddr},
         device::Device,
         pd::ProtectionDomain,
-        qp::srq::SharedReceiveQueue,
     },
     scripted,
-    srp::{
-        machine::channel::CloseReason,
-        wire::{
-            consts::{buf_fmt, RejectReason},
-            ident::PortId,
-            login::{LoginGrant, LoginReq, MultiChannel, Requests},
-        },
+    srp::wire::{
+        consts::{buf_fmt, RejectReason},
+        ident::PortId,
+        login::{LoginGrant, LoginReq, MultiChannel, Requests},
     },
     sync::gate::Pass,
     world::{world, Config, Second},
@@ -43,33 +38,27 @@ use crate::{
 include!(concat!(env!("OUT_DIR"), "/login.rs"));
 
 /// Why a login was refused.
-struct Refusal(&'static str);
+struct Refusal {
+    reason: RejectReason,
+    what: &'static str,
+}
 
 impl Refusal {
-    fn new(_: RejectReason, what: &'static str) -> Self {
-        Self(what)
+    fn new(reason: RejectReason, what: &'static str) -> Self {
+        Self { reason, what }
     }
 
     fn resources(what: &'static str, _: Error) -> Self {
-        Self(what)
+        Self::new(RejectReason::InsufficientResources, what)
     }
 }
 
-/// What a channel that was prepared needs to get connected.
-pub(crate) struct Prepared {
-    channel: Arc<Channel>,
-    hca: Arc<Hca<Channel>>,
-    device: Device,
-    pd: Arc<ProtectionDomain>,
-    srq: Option<Arc<SharedReceiveQueue<Channel>>>,
-    grant: LoginGrant,
-    rq_size: u32,
-    sq_size: u32,
-}
+/// A channel that was prepared.
+pub(crate) struct Login(bring_up::Prepared);
 
-impl Prepared {
+impl Login {
     pub(crate) fn channel(&self) -> &Arc<Channel> {
-        &self.channel
+        &self.0.channel
     }
 }
 
@@ -95,7 +84,7 @@ fn request(cfg: &Config, number: usize) -> LoginReq {
 }
 
 /// Allocates the channel.
-pub(crate) fn prepare(conn: &Conn, hca: &Arc<Hca<Channel>>) -> Result<Prepared> {
+pub(crate) fn prepare(conn: &Conn, hca: &Arc<Hca<Channel>>) -> Result<Login> {
     let cfg = &conn.cfg;
     let device = Device(conn.number);
     let grant = LoginGrant {
@@ -117,7 +106,7 @@ pub(crate) fn prepare(conn: &Conn, hca: &Arc<Hca<Channel>>) -> Result<Prepared> 
         notices: Notices::new(&device, grant.max_ti_iu_len)?,
         rq_size: cfg.limit,
     })?;
-    Ok(Prepared {
+    Ok(Login(bring_up::Prepared {
         channel,
         hca: hca.clone(),
         device,
@@ -126,22 +115,16 @@ pub(crate) fn prepare(conn: &Conn, hca: &Arc<Hca<Channel>>) -> Result<Prepared> 
         grant,
         rq_size: cfg.limit,
         sq_size: cfg.rdma,
-    })
+    }))
 }
 
-/// Takes the connection over and brings the channel up.
-pub(crate) fn connect(conn: &Rc<Conn>, prepared: Prepared) {
-    let channel = prepared.channel.clone();
-    let login = request(&conn.cfg, conn.number);
-    let Ok(cm) = Arc::new(CmId::new(conn, channel.clone()), GFP_KERNEL) else {
-        return;
-    };
-    channel.take_cm(cm.clone());
-    if let Err(Refusal(what)) = bring_up::bring_up(&cm, &prepared, &login, 1) {
-        world().note(|| format!("refused: {what}"));
-        cm.reject();
-        Channel::close(channel.as_arc_borrow(), CloseReason::ConnectFailed);
-    }
-    drop((cm, prepared));
-    channel.login_done();
+/// Connects it.
+pub(crate) fn connect(conn: &Rc<Conn>, login: Login) {
+    let take_over = |channel| Arc::new(CmId::new(conn, channel), GFP_KERNEL);
+    let asked = request(&conn.cfg, conn.number);
+    bring_up::connect(take_over, login.0, &asked, 1, |_, refused| {
+        if let Some(refusal) = refused {
+            world().note(|| format!("refused: {}", refusal.what));
+        }
+    });
 }

@@ -88,8 +88,9 @@ impl<H: ConnHandler> CmId<H> {
     }
 
     /// The request is refused: there is no connection.
-    pub(crate) fn reject(&self) {
+    pub(crate) fn reject(&self, _: &[u8]) -> Result {
         sched::access(&self.conn.cm, true);
+        Ok(())
     }
 
     pub(crate) fn accept(&self, _: &ConnParams<'_>) -> Result {
