@@ -9,7 +9,7 @@ import statistics
 
 from .owners import OWNERS
 
-BEGIN, END = "<!-- begin: make bench -->", "<!-- end: make bench -->"
+BEGIN, END = "<!-- begin: make bench%s -->", "<!-- end: make bench%s -->"
 
 
 def median(profiles, name):
@@ -59,10 +59,21 @@ def lines(found, cells, about):
     return out + table(["cell", "module"] + list(OWNERS), rows)
 
 
-def replace(document, part):
-    """The text of a document with another part between the markers."""
-    if document.count(BEGIN) != 1 or document.count(END) != 1:
+def pictures(found, cells):
+    """{file: (title, groups, form)} for plot.bars()."""
+    def groups(what):
+        return [(str(cell), {name: statistics.median(map(what, found[name, cell]))
+                             for name in ("C", "ours")}) for cell in cells]
+    return {"performance-cost.svg": (
+        "instructions per command on the target's side",
+        groups(lambda p: p.costs()["target"]), "%.0f")}
+
+
+def replace(document, part, name=""):
+    """The text of a document with another part between the markers of this name."""
+    begin, end = (mark % (name and " CELL=" + name) for mark in (BEGIN, END))
+    if document.count(begin) != 1 or document.count(end) != 1:
         raise ValueError("the document has no place for the figures")
-    before, _, rest = document.partition(BEGIN)
-    after = rest.partition(END)[2]
-    return before + BEGIN + "\n" + "\n".join(part) + "\n" + END + after
+    before, _, rest = document.partition(begin)
+    after = rest.partition(end)[2]
+    return before + begin + "\n" + "\n".join(part) + "\n" + end + after

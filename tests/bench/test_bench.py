@@ -10,7 +10,7 @@ import pytest
 from harness.names import run_name
 from lab import env
 
-from . import exact, flame, limits, owners, report
+from . import exact, flame, limits, owners, plot, realtime, report
 from .machine import MAIN, Machine, chosen
 
 
@@ -107,10 +107,30 @@ def test_report():
                                        "commit": "abc", "rounds": 2})
     assert "| read-4k-32 | 7500 | 7500 | 1.00 (1.00 to 1.00) |" in \
         "\n".join(part)
-    document = "a\n%s\nold\n%s\nb\n" % (report.BEGIN, report.END)
-    text = report.replace(document, part)
-    assert text.startswith("a\n" + report.BEGIN) and "old" not in text
-    assert text.endswith(report.END + "\nb\n")
+    document = "a\n%s\nold\n%s\nb\n" % (report.BEGIN % "", report.END % "")
+    other = document.replace("bench", "bench CELL=x").replace("old", "other")
+    text = report.replace(document + other, part)
+    assert text.startswith("a\n" + report.BEGIN % "") and "old" not in text
+    assert text.endswith(report.END % "" + "\nb\n" + other)
+    assert "other" not in report.replace(document + other, part, "x")
+    (title, groups, form), = report.pictures(found, cells).values()
+    assert groups == [("read-4k-32", {"C": 7500, "ours": 7500})]
+    assert plot.bars(title, groups, form).count(">7500</text>") == 2
+
+
+def test_realtime_report():
+    """figures with medians, ratios by round, and what perftest says"""
+    def one(iops):
+        return {("latency", "read, p50"): 200.0, ("iops", "4"): iops}
+    found = {"C": [one(100), one(200)], "ours": [one(110), one(180)]}
+    part = "\n".join(realtime.lines({"send of 4k": (90.0, 120.0)}, found, {
+        "date": "today", "kernel": "9.9", "commit": "abc", "rounds": 2}))
+    assert "| latency at depth 1, read, p50 | 200.0 us | 200.0 us | 1.00 (1.00 " \
+        "to 1.00) |" in part
+    assert "depth 64, 4 channels | 150.0  | 145.0  | 1.00 (0.90 to 1.10) |" in part
+    assert "| send of 4k | 90 | 120 |" in part
+    drawn = realtime.pictures(found)["performance-channels.svg"][1]
+    assert drawn == [("4 channels", {"C": 150, "ours": 145})]
 
 
 def test_flame():

@@ -7,13 +7,13 @@
 # (test_load.py, test_faults.py).
 
 import contextlib
-import re
 
 import pytest
 
 from . import peer
 from .checks import contains, equal, expect, until
 from .initiator import TOOLS
+from .usage import free_kib
 
 # Where an SRP_LOGIN_RSP says what became of older channels.
 NO_CHANNEL, TERMINATED, MAINTAINED = 0, 1, 2
@@ -220,11 +220,7 @@ def test_memory_of_channels(bench):
     target = bench.target
 
     def free():
-        """KiB of memory, with the pages that each CPU keeps for itself."""
-        target.run("echo 3 > /proc/sys/vm/drop_caches; sleep 1")
-        zones = target.read("/proc/zoneinfo")
-        pages = re.findall(r"^ +(?:nr_free_pages|count:) +(\d+)$", zones, re.M)
-        return 4 * sum(map(int, pages))
+        return free_kib(target)
 
     def login(one):
         one.login(iu_len=8260, imm_offset=68, flags=peer.IMMEDIATE | peer.MULTI)

@@ -6,6 +6,8 @@
 #
 # Not here: memory without an owner (scripts/lab/leaks.py).
 
+import re
+
 # How the names begin of what is looked at. Caches of files and processes follow
 # what the shell and the test do.
 NAMES = ("kmalloc", "vmalloc", "ib_", "srp", "rxe", "rdma", "configfs",
@@ -46,3 +48,11 @@ def growing(usages, tolerance):
     return {n: [u.get(n, 0) for u in usages] for n in relevant(usages[-1])
             if all(b.get(n, 0) - a.get(n, 0) > tolerance
                    for a, b in zip(usages, usages[1:]))}
+
+
+def free_kib(end):
+    """KiB of free memory, with the pages that each CPU keeps for itself."""
+    end.run("echo 3 > /proc/sys/vm/drop_caches; sleep 1")
+    zones = end.run("cat /proc/zoneinfo").out
+    pages = re.findall(r"^ +(?:nr_free_pages|count:) +(\d+)$", zones, re.M)
+    return 4 * sum(map(int, pages))
