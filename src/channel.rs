@@ -73,9 +73,12 @@ use crate::{
             sendq::SendQueue,
             watch::Watch, //
         },
-        wire::ident::{
-            NameBuf,
-            PortId, //
+        wire::{
+            ident::{
+                NameBuf,
+                PortId, //
+            },
+            login::MultiChannel, //
         }, //
     },
     sync::{
@@ -316,6 +319,17 @@ impl Channel {
 
     fn nexus(&self) -> Nexus<&CStr, PeerAddr> {
         self.id.nexus(self.session.entry())
+    }
+
+    /// Returns what the list of channels has to know of this one, which is to be added.
+    fn joining(&self, action: MultiChannel) -> list::Joining<'_> {
+        list::Joining {
+            nexus: self.nexus(),
+            port: self.hca_port(),
+            target: self.session.target(),
+            entry: self.session.name(),
+            action,
+        }
     }
 
     /// Returns the time since the login in milliseconds.

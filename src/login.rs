@@ -19,6 +19,10 @@ use kernel::{
 
 use crate::{
     channel::{
+        list::{
+            self,
+            Joining, //
+        },
         new::{
             self,
             Parts, //
@@ -50,7 +54,10 @@ use crate::{
         }, //
     },
     srp::{
-        machine::access::Advice,
+        machine::{
+            access::Advice,
+            nexus::Nexus, //
+        },
         wire::{
             consts::{
                 limit,
@@ -258,6 +265,25 @@ fn prepare(req: &ConnectRequest<'_>, login: &LoginReq) -> Result<Prepared, Refus
     let grant = decide(login, &policy(&port, service_guid, rq_size))
         .map_err(|reason| Refusal::new(reason, explain(reason)))?;
     let session = open_session(req, login, &port)?;
+    let most = params::max_channels();
+    let joining = Joining {
+        nexus: Nexus {
+            initiator_port: login.initiator_port,
+            target_port: login.target_port,
+            entry: session.entry(),
+            peer: req.peer(),
+        },
+        port: &hca_port,
+        target: session.target(),
+        entry: session.name(),
+        action: login.multichannel,
+    };
+    if let Some(bound) = list::bound(&joining, &most) {
+        return Err(Refusal::new(
+            RejectReason::InsufficientResources,
+            bound.text(),
+        ));
+    }
     let srq = match port.attr(PortAttr::UseSrq) {
         // Without support the channel has its own receives, as with the C driver.
         _ if device.attrs().max_srq_wr == 0 => None,
@@ -295,6 +321,7 @@ fn prepare(req: &ConnectRequest<'_>, login: &LoginReq) -> Result<Prepared, Refus
         grant,
         rq_size,
         sq_size,
+        most,
     })
 }
 

@@ -33,6 +33,22 @@ unsigned int srpt_param_target_requests = 1;
 module_param_named(target_requests, srpt_param_target_requests, uint, 0444);
 MODULE_PARM_DESC(target_requests, "Initiators that get SRP_CRED_REQ, SRP_AER_REQ and SRP_T_LOGOUT: 0 none, 1 those that ask for them or are known to handle them (default), 2 all.");
 
+unsigned int srpt_param_max_channels_per_nexus = 256;
+module_param_named(max_channels_per_nexus, srpt_param_max_channels_per_nexus, uint, 0444);
+MODULE_PARM_DESC(max_channels_per_nexus, "Most channels of an initiator (default 256, 0: no bound). A channel takes about 2.6 MB.");
+
+unsigned int srpt_param_max_channels_per_entry = 512;
+module_param_named(max_channels_per_entry, srpt_param_max_channels_per_entry, uint, 0444);
+MODULE_PARM_DESC(max_channels_per_entry, "Most channels through an access control entry (default 512, 0: no bound).");
+
+unsigned int srpt_param_max_channels_per_port = 8192;
+module_param_named(max_channels_per_port, srpt_param_max_channels_per_port, uint, 0444);
+MODULE_PARM_DESC(max_channels_per_port, "Most channels on a port of an HCA (default 8192, 0: no bound).");
+
+unsigned int srpt_param_max_unconfirmed_logins = 64;
+module_param_named(max_unconfirmed_logins, srpt_param_max_unconfirmed_logins, uint, 0444);
+MODULE_PARM_DESC(max_unconfirmed_logins, "Most logins through an access control entry that the initiator has not confirmed (default 64, 0: no bound).");
+
 /* The lock that the kernel holds around every set and get operation. */
 void srpt_param_lock(void) { kernel_param_lock(THIS_MODULE); }
 void srpt_param_unlock(void) { kernel_param_unlock(THIS_MODULE); }

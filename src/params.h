@@ -13,6 +13,10 @@
 extern int srpt_param_srp_max_req_size;
 extern bool srpt_param_ib_cm_on_roce;
 extern unsigned int srpt_param_target_requests;
+extern unsigned int srpt_param_max_channels_per_nexus;
+extern unsigned int srpt_param_max_channels_per_entry;
+extern unsigned int srpt_param_max_channels_per_port;
+extern unsigned int srpt_param_max_unconfirmed_logins;
 /* In params.c: with some engines written later, too. */
 extern unsigned int srpt_param_srpt_srq_size;
 void srpt_param_lock(void);

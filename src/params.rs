@@ -4,7 +4,7 @@
 //!
 //! The `module_param` macros are in `params.c`, because parameters declared with the kernel crate's
 //! `module!` macro do not appear in sysfs; names, formats, defaults and permissions are those of
-//! the C driver, which has all of them but `ib_cm_on_roce`. All logic is here.
+//! the C driver, where that has the parameter. All logic is here.
 //!
 //! Not here: the listener, whose owner registers a function with [`on_cm_port_change`].
 //!
@@ -37,9 +37,12 @@ use crate::{
         self,
         assert_matches_header, //
     },
-    srp::wire::{
-        ident::Guid,
-        login::Requests, //
+    srp::{
+        machine::bounds::Channels,
+        wire::{
+            ident::Guid,
+            login::Requests, //
+        }, //
     },
     sync::atomic::{
         Acquire,
@@ -185,6 +188,20 @@ fn given_target_requests() -> u32 {
     // SAFETY: Written only by `param_set_uint()` while the module is being loaded (mode 0444), and
     // that is over before module init runs.
     unsafe { bindings::srpt_param_target_requests }
+}
+
+/// Returns the most channels that are allowed. Any context.
+pub(crate) fn max_channels() -> Channels {
+    // SAFETY: Written only by `param_set_uint()` while the module is being loaded (mode 0444), and
+    // that is over before any Rust code except the set operations below runs.
+    unsafe {
+        Channels {
+            nexus: bindings::srpt_param_max_channels_per_nexus,
+            entry: bindings::srpt_param_max_channels_per_entry,
+            port: bindings::srpt_param_max_channels_per_port,
+            unconfirmed: bindings::srpt_param_max_unconfirmed_logins,
+        }
+    }
 }
 
 /// Returns the size of a receive buffer, hence of the largest accepted request, in bytes.

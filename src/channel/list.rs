@@ -7,6 +7,7 @@
 //! manager or verbs. Not here: operations on one channel ([`super`]).
 
 use kernel::{
+    alloc::AllocError,
     prelude::*,
     sync::Arc, //
 };
@@ -21,9 +22,15 @@ use crate::{
     },
     hca::port::HcaPort,
     link::Owner,
+    rdma::cm::PeerAddr,
     srp::{
         machine::{
+            bounds::{
+                Bound,
+                Channels as Bounds, //
+            },
             channel::CloseReason,
+            nexus::Nexus,
             stats::Stats,
             watch::Look, //
         },
@@ -44,13 +51,66 @@ global_mutex! {
     init = init;
 }
 
-/// Adds a channel and, under the same lock, decides on the other channels of its nexus. Returns the
-/// outcome for the login response and the channels to close.
+/// A channel that is to be added.
+pub(crate) struct Joining<'a> {
+    pub(crate) nexus: Nexus<&'a CStr, PeerAddr>,
+    pub(crate) port: &'a HcaPort,
+    pub(crate) target: TargetKey,
+    /// The access control entry that has let it in.
+    pub(crate) entry: &'a CStr,
+    pub(crate) action: MultiChannel,
+}
+
+impl Joining<'_> {
+    /// Returns the bound that the channel would exceed, if any.
+    fn bound(&self, channels: &[Arc<Channel>], most: &Bounds) -> Option<Bound> {
+        let mut there = Bounds::default();
+        for other in channels {
+            let nexus = other.nexus().is_same(&self.nexus);
+            // The login ends these, so that an initiator that comes back finds room. Those that are
+            // ending already take memory still.
+            if nexus && self.action == MultiChannel::Single && !other.is_closing() {
+                continue;
+            }
+            let entry = other.is_let_in_by(self.target, self.entry);
+            let port = core::ptr::eq(other.hca_port(), self.port);
+            there.count(nexus, entry, port, entry && other.is_connecting());
+        }
+        most.reached(&there)
+    }
+}
+
+/// Returns the bound that a channel would exceed, if any. [`add`] decides; this is for before much
+/// is allocated.
+pub(crate) fn bound(joining: &Joining<'_>, most: &Bounds) -> Option<Bound> {
+    joining.bound(&CHANNELS.lock(), most)
+}
+
+/// Why a channel is not added.
+pub(crate) enum NotAdded {
+    /// There are as many as this allows.
+    Bound(Bound),
+    /// `ENOMEM`.
+    NoMemory(AllocError),
+}
+
+impl From<AllocError> for NotAdded {
+    fn from(e: AllocError) -> Self {
+        Self::NoMemory(e)
+    }
+}
+
+/// Adds a channel unless there are too many and, under the same lock, decides on the other channels
+/// of its nexus. Returns the outcome for the login response and the channels to close.
 pub(crate) fn add(
     channel: &Arc<Channel>,
     action: MultiChannel,
-) -> Result<(MultiChannelResult, KVec<Arc<Channel>>)> {
+    most: &Bounds,
+) -> Result<(MultiChannelResult, KVec<Arc<Channel>>), NotAdded> {
     let mut channels = CHANNELS.lock();
+    if let Some(bound) = channel.joining(action).bound(&channels, most) {
+        return Err(NotAdded::Bound(bound));
+    }
     let mut siblings = KVec::new();
     for other in channels.iter() {
         if other.same_nexus(channel) && !other.is_closing() {

@@ -13,7 +13,10 @@ use kernel::{
 use super::Refusal;
 use crate::{
     channel::{
-        list,
+        list::{
+            self,
+            NotAdded, //
+        },
         new::incoming,
         notice,
         probe,
@@ -46,6 +49,7 @@ use crate::{
     },
     srp::{
         machine::{
+            bounds::Channels as Bounds,
             channel::CloseReason,
             sendq::SendQueue, //
         },
@@ -75,6 +79,8 @@ pub(super) struct Prepared {
     pub(super) grant: LoginGrant,
     pub(super) rq_size: u32,
     pub(super) sq_size: u32,
+    /// The most channels that are allowed.
+    pub(super) most: Bounds,
 }
 
 /// Transfers the connection to the channel and brings the channel up, or rejects the login and
@@ -155,8 +161,13 @@ fn bring_up(
     if link.srq.is_none() {
         post_receives(prepared, &link).map_err(|e| Refusal::resources("posting receives", e))?;
     }
-    let (outcome, replaced) = list::add(channel, login.multichannel)
-        .map_err(|e| Refusal::resources("registering the channel", e))?;
+    let (outcome, replaced) =
+        list::add(channel, login.multichannel, &prepared.most).map_err(|why| match why {
+            NotAdded::Bound(bound) => {
+                Refusal::new(RejectReason::InsufficientResources, bound.text())
+            }
+            NotAdded::NoMemory(e) => Refusal::resources("registering the channel", e.into()),
+        })?;
     for other in replaced {
         Channel::close(other.as_arc_borrow(), CloseReason::Replaced);
     }

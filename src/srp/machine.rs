@@ -8,6 +8,7 @@
     reason = "not every engine has entries that are matched here"
 )]
 pub(crate) mod access;
+pub(crate) mod bounds;
 pub(crate) mod channel;
 pub(crate) mod command;
 pub(crate) mod credit;

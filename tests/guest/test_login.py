@@ -13,6 +13,8 @@ import pytest
 from . import peer
 from .checks import contains, equal, expect, until
 from .initiator import TOOLS
+from .test_reject import RESOURCES, TAG
+from .test_rogue import works
 from .usage import free_kib
 
 # Where an SRP_LOGIN_RSP says what became of older channels.
@@ -335,6 +337,54 @@ def test_same_identity(bench):
         until(lambda: initiator.port_state() == ["running"], 30,
               "the initiator is back")
         initiator.fio(disk, "1m")
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.stock("it has no bounds")
+def test_bounds(bench):
+    """a login beyond a bound is refused and the log names the bound; a login that
+    ends the channels of its initiator is not, and others are let in"""
+    target = bench.target
+    params = ("max_channels_per_nexus=2 max_channels_per_entry=3 "
+              "max_channels_per_port=5")
+    with bench.configured(acls=[], params=params), contextlib.ExitStack() as stack:
+        def peers(count, extension):
+            found = [stack.enter_context(bench.peer(extension=extension))
+                     for _ in range(count)]
+            if target.engine == "lio" and extension not in named:
+                target.add_acl(found[0].port_id)
+                named.add(extension)
+            return found
+
+        named = set()
+
+        def refused(one, bound):
+            mark = target.mark()
+            word, _, data = one.connect(one.request(flags=peer.MULTI, tag=TAG))
+            equal((word, data[:32].hex()), (
+                "rejected", peer.login_rej(TAG, RESOURCES).hex()),
+                "answer to the login")
+            contains(target.log_since(mark), bound, "the kernel log")
+
+        first = peers(3, 1)
+        for one in first[:2]:
+            one.login(flags=peer.MULTI)
+        refused(first[2], "max_channels_per_nexus")
+        # It takes the place of the two.
+        again, = peers(1, 1)
+        again.login()
+        works(again)
+        target.wait_for_connections(1)
+        for extension in (2, 3):
+            for one in peers(2, extension):
+                one.login(flags=peer.MULTI)
+                works(one)
+        refused(*peers(1, 4), "max_channels_per_port")
+        again.order("disconnect")
+        target.wait_for_connections(4)
+        last, = peers(1, 4)
+        last.login()
+        works(last)
 
 
 @pytest.mark.stock("it has one listener for both")

@@ -79,7 +79,9 @@ def test_identity(bench):
     contains(info["description"][0], "Rust", "the description")
     contains(" ".join(info["softdep"]), "target_core_mod", "softdep")
     names = sorted(p.split(":")[0] for p in info["parm"])
-    equal(names, ["ib_cm_on_roce", "rdma_cm_port", "srp_max_req_size",
+    equal(names, ["ib_cm_on_roce", "max_channels_per_entry",
+                  "max_channels_per_nexus", "max_channels_per_port",
+                  "max_unconfirmed_logins", "rdma_cm_port", "srp_max_req_size",
                   "srpt_service_guid", "srpt_srq_size", "target_requests"],
           "parameters")
     release = target.run("uname -r").out.strip()
@@ -109,6 +111,10 @@ def test_parameters(bench):
         wanted["rdma_cm_port"] = ("644", "0")
         wanted["ib_cm_on_roce"] = ("444", "N")
         wanted["target_requests"] = ("444", "1")
+        wanted["max_channels_per_nexus"] = ("444", "256")
+        wanted["max_channels_per_entry"] = ("444", "512")
+        wanted["max_channels_per_port"] = ("444", "8192")
+        wanted["max_unconfirmed_logins"] = ("444", "64")
     out = target.run("cd %s; for f in *; do echo $f $(stat -c %%a $f) "
                      "$(cat $f); done" % PARAMETERS).out
     found = {}

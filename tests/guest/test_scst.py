@@ -89,7 +89,10 @@ def test_parameters(bench):
     equal(found["rdma_cm_port"][1], "0", "default of rdma_cm_port")
     if target.variant == "rust":
         equal(set(found) - set(PARAMETERS_OF_SCST),
-              {"rdma_cm_port", "ib_cm_on_roce", "target_requests"}, "other parameters")
+              {"rdma_cm_port", "ib_cm_on_roce", "target_requests",
+               "max_channels_per_nexus", "max_channels_per_entry",
+               "max_channels_per_port", "max_unconfirmed_logins"},
+              "other parameters")
     target.unload()
     bad = ("srp_max_req_size=995", "srp_max_rsp_size=39", "srpt_srq_size=3",
            "srpt_srq_size=65536", "srpt_sq_size=15")

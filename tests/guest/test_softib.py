@@ -18,9 +18,11 @@ from conftest import TRANSPORT
 from lab import hcas
 from lab.guest import SM_LOG
 
+from . import manual
 from .checks import Late, contains, equal, expect, sit_through, until
 from .initiator import TWO_CHANNELS, UNTIL_STOPPED
 from .lio import guid_name
+from .test_targetcli import FORGET, nothing_left
 
 pytestmark = pytest.mark.engine("lio")
 
@@ -175,6 +177,43 @@ def test_srp_daemon_rules(bench, subnet):
         initiator.fio(disk, "256k")
         initiator.logout()
         target.wait_for_connections(0)
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.stock("targetcli does not know its parameters' file")
+def test_quick_start(bench, subnet):
+    """the way from nothing that docs/admin.md names, one command after the other;
+    what systemd would run is run by hand"""
+    target, initiator = bench.target, bench.initiator
+    target.install()
+    target.guest.system_bus()
+    with subnet():
+        names = {"target_gid": target.gid[2:], "target_guid": target.guid,
+                 "initiator_guid": initiator.guid, "hca": "rxe0"}
+        said = {}
+        for end, title in ((target, "InfiniBand, target"),
+                           (initiator, "InfiniBand, initiator")):
+            for line in manual.commands(title, **names):
+                if line.startswith("systemctl"):
+                    initiator.run(LOAD)
+                    initiator.run(daemon(initiator, "-o"))
+                elif not line.startswith("apt"):
+                    said[end, line] = end.run(line, timeout=120).out
+        for end in target, initiator:
+            contains(said[end, "ibstat"], "State: Active", "ibstat")
+            contains(said[end, "ibstat"], "Port GUID: 0x" + end.guid, "ibstat")
+        found_here = said[initiator, "ibsrpdm -c -d /dev/infiniband/umad0"]
+        contains(found_here, found(target), "ibsrpdm")
+        info = said[target, "cat /sys/class/infiniband_srpt/srpt-rxe0-1/login_info"]
+        equal(info.replace("tid_ext", "id_ext").strip(), found(target), "login_info")
+        disk = disk_of(initiator)
+        contains(initiator.run("lsblk -S").out, "LIO-ORG", "lsblk")
+        initiator.fio(disk, "1m")
+        initiator.logout()
+        target.wait_for_connections(0)
+        target.run("targetcli clearconfig confirm=True", timeout=120)
+        nothing_left(target)
+        target.run(FORGET)
 
 
 @pytest.mark.timeout(90)

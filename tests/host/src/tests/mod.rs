@@ -2,6 +2,7 @@
 //! Tests of the protocol layer, one file per module, and what they share.
 
 mod access;
+mod bounds;
 mod channel;
 mod cmd;
 mod command;

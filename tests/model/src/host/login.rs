@@ -26,10 +26,13 @@ use crate::{
         pd::ProtectionDomain,
     },
     scripted,
-    srp::wire::{
-        consts::{buf_fmt, RejectReason},
-        ident::PortId,
-        login::{LoginGrant, LoginReq, MultiChannel, Requests},
+    srp::{
+        machine::bounds::Channels,
+        wire::{
+            consts::{buf_fmt, RejectReason},
+            ident::PortId,
+            login::{LoginGrant, LoginReq, MultiChannel, Requests},
+        },
     },
     sync::gate::Pass,
     world::{world, Config, Second},
@@ -115,6 +118,7 @@ pub(crate) fn prepare(conn: &Conn, hca: &Arc<Hca<Channel>>) -> Result<Login> {
         grant,
         rq_size: cfg.limit,
         sq_size: cfg.rdma,
+        most: Channels::default(),
     }))
 }
 
