@@ -67,13 +67,16 @@ impl Joining<'_> {
         let mut there = Bounds::default();
         for other in channels {
             let nexus = other.nexus().is_same(&self.nexus);
-            // The login ends these, so that an initiator that comes back finds room. Those that are
-            // ending already take memory still.
-            if nexus && self.action == MultiChannel::Single && !other.is_closing() {
+            let closing = other.is_closing();
+            // The login ends these, so that an initiator that comes back finds room.
+            if nexus && self.action == MultiChannel::Single && !closing {
                 continue;
             }
             let entry = other.is_let_in_by(self.target, self.entry);
             let port = core::ptr::eq(other.hca_port(), self.port);
+            // Those that are ending still take memory, which an entry and a port have so much of;
+            // an initiator has left them.
+            let nexus = nexus && !closing;
             there.count(nexus, entry, port, entry && other.is_connecting());
         }
         most.reached(&there)

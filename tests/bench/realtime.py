@@ -41,14 +41,14 @@ FLOOR = {"RDMA READ of 4k": "ib_read_lat -s 4096",
          "RDMA WRITE of 4k": "ib_write_lat -s 4096",
          "send of 4k": "ib_send_lat -s 4096"}
 
-# What is measured: (name, unit, more is better).
+# What is measured: (name, unit).
 FIGURES = {
-    "latency": ("latency at depth 1", "us", False),
-    "iops": ("IOPS, 4k reads, depth 64", "", True),
-    "idle": ("memory of an idle channel", "KiB", False),
-    "busy": ("memory of a channel with 64 commands of 64k", "KiB", False),
-    "logins": ("logins and logouts per second", "", True),
-    "back": ("seconds from the end of a cut until data moves", "s", False),
+    "latency": ("latency at depth 1", "us"),
+    "iops": ("IOPS, 4k reads, depth 64, channels:", ""),
+    "idle": ("memory per idle channel, channels:", "KiB"),
+    "busy": ("memory of a channel with 64 commands of 64k", "KiB"),
+    "logins": ("logins and logouts per second", ""),
+    "back": ("time from the end of a cut until data moves", "s"),
 }
 
 
@@ -138,7 +138,7 @@ class Realtime:
                                       timeout=120)
                 initiator.moves(disk)
                 time.sleep(3)
-                found["busy", "1"] = before - free_kib(target)
+                found["busy", ""] = before - free_kib(target)
                 job.kill()
                 job.wait(20, check=False)
             initiator.logout()
@@ -188,7 +188,7 @@ def lines(floor, found, about):
            "without memory." % about, "",
            "| what | C | ours | ratio |", "|---|---|---|---|"]
     for figure, what in found["ours"][0]:
-        name, unit, _ = FIGURES[figure]
+        name, unit = FIGURES[figure]
         values = {module: [one[figure, what] for one in rounds]
                   for module, rounds in found.items()}
         ratios = [ours / theirs for ours, theirs in
@@ -197,7 +197,7 @@ def lines(floor, found, about):
             statistics.median(ratios), min(ratios), max(ratios))
         label = name
         if what:
-            label += ", %s channels" % what if what.isdigit() else ", " + what
+            label += " " + what if what.isdigit() else ", " + what
         out.append("| %s | %s | %s | %s |" % (
             (label,) + tuple("%.1f %s" % (statistics.median(values[m]), unit)
                              for m in ("C", "ours")) + (ratio,)))

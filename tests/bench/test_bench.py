@@ -127,7 +127,7 @@ def test_realtime_report():
         "date": "today", "kernel": "9.9", "commit": "abc", "rounds": 2}))
     assert "| latency at depth 1, read, p50 | 200.0 us | 200.0 us | 1.00 (1.00 " \
         "to 1.00) |" in part
-    assert "depth 64, 4 channels | 150.0  | 145.0  | 1.00 (0.90 to 1.10) |" in part
+    assert "depth 64, channels: 4 | 150.0  | 145.0  | 1.00 (0.90 to 1.10) |" in part
     assert "| send of 4k | 90 | 120 |" in part
     drawn = realtime.pictures(found)["performance-channels.svg"][1]
     assert drawn == [("4 channels", {"C": 150, "ours": 145})]

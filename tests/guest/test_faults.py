@@ -238,6 +238,8 @@ def test_hca_stuck(bench, fault, shared):
     """the target's HCA does not flush queue pairs, or loses completions, under load:
     its removal ends, and what was under way is verified when it is back"""
     target, initiator = bench.target, bench.initiator
+    if fault == "refuse" and target.guest.transport == "siw":
+        bench.skip("siw flushes a queue pair with its connection, by no verb")
     with bench.target_module("stuck"), \
             bench.session(attributes={"use_srq": shared}) as disk:
         initiator.patient()

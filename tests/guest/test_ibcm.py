@@ -276,24 +276,46 @@ def test_opt_in(bench):
 def test_data_first(bench):
     """a message is served at once, whether its confirmation is late or lost"""
     with ibcm.target(bench) as target:
-        with IbPeer(bench) as one:
+        # The answer to the login is given up after 13 s.
+        with IbPeer(bench, patience=19, retries=5) as one:
             target.add_acl(one.port_id)
             one.half_login()
             began = time.monotonic()
             works(one)
             expect(time.monotonic() - began < 3,
                    "nothing waits for the confirmation")
-            # Then the target says to its connection manager that there is one.
-            time.sleep(11)
+            # The target says to its connection manager that there is one, before
+            # that gives up its answer.
+            time.sleep(15)
             works(one)
             equal(one.order("rtu"), "confirmed", "late confirmation")
             works(one)
             leave(bench, one)
-        with IbPeer(bench) as one:
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.engine("lio")
+@pytest.mark.stock(NATIVE)
+def test_unconfirmed_ends(bench):
+    """a connection that is in use and not confirmed is disconnected, not rejected,
+    and logins that are not confirmed have a bound"""
+    with ibcm.target(bench, params="max_unconfirmed_logins=1") as target:
+        # Neither end repeats anything for two minutes.
+        with IbPeer(bench, patience=25) as one, IbPeer(bench) as two:
+            target.add_acl(one.port_id)
             one.half_login()
+            words = two.order("request " + two.request(
+                flags=peer.LOSOLNT | peer.MULTI).hex()).split()
+            equal(words[0], "rejected", "what the second is told")
+            contains(target_log(bench), "max_unconfirmed_logins", "the kernel log")
+            # Its confirmation is lost.
+            bench.pair.cut()
             one.order("rtu")
+            bench.pair.mend()
             works(one)
-            leave(bench, one)
+            target.enable(False)
+            equal(one.await_event("dreq"), "dreq", "what the first is told")
+            closed(bench)
 
 
 @pytest.mark.timeout(120)

@@ -345,7 +345,7 @@ def test_bounds(bench):
     """a login beyond a bound is refused and the log names the bound; a login that
     ends the channels of its initiator is not, and others are let in"""
     target = bench.target
-    params = ("max_channels_per_nexus=2 max_channels_per_entry=3 "
+    params = ("max_channels_per_nexus=2 max_channels_per_entry=0 "
               "max_channels_per_port=5")
     with bench.configured(acls=[], params=params), contextlib.ExitStack() as stack:
         def peers(count, extension):
@@ -385,6 +385,28 @@ def test_bounds(bench):
         last, = peers(1, 4)
         last.login()
         works(last)
+
+
+@pytest.mark.engine("lio")
+@pytest.mark.stock("it has no bounds")
+def test_bound_of_an_entry(bench):
+    """an entry that lets in several initiators has so many channels, theirs together"""
+    target, guest = bench.target, bench.initiator.guest
+    with bench.configured(acls=[guest.ip], params="max_channels_per_entry=2"), \
+            contextlib.ExitStack() as stack:
+        peers = [stack.enter_context(bench.peer(extension=n)) for n in (1, 2, 3)]
+        for one in peers[:2]:
+            one.login()
+            works(one)
+        mark = target.mark()
+        word, _, data = peers[2].connect(peers[2].request(tag=TAG))
+        equal((word, data[:32].hex()), (
+            "rejected", peer.login_rej(TAG, RESOURCES).hex()), "answer to the login")
+        contains(target.log_since(mark), "max_channels_per_entry", "the kernel log")
+        # One that takes the place of its own channel is let in.
+        again = stack.enter_context(bench.peer(extension=1))
+        again.login()
+        works(again)
 
 
 @pytest.mark.stock("it has one listener for both")

@@ -485,7 +485,7 @@ impl<L: ListenHandler> Listener<L> {
     ///
     /// Those of the connection manager if neither family can be served: `EADDRINUSE` or
     /// `EADDRNOTAVAIL` if the number is taken (which of them depends on its user, see
-    /// `cma_check_port()`), `ENOMEM`.
+    /// `cma_check_port()`). `ENOMEM`, also for one family only.
     pub(crate) fn new(port: u16) -> Result<Self> {
         // With an id for a family that the kernel lacks, a device that refuses the family when it
         // is added later would get no id at all (`cma_add_one()`).
@@ -499,6 +499,8 @@ impl<L: ListenHandler> Listener<L> {
         };
         let ids = (ipv6, ListeningId::new(Family::Ipv4, port));
         let (ipv6, ipv4, missing) = match ids {
+            // Both work, another time.
+            (Err(e), _) | (_, Err(e)) if e == ENOMEM => return Err(e),
             (Ok(ipv6), Ok(ipv4)) => (Some(ipv6), Some(ipv4), None),
             (Ok(ipv6), Err(e)) => (Some(ipv6), None, Some((Family::Ipv4, e))),
             (Err(e), Ok(ipv4)) => (None, Some(ipv4), Some((Family::Ipv6, e))),

@@ -58,6 +58,7 @@ fn teardown(reason: CloseReason) -> Actions {
 }
 
 const NOTHING: Farewell = Farewell {
+    report_comm_est: false,
     await_settled: false,
     send_logout: None,
     send_disconnect: false,
@@ -195,12 +196,22 @@ fn vouched_for() {
         await_settled: true,
         ..DISCONNECT
     };
+    let reports = Farewell {
+        report_comm_est: true,
+        ..DISCONNECT
+    };
     let unit = Step::Arrival;
     assert_eq!(farewell(&[]), DISCONNECT);
     assert_eq!(farewell(&[Step::Vouch(true)]), DISCONNECT);
+    // In use, and not confirmed.
+    assert_eq!(farewell(&[unit]), reports);
     assert_eq!(farewell(&[unit, Step::Vouch(true)]), waits);
-    assert_eq!(farewell(&[unit, Step::Vouch(false)]), DISCONNECT);
+    assert_eq!(farewell(&[unit, Step::Vouch(false)]), reports);
     assert_eq!(farewell(&[unit, Step::Vouch(true), established]), waits);
+    assert_eq!(farewell(&[unit, established]), DISCONNECT);
+    // It is told once, although the confirmation is still to come.
+    let twice = [unit, Step::Vouch(true), Step::Vouch(false)];
+    assert_eq!(farewell(&twice), waits);
     // Too late.
     let late = [unit, established, Step::Vouch(true)];
     assert_eq!(farewell(&late), DISCONNECT);
