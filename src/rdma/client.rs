@@ -195,11 +195,10 @@ unsafe fn add<T: Client>(raw: *mut bindings::ib_device) -> Result {
     }
     let device = NonNull::new(raw).ok_or(EINVAL)?;
     // SAFETY: `ACTIVE` points to the `client` of a `Cell`, which is valid while callbacks run.
-    let destroy_queue = unsafe { &raw mut (*container_of!(client, Cell, client)).destroy_queue };
+    let queue = unsafe { &raw mut (*container_of!(client, Cell, client)).destroy_queue };
     // SAFETY: The device stays registered until `remove` returns, or this function if it fails;
     // both wait for the completion. The queue lives longer than the registration.
-    let (device, gone) =
-        unsafe { Device::attach(device, NonNull::new(destroy_queue).ok_or(EINVAL)?) }?;
+    let (device, gone) = unsafe { Device::attach(device, NonNull::new(queue).ok_or(EINVAL)?) }?;
     // Allocated first: once the client has accepted the device, nothing may fail.
     let attached = KBox::<Attached<T>>::new_uninit(GFP_KERNEL)
         .map_err(Error::from)
