@@ -406,8 +406,13 @@ def test_partition(bench, subnet):
             initiator.fio(disk, "1m", "16k", 8)
             initiator.logout(unload=False)
             target.wait_for_connections(0)
-            done = initiator.try_login(disks=0, pkey="8002")
-            contains(done.out, "No such file or directory", "a wrong P_Key")
+
+            def wrong():
+                """What a login says when the last one has been cleared away."""
+                out = initiator.try_login(disks=0, pkey="8002").out
+                return "File exists" not in out and out
+            contains(until(wrong, 20, "the initiator has forgotten the last login"),
+                     "No such file or directory", "a wrong P_Key")
             initiator.logout()
 
 
