@@ -12,7 +12,8 @@
 //! the connection manager late, because the IB/CM does not stop repeating its REP at once: if the
 //! connection ends meanwhile, the end waits until the REP is given up, more than a minute later
 //! (`cm_establish()`, `cm_destroy_id()`). A peer whose RTU was lost sends another when the REP is
-//! repeated, so that the report is rarely due.
+//! repeated, so that the report is rarely due. For the same reason tear-down does not report it: a
+//! connection that ends in between is rejected, not disconnected.
 //!
 //! Not here: the decision to give a peer up ([`crate::srp::machine::watch`]).
 

@@ -58,17 +58,12 @@ impl WorkItem for Channel {
             )
         };
         let Farewell {
-            report_comm_est,
             await_settled,
             send_logout,
             send_disconnect,
         } = farewell;
         this.session.stop();
-        let reported = match &cm {
-            Some(cm) if report_comm_est => cm.notify_comm_est().is_ok(),
-            _ => false,
-        };
-        if await_settled || reported {
+        if await_settled {
             this.waits.wait(&this.flow, Until::Settled);
         }
         if let (Some(link), Some(reason)) = (&link, send_logout) {

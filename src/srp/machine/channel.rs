@@ -186,10 +186,6 @@ impl Actions {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use = "a farewell has to be executed"]
 pub(crate) struct Farewell {
-    /// Report COMM_EST to the connection manager and, if it takes that, wait as for
-    /// `await_settled`: it knows nothing of a confirmation, and would reject a connection that is
-    /// in use instead of disconnecting it.
-    pub(crate) report_comm_est: bool,
     /// Wait until the connection manager has reported the outcome of the connection, because
     /// COMM_EST was reported to it. The wait is limited.
     pub(crate) await_settled: bool,
@@ -350,13 +346,10 @@ impl Channel {
         };
         self.state = State::Draining;
         let told = self.was_live && self.takes_logout && reason.is_announced();
-        let send_disconnect = self.accepted && reason.has_peer();
-        let unconfirmed = self.was_live && !self.confirmed && !self.vouched;
         Farewell {
-            report_comm_est: send_disconnect && unconfirmed,
             await_settled: self.vouched,
             send_logout: told.then(|| reason.logout_reason()),
-            send_disconnect,
+            send_disconnect: self.accepted && reason.has_peer(),
         }
     }
 

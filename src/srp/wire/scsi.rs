@@ -27,7 +27,8 @@ pub(crate) mod sense {
     /// Sense key UNIT ATTENTION.
     const UNIT_ATTENTION: u8 = 0x06;
 
-    const fn fixed(key: u8, asc: u8, ascq: u8) -> [u8; SIZE] {
+    /// Returns sense data without additional bytes.
+    pub(crate) const fn fixed(key: u8, asc: u8, ascq: u8) -> [u8; SIZE] {
         let mut bytes = [0; SIZE];
         bytes[0] = 0x70;
         bytes[2] = key;

@@ -58,7 +58,6 @@ fn teardown(reason: CloseReason) -> Actions {
 }
 
 const NOTHING: Farewell = Farewell {
-    report_comm_est: false,
     await_settled: false,
     send_logout: None,
     send_disconnect: false,
@@ -196,17 +195,13 @@ fn vouched_for() {
         await_settled: true,
         ..DISCONNECT
     };
-    let reports = Farewell {
-        report_comm_est: true,
-        ..DISCONNECT
-    };
     let unit = Step::Arrival;
     assert_eq!(farewell(&[]), DISCONNECT);
     assert_eq!(farewell(&[Step::Vouch(true)]), DISCONNECT);
-    // In use, and not confirmed.
-    assert_eq!(farewell(&[unit]), reports);
+    // In use, and not confirmed: the connection manager rejects it.
+    assert_eq!(farewell(&[unit]), DISCONNECT);
     assert_eq!(farewell(&[unit, Step::Vouch(true)]), waits);
-    assert_eq!(farewell(&[unit, Step::Vouch(false)]), reports);
+    assert_eq!(farewell(&[unit, Step::Vouch(false)]), DISCONNECT);
     assert_eq!(farewell(&[unit, Step::Vouch(true), established]), waits);
     assert_eq!(farewell(&[unit, established]), DISCONNECT);
     // It is told once, although the confirmation is still to come.

@@ -18,6 +18,7 @@ mod notice;
 mod pictures;
 mod ports;
 mod rsp;
+mod scsi;
 mod sendq;
 mod stats;
 mod tmf;
