@@ -250,13 +250,12 @@ impl<O: Pool> Command<O> {
         rsp.tag = head.tag;
         rsp.sol_not = head.sol_not.wants(is_success(&rsp));
         rsp.req_lim_delta = delta;
-        let post = || {
-            let len = this.tx.fill(|buf| rsp.emit(buf).unwrap_or(0))?;
+        let filled = this.tx.fill(|buf| rsp.emit(buf).unwrap_or(0));
+        let posted = filled.and_then(|len| {
             link.qp
                 .post_write_send(Arc::from(this), len, rsp.sol_not)
                 .map_err(|(e, _)| e)
-        };
-        let posted = post();
+        });
         if let Err(e) = posted {
             note(&mut this.inner.lock().machine, Fact::PostFailed);
             link.close_after("a response", e);

@@ -7,12 +7,12 @@
 # Not here: what logins leave behind (tests/guest/test_leaks.py).
 
 import re
-import statistics
 from pathlib import Path
 
 from guest import peer
 from lab import LabError, enter, root
 
+from . import report
 from .machine import PORT
 
 # Logins before, and while it is measured.
@@ -38,20 +38,28 @@ def build(folder):
     return program
 
 
+def request(target, initiator):
+    """The SRP_LOGIN_REQ of ib_srp with immediate data, in hexadecimal."""
+    return peer.login_req(
+        peer.port_bytes(initiator.port_id), bytes.fromhex(target.service_guid * 2),
+        iu_len=8260, imm_offset=68, flags=peer.LOSOLNT | peer.IMMEDIATE).hex()
+
+
+def check(out, counts):
+    """Each run of the peer was granted as many logins as it asked for."""
+    granted = re.findall(r"established (\d+) rejected 0", out)
+    if [int(n) for n in granted] != counts:
+        raise LabError("not all logins were granted:\n" + out)
+
+
 def measure(machine, name, program):
     """(logins per second, instructions per login that are not idle)."""
     guest = machine.guest
     with machine.exported(name) as (target, initiator):
-        request = peer.login_req(
-            peer.port_bytes(initiator.port_id),
-            bytes.fromhex(target.service_guid * 2), iu_len=8260, imm_offset=68,
-            flags=peer.LOSOLNT | peer.IMMEDIATE)
         out = guest.run(["bash", "-c", MEASURE.format(
             program=initiator.tool(program), ip=guest.ip, port=PORT,
-            warm=WARM, count=COUNT, request=request.hex())], timeout=600).out
-    granted = re.findall(r"established (\d+) rejected 0", out)
-    if [int(n) for n in granted] != [WARM, COUNT]:
-        raise LabError("not all logins were granted:\n" + out)
+            warm=WARM, count=COUNT, request=request(target, initiator))], timeout=600).out
+    check(out, [WARM, COUNT])
     before, after, idle, later = map(float, re.search(
         r"^time (.*)$", out, re.M).group(1).split())
     spent = after - before
@@ -71,6 +79,5 @@ def run(machine, folder, rounds):
     for what, place in (("logins per second", 0), ("instructions", 1)):
         ratios = [ours[place] / theirs[place]
                   for ours, theirs in zip(found["ours"], found["C"])]
-        print("%s, ours to C: %.2f (%.2f to %.2f)" % (
-            what, statistics.median(ratios), min(ratios), max(ratios)))
+        print("%s, ours to C: %s" % (what, report.spread(ratios)))
     return 0

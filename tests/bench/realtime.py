@@ -14,14 +14,13 @@ import statistics
 import time
 from pathlib import Path
 
-from guest import peer
 from guest.initiator import Initiator
 from guest.lio import LioTarget
 from guest.usage import free_kib
 from harness.clock import clock
 from lab import LabError, Pair
 
-from . import logins
+from . import logins, report
 from .machine import DISK, PORT
 
 CHANNELS = (1, 4, 16, 64, 256)
@@ -143,17 +142,12 @@ class Realtime:
                 job.wait(20, check=False)
             initiator.logout()
             target.wait_for_connections(0)
-        request = peer.login_req(
-            peer.port_bytes(initiator.port_id),
-            bytes.fromhex(target.service_guid * 2), iu_len=8260, imm_offset=68,
-            flags=peer.LOSOLNT | peer.IMMEDIATE)
         words = [initiator.tool(self.program), target.guest.ip, str(PORT),
-                 str(LOGINS), request.hex()]
+                 str(LOGINS), logins.request(target, initiator)]
         began = time.monotonic()
         out = initiator.run(words, timeout=300).out
-        if "established %d rejected 0" % LOGINS not in out:
-            raise LabError("not all logins were granted:\n" + out)
         found["logins", ""] = LOGINS / (time.monotonic() - began)
+        logins.check(out, [LOGINS])
         found["back", ""] = self.back(initiator, login("ch_count=1,tl_retry_count=2"))
         initiator.logout()
         target.unconfigure()
@@ -185,26 +179,25 @@ def lines(floor, found, about):
     out = ["Measured on %(date)s, Linux %(kernel)s, commit %(commit)s, %(rounds)d "
            "round(s): medians; ratios ours to C of each round, with their spread. "
            "Two emulated machines of one CPU each on one host; fio, a RAM disk "
-           "without memory." % about, "",
-           "| what | C | ours | ratio |", "|---|---|---|---|"]
+           "without memory." % about, ""]
+    rows = []
     for figure, what in found["ours"][0]:
         name, unit = FIGURES[figure]
         values = {module: [one[figure, what] for one in rounds]
                   for module, rounds in found.items()}
         ratios = [ours / theirs for ours, theirs in
                   zip(values["ours"], values["C"]) if theirs]
-        ratio = "-" if not ratios else "%.2f (%.2f to %.2f)" % (
-            statistics.median(ratios), min(ratios), max(ratios))
         label = name
         if what:
             label += " " + what if what.isdigit() else ", " + what
-        out.append("| %s | %s | %s | %s |" % (
-            (label,) + tuple("%.1f %s" % (statistics.median(values[m]), unit)
-                             for m in ("C", "ours")) + (ratio,)))
-    out += ["", "perftest over the same HCAs, in microseconds:", "",
-            "| what | typical | 99 % |", "|---|---|---|"]
-    return out + ["| %s | %.0f | %.0f |" % (what, *numbers)
-                  for what, numbers in floor.items()]
+        rows.append([label] + [
+            "%.1f %s" % (statistics.median(values[m]), unit) for m in ("C", "ours")] + [
+            report.spread(ratios) if ratios else "-"])
+    out += report.table(["what", "C", "ours", "ratio"], rows)
+    out += ["", "perftest over the same HCAs, in microseconds:", ""]
+    return out + report.table(["what", "typical", "99 %"], [
+        [what] + ["%.0f" % number for number in numbers]
+        for what, numbers in floor.items()])
 
 
 def pictures(found):

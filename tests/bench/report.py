@@ -16,14 +16,18 @@ def median(profiles, name):
     return statistics.median(p.costs()[name] for p in profiles)
 
 
-def paired(found, cell, what):
-    """"median (smallest to largest)" of the ratios ours/C by round."""
-    ratios = [what(ours) / what(theirs) for ours, theirs in
-              zip(found["ours", cell], found["C", cell])]
+def spread(ratios):
+    """"median (smallest to largest)" of the ratios of each round."""
     text = "%.2f" % statistics.median(ratios)
     if len(ratios) > 1:
         text += " (%.2f to %.2f)" % (min(ratios), max(ratios))
     return text
+
+
+def paired(found, cell, what):
+    """The ratios ours/C of a cell."""
+    return spread([what(ours) / what(theirs) for ours, theirs in
+                   zip(found["ours", cell], found["C", cell])])
 
 
 def table(heads, rows):

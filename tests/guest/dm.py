@@ -25,6 +25,12 @@ IOC_PRESENT = 1
 CAPABILITY = 1 << 19
 
 
+def is_announced(target):
+    """The port of the target says that it has an agent."""
+    text = target.read("/sys/class/infiniband/rxe0/ports/1/cap_mask")
+    return bool(int(text, 16) & CAPABILITY)
+
+
 def number(data, offset, size):
     return int.from_bytes(data[offset:offset + size], "big")
 

@@ -10,9 +10,9 @@
 import pytest
 
 from .checks import contains, equal, expect, sit_through, until
-from .dm import (CAPABILITY, CLASS_PORT_INFO, GET_RESP, IO_UNIT_INFO,
+from .dm import (CLASS_PORT_INFO, GET_RESP, IO_UNIT_INFO,
                  IOC_PROFILE, SERVICE_ENTRIES, SET, Answer, Asker,
-                 daemon_scan, number)
+                 daemon_scan, is_announced, number)
 from .target import PARAMETERS
 
 pytestmark = pytest.mark.roce("iWARP has no device management")
@@ -166,11 +166,6 @@ def test_errors_in_common(bench):
           [INVALID, INVALID, NO_IOC, NO_IOC, INVALID, INVALID, NO_IOC,
            UNSUPPORTED, UNSUPPORTED], "statuses")
     target.unload()
-
-
-def is_announced(target):
-    text = target.read("/sys/class/infiniband/rxe0/ports/1/cap_mask")
-    return bool(int(text, 16) & CAPABILITY)
 
 
 @pytest.mark.timeout(90)

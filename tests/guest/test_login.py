@@ -221,9 +221,6 @@ def test_memory_of_channels(bench):
     driver takes for one, and gives it back"""
     target = bench.target
 
-    def free():
-        return free_kib(target)
-
     def login(one):
         one.login(iu_len=8260, imm_offset=68, flags=peer.IMMEDIATE | peer.MULTI)
 
@@ -232,19 +229,19 @@ def test_memory_of_channels(bench):
                           for _ in range(CHANNELS + 1)]
         target.add_acl(first.port_id)
         login(first)
-        before = free()
+        before = free_kib(target)
         for one in others:
             login(one)
-        each = (before - free()) // CHANNELS
+        each = (before - free_kib(target)) // CHANNELS
         bench.say("a channel takes %d KiB" % each)
         expect(0 < each <= OF_THE_C_DRIVER // 4, "%d KiB per channel" % each)
         for one in others:
             one.order("disconnect")
         target.wait_for_connections(1)
         # What is freed goes through lists of the kernel's.
-        until(lambda: (before - free()) // CHANNELS < each // 10, 30,
+        until(lambda: (before - free_kib(target)) // CHANNELS < each // 10, 30,
               "the memory is back: %d KiB of a channel are kept"
-              % ((before - free()) // CHANNELS))
+              % ((before - free_kib(target)) // CHANNELS))
 
 
 @pytest.mark.timeout(60)
@@ -339,6 +336,15 @@ def test_same_identity(bench):
         initiator.fio(disk, "1m")
 
 
+def refused_by(target, one, bound, **fields):
+    """The login of this peer is refused, and the log names the bound."""
+    mark = target.mark()
+    word, _, data = one.connect(one.request(tag=TAG, **fields))
+    equal((word, data[:32].hex()), (
+        "rejected", peer.login_rej(TAG, RESOURCES).hex()), "answer to the login")
+    contains(target.log_since(mark), bound, "the kernel log")
+
+
 @pytest.mark.timeout(120)
 @pytest.mark.stock("it has no bounds")
 def test_bounds(bench):
@@ -358,18 +364,10 @@ def test_bounds(bench):
 
         named = set()
 
-        def refused(one, bound):
-            mark = target.mark()
-            word, _, data = one.connect(one.request(flags=peer.MULTI, tag=TAG))
-            equal((word, data[:32].hex()), (
-                "rejected", peer.login_rej(TAG, RESOURCES).hex()),
-                "answer to the login")
-            contains(target.log_since(mark), bound, "the kernel log")
-
         first = peers(3, 1)
         for one in first[:2]:
             one.login(flags=peer.MULTI)
-        refused(first[2], "max_channels_per_nexus")
+        refused_by(target, first[2], "max_channels_per_nexus", flags=peer.MULTI)
         # It takes the place of the two.
         again, = peers(1, 1)
         again.login()
@@ -379,7 +377,7 @@ def test_bounds(bench):
             for one in peers(2, extension):
                 one.login(flags=peer.MULTI)
                 works(one)
-        refused(*peers(1, 4), "max_channels_per_port")
+        refused_by(target, *peers(1, 4), "max_channels_per_port", flags=peer.MULTI)
         again.order("disconnect")
         target.wait_for_connections(4)
         last, = peers(1, 4)
@@ -398,11 +396,7 @@ def test_bound_of_an_entry(bench):
         for one in peers[:2]:
             one.login()
             works(one)
-        mark = target.mark()
-        word, _, data = peers[2].connect(peers[2].request(tag=TAG))
-        equal((word, data[:32].hex()), (
-            "rejected", peer.login_rej(TAG, RESOURCES).hex()), "answer to the login")
-        contains(target.log_since(mark), "max_channels_per_entry", "the kernel log")
+        refused_by(target, peers[2], "max_channels_per_entry")
         # One that takes the place of its own channel is let in.
         again = stack.enter_context(bench.peer(extension=1))
         again.login()

@@ -20,7 +20,7 @@ from lab.guest import SM_LOG
 
 from . import manual
 from .checks import Late, contains, equal, expect, sit_through, until
-from .dm import CAPABILITY
+from .dm import is_announced
 from .initiator import TWO_CHANNELS, UNTIL_STOPPED
 from .lio import guid_name
 from .test_targetcli import FORGET, nothing_left
@@ -69,10 +69,6 @@ def found(target, pkey="ffff"):
     guid = target.node_guid
     return "id_ext=%s,ioc_guid=%s,dgid=%s,pkey=%s,service_id=%s" % (
         guid, guid, target.gid[2:], pkey, guid)
-
-
-def target_is_announced(target):
-    return bool(int(target.run("cat %s/cap_mask" % PORT).out, 16) & CAPABILITY)
 
 
 def disk_of(initiator):
@@ -199,7 +195,7 @@ def test_quick_start(bench, subnet):
         for end, title in ((target, "InfiniBand, target"),
                            (initiator, "InfiniBand, initiator")):
             if end is initiator:
-                until(lambda: target_is_announced(target), 15, "the entry is noticed")
+                until(lambda: is_announced(target), 15, "the entry is noticed")
             for line in manual.commands(title, **names):
                 if line.startswith("systemctl"):
                     initiator.run(LOAD)

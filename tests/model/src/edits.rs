@@ -50,11 +50,11 @@ const EDITS: &[Edit] = &[
     ),
     edit(
         "command/respond.rs",
-        "let posted = post();",
-        "let posted = post();
-        if let (Ok(()), Some(buf)) = (posted, buf.take()) {
+        "if let Err(e) = posted {",
+        "if let (Ok(()), Some(buf)) = (posted, buf.take()) {
             link.repost(buf);
-        }",
+        }
+        if let Err(e) = posted {",
     ),
     edit(
         "command/respond.rs",
