@@ -461,6 +461,13 @@ impl QpOwner for Channel {
         }
     }
 
+    fn send_failed(this: ArcBorrow<'_, Self>, status: WcStatus) {
+        if !status.is_flush() && ratelimit::ok() {
+            pr_warn!("channel {}: response failed: {}\n", this.id.serial, status);
+        }
+        Self::close(this, CloseReason::QpError);
+    }
+
     fn qp_event(this: ArcBorrow<'_, Self>, event: QpEvent) {
         // Any context. The flush of what is posted closes the channel; if nothing is posted, the
         // periodic look finds the mark. LAST_WQE_REACHED comes during tear-down, and from some

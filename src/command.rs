@@ -226,7 +226,7 @@ struct Inner<O: Pool> {
     /// Length of the request in bytes.
     len: usize,
     descs: Descs,
-    /// The descriptor table that was fetched, until just before the response is posted.
+    /// The descriptor table that was fetched, until the end.
     table: Option<KVec<u8>>,
     /// Keeps tear-down waiting while a session of another channel has the command.
     hold: Option<Hold<O>>,

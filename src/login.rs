@@ -321,6 +321,7 @@ fn prepare(req: &ConnectRequest<'_>, login: &LoginReq) -> Result<Prepared, Refus
         grant,
         rq_size,
         sq_size,
+        max_inline: params::max_inline_data(),
         most,
     })
 }

@@ -17,6 +17,7 @@ extern unsigned int srpt_param_max_channels_per_nexus;
 extern unsigned int srpt_param_max_channels_per_entry;
 extern unsigned int srpt_param_max_channels_per_port;
 extern unsigned int srpt_param_max_unconfirmed_logins;
+extern unsigned int srpt_param_max_inline_data;
 /* In params.c: with some engines written later, too. */
 extern unsigned int srpt_param_srpt_srq_size;
 void srpt_param_lock(void);

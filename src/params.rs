@@ -68,6 +68,10 @@ pub(crate) const MIN_SRQ_SIZE: u32 = 4;
 /// Largest accepted `srpt_srq_size`, in receive requests.
 pub(crate) const MAX_SRQ_SIZE: u32 = 65535;
 
+/// Largest `max_inline_data` that has an effect, in bytes. No response is longer by much, and some
+/// devices make every work request that large.
+const MAX_INLINE_DATA: u32 = 512;
+
 /// Function that applies a new `rdma_cm_port`; see [`on_cm_port_change`].
 pub(crate) type CmPortFn = fn(u16) -> Result;
 
@@ -226,6 +230,14 @@ pub(crate) fn srq_size() -> u32 {
 fn given_srq_size() -> u32 {
     // SAFETY: An aligned variable of the module; `param_set_uint()` writes it as a whole.
     unsafe { (&raw const bindings::srpt_param_srpt_srq_size).read_volatile() }
+}
+
+/// Returns the size of the largest response that is copied into its work request, in bytes; at most
+/// [`MAX_INLINE_DATA`]. Any context.
+pub(crate) fn max_inline_data() -> u32 {
+    // SAFETY: Written only by `param_set_uint()` while the module is being loaded (mode 0444), and
+    // that is over before any Rust code except the set operations below runs.
+    unsafe { bindings::srpt_param_max_inline_data }.min(MAX_INLINE_DATA)
 }
 
 /// Returns whether native InfiniBand logins are accepted on RoCE ports, too. Any context.

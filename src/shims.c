@@ -79,6 +79,8 @@ void srpt_sg_set_part(struct scatterlist *dst, struct scatterlist *src, unsigned
 { sg_set_page(dst, sg_page(src), len, src->offset + skip); }
 struct scatterlist *srpt_sg_next(struct scatterlist *sg)
 { return sg_next(sg); }
+void srpt_sg_set_one(struct scatterlist *sg, const void *data, unsigned int len)
+{ sg_set_buf(sg, data, len); sg_mark_end(sg); }
 void srpt_sg_mark_end(struct scatterlist *sg)
 { sg_mark_end(sg); }
 void *srpt_dev_get_drvdata(const struct device *dev)

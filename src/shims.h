@@ -44,6 +44,7 @@ struct ib_mad_agent *srpt_ib_register_mad_agent(struct ib_device *dev, u32 port,
 						ib_mad_send_handler sent, ib_mad_recv_handler received, void *context);
 bool srpt_rdma_cap_ib_cm(const struct ib_device *dev, u32 port);
 void srpt_sg_set_part(struct scatterlist *dst, struct scatterlist *src, unsigned int skip, unsigned int len);
+void srpt_sg_set_one(struct scatterlist *sg, const void *data, unsigned int len);
 void srpt_sg_mark_end(struct scatterlist *sg);
 struct scatterlist *srpt_sg_next(struct scatterlist *sg);
 bool srpt_ratelimit(void);

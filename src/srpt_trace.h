@@ -132,19 +132,21 @@ DEFINE_EVENT(srpt_done, srpt_data,
 DEFINE_EVENT(srpt_done, srpt_sent,
 	TP_PROTO(u64 channel, u64 tag, bool ok), TP_ARGS(channel, tag, ok));
 
-/* A response is about to be posted. */
+/* A response is about to be posted; if it is not signaled, no srpt_sent follows. */
 TRACE_EVENT(srpt_response,
-	TP_PROTO(u64 channel, u64 tag, u8 status, s32 delta),
-	TP_ARGS(channel, tag, status, delta),
-	TP_STRUCT__entry(__field(u64, channel) __field(u64, tag) __field(s32, delta) __field(u8, status)),
+	TP_PROTO(u64 channel, u64 tag, u8 status, s32 delta, bool signaled),
+	TP_ARGS(channel, tag, status, delta, signaled),
+	TP_STRUCT__entry(__field(u64, channel) __field(u64, tag) __field(s32, delta)
+		__field(u8, status) __field(bool, signaled)),
 	TP_fast_assign(
 		__entry->channel = channel;
 		__entry->tag = tag;
 		__entry->status = status;
 		__entry->delta = delta;
+		__entry->signaled = signaled;
 	),
-	TP_printk("channel=%llu tag=0x%016llx status=0x%02x delta=%d",
-		__entry->channel, __entry->tag, __entry->status, __entry->delta)
+	TP_printk("channel=%llu tag=0x%016llx status=0x%02x delta=%d signaled=%d",
+		__entry->channel, __entry->tag, __entry->status, __entry->delta, __entry->signaled)
 );
 
 #endif

@@ -25,7 +25,7 @@ void srpt_trace_rdma_write(u64 channel, u64 tag, u32 bytes)
 { trace_srpt_rdma_write(channel, tag, bytes); }
 void srpt_trace_data(u64 channel, u64 tag, bool ok)
 { trace_srpt_data(channel, tag, ok); }
-void srpt_trace_response(u64 channel, u64 tag, u8 status, s32 delta)
-{ trace_srpt_response(channel, tag, status, delta); }
+void srpt_trace_response(u64 channel, u64 tag, u8 status, s32 delta, bool signaled)
+{ trace_srpt_response(channel, tag, status, delta, signaled); }
 void srpt_trace_sent(u64 channel, u64 tag, bool ok)
 { trace_srpt_sent(channel, tag, ok); }

@@ -15,7 +15,7 @@ void srpt_trace_submit(u64 channel, u64 tag, u64 lun, u8 op, u32 bytes);
 void srpt_trace_rdma_read(u64 channel, u64 tag, u32 bytes);
 void srpt_trace_rdma_write(u64 channel, u64 tag, u32 bytes);
 void srpt_trace_data(u64 channel, u64 tag, bool ok);
-void srpt_trace_response(u64 channel, u64 tag, u8 status, s32 delta);
+void srpt_trace_response(u64 channel, u64 tag, u8 status, s32 delta, bool signaled);
 void srpt_trace_sent(u64 channel, u64 tag, bool ok);
 
 #endif

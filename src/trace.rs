@@ -41,8 +41,8 @@ tracepoints! {
     rdma_write(channel: u64, tag: u64, bytes: u32) = srpt_trace_rdma_write;
     /// Records that the initiator's data has arrived or could not be fetched.
     data(channel: u64, tag: u64, ok: bool) = srpt_trace_data;
-    /// Records that a response is about to be posted.
-    response(channel: u64, tag: u64, status: u8, delta: i32) = srpt_trace_response;
+    /// Records that a response is about to be posted, and whether [`sent`] follows.
+    response(channel: u64, tag: u64, status: u8, delta: i32, signaled: bool) = srpt_trace_response;
     /// Records that the send of a response succeeded or failed.
     sent(channel: u64, tag: u64, ok: bool) = srpt_trace_sent;
 }

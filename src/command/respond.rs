@@ -19,8 +19,10 @@ use super::{
     answer::LocalAnswer,
     note,
     step,
+    timing::Time,
     transfer::is_transient,
     Command,
+    Inner,
     Part,
     Pool, //
 };
@@ -39,6 +41,7 @@ use crate::{
             CqeHandler,
             SEND, //
         },
+        qp::InlineSend,
         rw::RwDir,
         sg::SgList,
         wc::WorkCompletion, //
@@ -55,7 +58,10 @@ use crate::{
             stats::Finished, //
         },
         wire::{
-            consts::RspCode,
+            consts::{
+                size,
+                RspCode, //
+            },
             desc::{
                 DataDesc,
                 Dir, //
@@ -139,6 +145,14 @@ impl<O: Pool> Command<O> {
             Err(e) if is_transient(e) => return Delivery::QueueFull,
             Err(_) => return Delivery::FatalError,
         };
+        // Nothing waits for the end of a short response without data.
+        if writes.slots == 0 && is_success(&rsp) && rsp.sense.is_empty() {
+            if let Some(room) = this.link.qp.begin_inline(size::RSP) {
+                this.send_unsignaled(room, rsp, this.engine.residual());
+                Active::tgt_cmd_done(this, DoneContext::Same);
+                return Delivery::Success;
+            }
+        }
         match Self::send(this, writes, rsp, this.engine.residual()) {
             Ok(()) => Delivery::Success,
             Err(NotSent::QueueFull) => Delivery::QueueFull,
@@ -206,20 +220,16 @@ impl<O: Pool> Command<O> {
             }
             NotSent::from(e)
         })?;
-        let (action, head, buf, table) = {
+        let (action, buf) = {
             let mut inner = this.inner.lock();
             inner.rdma_slots = rdma;
             if let Some(timing) = &mut inner.timing {
                 timing.answered(read, rsp.status != status::GOOD);
             }
             let action = step(&mut inner.machine, Event::XmitResponse);
-            match inner.descs.dir() {
-                Dir::Out => rsp.residual_out = residual,
-                Dir::In => rsp.residual_in = residual,
-            }
-            (action, inner.head, inner.buf.take(), inner.table.take())
+            inner.complete(&mut rsp, residual);
+            (action, inner.buf.take())
         };
-        drop(table);
         // A buffer is posted before the credit for it is sent.
         if let Some(buf) = buf {
             link.repost(buf);
@@ -244,11 +254,9 @@ impl<O: Pool> Command<O> {
         let serial = link.owner.serial();
         if rdma != 0 {
             // CAST: What one command moves is less than 4 GiB.
-            trace::rdma_write(serial, head.tag, read as u32);
+            trace::rdma_write(serial, rsp.tag, read as u32);
         }
-        trace::response(serial, head.tag, rsp.status, delta);
-        rsp.tag = head.tag;
-        rsp.sol_not = head.sol_not.wants(is_success(&rsp));
+        trace::response(serial, rsp.tag, rsp.status, delta, true);
         rsp.req_lim_delta = delta;
         let filled = this.tx.fill(|buf| rsp.emit(buf).unwrap_or(0));
         let posted = filled.and_then(|len| {
@@ -264,6 +272,50 @@ impl<O: Pool> Command<O> {
         Ok(())
     }
 
+    /// Posts a response that does not complete. The engine is then notified of the end, whether it
+    /// could be posted or not.
+    fn send_unsignaled(&self, room: InlineSend<'_, O>, mut rsp: Rsp<'_>, residual: Residual) {
+        let link = &self.link;
+        let (action, buf, finished) = {
+            let mut inner = self.inner.lock();
+            let finished = inner.timing.take().map(|mut timing| {
+                timing.answered(0, false);
+                timing.finished(true, None)
+            });
+            let action = step(&mut inner.machine, Event::XmitUnsignaled);
+            inner.complete(&mut rsp, residual);
+            (action, inner.buf.take(), finished)
+        };
+        // A buffer is posted before the credit for it is sent.
+        let skipped = matches!(action, Some(Action::SkipResponse));
+        self.give_back(buf, skipped);
+        let Some(Action::SendResponse) = action else {
+            return;
+        };
+        // An error means that the channel is closing.
+        let Ok(delta) = link.flow().respond(finished.as_ref()) else {
+            return;
+        };
+        trace::response(link.owner.serial(), rsp.tag, rsp.status, delta, false);
+        rsp.req_lim_delta = delta;
+        let mut bytes = [0; size::RSP];
+        let filled = rsp.emit(&mut bytes).map_err(|_| EINVAL);
+        let sent = filled.and_then(|_| room.post(&bytes, rsp.sol_not));
+        if let Err(e) = sent {
+            link.close_after("a response", e);
+            self.undo(delta, false);
+        }
+    }
+
+    /// Makes the credits returnable that a response would have carried which is not posted.
+    /// `aborted`: none is to be sent.
+    fn undo(&self, delta: i32, aborted: bool) {
+        let link = &self.link;
+        if link.flow().undo_response(delta, aborted).is_err() {
+            link.close(CloseReason::ProtocolViolation);
+        }
+    }
+
     /// Frees what was reserved for a response that is not posted, and makes the credits that it
     /// would have carried returnable. `aborted`: none is to be sent.
     #[cold]
@@ -272,14 +324,25 @@ impl<O: Pool> Command<O> {
         if rdma != 0 {
             self.rw.cancel();
         }
-        if link.flow().undo_response(delta, aborted).is_err() {
-            link.close(CloseReason::ProtocolViolation);
-        }
+        self.undo(delta, aborted);
         self.inner.lock().rdma_slots = 0;
         link.flow().release_response(rdma, None);
         // The credits need another carrier, perhaps a request of the target.
         O::credits_due(link.owner.as_arc_borrow());
         NotSent::Never
+    }
+}
+
+impl<O: Pool> Inner<O> {
+    /// Adds the fields that a response has from its request, and the residual where it belongs.
+    #[inline]
+    fn complete(&self, rsp: &mut Rsp<'_>, residual: Residual) {
+        match self.descs.dir() {
+            Dir::Out => rsp.residual_out = residual,
+            Dir::In => rsp.residual_in = residual,
+        }
+        rsp.tag = self.head.tag;
+        rsp.sol_not = self.head.sol_not.wants(is_success(rsp));
     }
 }
 
@@ -291,7 +354,7 @@ impl<O: Pool> CqeHandler<SEND> for Command<O> {
         let slots = core::mem::take(&mut inner.rdma_slots);
         let by_engine = matches!(action, Some(Action::Complete { .. }));
         let finished = match &inner.timing {
-            Some(timing) if ok => Some(timing.finished(by_engine)),
+            Some(timing) if ok => Some(timing.finished(by_engine, Some(Time::now()))),
             _ => None,
         };
         inner.timing = None;

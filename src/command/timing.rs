@@ -106,10 +106,10 @@ impl Timing {
         self.answered = Some(Time::now());
     }
 
-    /// Returns what is counted when the response was sent. Only commands that the engine had
-    /// (`by_engine`) enter the histograms.
+    /// Returns what is counted when the response was `sent`, or posted if it does not complete.
+    /// Only commands that the engine had (`by_engine`) enter the histograms.
     #[inline]
-    pub(super) fn finished(&self, by_engine: bool) -> Finished {
+    pub(super) fn finished(&self, by_engine: bool, sent: Option<Time>) -> Finished {
         let mut finished = Finished {
             read: self.read,
             written: if self.fetch.is_some() {
@@ -130,7 +130,7 @@ impl Timing {
                     Some(engine.saturating_sub(fetch.unwrap_or(0))),
                 ),
                 (Stage::Fetch, fetch),
-                (Stage::Send, Some(ns(answered.elapsed()))),
+                (Stage::Send, sent.map(|sent| ns(sent - answered))),
             ] {
                 if let Some(slot) = finished.ns.get_mut(stage as usize) {
                     *slot = time;

@@ -299,6 +299,26 @@ impl Flow {
         Ok(accounts.credits.take_delta())
     }
 
+    /// Takes the credits that a response carries, that of its own request included, and counts the
+    /// command: for a response that does not complete, and so needs no slot.
+    ///
+    /// # Errors
+    ///
+    /// `Closed` if nothing can be sent any more.
+    #[inline]
+    pub(crate) fn respond(&self, finished: Option<&Finished>) -> Result<i32, NoSlot> {
+        let mut accounts = self.accounts.lock();
+        if accounts.sendq.is_closed() {
+            return Err(NoSlot::Closed);
+        }
+        if let Some(finished) = finished {
+            accounts.stats.finished(finished);
+        }
+        // An error means that the peer had no credit for the request: the channel is closing.
+        let _ = accounts.credits.add_returnable(1);
+        Ok(accounts.credits.take_delta())
+    }
+
     /// Frees the slots of RDMA work requests that have completed or were not posted.
     pub(crate) fn release_rdma(&self, slots: u32) {
         self.release(|accounts| accounts.sendq.release_rdma(slots).is_ok());

@@ -44,7 +44,8 @@ use crate::{
         qp::{
             srq::SharedReceiveQueue,
             QpInit,
-            QueuePair, //
+            QueuePair,
+            UNSIGNALED, //
         }, //
     },
     srp::{
@@ -79,6 +80,8 @@ pub(super) struct Prepared {
     pub(super) grant: LoginGrant,
     pub(super) rq_size: u32,
     pub(super) sq_size: u32,
+    /// Largest response in bytes that is to be copied into its work request.
+    pub(super) max_inline: u32,
     /// The most channels that are allowed.
     pub(super) most: Bounds,
 }
@@ -136,12 +139,12 @@ fn bring_up(
     let link = Arc::new(link, GFP_KERNEL)
         .map_err(|e| Refusal::resources("allocating the channel", e.into()))?;
     // Devices round sizes up, and those that register memory get slots for that: more than there
-    // are completion queue entries, so they stay unused. Notices, probes and the drain have their
-    // own slots.
+    // are completion queue entries, so they stay unused. Notices, probes, what is not signaled and
+    // the drain have their own slots.
     let slots = link
         .qp
         .max_send_wr()
-        .saturating_sub(notice::SLOTS + probe::SLOTS + 1)
+        .saturating_sub(notice::SLOTS + probe::SLOTS + UNSIGNALED + 1)
         .min(incoming(prepared.rq_size) + rdma);
     // A response per command, not per credit: a response returns the credit, and the initiator may
     // spend it before the completion of the response is handled.
@@ -219,7 +222,8 @@ impl Prepared {
     }
 }
 
-/// Creates the queue pair; if the device has no room for the configured send queue, a smaller one.
+/// Creates the queue pair; if the device does not copy so much on its behalf, without that, and if
+/// it has no room for the configured send queue, with a smaller one.
 /// Also returns the number of work requests for RDMA transfers that it has room for.
 fn create_qp(
     cm: &Arc<CmId<Channel>>,
@@ -227,7 +231,11 @@ fn create_qp(
 ) -> Result<(Arc<QueuePair<Channel>>, u32)> {
     let mut rdma = prepared.sq_size;
     loop {
-        let created = try_create_qp(cm, prepared, rdma);
+        let wanted = prepared.max_inline;
+        let created = match try_create_qp(cm, prepared, rdma, wanted) {
+            Err(_) if wanted != 0 => try_create_qp(cm, prepared, rdma, 0),
+            other => other,
+        };
         match created {
             Err(_) if rdma / 2 >= limit::MIN_SQ_SIZE => rdma /= 2,
             other => return other.map(|qp| (qp, rdma)),
@@ -239,11 +247,12 @@ fn try_create_qp(
     cm: &Arc<CmId<Channel>>,
     prepared: &Prepared,
     rdma: u32,
+    max_inline: u32,
 ) -> Result<Arc<QueuePair<Channel>>> {
     let attrs = prepared.device.attrs();
     let vector = prepared.channel.comp_vector();
     // One entry more in each direction: a send for the drain.
-    let sends = incoming(prepared.rq_size) + notice::SLOTS + probe::SLOTS + 1;
+    let sends = incoming(prepared.rq_size) + notice::SLOTS + probe::SLOTS + UNSIGNALED + 1;
     let recvs = incoming(prepared.rq_size) + 1;
     let least = sends + rdma + recvs;
     // A peer that exceeds its credits may use every shared receive.
@@ -260,6 +269,7 @@ fn try_create_qp(
         // Several transfers make progress at a time, however large.
         largest_part: rdma / 8,
         max_send_sge: attrs.max_send_sge,
+        max_inline,
         owner: prepared.channel.clone(),
     })
 }

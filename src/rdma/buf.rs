@@ -92,15 +92,15 @@ impl Immediate {
         begin.is_some_and(|begin| begin % BLOCK == 0)
     }
 
-    /// Makes `entry` a scatterlist of one entry that describes the data (`sg_init_one`). The list
-    /// is valid as long as this object.
+    /// Makes `entry`, which is zeroed or was described before, a scatterlist of one entry that
+    /// describes the data (`sg_set_buf`). The list is valid as long as this object.
     #[allow(dead_code, reason = "not every engine uses the data in place")]
     pub(crate) fn describe(&self, entry: &mut bindings::scatterlist) {
         // SAFETY: The entry is valid. By the type invariant the bytes are inside the buffer, which
         // is contiguous and has pages.
         unsafe {
             let data = self.area.dma.data().as_ptr().add(self.at);
-            bindings::sg_init_one(entry, data.cast(), self.len);
+            bindings::srpt_sg_set_one(entry, data.cast(), self.len);
         }
     }
 }
@@ -301,14 +301,28 @@ impl TxBuf {
     }
 
     /// Marks the buffer as posted, for a SEND of its first `len` bytes that the caller then posts.
+    /// Returns its entry, and the flag `IB_SEND_INLINE` if these are at most `max_inline` bytes.
     #[inline]
-    pub(super) fn begin_post(&self, len: usize, lkey: u32) -> Result<bindings::ib_sge> {
+    pub(super) fn begin_post(
+        &self,
+        len: usize,
+        lkey: u32,
+        max_inline: usize,
+    ) -> Result<(bindings::ib_sge, bindings::ib_send_flags)> {
         self.state
             .cmpxchg(Fill::Filled, Fill::Posted, Full)
             .map_err(|_| EBUSY)?;
         // INVARIANT: It is about to be posted.
         match u32::try_from(len) {
-            Ok(len) if len != 0 && len <= self.filled.load(Relaxed) => Ok(self.dma.sge(len, lkey)),
+            Ok(short) if short != 0 && short <= self.filled.load(Relaxed) => {
+                Ok(match len <= max_inline {
+                    true => (
+                        inline_sge(self.dma.data().as_ptr(), short),
+                        bindings::ib_send_flags_IB_SEND_INLINE,
+                    ),
+                    false => (self.dma.sge(short, lkey), 0),
+                })
+            }
             _ => {
                 self.state.store(Fill::Filled, Release);
                 Err(EINVAL)
@@ -339,6 +353,18 @@ impl TxBuf {
     /// Device that the buffer is mapped for.
     pub(super) fn device(&self) -> &Device {
         self.dma.device()
+    }
+}
+
+/// Returns the entry for bytes that are copied when they are posted: with `IB_SEND_INLINE` the
+/// address is one of the CPU, and there is no key.
+#[inline]
+pub(super) fn inline_sge(first: *const u8, len: u32) -> bindings::ib_sge {
+    bindings::ib_sge {
+        // CAST: An address has at most 64 bits.
+        addr: first.expose_provenance() as u64,
+        length: len,
+        lkey: 0,
     }
 }
 

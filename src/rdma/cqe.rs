@@ -110,6 +110,8 @@ pub(super) struct Flight {
     pub(super) core: Stay<QpCore, IN_FLIGHT>,
     /// Work requests of the chain.
     pub(super) wrs: u32,
+    /// Unsignaled requests before it whose places its completion frees.
+    pub(super) before: u32,
 }
 
 // SAFETY: The entry does not contain a `T`; its own data is `Send`.

@@ -18,6 +18,7 @@ use ::core::{
 };
 
 use kernel::{
+    container_of,
     impl_has_work,
     new_work,
     prelude::*,
@@ -73,6 +74,7 @@ use crate::{
 mod chain;
 mod complete;
 pub(super) mod core;
+mod inline;
 mod parts;
 mod post;
 pub(crate) mod srq;
@@ -84,10 +86,15 @@ use self::{
         CALLERS,
         IN_FLIGHT, //
     },
+    inline::unsignaled_done,
     parts::Sizes, //
 };
 
-pub(crate) use parts::Drained;
+pub(crate) use inline::InlineSend;
+pub(crate) use parts::{
+    Drained,
+    UNSIGNALED, //
+};
 use srq::SharedReceiveQueue;
 
 /// Queue that a receive buffer is posted to.
@@ -128,7 +135,7 @@ pub(crate) enum QpEvent {
 
 /// Owner of a queue pair: the handler of its receives and events.
 ///
-/// Neither function may drain or destroy the queue pair.
+/// No function may drain or destroy the queue pair.
 pub(crate) trait QpOwner: Send + Sync + Sized + 'static {
     /// Handles the completion of a receive. `received` is the number of bytes, or the error with
     /// which it failed; the owner may post or drop the buffer. Process context.
@@ -142,6 +149,10 @@ pub(crate) trait QpOwner: Send + Sync + Sized + 'static {
         buf: Pin<KBox<RecvBuf<Self>>>,
         received: Result<usize, WcStatus>,
     );
+
+    /// Handles the failure of a SEND that does not complete ([`QueuePair::begin_inline`]). Process
+    /// context. Calls are serialised with those of [`Self::recv_done`].
+    fn send_failed(this: ArcBorrow<'_, Self>, status: WcStatus);
 
     /// Handles an asynchronous event. Any context, hard interrupts included: drivers report events
     /// in the context in which they detect them, and `__ib_qp_event_handler` calls the handler
@@ -162,7 +173,7 @@ pub(crate) struct QpInit<O: QpOwner> {
     pub(crate) cq: CompletionQueue,
     /// Shared receive queue, in place of a receive queue of the queue pair.
     pub(crate) srq: Option<Arc<SharedReceiveQueue<O>>>,
-    /// Send work requests, not counting those of RDMA transfers.
+    /// Send work requests, [`UNSIGNALED`] included, not counting those of RDMA transfers.
     pub(crate) max_send_wr: u32,
     /// Receive work requests; ignored with a shared receive queue.
     pub(crate) max_recv_wr: u32,
@@ -175,6 +186,9 @@ pub(crate) struct QpInit<O: QpOwner> {
     pub(crate) largest_part: u32,
     /// Scatter/gather entries per send request.
     pub(crate) max_send_sge: u32,
+    /// Largest SEND in bytes that is to be copied into its work request, as far as the device
+    /// grants it; see [`QueuePair::begin_inline`].
+    pub(crate) max_inline: u32,
     /// Handler of receives and events.
     pub(crate) owner: Arc<O>,
 }
@@ -211,6 +225,8 @@ pub(crate) struct QpInner<O: QpOwner> {
     marker: Cqe<QpInner<O>, SEND>,
     #[pin]
     marked: Completion,
+    /// Entry of all SENDs that are not signaled; see [`inline`].
+    unsignaled: bindings::ib_cqe,
     #[pin]
     destroy_work: Work<QpInner<O>, 0>,
     #[pin]
@@ -255,6 +271,16 @@ impl<O: QpOwner> WorkItem<1> for QpInner<O> {
 }
 
 impl<O: QpOwner> QpInner<O> {
+    /// Returns the queue pair that an entry [`Self::unsignaled`] is a part of.
+    ///
+    /// # Safety
+    ///
+    /// `cqe` must point to that field of a valid object.
+    unsafe fn of_unsignaled(cqe: *mut bindings::ib_cqe) -> *const Self {
+        // SAFETY: As the caller promises.
+        unsafe { container_of!(cqe, Self, unsignaled) }
+    }
+
     /// Returns a guard that keeps the queue pair for a receive that is about to be posted.
     fn launch(this: &Inside<'_, Self, CALLERS>) -> Result<Stay<Self, IN_FLIGHT>> {
         // SAFETY: The handle, and then the work that destroys the queue pair, hold this and the
@@ -415,6 +441,7 @@ impl<O: QpOwner> QueuePair<O> {
         attr.cap.max_send_wr = init.max_send_wr.saturating_add(1);
         attr.cap.max_send_sge = init.max_send_sge;
         attr.cap.max_rdma_ctxs = init.max_rdma_ctxs;
+        attr.cap.max_inline_data = init.max_inline;
         if init.srq.is_none() {
             attr.cap.max_recv_wr = init.max_recv_wr.min(limit);
             attr.cap.max_recv_sge = 1;
@@ -426,6 +453,8 @@ impl<O: QpOwner> QueuePair<O> {
             // As many as the table has places for.
             recv: attr.cap.max_recv_wr.min(init.max_recv_wr),
             rdma: init.max_rdma_ctxs,
+            // What was not asked for is not used, even if it is there.
+            inline: attr.cap.max_inline_data.min(init.max_inline),
             // The device may have granted fewer requests.
             part: attr
                 .cap
@@ -453,6 +482,9 @@ impl<O: QpOwner> QueuePair<O> {
                     seated: Atomic::new(0),
                     marker: Cqe::new(),
                     marked <- Completion::new(),
+                    unsignaled: bindings::ib_cqe {
+                        done: Some(unsignaled_done::<O>),
+                    },
                     destroy_work <- new_work!("QpInner::destroy_work"),
                     error_work <- new_work!("QpInner::error_work"),
                 }),

@@ -31,7 +31,7 @@ rm /tmp/enough
 """
 
 # Seconds of the host before and while blocks are counted.
-WARM, COUNTED = 1, 3
+WARM, COUNTED = 2, 2
 
 
 def build(folder):

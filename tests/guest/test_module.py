@@ -81,7 +81,8 @@ def test_identity(bench):
     names = sorted(p.split(":")[0] for p in info["parm"])
     equal(names, ["ib_cm_on_roce", "max_channels_per_entry",
                   "max_channels_per_nexus", "max_channels_per_port",
-                  "max_unconfirmed_logins", "rdma_cm_port", "srp_max_req_size",
+                  "max_inline_data", "max_unconfirmed_logins", "rdma_cm_port",
+                  "srp_max_req_size",
                   "srpt_service_guid", "srpt_srq_size", "target_requests"],
           "parameters")
     release = target.run("uname -r").out.strip()
@@ -115,6 +116,7 @@ def test_parameters(bench):
         wanted["max_channels_per_entry"] = ("444", "512")
         wanted["max_channels_per_port"] = ("444", "8192")
         wanted["max_unconfirmed_logins"] = ("444", "64")
+        wanted["max_inline_data"] = ("444", "64")
     out = target.run("cd %s; for f in *; do echo $f $(stat -c %%a $f) "
                      "$(cat $f); done" % PARAMETERS).out
     found = {}

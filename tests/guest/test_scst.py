@@ -91,7 +91,8 @@ def test_parameters(bench):
         equal(set(found) - set(PARAMETERS_OF_SCST),
               {"rdma_cm_port", "ib_cm_on_roce", "target_requests",
                "max_channels_per_nexus", "max_channels_per_entry",
-               "max_channels_per_port", "max_unconfirmed_logins"},
+               "max_channels_per_port", "max_unconfirmed_logins",
+               "max_inline_data"},
               "other parameters")
     target.unload()
     bad = ("srp_max_req_size=995", "srp_max_rsp_size=39", "srpt_srq_size=3",

@@ -291,9 +291,12 @@ def test_counters(bench):
         expect(more["commands"] >= more["reads"] + more["writes"], "commands")
         equal(sum(port["latency/fetch"]), port["counters/writes"],
               "times of fetching")
-        for stage in ("receive", "engine", "send"):
-            equal(sum(port["latency/" + stage]), port["counters/commands"]
-                  - port["counters/aborted"], "times of " + stage)
+        done = port["counters/commands"] - port["counters/aborted"]
+        for stage in ("receive", "engine"):
+            equal(sum(port["latency/" + stage]), done, "times of " + stage)
+        # Most writes have a response that does not complete.
+        sent = sum(port["latency/send"])
+        expect(port["counters/reads"] <= sent < done, "times of send: %d" % sent)
         equal((port["counters/malformed"], port["counters/logins_refused"]),
               (0, 0), "nothing bad")
         initiator.logout()

@@ -70,23 +70,70 @@ def test_life_of_commands(bench):
         expect(re.search(r": srpt_%s: channel=1\b" % event, text), event)
     expect("initiator=" + initiator.port_id in text, "the initiator")
     commands, printed = timelines(lines)
-    steps = {WRITE_10: ["iu", "submit", "rdma_read", "data", "response", "sent"],
+    steps = {WRITE_10: ["iu", "submit", "rdma_read", "data", "response"],
              READ_10: ["iu", "submit", "rdma_write", "response", "sent"]}
     seen = {WRITE_10: 0, READ_10: 0}
     for command in commands:
-        expect(command["steps"][-1][1] == "sent", "it ends: %s" % command)
+        signaled = next(fields["signaled"] for _, event, fields in
+                        command["steps"] if event == "response")
+        equal(command["steps"][-1][1], ["response", "sent"][int(signaled)],
+              "end of %s" % command)
         times = [after for after, _, _ in command["steps"]]
         equal(times, sorted(times), "times")
         fields = {event: fields for _, event, fields in command["steps"]}
         op = fields.get("submit", {}).get("op")
         if op in seen and fields["submit"]["bytes"] == "16384":
-            equal([event for _, event, _ in command["steps"]], steps[op],
-                  "steps of " + op)
+            equal([event for _, event, _ in command["steps"]][:len(steps[op])],
+                  steps[op], "steps of " + op)
             equal(fields["response"]["status"], "0x00", "status")
             seen[op] += 1
     expect(all(count >= 8 for count in seen.values()), "commands: %s" % seen)
     expect("us  rdma_read" in printed and "(no end" not in printed,
            "the timeline:\n" + printed[:2000])
+
+
+@pytest.mark.timeout(90)
+@pytest.mark.stock(WHY)
+@pytest.mark.parametrize("inline", ["64", "0", "20"])
+def test_signaled(bench, inline):
+    """responses with GOOD and without data are copied, and at most 15 of them one
+    after the other do not complete; without copies, or where they are too short
+    for a response, all complete; the data is right"""
+    target, initiator = bench.target, bench.initiator
+    with bench.configured(params="" if inline == "64" else
+                          "max_inline_data=" + inline):
+        disk, = initiator.login("max_sect=8192,ch_count=1")
+        with traced(bench) as lines:
+            # Immediate data: READs for it would complete.
+            initiator.fio(disk, size="2m", bs="4k", depth=32)
+        initiator.logout()
+    commands, _ = timelines(lines)
+    responses = []
+    for command in commands:
+        steps = {event: fields for _, event, fields in command["steps"]}
+        # The last ones may be cut off.
+        if {"submit", "response"} <= set(steps):
+            responses.append((steps["submit"]["op"],
+                              steps["response"]["status"],
+                              steps["response"]["signaled"]))
+    writes = [signaled for op, _, signaled in responses if op == WRITE_10]
+    # Neighbours may be merged.
+    expect(len(writes) >= 128, "writes: %d" % len(writes))
+    equal({signaled for op, _, signaled in responses if op == READ_10}, {"1"},
+          "responses with data")
+    equal({signaled for _, status, signaled in responses if status != "0x00"}
+          - {"1"}, set(), "responses with another status than GOOD")
+    if inline != "64":
+        equal(set(writes), {"1"}, "responses of writes")
+        return
+    last = max(len(run) for run in "".join(
+        fields["signaled"] for command in commands
+        for _, event, fields in command["steps"]
+        if event == "response").split("1"))
+    expect(writes.count("0") >= len(writes) // 2, "not signaled: %d of %d"
+           % (writes.count("0"), len(writes)))
+    # In the order of their arrival, which is nearly that of their responses.
+    expect(last <= 32, "one after the other: %d" % last)
 
 
 @pytest.mark.stock(WHY)

@@ -122,7 +122,10 @@ unsafe fn end<T: HasCqe<ID> + CqeHandler<ID>, const ID: u64>(
     let Some(flight) = (unsafe { (*cqe).release() }) else {
         return;
     };
-    flight.core.give_send(flight.wrs);
+    flight
+        .core
+        .give_send(flight.wrs.saturating_add(flight.before));
+    flight.core.unsignaled.left(flight.before);
     // SAFETY: The completion is valid until we return.
     item.done(unsafe { WorkCompletion::from_raw(wc) });
     drop(flight);

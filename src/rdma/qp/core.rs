@@ -46,6 +46,7 @@ use super::{
         Room,
         Sizes,
         Stage,
+        Unsignaled,
         Users, //
     }, //
 };
@@ -111,6 +112,7 @@ pub(in crate::rdma) struct QpCore {
     cq_failed: Arc<AtomicFlag>,
     send: Room,
     recv: Room,
+    pub(super) unsignaled: Unsignaled,
     #[pin]
     pub(super) users: Users,
     #[pin]
@@ -147,6 +149,8 @@ impl QpCore {
             lkey: pd.lkey(),
             rdma_ctxs: sizes.rdma,
             largest_part: sizes.part,
+            // CAST: A u32 fits in a usize on every architecture with RDMA.
+            max_inline: sizes.inline as usize,
             has_srq,
         };
         let (send, recv) = (Room::new(sizes.send), Room::new(sizes.recv));
@@ -159,6 +163,7 @@ impl QpCore {
             cq_failed,
             send,
             recv,
+            unsignaled: Unsignaled::new(),
             users <- Users::new(),
             end <- End::new(),
             made_with <- MadeWith::new(pd, cq, link),
@@ -215,6 +220,12 @@ impl QpCore {
     /// [`QpInit::largest_part`](super::QpInit::largest_part).
     pub(in crate::rdma) fn largest_part(&self) -> u32 {
         self.facts.largest_part
+    }
+
+    /// Largest number of bytes that the device copies when a SEND is posted; 0 if it does not.
+    #[inline]
+    pub(super) fn max_inline(&self) -> usize {
+        self.facts.max_inline
     }
 
     /// Returns a guard for a caller, unless the queue pair is being torn down. Any context.

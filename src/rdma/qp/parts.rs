@@ -27,7 +27,8 @@ use crate::sync::{
     atomic::{
         Atomic,
         AtomicFlag,
-        Full, //
+        Full,
+        Relaxed, //
     },
     completion::Completion,
     gate::Gate, //
@@ -41,6 +42,8 @@ pub(super) struct Sizes {
     pub(super) recv: u32,
     /// RDMA contexts, as requested.
     pub(super) rdma: u32,
+    /// Bytes of a SEND that are copied into its work request.
+    pub(super) inline: u32,
     /// Work requests of a transfer that are posted at a time.
     pub(super) part: u32,
 }
@@ -78,6 +81,7 @@ pub(super) struct Facts {
     pub(super) lkey: u32,
     pub(super) rdma_ctxs: u32,
     pub(super) largest_part: u32,
+    pub(super) max_inline: usize,
     pub(super) has_srq: bool,
 }
 
@@ -111,6 +115,74 @@ impl Room {
     pub(super) fn give(&self, n: u32) {
         // CAST: `take` has checked that it fits.
         self.free.fetch_add(n as i32, Full);
+    }
+}
+
+/// Places in the send queue for requests that are not signaled.
+pub(crate) const UNSIGNALED: u32 = 32;
+
+/// Most requests that are not signaled, one after the other.
+const IN_A_ROW: u32 = UNSIGNALED / 2 - 1;
+
+/// Requests of a queue pair that are not signaled.
+///
+/// # Invariants
+///
+/// `since <= there <= UNSIGNALED`, but for callers that are about to post, or to give up.
+pub(super) struct Unsignaled {
+    /// Places that are taken.
+    there: Atomic<u32>,
+    /// Of these, those whose requests no signaled request has taken over.
+    since: Atomic<u32>,
+}
+
+impl Unsignaled {
+    /// Returns the state of a queue pair to which nothing was posted.
+    pub(super) const fn new() -> Self {
+        Self {
+            there: Atomic::new(0),
+            since: Atomic::new(0),
+        }
+    }
+
+    /// Takes a place. Returns whether there was one, and a signaled request is not due.
+    pub(super) fn begin(&self) -> bool {
+        if self.since.load(Relaxed) >= IN_A_ROW {
+            return false;
+        }
+        let free = self.there.fetch_add(1, Full) < UNSIGNALED;
+        if !free {
+            self.there.fetch_sub(1, Full);
+        }
+        free
+    }
+
+    /// Notes that the request of a place is posted. Not before: what a signaled request takes over
+    /// has to be in front of it.
+    pub(super) fn posted(&self) {
+        self.since.fetch_add(1, Full);
+    }
+
+    /// Returns how many requests a signaled one takes over that is posted after this call.
+    #[inline]
+    pub(super) fn take_over(&self) -> u32 {
+        match self.since.load(Relaxed) {
+            0 => 0,
+            _ => self.since.xchg(0, Full),
+        }
+    }
+
+    /// Undoes [`Self::take_over`]: the signaled request was not posted.
+    pub(super) fn hand_back(&self, requests: u32) {
+        self.since.fetch_add(requests, Full);
+    }
+
+    /// Frees the places of requests that have left the queue, or were not posted.
+    #[inline]
+    pub(super) fn left(&self, requests: u32) {
+        if requests != 0 {
+            self.there.fetch_sub(requests, Full);
+        }
     }
 }
 

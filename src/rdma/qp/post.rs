@@ -288,8 +288,11 @@ impl<O: QpOwner> QueuePair<O> {
         if item.tx().device().id() != core.device().id() {
             return Err((EINVAL, item));
         }
-        let mut sge = match item.tx().begin_post(what.len, core.lkey()) {
-            Ok(sge) => sge,
+        let (mut sge, copied) = match item
+            .tx()
+            .begin_post(what.len, core.lkey(), core.max_inline())
+        {
+            Ok(begun) => begun,
             Err(e) => return Err((e, item)),
         };
         let part = match begin(&item, &core) {
@@ -304,7 +307,7 @@ impl<O: QpOwner> QueuePair<O> {
             true => bindings::ib_send_flags_IB_SEND_SOLICITED,
             false => 0,
         };
-        let flags = bindings::ib_send_flags_IB_SEND_SIGNALED | solicited;
+        let flags = bindings::ib_send_flags_IB_SEND_SIGNALED | solicited | copied;
         let later = (!part.is_last).then_some(Tail { sge, flags });
         let total = part.wrs.saturating_add(part.is_last.into());
         let mut send = Tail::request(&mut sge, flags);
@@ -341,13 +344,16 @@ impl<O: QpOwner> QueuePair<O> {
         let raw = Arc::into_raw(item);
         // SAFETY: The item is valid.
         let cqe = unsafe { T::raw_get_cqe(raw.cast_mut()) };
+        let before = core.unsignaled.take_over();
         let flight = Flight {
             core: core_in_flight,
             wrs,
+            before,
         };
         // SAFETY: The entry is a part of the item, which is valid.
         if let Err(e) = unsafe { (*cqe).claim(done, flight) } {
             core.give_send(wrs);
+            core.unsignaled.hand_back(before);
             // SAFETY: It came from `into_raw` above.
             return Err((e, unsafe { Arc::from_raw(raw) }));
         }
@@ -373,6 +379,7 @@ impl<O: QpOwner> QueuePair<O> {
                 // SAFETY: We have claimed the entry, and no completion comes.
                 drop(unsafe { (*cqe).release() });
                 core.give_send(wrs);
+                core.unsignaled.hand_back(before);
                 // SAFETY: It came from `into_raw` above; no completion owns it.
                 Err((e, unsafe { Arc::from_raw(raw) }))
             }

@@ -94,7 +94,11 @@ impl<O: QpOwner> QpInner<O> {
         // SAFETY: The object is valid.
         let cqe = unsafe { Self::raw_get_cqe(raw.cast_mut()) };
         // The drain's own room is not counted.
-        let flight = Flight { core, wrs: 0 };
+        let flight = Flight {
+            core,
+            wrs: 0,
+            before: 0,
+        };
         // SAFETY: The entry is a part of the object, which is valid.
         if let Err(e) = unsafe { (*cqe).claim(empty_write_done::<Self>, flight) } {
             // SAFETY: It came from `into_raw` above.

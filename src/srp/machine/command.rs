@@ -17,8 +17,8 @@
 //! Free -> Mgmt -> MgmtResponding -> Done -> Free
 //! ```
 //!
-//! Not drawn: a response of the target itself ends in `Free`, a response that is skipped leads to
-//! `Done` at once, and a command may be freed without a response.
+//! Not drawn: a response of the target itself ends in `Free`, a response that is skipped or does
+//! not complete leads to `Done` at once, and a command may be freed without a response.
 //!
 //! A command whose descriptor table is in the memory of the initiator begins with fetching it; it
 //! is submitted to the engine afterwards.
@@ -109,6 +109,9 @@ pub(crate) enum Event {
     },
     /// The engine requests the response, and data if any, to be sent.
     XmitResponse,
+    /// The engine requests the response to be sent, without data and in a way that does not
+    /// complete: nothing is under way afterwards.
+    XmitUnsignaled,
     /// The send of the response completed.
     SendDone {
         /// It succeeded.
@@ -151,7 +154,8 @@ pub(crate) enum Action {
     Execute,
     /// Notify the engine that the data could not be fetched.
     FailData,
-    /// Post the response. It carries the credit of the request.
+    /// Post the response. It carries the credit of the request. After [`Event::XmitUnsignaled`],
+    /// notify the engine of the end, whether it could be posted or not.
     SendResponse,
     /// Send nothing, make the credit of the request returnable, and notify the engine, if it has
     /// the request, of the end.
@@ -294,6 +298,15 @@ impl Command {
                 self.go_on_wire(State::Responding);
                 self.holds_credit = false;
                 Ok(Action::SendResponse)
+            }
+            (Event::XmitUnsignaled, State::New | State::Executing) if self.at_engine => {
+                self.state = State::Done;
+                self.holds_credit = false;
+                Ok(if self.aborted {
+                    Action::SkipResponse
+                } else {
+                    Action::SendResponse
+                })
             }
             (Event::XmitResponse, State::Mgmt) => {
                 self.go_on_wire(State::MgmtResponding);

@@ -37,6 +37,7 @@ const PLAIN: Config = Config {
     events: 0,
     rdma: 1,
     rdma_slots: 1,
+    copies: false,
     faults: 0,
     aborts: 0,
     refusals: false,
@@ -74,6 +75,7 @@ pub(crate) fn random(scale: u64) -> Vec<Bound> {
         with("plain", 1, 2, &[Plain]),
         // What can happen to a request.
         Config {
+            copies: true,
             requests: 2,
             faults: 1,
             refusals: true,
@@ -103,6 +105,7 @@ pub(crate) fn random(scale: u64) -> Vec<Bound> {
             ..with("data", 2, 4, &[Write, Read])
         },
         Config {
+            copies: true,
             faults: 1,
             engines: 2,
             ends: ENDS,
@@ -118,6 +121,7 @@ pub(crate) fn random(scale: u64) -> Vec<Bound> {
         },
         // The engine changes its mind: credits come back without a response to carry them.
         Config {
+            copies: true,
             aborts: 3,
             engines: 2,
             ..with("aborts", 1, 3, &[Write, Table])
@@ -144,6 +148,17 @@ pub(crate) fn random(scale: u64) -> Vec<Bound> {
             slow: true,
             ..with("slow engine", 3, 6, &[Plain])
         },
+        // Responses that do not complete, next to others.
+        Config {
+            copies: true,
+            engines: 2,
+            ..with("copied", 2, 5, &[Plain, Read, Write, Abort])
+        },
+        Config {
+            copies: true,
+            aborts: 3,
+            ..with("copied and aborted", 1, 4, &[Plain])
+        },
         // Requests of the target, and answers to them.
         Config {
             events: 2,
@@ -168,6 +183,7 @@ pub(crate) fn random(scale: u64) -> Vec<Bound> {
         },
         // A device that completes nothing any more.
         Config {
+            copies: true,
             events: 1,
             looks: 4,
             ends: &[Stuck],
@@ -197,6 +213,7 @@ pub(crate) fn random(scale: u64) -> Vec<Bound> {
             ..with("spurious answers", 1, 3, &[Plain, Spurious])
         },
         Config {
+            copies: true,
             overrun: 4,
             ends: ENDS,
             engines: 2,
@@ -205,6 +222,7 @@ pub(crate) fn random(scale: u64) -> Vec<Bound> {
         // Everything together.
         Config {
             connected: false,
+            copies: true,
             listens: true,
             events: 2,
             rdma: 2,
@@ -237,6 +255,13 @@ pub(crate) fn all(large: bool) -> Vec<Bound> {
     };
     let mut bounds = vec![
         bound(2, with("every order of a command", 1, 1, &[Plain])),
+        bound(
+            1,
+            Config {
+                copies: true,
+                ..with("every order of a copied response", 1, 1, &[Plain])
+            },
+        ),
         bound(2, with("every order of a write", 1, 1, &[Write])),
         bound(2, with("every order of a read", 1, 1, &[Read])),
         bound(2, with("every order of a table", 1, 1, &[Table])),

@@ -52,6 +52,8 @@ pub(crate) struct Wr {
     pub(crate) what: What,
     /// Slots of the send queue.
     pub(crate) slots: u32,
+    /// It is copied, and completes only if it fails.
+    pub(crate) copied: bool,
     /// How it ended, if it has.
     pub(crate) status: Option<WcStatus>,
     /// Address of the entry that completes.
@@ -87,6 +89,8 @@ pub(crate) struct Conn {
     // The queue pair.
     pub(crate) qp: Trace,
     pub(crate) gate_closed: Cell<bool>,
+    /// Callers that are about to post a copy.
+    pub(crate) inside: Cell<u32>,
     pub(crate) error: Cell<bool>,
     pub(crate) destroyed: Cell<bool>,
     /// The device completes nothing any more.
@@ -150,6 +154,7 @@ impl Conn {
             peer: Peer::new(number),
             qp: Trace::new(),
             gate_closed: Cell::new(false),
+            inside: Cell::new(0),
             error: Cell::new(false),
             destroyed: Cell::new(false),
             stuck: Cell::new(false),

@@ -31,6 +31,18 @@ const EDITS: &[Edit] = &[
         "if !$CreditsNotUndone && link.flow().undo_response(delta, aborted).is_err() {",
     ),
     edit(
+        "command/respond.rs",
+        "Active::tgt_cmd_done(this, DoneContext::Same);
+                return Delivery::Success;",
+        "if !$CopiedNotTold { Active::tgt_cmd_done(this, DoneContext::Same); }
+                return Delivery::Success;",
+    ),
+    edit(
+        "command/respond.rs",
+        "self.give_back(buf, skipped);",
+        "self.give_back(buf, skipped && !$CopiedCreditLost);",
+    ),
+    edit(
         "channel/dispatch.rs",
         "if !count(channel, &parsed) {",
         "if !count(channel, &parsed) && !$OverrunServed {",

@@ -29,6 +29,14 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         "credit requests",
         &["Credits", "NotStarved"],
     ),
+    // The engine is not told of the end of a response that does not complete.
+    mutant("CopiedNotTold", "copied", &["CalmDown", "Ends"]),
+    // The credit of an aborted request is forgotten, whose response would not complete.
+    mutant(
+        "CopiedCreditLost",
+        "copied and aborted",
+        &["Credits", "NotStarved"],
+    ),
     // A request without credit is served.
     mutant("OverrunServed", "rogue", &["Overrun"]),
     // The receive buffer of an answered request is forgotten.

@@ -180,6 +180,10 @@ fn wire(conn: Rc<Conn>) {
                 bytes = Some(data.clone());
             }
         }
+        if !fails {
+            let mut sends = conn.sends.borrow_mut();
+            sends.retain(|wr| !(wr.copied && matches!(wr.status, Some(WcStatus::Ok))));
+        }
         if fails {
             conn.error.set(true);
         }

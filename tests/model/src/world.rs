@@ -125,6 +125,8 @@ pub(crate) struct Config {
     /// Slots of the send queue for RDMA, and how many of them a transfer takes.
     pub(crate) rdma: u32,
     pub(crate) rdma_slots: u32,
+    /// The device may copy short sends, which then do not complete.
+    pub(crate) copies: bool,
     /// Posts and work requests that fail although the connection works, at most.
     pub(crate) faults: u8,
     /// How many commands the engine aborts by itself, at most.

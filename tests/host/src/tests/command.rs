@@ -22,7 +22,7 @@ impl From<Fact> for Step {
     }
 }
 
-pub(super) const STEPS: [Step; 14] = [
+pub(super) const STEPS: [Step; 15] = [
     Step::Fact(Fact::Start),
     Step::Fact(Fact::StartMgmt),
     Step::Fact(Fact::Refused),
@@ -34,6 +34,7 @@ pub(super) const STEPS: [Step; 14] = [
     Step::Event(Event::DataArrived { ok: true }),
     Step::Event(Event::DataArrived { ok: false }),
     Step::Event(Event::XmitResponse),
+    Step::Event(Event::XmitUnsignaled),
     Step::Event(Event::SendDone { ok: true }),
     Step::Event(Event::SendDone { ok: false }),
     Step::Event(Event::Freed),
@@ -110,6 +111,37 @@ fn write() {
             },
         ])
     );
+}
+
+/// A response that does not complete ends a command at once; one that was aborted has none, and a
+/// task management request none of that kind.
+#[test]
+fn unsignaled() {
+    let recycle = Action::Recycle {
+        return_credit: false,
+    };
+    assert_eq!(
+        run(steps![Fact::Start, Event::XmitUnsignaled, Event::Freed]),
+        Ok(vec![Action::SendResponse, recycle])
+    );
+    assert_eq!(
+        run(steps![
+            Fact::Start,
+            Fact::Aborted,
+            Event::XmitUnsignaled,
+            Event::Freed,
+        ]),
+        Ok(vec![Action::SkipResponse, recycle])
+    );
+    for start in [Fact::StartMgmt, Fact::Start] {
+        let mut cmd = Command::new();
+        assert_eq!(cmd.note(start), Ok(()));
+        if start == Fact::Start {
+            // Of the target's own response the engine is not told.
+            assert_eq!(cmd.note(Fact::Refused), Ok(()));
+        }
+        assert!(cmd.handle(Event::XmitUnsignaled).is_err());
+    }
 }
 
 #[test]
@@ -487,7 +519,12 @@ fn explore(cmd: Command, seen: Seen, depth: u32) -> u64 {
             Action::FailData => assert_eq!(event, Event::DataArrived { ok: false }),
             Action::SendResponse => {
                 assert!(!seen.aborted, "response of an aborted command");
-                after.responding += 1;
+                if event == Event::XmitUnsignaled {
+                    assert!(!seen.refused, "the engine does not know it");
+                    after.completions += 1;
+                } else {
+                    after.responding += 1;
+                }
                 // After a response that was not posted the credit is returnable already.
                 after.credits = 1;
             }

@@ -118,6 +118,7 @@ pub(crate) fn prepare(conn: &Conn, hca: &Arc<Hca<Channel>>) -> Result<Login> {
         grant,
         rq_size: cfg.limit,
         sq_size: cfg.rdma,
+        max_inline: 64,
         most: Channels::default(),
     }))
 }

@@ -62,7 +62,7 @@ unused! {
     rdma_read(u64, u64, u32);
     rdma_write(u64, u64, u32);
     data(u64, u64, bool);
-    response(u64, u64, u8, i32);
+    response(u64, u64, u8, i32, bool);
     sent(u64, u64, bool);
 }
 

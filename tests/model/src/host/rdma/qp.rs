@@ -53,6 +53,8 @@ pub(crate) trait QpOwner: Send + Sync + Sized + 'static {
         received: Result<usize, WcStatus>,
     );
 
+    fn send_failed(this: ArcBorrow<'_, Self>, status: WcStatus);
+
     fn qp_event(this: ArcBorrow<'_, Self>, event: QpEvent);
 }
 
@@ -67,8 +69,12 @@ pub(crate) struct QpInit<O: QpOwner> {
     pub(crate) max_rdma_ctxs: u32,
     pub(crate) largest_part: u32,
     pub(crate) max_send_sge: u32,
+    pub(crate) max_inline: u32,
     pub(crate) owner: Arc<O>,
 }
+
+/// Sends that may be copied and not have completed.
+pub(crate) const UNSIGNALED: u32 = 32;
 
 /// A queue pair.
 pub(crate) struct QueuePair<O: QpOwner> {
@@ -167,6 +173,18 @@ impl<O: QpOwner> QueuePair<O> {
             })
     }
 
+    pub(crate) fn begin_inline(&self, _len: usize) -> Option<InlineSend<'_, O>> {
+        let conn = &self.conn;
+        if !conn.cfg.copies || sched::choose(2) == 0 {
+            return None;
+        }
+        sched::access(&conn.qp, true);
+        // The gate waits for what is inside.
+        conn.inside.set(conn.inside.get() + 1);
+        let room = InlineSend(self);
+        (!conn.gate_closed.get()).then_some(room)
+    }
+
     fn post_tx<T>(
         &self,
         item: Arc<T>,
@@ -258,6 +276,7 @@ impl<O: QpOwner> QueuePair<O> {
         conn.sends.borrow_mut().push_back(Wr {
             what,
             slots,
+            copied: false,
             status,
             entry,
             done,
@@ -274,6 +293,10 @@ impl<O: QpOwner> QueuePair<O> {
         let conn = &self.conn;
         sched::access(&conn.qp, true);
         conn.gate_closed.set(true);
+        if conn.inside.get() != 0 {
+            let at = conn.clone();
+            sched::wait(&conn.qp, move || at.inside.get() == 0);
+        }
         conn.error.set(true);
         let at = conn.clone();
         sched::wait(&conn.qp, move || at.is_drained() || at.stuck.get());
@@ -293,6 +316,8 @@ impl<O: QpOwner> QueuePair<O> {
             at.contexts.get() == at.contexts_posted.get() && !at.handling.get()
         });
         conn.broken_off.set(true);
+        // Nothing is to be completed of these.
+        conn.sends.borrow_mut().retain(|wr| !wr.copied);
         loop {
             let arrived = conn.arrived.borrow_mut().pop_front().map(|(done, _)| done);
             let Some(done) = arrived.or_else(|| conn.posted.borrow_mut().pop_front()) else {
@@ -332,6 +357,45 @@ impl<O: QpOwner> QueuePair<O> {
         let at = self.conn.clone();
         sched::wait(&self.conn.qp, move || at.contexts.get() == 0);
         self.conn.destroyed.set(true);
+    }
+}
+
+/// Room for a send that is copied.
+pub(crate) struct InlineSend<'a, O: QpOwner>(&'a QueuePair<O>);
+
+impl<O: QpOwner> InlineSend<'_, O> {
+    pub(crate) fn post(self, bytes: &[u8], _solicited: bool) -> Result<(), Error> {
+        let (conn, owner) = (&self.0.conn, self.0.owner.clone());
+        sched::access(&conn.qp, true);
+        if conn.fails() {
+            return Err(EIO);
+        }
+        let copied = conn.sends.borrow().iter().filter(|wr| wr.copied).count();
+        if copied >= UNSIGNALED as usize {
+            world().breaks(Rule::SendQueueBalanced, "more is copied than fits");
+        }
+        let what = What::Send(bytes.to_vec());
+        conn.posts(&what);
+        conn.sends.borrow_mut().push_back(Wr {
+            what,
+            slots: 0,
+            copied: true,
+            status: None,
+            entry: 0,
+            done: Box::new(move |status| match status {
+                WcStatus::Ok => (),
+                status => O::send_failed(owner.as_arc_borrow(), status),
+            }),
+        });
+        Ok(())
+    }
+}
+
+impl<O: QpOwner> Drop for InlineSend<'_, O> {
+    fn drop(&mut self) {
+        let conn = &self.0.conn;
+        conn.inside.set(conn.inside.get() - 1);
+        sched::touch(&conn.qp, true);
     }
 }
 
