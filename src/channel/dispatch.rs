@@ -40,6 +40,10 @@ use crate::{
         wire::{
             cmd::Unserved,
             codec::be64,
+            ctrl::{
+                AerRsp,
+                CredRsp, //
+            },
             desc::DataDesc,
             iu::{
                 Answer,
@@ -69,22 +73,24 @@ pub(super) fn process(channel: ArcBorrow<'_, Channel>, cmd: Arc<Command>, rx: Re
         // CAST: A receive buffer is smaller than 4 GiB.
         trace::iu(channel.id.serial, opcode, tag, rx.len as u32);
     }
-    let parsed = Iu::parse(bytes, channel.imm_offset);
-    if !count(channel, &parsed) {
-        let reason = CloseReason::ProtocolViolation;
-        return break_off(channel, cmd, rx.buf, reason, "more requests than credits");
-    }
-    // By reference: a command is large.
-    match &parsed {
-        Ok(Iu::Cmd(request)) => {
+    let iu = match Iu::parse(bytes, channel.imm_offset) {
+        Ok(iu) => iu,
+        Err(error) => return malformed(channel, cmd, rx, error),
+    };
+    let consumes = iu.consumes_credit();
+    match iu {
+        Iu::Cmd(request) => {
+            if !count(channel, Some(Counter::Commands), consumes) {
+                return overrun(channel, cmd, rx.buf);
+            }
             let head = Head {
                 tag: request.tag,
                 sol_not: request.sol_not,
             };
-            let descs = Descs::of(request);
+            let descs = Descs::of(&request);
             let copied = match request.unserved() {
                 Some(why) => Err(unserved(why)),
-                None => scsi::copy(request).map_err(|_| LocalAnswer::Status(status::BUSY)),
+                None => scsi::copy(&request).map_err(|_| LocalAnswer::Status(status::BUSY)),
             };
             let scsi = match copied {
                 Ok(scsi) => scsi,
@@ -93,7 +99,7 @@ pub(super) fn process(channel: ArcBorrow<'_, Channel>, cmd: Arc<Command>, rx: Re
                     return Command::answer(cmd, answer);
                 }
             };
-            let immediate = match &request.data {
+            let immediate = match request.data {
                 DataDesc::Immediate(bytes) => rx.buf.lend(bytes),
                 DataDesc::External(external) => {
                     let table = external.table;
@@ -104,70 +110,70 @@ pub(super) fn process(channel: ArcBorrow<'_, Channel>, cmd: Arc<Command>, rx: Re
             cmd.start(head, rx, descs);
             scsi::submit(&*channel, cmd, &scsi, immediate);
         }
-        Ok(Iu::TskMgmt(request)) => {
-            let request = *request;
+        Iu::TskMgmt(request) => {
+            if !count(channel, Some(Counter::TaskManagement), consumes) {
+                return overrun(channel, cmd, rx.buf);
+            }
             task_mgmt::begin(cmd, &request, rx);
         }
-        Ok(Iu::ILogout(_)) => {
+        Iu::ILogout(_) => {
+            if !count(channel, None, consumes) {
+                return overrun(channel, cmd, rx.buf);
+            }
             Channel::close(channel, CloseReason::Logout);
             channel.discard(rx.buf);
             Channel::command_free(channel, cmd);
         }
-        Ok(Iu::CredRsp(rsp)) => {
-            let tag = rsp.tag;
+        // They cost no credit.
+        Iu::CredRsp(CredRsp { tag }) => {
             answered(channel, cmd, rx.buf, || channel.credits_taken(tag));
         }
-        Ok(Iu::AerRsp(rsp)) => {
-            let tag = rsp.tag;
-            answered(channel, cmd, rx.buf, || channel.event_noted(tag));
-        }
-        Err(error) => match error.answer() {
-            Answer::Respond {
-                tag,
-                sol_not,
-                rsp_code,
-            } => {
-                if ratelimit::ok() {
-                    pr_info!(
-                        "channel {} of {}: invalid request: {:?}\n",
-                        channel.id.serial,
-                        channel.id.initiator_port,
-                        error
-                    );
-                }
-                let answer = match error {
-                    IuError::Invalid {
-                        kind: InvalidKind::TskMgmt(_),
-                        ..
-                    } => LocalAnswer::Mgmt(rsp_code),
-                    _ => LocalAnswer::InvalidFields(rsp_code),
-                };
-                cmd.start_invalid(Head { tag, sol_not }, rx);
-                Command::answer(cmd, answer);
-            }
-            Answer::Disconnect => {
-                let reason = CloseReason::ProtocolViolation;
-                let what = "an information unit of unknown kind";
-                break_off(channel, cmd, rx.buf, reason, what);
-            }
-        },
+        Iu::AerRsp(AerRsp { tag }) => answered(channel, cmd, rx.buf, || channel.event_noted(tag)),
     }
 }
 
-/// Charges a request to the peer's credits and returns whether it had one. Returns waiting credits
-/// at once if the peer has few left.
+/// Answers a malformed information unit, or closes the channel.
+#[cold]
+fn malformed(channel: ArcBorrow<'_, Channel>, cmd: Arc<Command>, rx: Received, error: IuError) {
+    if !count(channel, Some(Counter::Malformed), error.consumes_credit()) {
+        return overrun(channel, cmd, rx.buf);
+    }
+    match error.answer() {
+        Answer::Respond {
+            tag,
+            sol_not,
+            rsp_code,
+        } => {
+            if ratelimit::ok() {
+                pr_info!(
+                    "channel {} of {}: invalid request: {:?}\n",
+                    channel.id.serial,
+                    channel.id.initiator_port,
+                    error
+                );
+            }
+            let answer = match error {
+                IuError::Invalid {
+                    kind: InvalidKind::TskMgmt(_),
+                    ..
+                } => LocalAnswer::Mgmt(rsp_code),
+                _ => LocalAnswer::InvalidFields(rsp_code),
+            };
+            cmd.start_invalid(Head { tag, sol_not }, rx);
+            Command::answer(cmd, answer);
+        }
+        Answer::Disconnect => {
+            let reason = CloseReason::ProtocolViolation;
+            let what = "an information unit of unknown kind";
+            break_off(channel, cmd, rx.buf, reason, what);
+        }
+    }
+}
+
+/// Charges an information unit to the peer's credits if it `consumes` one, and returns whether it
+/// had one. Returns waiting credits at once if the peer has few left.
 #[inline]
-fn count(channel: ArcBorrow<'_, Channel>, parsed: &Result<Iu<'_>, IuError>) -> bool {
-    let arrived = match parsed {
-        Ok(Iu::Cmd(_)) => Some(Counter::Commands),
-        Ok(Iu::TskMgmt(_)) => Some(Counter::TaskManagement),
-        Ok(_) => None,
-        Err(_) => Some(Counter::Malformed),
-    };
-    let consumes = match parsed {
-        Ok(iu) => iu.consumes_credit(),
-        Err(e) => e.consumes_credit(),
-    };
+fn count(channel: ArcBorrow<'_, Channel>, arrived: Option<Counter>, consumes: bool) -> bool {
     let charged = channel.flow.charge(arrived, consumes);
     if charged.return_now {
         Channel::send_notices(channel);
@@ -202,6 +208,13 @@ fn unserved(why: Unserved) -> LocalAnswer {
         Unserved::Bidirectional => LocalAnswer::Sense(&sense::INVALID_CDB),
         Unserved::TooLong => LocalAnswer::INVALID_FIELDS,
     }
+}
+
+/// Closes the channel because the peer has sent a request without a credit for it.
+#[cold]
+fn overrun(channel: ArcBorrow<'_, Channel>, cmd: Arc<Command>, buf: Buffer) {
+    let reason = CloseReason::ProtocolViolation;
+    break_off(channel, cmd, buf, reason, "more requests than credits");
 }
 
 /// Closes the channel because the peer violates the protocol; `cmd` was not started.

@@ -64,6 +64,7 @@ fn copy_long(bytes: &[u8]) -> Result<KVec<u8>> {
 
 /// Submits a command of a connection of this owner to the engine, with the data that came with it,
 /// or responds if the engine does not take it.
+#[inline(always)]
 pub(crate) fn submit<O: Pool>(
     owner: &O,
     cmd: Arc<Command<O>>,

@@ -285,6 +285,7 @@ impl<'a> DataDesc<'a> {
     /// # Errors
     ///
     /// [`DescError`]; data-out is checked first.
+    #[inline]
     pub(crate) fn parse(iu: &'a [u8], params: &DescParams) -> Result<Self, DescError> {
         let out_format = params.formats >> 4;
         let in_format = params.formats & 0x0f;
@@ -328,6 +329,7 @@ impl<'a> DataDesc<'a> {
 
     /// Returns the direction of the data and the range that is to be transferred, if the data is in
     /// one direction and has one descriptor, as that of most commands.
+    #[inline]
     pub(crate) fn single(&self) -> Option<(Dir, DirectDesc)> {
         let (dir, list) = match self {
             Self::Out(list) => (Dir::Out, list),

@@ -44,8 +44,8 @@ const EDITS: &[Edit] = &[
     ),
     edit(
         "channel/dispatch.rs",
-        "if !count(channel, &parsed) {",
-        "if !count(channel, &parsed) && !$OverrunServed {",
+        "if !count(channel, Some(Counter::Commands), consumes) {",
+        "if !count(channel, Some(Counter::Commands), consumes) && !$OverrunServed {",
     ),
     edit(
         "command/respond.rs",
