@@ -97,4 +97,10 @@ impl<P: AtomicType<Repr = i32> + Copy + PartialEq> Phases<P> {
         }
         back
     }
+
+    /// As [`Self::end`], for a command that is in one of these phases.
+    pub(super) fn end_one_of(&self, phases: [P; 2], next: P) -> bool {
+        let phase = self.get();
+        phases.contains(&phase) && self.end(phase, next)
+    }
 }

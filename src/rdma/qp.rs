@@ -448,10 +448,10 @@ impl<O: QpOwner> QueuePair<O> {
         }
 
         let raw = create(init.pd.as_raw(), &mut attr)?;
+        // What has a seat fits in the queue. CAST: As above.
+        receives.truncate(attr.cap.max_recv_wr as usize);
         let sizes = Sizes {
             send: attr.cap.max_send_wr,
-            // As many as the table has places for.
-            recv: attr.cap.max_recv_wr.min(init.max_recv_wr),
             rdma: init.max_rdma_ctxs,
             // What was not asked for is not used, even if it is there.
             inline: attr.cap.max_inline_data.min(init.max_inline),

@@ -480,9 +480,8 @@ impl<C: TargetCmd> LioCmd<C> {
     /// hold a reference of its own during the call.
     #[inline]
     pub(super) fn done(&self, context: DoneContext) {
-        if !self.phase.end(Phase::Answering, Phase::Done)
-            && !self.phase.end(Phase::Sending, Phase::Done)
-        {
+        let answering = [Phase::Answering, Phase::Sending];
+        if !self.phase.end_one_of(answering, Phase::Done) {
             pr_err!("completion of a response that was not asked for\n");
             return;
         }

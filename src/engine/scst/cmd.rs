@@ -448,9 +448,8 @@ pub(super) fn done<C: TargetCmd>(cmd: ArcBorrow<'_, C>, context: DoneContext) {
         give_back(unsafe { Arc::from_raw(ptr::from_ref::<C>(&cmd)) });
         return;
     }
-    if !this.phase.end(Phase::Answering, Phase::Done)
-        && !this.phase.end(Phase::Sending, Phase::Done)
-    {
+    let answering = [Phase::Answering, Phase::Sending];
+    if !this.phase.end_one_of(answering, Phase::Done) {
         pr_err!("completion of a response that was not asked for\n");
         return;
     }

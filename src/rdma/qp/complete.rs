@@ -71,7 +71,6 @@ pub(super) unsafe extern "C" fn recv_done<O: QpOwner>(
     };
     // INVARIANT: It has completed.
     flight.leave_seat(&buf.seat);
-    flight.core.give_recv();
     if let Some(owner) = QpInner::owner(&flight) {
         // SAFETY: The completion is valid until we return, and that of a receive.
         let received = unsafe { WorkCompletion::from_raw(wc).received() };

@@ -111,7 +111,6 @@ pub(in crate::rdma) struct QpCore {
     /// The completion queue has failed.
     cq_failed: Arc<AtomicFlag>,
     send: Room,
-    recv: Room,
     pub(super) unsignaled: Unsignaled,
     #[pin]
     pub(super) users: Users,
@@ -153,7 +152,7 @@ impl QpCore {
             max_inline: sizes.inline as usize,
             has_srq,
         };
-        let (send, recv) = (Room::new(sizes.send), Room::new(sizes.recv));
+        let send = Room::new(sizes.send);
         let cq_failed = cq.failed().clone();
         // INVARIANT: The caller promises that it is valid; nothing uses it yet.
         pin_init!(Self {
@@ -162,7 +161,6 @@ impl QpCore {
             facts,
             cq_failed,
             send,
-            recv,
             unsignaled: Unsignaled::new(),
             users <- Users::new(),
             end <- End::new(),
@@ -258,16 +256,6 @@ impl QpCore {
     /// Returns room for `wrs` requests in the send queue.
     pub(super) fn give_send(&self, wrs: u32) {
         self.send.give(wrs);
-    }
-
-    /// Takes room for a request in the receive queue.
-    pub(super) fn take_recv(&self) -> Result {
-        self.recv.take(1)
-    }
-
-    /// Returns room for a request in the receive queue.
-    pub(super) fn give_recv(&self) {
-        self.recv.give(1);
     }
 
     /// Records that the device takes no more receives from the shared receive queue. Any context.

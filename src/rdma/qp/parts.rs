@@ -38,8 +38,6 @@ use crate::sync::{
 pub(super) struct Sizes {
     /// Send work requests, including the one for draining.
     pub(super) send: u32,
-    /// Receive work requests; 0 with a shared receive queue.
-    pub(super) recv: u32,
     /// RDMA contexts, as requested.
     pub(super) rdma: u32,
     /// Bytes of a SEND that are copied into its work request.
@@ -85,7 +83,7 @@ pub(super) struct Facts {
     pub(super) has_srq: bool,
 }
 
-/// Room in a queue for work requests.
+/// Room in a send queue for work requests.
 pub(super) struct Room {
     pub(super) capacity: u32,
     free: Atomic<i32>,

@@ -85,9 +85,8 @@ impl<O: QpOwner> QueuePair<O> {
     ///
     /// Returned with the buffer: `EPIPE` if the queue pair is being torn down, `EBUSY` if a part of
     /// the buffer is lent, `EINVAL` if it is for another device, was posted to another queue pair
-    /// before, or the queue pair has a shared receive queue, `ENOSPC` if there were more buffers
-    /// than fit in the queue already, `EAGAIN` if the queue is full, and those of the device's
-    /// driver.
+    /// before, or the queue pair has a shared receive queue, `ENOSPC` if there were as many
+    /// buffers as fit in the queue already, and those of the device's driver.
     #[allow(clippy::type_complexity, reason = "the buffer must not be lost")]
     pub(crate) fn post_recv(
         &self,
@@ -113,10 +112,6 @@ impl<O: QpOwner> QueuePair<O> {
             Ok(seat) => seat,
             Err(e) => return Err((e, KBox::into_pin(owned))),
         };
-        if let Err(e) = core.take_recv() {
-            return Err((e, KBox::into_pin(owned)));
-        }
-
         owned.cqe.done = Some(recv_done::<O>);
         owned.posted = Posted::Qp(flight);
         owned.dma().sync_for_device();
@@ -144,7 +139,6 @@ impl<O: QpOwner> QueuePair<O> {
         // SAFETY: The device did not take it, so it is still ours.
         let mut owned = unsafe { KBox::from_raw(raw) };
         owned.posted = Posted::No;
-        core.give_recv();
         Err((Error::from_errno(ret), KBox::into_pin(owned)))
     }
 
