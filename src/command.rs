@@ -14,7 +14,8 @@
 //!
 //! # Order at the end of a command
 //!
-//! 1. The SEND of the response completes. The RDMA contexts of the command are destroyed before
+//! 1. The SEND of the response completes, or is posted if nothing has to wait for it
+//!    ([`Engine::ENDS_WHEN_POSTED`]). The RDMA contexts of the command are destroyed before
 //!    that is reported ([`crate::rdma::rw`]), so the engine's buffer is not mapped any more.
 //! 2. [`Engine::tgt_cmd_done`]: the engine may free the buffer, and gives the command back in
 //!    [`Command::on_free`].
@@ -235,7 +236,7 @@ struct Inner<O: Pool> {
     waits: Option<KVec<TableWait<O>>>,
     /// Time of arrival of the request.
     arrived: Time,
-    /// Timestamps of a SCSI command, until its response completes.
+    /// Timestamps of a SCSI command, until its response completes, or is posted unsignaled.
     timing: Option<Timing>,
     /// Logical unit ([`Engine::lun_number`]) while the descriptor table is being fetched.
     table_lun: u64,

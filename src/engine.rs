@@ -226,7 +226,8 @@ pub(crate) enum DoneContext {
     Completion,
     /// In that completion, but the response was not sent.
     Lost,
-    /// Inside `xmit_response` or `task_mgmt_fn_done`, because nothing can be sent any more.
+    /// Inside `xmit_response` or `task_mgmt_fn_done`: nothing can be sent any more, or, with
+    /// [`Engine::ENDS_WHEN_POSTED`], the response was posted, and does not complete.
     Same,
 }
 
@@ -328,6 +329,12 @@ pub(crate) trait Engine: Sized + 'static {
 
     /// Whether the engine supports ABORT TASK SET and CLEAR TASK SET.
     const HAS_TASK_SETS: bool = true;
+
+    /// Whether a command may end when its response is posted. Not so for engines that are to know
+    /// whether it was delivered, or whose task management functions wait for the end of commands
+    /// of other channels: the initiator must not get the function's response first, and take the
+    /// command's for that to a new command with its tag.
+    const ENDS_WHEN_POSTED: bool = false;
 
     /// Returns the default of the service GUID, from the node GUID of the first HCA.
     fn service_guid(node_guid: u64) -> u64 {

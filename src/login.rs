@@ -257,10 +257,10 @@ fn prepare(req: &ConnectRequest<'_>, login: &LoginReq) -> Result<Prepared, Refus
             "no native InfiniBand logins on this port",
         ));
     }
-    // Receives for the responses to the target's requests, and for the drain, come on top.
+    // Responses to the target's requests, its own sends, and a request for the drain come on top.
     let most = device.attrs().max_qp_wr;
     let rq_size = limit::MAX_RQ_SIZE
-        .min(most.saturating_sub(limit::TARGET_REQUESTS + 1))
+        .min(most.saturating_sub(limit::TARGET_REQUESTS + bring_up::OWN_SENDS + 1))
         .min(Active::max_commands().max(1));
     let grant = decide(login, &policy(&port, service_guid, rq_size))
         .map_err(|reason| Refusal::new(reason, explain(reason)))?;

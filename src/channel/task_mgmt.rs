@@ -4,9 +4,10 @@
 //! engine.
 //!
 //! After the response the initiator may reuse the memory of the aborted commands. The engine
-//! responds when its commands have ended. Commands whose descriptor table is being fetched are not
-//! with the engine: they are aborted here, and the function waits for their end
-//! ([`crate::command::wait`]).
+//! responds when its commands have ended. (A command whose response is posted unsignaled has; LIO
+//! does not wait for responses that are under way, either.) Commands whose descriptor table is
+//! being fetched are not with the engine: they are aborted here, and the function waits for their
+//! end ([`crate::command::wait`]).
 //!
 //! Not here: the functions themselves, which the engine executes.
 

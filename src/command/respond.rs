@@ -146,7 +146,8 @@ impl<O: Pool> Command<O> {
             Err(_) => return Delivery::FatalError,
         };
         // Nothing waits for the end of a short response without data.
-        if writes.slots == 0 && is_success(&rsp) && rsp.sense.is_empty() {
+        let short = writes.slots == 0 && is_success(&rsp) && rsp.sense.is_empty();
+        if <Active as Engine>::ENDS_WHEN_POSTED && short {
             if let Some(room) = this.link.qp.begin_inline(size::RSP) {
                 this.send_unsignaled(room, rsp, this.engine.residual());
                 Active::tgt_cmd_done(this, DoneContext::Same);
@@ -294,7 +295,7 @@ impl<O: Pool> Command<O> {
         };
         // An error means that the channel is closing.
         let Ok(delta) = link.flow().respond(finished.as_ref()) else {
-            return;
+            return link.flow().forgo_response();
         };
         trace::response(link.owner.serial(), rsp.tag, rsp.status, delta, false);
         rsp.req_lim_delta = delta;

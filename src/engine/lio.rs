@@ -69,6 +69,10 @@ impl Engine for Lio {
     type Session = session::LioSession;
     type Cmd<C> = cmd::LioCmd<C>;
 
+    /// Target core asks for neither: task management functions pass over commands that are
+    /// complete (`__target_check_io_state()`).
+    const ENDS_WHEN_POSTED: bool = true;
+
     /// Target core implements neither.
     const HAS_TASK_SETS: bool = false;
 

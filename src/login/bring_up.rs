@@ -70,6 +70,9 @@ use crate::{
     sync::gate::HasGate, //
 };
 
+/// Send requests beyond a response per command, RDMA, and the queue pair's own for the drain.
+pub(super) const OWN_SENDS: u32 = notice::SLOTS + probe::SLOTS + UNSIGNALED + 1;
+
 /// What connecting a channel requires whose login was granted.
 pub(super) struct Prepared {
     pub(super) channel: Arc<Channel>,
@@ -144,7 +147,7 @@ fn bring_up(
     let slots = link
         .qp
         .max_send_wr()
-        .saturating_sub(notice::SLOTS + probe::SLOTS + UNSIGNALED + 1)
+        .saturating_sub(OWN_SENDS)
         .min(incoming(prepared.rq_size) + rdma);
     // A response per command, not per credit: a response returns the credit, and the initiator may
     // spend it before the completion of the response is handled.
@@ -252,7 +255,7 @@ fn try_create_qp(
     let attrs = prepared.device.attrs();
     let vector = prepared.channel.comp_vector();
     // One entry more in each direction: a send for the drain.
-    let sends = incoming(prepared.rq_size) + notice::SLOTS + probe::SLOTS + UNSIGNALED + 1;
+    let sends = incoming(prepared.rq_size) + OWN_SENDS;
     let recvs = incoming(prepared.rq_size) + 1;
     let least = sends + rdma + recvs;
     // A peer that exceeds its credits may use every shared receive.

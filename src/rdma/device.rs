@@ -261,6 +261,28 @@ impl Device {
         }
     }
 
+    /// Returns whether the device's driver copies a SEND with `IB_SEND_INLINE` when it is posted,
+    /// from an address of the CPU. That is not to be asked: drivers that do neither (rdmavt,
+    /// vmw_pvrdma) leave the requested size in `cap.max_inline_data`, and the device would fetch
+    /// the bytes later or from elsewhere. So these are the drivers whose source says so.
+    pub(super) fn copies_sends(&self) -> bool {
+        // SAFETY: By the type invariant of `Inner` the device is registered; its driver does not
+        // change.
+        let driver = unsafe { (*self.as_raw()).ops.driver_id };
+        matches!(
+            driver,
+            bindings::rdma_driver_id_RDMA_DRIVER_MLX5
+                | bindings::rdma_driver_id_RDMA_DRIVER_CXGB4
+                | bindings::rdma_driver_id_RDMA_DRIVER_BNXT_RE
+                | bindings::rdma_driver_id_RDMA_DRIVER_OCRDMA
+                | bindings::rdma_driver_id_RDMA_DRIVER_IRDMA
+                | bindings::rdma_driver_id_RDMA_DRIVER_QEDR
+                | bindings::rdma_driver_id_RDMA_DRIVER_HNS
+                | bindings::rdma_driver_id_RDMA_DRIVER_RXE
+                | bindings::rdma_driver_id_RDMA_DRIVER_SIW
+        )
+    }
+
     /// Link layer of a port (`rdma_port_get_link_layer`).
     pub(crate) fn link_layer(&self, port: u32) -> LinkLayer {
         if !self.ports().contains(&port) {

@@ -186,8 +186,8 @@ pub(crate) struct QpInit<O: QpOwner> {
     pub(crate) largest_part: u32,
     /// Scatter/gather entries per send request.
     pub(crate) max_send_sge: u32,
-    /// Largest SEND in bytes that is to be copied into its work request, as far as the device
-    /// grants it; see [`QueuePair::begin_inline`].
+    /// Largest SEND in bytes that is to be copied into its work request, as far as the device's
+    /// driver does that and grants it; see [`QueuePair::begin_inline`].
     pub(crate) max_inline: u32,
     /// Handler of receives and events.
     pub(crate) owner: Arc<O>,
@@ -441,7 +441,11 @@ impl<O: QpOwner> QueuePair<O> {
         attr.cap.max_send_wr = init.max_send_wr.saturating_add(1);
         attr.cap.max_send_sge = init.max_send_sge;
         attr.cap.max_rdma_ctxs = init.max_rdma_ctxs;
-        attr.cap.max_inline_data = init.max_inline;
+        let max_inline = match init.pd.device().copies_sends() {
+            true => init.max_inline,
+            false => 0,
+        };
+        attr.cap.max_inline_data = max_inline;
         if init.srq.is_none() {
             attr.cap.max_recv_wr = init.max_recv_wr.min(limit);
             attr.cap.max_recv_sge = 1;
@@ -454,7 +458,7 @@ impl<O: QpOwner> QueuePair<O> {
             send: attr.cap.max_send_wr,
             rdma: init.max_rdma_ctxs,
             // What was not asked for is not used, even if it is there.
-            inline: attr.cap.max_inline_data.min(init.max_inline),
+            inline: attr.cap.max_inline_data.min(max_inline),
             // The device may have granted fewer requests.
             part: attr
                 .cap

@@ -494,8 +494,8 @@ impl<C: TargetCmd> LioCmd<C> {
             DoneContext::Completion | DoneContext::Lost => unsafe {
                 bindings::transport_generic_free_cmd(se, 0);
             },
-            // SAFETY: As above. The caller of the callback still uses the command, hence only the
-            // reference is put here.
+            // SAFETY: As above. The caller of the callback may still use the command, hence only
+            // the reference is put here; in the work item, which is no callback, that does it, too.
             DoneContext::Same => unsafe {
                 bindings::target_put_sess_cmd(se);
             },

@@ -485,8 +485,14 @@ impl QpCore {
         };
         match freed {
             true => drop(cq),
-            // They may still report events, and the device may still use the domain.
-            false => mem::forget((cq, self.made_with.pd.clone())),
+            // They may still report events, and the device may still use the domain. The entry of
+            // unsignaled requests goes with the queue pair, so nothing may complete any more.
+            false => {
+                if let Some(cq) = &cq {
+                    cq.silence();
+                }
+                mem::forget((cq, self.made_with.pd.clone()));
+            }
         }
         freed
     }

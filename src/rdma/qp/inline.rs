@@ -130,8 +130,8 @@ pub(super) unsafe extern "C" fn unsignaled_done<O: QpOwner>(
     wc: *mut bindings::ib_wc,
 ) {
     // SAFETY: The completion is valid, and its entry is that field of a queue pair's state. That
-    // state, and the context with the owner, are freed after the `ib_qp` and its completion queue,
-    // and so after this call.
+    // state, and the context with the owner, are freed when the completion queue is freed or
+    // silenced, and so after this call.
     let owner = unsafe {
         let cqe = (*wc).__bindgen_anon_1.wr_cqe;
         let inner = QpInner::<O>::of_unsignaled(cqe);

@@ -236,6 +236,8 @@ impl Engine for Lio {
     type Session = LioSession;
     type Cmd<C> = LioCmd<C>;
 
+    const ENDS_WHEN_POSTED: bool = true;
+
     fn register<T: Target>() -> Result
     where
         Top: HasTarget<Target = T>,
