@@ -33,7 +33,8 @@ def demangled(name):
             at = begin + length
         else:
             at = number.start(1) + len(number.group(1))
-    return "::".join(found[1:4]) or name
+    # The path of a method ends with its own name, behind the types it is for.
+    return "::".join(found[1:4] + found[4:][-1:]) or name
 
 
 def functions(text):
