@@ -74,8 +74,8 @@ uninstall: ## Remove the installed module; the distribution's is back then
 	@scripts/kbuild uninstall
 
 .PHONY: deb
-deb: ## Build the package build/deb/ib-srpt-dkms_<version>_all.deb, in the lab
-	@$(LAB) exec -- scripts/deb/build
+deb: ## Build the package build/deb/ib-srpt-dkms_<version>_all.deb, in the lab if debhelper is not here
+	@if command -v dpkg-buildpackage >/dev/null && command -v dh_dkms >/dev/null; then scripts/deb/build; else $(LAB) exec -- scripts/deb/build; fi
 
 .PHONY: clean
 clean: ## Remove what was built for kernels

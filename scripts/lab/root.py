@@ -30,7 +30,7 @@ PACKAGES = """
     ca-certificates make gcc-14 gcc g++ libc6-dev rustc rust-src rustfmt cargo
     rust-clippy bindgen clang libclang-dev lld llvm flex bison bc libelf-dev
     libssl-dev python3 kmod cpio xz-utils zstd patch rsync git pahole pkgconf
-    file less debhelper dh-dkms
+    file less debhelper dh-dkms lintian mandoc
 
     busybox-static iproute2 rdma-core ibverbs-providers ibverbs-utils
     libibverbs-dev librdmacm-dev libibumad-dev rdmacm-utils srptools perftest

@@ -63,8 +63,9 @@ if ! command -v dh_dkms >/dev/null; then
 fi
 copy=$work/checkout
 mkdir "$copy"
-(cd "$top" && cp -R CHANGELOG.md Kbuild Makefile README.md bindings docs scripts src "$copy/")
-touch -d '2026-01-01 12:00 UTC' "$copy/CHANGELOG.md"
+# unpack DIR: the source without git.
+unpack() { (cd "$top" && cp -R CHANGELOG.md Kbuild Makefile README.md bindings docs scripts src "$1/"); }
+unpack "$copy"
 : >"$copy/src/left_generated.rs"
 expect 0 'built build/deb/ib-srpt-dkms_.*_all.deb' "the package is built" "$copy/scripts/deb/build"
 deb=$(ls "$copy"/build/deb/*.deb)
@@ -118,11 +119,27 @@ verify "... every option is in its man page, and no other" sh -c '
 	"$1/usr/bin/srpt-top" --help | grep -oE -- "--[a-z-]+" | sort -u >"$1/help"
 	zcat "$1/usr/share/man/man1/srpt-top.1.gz" | sed "s/\\\\-/-/g" | grep -oE -- "--[a-z-]+" | sort -u >"$1/man"
 	cmp "$1/help" "$1/man"' sh "$work/x"
-first=$(sha256sum <"$deb")
-sleep 1
-expect 0 built "built again" "$copy/scripts/deb/build"
-verify "... it is the same, byte by byte" [ "$(sha256sum <"$deb")" = "$first" ]
-sed -i 's/^## .*/## 99.9/' "$copy/CHANGELOG.md"
+# nothing COMMAND...: it has nothing to say.
+nothing() { "$@" >"$work/said" 2>&1 && [ ! -s "$work/said" ]; }
+other=$work/elsewhere
+mkdir "$other"
+(umask 077; unpack "$other")
+find "$other" -exec touch -d '2026-01-01 12:00 UTC' '{}' ';'
+expect 0 built "built elsewhere, from files of other times and modes" sh -c "umask 077; TZ=Asia/Tokyo '$other/scripts/deb/build'"
+verify "... it is the same, byte by byte" cmp "$deb" "$other/build/deb/$(basename "$deb")"
+if command -v lintian >/dev/null; then
+	verify "... lintian finds nothing" nothing lintian --allow-root --display-info "$deb"
+else
+	skip "lintian" "it is not installed"
+fi
+if command -v mandoc >/dev/null; then
+	for page in ib_srpt.4 srpt-top.1; do
+		verify "... nor mandoc in $page" nothing mandoc -T lint "$top/scripts/deb/debian/$page"
+	done
+else
+	skip "mandoc" "it is not installed"
+fi
+sed -i 's/^## .*/## 99.9 (2026-01-01)/' "$copy/CHANGELOG.md"
 expect 1 "CHANGELOG.md says nothing about version '$version'" "a version without changes is refused" "$copy/scripts/deb/build"
 
 finish

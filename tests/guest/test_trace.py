@@ -94,11 +94,11 @@ def test_life_of_commands(bench):
 
 @pytest.mark.timeout(90)
 @pytest.mark.stock(WHY)
-@pytest.mark.parametrize("inline", ["64", "0", "20"])
+@pytest.mark.parametrize("inline", ["64", "0"])
 def test_signaled(bench, inline):
     """responses with GOOD and without data are copied, and at most 15 of them one
-    after the other do not complete; without copies, or where they are too short
-    for a response, all complete; the data is right"""
+    after the other do not complete; without copies all complete; the data is
+    right"""
     target, initiator = bench.target, bench.initiator
     with bench.configured(params="" if inline == "64" else
                           "max_inline_data=" + inline):
