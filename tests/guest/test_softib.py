@@ -25,8 +25,6 @@ from .initiator import TWO_CHANNELS, UNTIL_STOPPED
 from .lio import guid_name
 from .test_targetcli import FORGET, nothing_left
 
-pytestmark = pytest.mark.engine("lio")
-
 PORT = "/sys/class/infiniband/rxe0/ports/1/"
 UNIT = "/usr/lib/systemd/system/srp_daemon_port@.service"
 # What srp_daemon does with a disk that it finds is a matter of these.
@@ -66,7 +64,7 @@ def scan(initiator):
 
 def found(target, pkey="ffff"):
     """Such a line, as it should be."""
-    guid = target.node_guid
+    guid = target.service_guid
     return "id_ext=%s,ioc_guid=%s,dgid=%s,pkey=%s,service_id=%s" % (
         guid, guid, target.gid[2:], pkey, guid)
 
@@ -160,7 +158,7 @@ def test_srp_daemon_rules(bench, subnet):
     as the unit's -n has it; rules in srp_daemon.conf decide"""
     target, initiator = bench.target, bench.initiator
     with subnet(), bench.configured(["0x" + target.guid + initiator.guid]):
-        guid = target.node_guid
+        guid = target.service_guid
         initiator.run(LOAD)
         shipped = initiator.run(["cat", RULES]).out
         for rules, sessions in (
@@ -181,6 +179,7 @@ def test_srp_daemon_rules(bench, subnet):
 
 
 @pytest.mark.timeout(180)
+@pytest.mark.engine("lio")
 @pytest.mark.stock("targetcli does not know its parameters' file")
 def test_quick_start(bench, subnet):
     """the way from nothing that docs/admin.md names, one command after the other;
@@ -221,6 +220,7 @@ def test_quick_start(bench, subnet):
 
 
 @pytest.mark.timeout(90)
+@pytest.mark.engine("lio")         # SCST's targets have no entries.
 def test_refused(bench, subnet):
     """without an entry, nobody is let in: neither what srp_daemon starts, nor a
     login with the initiator's own identifier; with one, the latter is"""
