@@ -38,11 +38,12 @@ SPANS = {"512": (250, 600), "4k": (250, 600), "64k": (400, 600),
 
 PORT = 5555
 
-# fio in the background. What measures it goes first: with some loads the kernel's
-# tasks take turns such that another one of the same rank would never have one.
+# fio in the background. What measures it has precedence: with write-512-1 the kernel's
+# tasks take turns such that another one of fio's rank never has one. (With a real-time
+# scheduler it would disturb them, and the shares of the owners would be others.)
 LOAD = r"""
-chrt --fifo --pid 1 $$
-chrt --other 0 fio --name=b --filename=/dev/{disk} --rw={rw} --bs={size} --iodepth={depth} \
+renice -n -20 -p $$ >/tmp/renice.out
+nice -n 20 fio --name=b --filename=/dev/{disk} --rw={rw} --bs={size} --iodepth={depth} \
     --iodepth_batch_submit={depth} --iodepth_batch_complete_max={depth} \
     --ioengine=libaio --direct=1 --thread --time_based --runtime=1000 \
     --gtod_reduce=1 --norandommap --randrepeat=1 >/tmp/fio.out 2>&1 &
