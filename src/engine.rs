@@ -17,7 +17,8 @@
 //!   the `Arc` until it returns it through [`TargetCmd::on_free_cmd`].
 //! - After [`TargetCmd::rdy_to_xfer`] has returned [`Delivery::Success`], the target owes exactly
 //!   one [`Engine::rx_data`]; after [`TargetCmd::xmit_response`] has returned `Success`, and after
-//!   [`TargetCmd::task_mgmt_fn_done`], exactly one [`Engine::tgt_cmd_done`]. The engine keeps the
+//!   [`TargetCmd::task_mgmt_fn_done`], exactly one [`Engine::tgt_cmd_done`], which may come inside
+//!   the callback ([`DoneContext::Same`]). The engine keeps the
 //!   data buffer until then. The buffer is lent ([`SgList`]): while the list is not dropped, the
 //!   engine refuses the completion, and a callback that returns anything but `Success`.
 //! - Immediate data is lent to the engine with the command. An engine that uses it in place drops

@@ -51,7 +51,7 @@ MODULE_PARM_DESC(max_unconfirmed_logins, "Most logins through an access control 
 
 unsigned int srpt_param_max_inline_data = 64;
 module_param_named(max_inline_data, srpt_param_max_inline_data, uint, 0444);
-MODULE_PARM_DESC(max_inline_data, "Largest response in bytes that is copied into its work request, so that the HCA need not fetch it (default 64, at most 512, 0: none).");
+MODULE_PARM_DESC(max_inline_data, "Largest response in bytes that is copied into its work request, so that the HCA need not fetch it (default 64, 0: none; what is above 512 counts as that).");
 
 /* The lock that the kernel holds around every set and get operation. */
 void srpt_param_lock(void) { kernel_param_lock(THIS_MODULE); }

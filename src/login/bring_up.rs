@@ -70,7 +70,8 @@ use crate::{
     sync::gate::HasGate, //
 };
 
-/// Send requests beyond a response per command, RDMA, and the queue pair's own for the drain.
+/// Send requests beyond a response per command and RDMA: those of the target, unsignaled ones, and
+/// one for the drain.
 pub(super) const OWN_SENDS: u32 = notice::SLOTS + probe::SLOTS + UNSIGNALED + 1;
 
 /// What connecting a channel requires whose login was granted.

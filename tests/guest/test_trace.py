@@ -129,7 +129,8 @@ def test_signaled(bench, inline):
     longest = max(len(run) for run in "".join(in_order).split("1"))
     expect(writes.count("0") >= len(writes) // 2, "not signaled: %d of %d"
            % (writes.count("0"), len(writes)))
-    expect(1 < longest <= 15, "one after the other: %d" % longest)
+    # Callers that post at the same time see the same count.
+    expect(1 < longest <= 15 + 2, "one after the other: %d" % longest)
 
 
 @pytest.mark.stock(WHY)

@@ -12,8 +12,8 @@
 //! A request that is not signaled leaves the send queue when one that was posted later completes
 //! (InfiniBand Architecture Specification, 10.8.6). Such requests have places of their own
 //! ([`super::parts`]). A signaled post takes over those that were posted before it, and its
-//! completion frees their places with its own. After half of the places without a signaled request
-//! there has to be one, so that there are places for others until it completes.
+//! completion frees their places with its own. After about half of the places without a signaled
+//! request there has to be one, so that there are places for others until it completes.
 //!
 //! Not here: responses that complete ([`super::post`]).
 //!
