@@ -33,7 +33,8 @@ twice or half of what is shown. What took 4.3 s or more is shown as ">4.3s".
 The stages of a command: receive (until the storage engine has it), engine (in
 the engine, disks included, transfers not), fetch (until the initiator's data
 has come, for writes), send (from the engine's answer until the HCA has sent
-it; with LIO mostly not known of writes). Percentiles of stages cannot be added up.
+it; with LIO mostly not known of writes). Percentiles of stages cannot be added
+up.
 
 IOPS are commands that moved data; MB are 1000000 bytes; err/s are commands that
 failed or were aborted, malformed requests and refused logins. state "2/3":
