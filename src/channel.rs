@@ -447,25 +447,30 @@ impl Pool for Channel {
     }
 }
 
+impl Channel {
+    /// Closes the channel after a completion with an error. Logs the error unless it is a flush,
+    /// which follows from an earlier error or from tear-down.
+    fn work_failed(this: ArcBorrow<'_, Self>, what: &str, status: WcStatus) {
+        if !status.is_flush() && ratelimit::ok() {
+            pr_warn!("channel {}: {} failed: {}\n", this.id.serial, what, status);
+        }
+        Self::close(this, CloseReason::QpError);
+    }
+}
+
 impl QpOwner for Channel {
     fn recv_done(this: ArcBorrow<'_, Self>, buf: Buffer, received: Result<usize, WcStatus>) {
         match received {
             Ok(len) => Self::incoming(this, buf, len),
             Err(status) => {
-                if !status.is_flush() && ratelimit::ok() {
-                    pr_warn!("channel {}: receive failed: {}\n", this.id.serial, status);
-                }
                 this.discard(buf);
-                Self::close(this, CloseReason::QpError);
+                Self::work_failed(this, "receive", status);
             }
         }
     }
 
     fn send_failed(this: ArcBorrow<'_, Self>, status: WcStatus) {
-        if !status.is_flush() && ratelimit::ok() {
-            pr_warn!("channel {}: response failed: {}\n", this.id.serial, status);
-        }
-        Self::close(this, CloseReason::QpError);
+        Self::work_failed(this, "response", status);
     }
 
     fn qp_event(this: ArcBorrow<'_, Self>, event: QpEvent) {

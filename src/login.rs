@@ -312,6 +312,8 @@ fn prepare(req: &ConnectRequest<'_>, login: &LoginReq) -> Result<Prepared, Refus
         rq_size,
     })
     .map_err(|e| Refusal::resources("allocating the channel", e))?;
+    // What the device would not copy is not asked for, and so not refused and tried again without.
+    let max_inline = device.inline_limit(params::max_inline_data());
     Ok(Prepared {
         channel,
         hca: hca_ref,
@@ -321,7 +323,7 @@ fn prepare(req: &ConnectRequest<'_>, login: &LoginReq) -> Result<Prepared, Refus
         grant,
         rq_size,
         sq_size,
-        max_inline: params::max_inline_data(),
+        max_inline,
         most,
     })
 }

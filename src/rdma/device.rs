@@ -261,26 +261,27 @@ impl Device {
         }
     }
 
-    /// Returns whether the device's driver copies a SEND with `IB_SEND_INLINE` when it is posted,
-    /// from an address of the CPU. That is not to be asked: drivers that do neither (rdmavt,
-    /// vmw_pvrdma) leave the requested size in `cap.max_inline_data`, and the device would fetch
-    /// the bytes later or from elsewhere. So these are the drivers whose source says so.
-    pub(super) fn copies_sends(&self) -> bool {
+    /// Returns `wanted` if the device's driver copies a SEND with `IB_SEND_INLINE` when it is
+    /// posted, from an address of the CPU, and 0 otherwise. That is not to be asked: drivers that
+    /// do neither (rdmavt, vmw_pvrdma) leave the requested size in `cap.max_inline_data`, and the
+    /// device would fetch the bytes later or from elsewhere. So these are the drivers whose source
+    /// says so.
+    pub(crate) fn inline_limit(&self, wanted: u32) -> u32 {
         // SAFETY: By the type invariant of `Inner` the device is registered; its driver does not
         // change.
         let driver = unsafe { (*self.as_raw()).ops.driver_id };
-        matches!(
-            driver,
+        match driver {
             bindings::rdma_driver_id_RDMA_DRIVER_MLX5
-                | bindings::rdma_driver_id_RDMA_DRIVER_CXGB4
-                | bindings::rdma_driver_id_RDMA_DRIVER_BNXT_RE
-                | bindings::rdma_driver_id_RDMA_DRIVER_OCRDMA
-                | bindings::rdma_driver_id_RDMA_DRIVER_IRDMA
-                | bindings::rdma_driver_id_RDMA_DRIVER_QEDR
-                | bindings::rdma_driver_id_RDMA_DRIVER_HNS
-                | bindings::rdma_driver_id_RDMA_DRIVER_RXE
-                | bindings::rdma_driver_id_RDMA_DRIVER_SIW
-        )
+            | bindings::rdma_driver_id_RDMA_DRIVER_CXGB4
+            | bindings::rdma_driver_id_RDMA_DRIVER_BNXT_RE
+            | bindings::rdma_driver_id_RDMA_DRIVER_OCRDMA
+            | bindings::rdma_driver_id_RDMA_DRIVER_IRDMA
+            | bindings::rdma_driver_id_RDMA_DRIVER_QEDR
+            | bindings::rdma_driver_id_RDMA_DRIVER_HNS
+            | bindings::rdma_driver_id_RDMA_DRIVER_RXE
+            | bindings::rdma_driver_id_RDMA_DRIVER_SIW => wanted,
+            _ => 0,
+        }
     }
 
     /// Link layer of a port (`rdma_port_get_link_layer`).

@@ -441,10 +441,7 @@ impl<O: QpOwner> QueuePair<O> {
         attr.cap.max_send_wr = init.max_send_wr.saturating_add(1);
         attr.cap.max_send_sge = init.max_send_sge;
         attr.cap.max_rdma_ctxs = init.max_rdma_ctxs;
-        let max_inline = match init.pd.device().copies_sends() {
-            true => init.max_inline,
-            false => 0,
-        };
+        let max_inline = init.pd.device().inline_limit(init.max_inline);
         attr.cap.max_inline_data = max_inline;
         if init.srq.is_none() {
             attr.cap.max_recv_wr = init.max_recv_wr.min(limit);
