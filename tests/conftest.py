@@ -30,7 +30,7 @@ ENGINES, TARGETS = ("lio", "scst"), ("rust", "stock")
 
 # Folders whose tests depend on nothing that a run can be about: the engine, the
 # target, the kernel, the transport.
-HERE = ("bench", "build", "docs", "fuzz", "host", "kernels", "model", "source", "top")
+HERE = ("bench", "build", "docs", "fuzz", "host", "kernels", "model", "softib", "source", "top")
 
 # What part of the guest tests the others are mixed into.
 SPREAD = 0.6

@@ -143,8 +143,8 @@ def _end_all():
         guest.kill()
 
 
-def mac_of(number):
-    return "52:54:00:09:00:%02x" % number
+def mac_of(number, card=0):
+    return "52:54:00:09:%02x:%02x" % (card, number)
 
 
 def linklocal_of(number):
@@ -494,6 +494,30 @@ class Guest:
 
     # --- network ----------------------------------------------------------
 
+    def add_card(self, wire):
+        """Plug in another network card, eth1, with a wire of Fabric.wire()."""
+        self.qemu.command("netdev_add", **wire, id="wire1")
+        self._monitored("device_add virtio-net-pci,id=nic1,netdev=wire1,bus=slot1,"
+                        "romfile=,%s,mac=%s" % (NO_PAGE_POOL, mac_of(self.number, 1)))
+        self._wait_for_card("-e")
+        self.run("ip link set eth1 mtu %d up" % self.mtu)
+
+    def remove_card(self):
+        """Pull it out again."""
+        self._monitored("device_del nic1")
+        self._wait_for_card("! -e")
+        self.qemu.command("netdev_del", id="wire1")
+
+    def _monitored(self, command):
+        """A command of QEMU's monitor that says nothing when it succeeds."""
+        said = self.monitor(command).strip()
+        if said:
+            raise env.LabError("QEMU, asked for %s, says: %s" % (command, said))
+
+    def _wait_for_card(self, test):
+        self.quick("for i in $(seq 300); do [ %s /sys/class/net/eth1 ] && exit; "
+                   "sleep 0.1; done; exit 1" % test)
+
     def _neighbours(self):
         """A script that enters them."""
         return "".join(NEIGHBOUR.format(number=p, mac=mac_of(p),
@@ -506,9 +530,9 @@ class Guest:
         self.run("ip link set eth0 " + ("up\n" + self._neighbours() if up
                                         else "down"))
 
-    def set_link(self, up):
-        """Plug in or pull out the cable of this guest's eth0."""
-        self.qemu.command("set_link", name="nic", up=bool(up))
+    def set_link(self, up, card="nic"):
+        """Plug in or pull out the cable of this guest's eth0, or of eth1, nic1."""
+        self.qemu.command("set_link", name=card, up=bool(up))
 
     def loss(self, percent, more=""):
         """Lose this share of the packets that this guest sends (netem in
@@ -583,7 +607,9 @@ class Guest:
                     "user,id=wire,restrict=on,net=10.9.0.0/24,"
                     "host=10.9.0.254,dns=10.9.0.253,dhcpstart=10.9.0.100",
                     "-device", "virtio-net-pci,id=nic,netdev=wire,romfile=,"
-                    + NO_PAGE_POOL + ",mac=" + mac_of(self.number)]
+                    + NO_PAGE_POOL + ",mac=" + mac_of(self.number),
+                    # for add_card()
+                    "-device", "pcie-root-port,id=slot1,chassis=1"]
         if self.pcap:
             options += ["-object", "filter-dump,id=dump,netdev=wire,file="
                         "%s/%s.%d.pcap" % (self.run_dir, self.name,

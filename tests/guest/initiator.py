@@ -129,6 +129,11 @@ class Initiator(KernelLog):
         self.run, self.spawn, self.quick = guest.run, guest.spawn, guest.quick
 
     @property
+    def hca(self):
+        """The name of the HCA that it logs in through."""
+        return self.guest.hca
+
+    @property
     def guid(self):
         """GUID of its port, of which iWARP has none."""
         if self.guest.transport == "siw":
@@ -140,6 +145,11 @@ class Initiator(KernelLog):
         """Initiator port identifier of a login without initiator_ext."""
         return "0x0000000000000000" + self.guid
 
+    @property
+    def target_gid(self):
+        """GID of the port of the target that native logins go to: 0x and digits."""
+        return self.target.gid
+
     # --- login and logout -------------------------------------------------
 
     def string(self, more="", guid=None, dest=None, port=CM_PORT, pkey="ffff"):
@@ -148,7 +158,7 @@ class Initiator(KernelLog):
         guid = guid or self.target.service_guid
         if self.guest.transport == "ib" and not dest:
             return "id_ext=%s,ioc_guid=%s,dgid=%s,pkey=%s,service_id=%s%s" % (
-                guid, guid, self.target.gid[2:], pkey, guid, more and "," + more)
+                guid, guid, self.target_gid[2:], pkey, guid, more and "," + more)
         dest = dest or self.target.guest.ip
         if ":" in dest:
             dest = "[%s]" % dest
@@ -158,7 +168,7 @@ class Initiator(KernelLog):
     def try_login(self, more="", params="", disks=1, timeout=60, **where):
         """Log in; returns the command's result."""
         return self.quick(LOGIN.format(
-            params=params, file=ADD_TARGET % self.guest.hca, disks=disks,
+            params=params, file=ADD_TARGET % self.hca, disks=disks,
             string=shlex.quote(self.string(more, **where))),
             check=False, timeout=timeout)
 

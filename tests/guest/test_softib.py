@@ -47,14 +47,14 @@ def subnet(bench):
     return bench.other_hcas(hcas.SOFTIB)
 
 
-def daemon(initiator, *more, leave_out=()):
-    """The words by which the distribution's unit starts srp_daemon."""
+def daemon(initiator, *more, hca="rxe0", leave_out=()):
+    """The words by which the distribution's unit starts srp_daemon for an HCA."""
     unit = initiator.run(["cat", UNIT]).out
     line, = re.findall(r"^ExecStart=(.*)$", unit, re.M)
     for words in ("--systemd", *leave_out):
         expect(words in line, "%r is in %r" % (words, line))
         line = line.replace(words, "")
-    return ["stdbuf", "-oL", *line.replace("%I", "rxe0:1").split(), *more]
+    return ["stdbuf", "-oL", *line.replace("%I", hca + ":1").split(), *more]
 
 
 def scan(initiator):

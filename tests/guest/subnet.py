@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# A second InfiniBand subnet: both machines have another HCA, rxe1, on a switch of
+# their own, with a subnet manager that gives its subnet another prefix; and a third
+# machine, an initiator, on that switch. The subnet manager looks at the subnet every
+# 10 s, its default: in between, the switch's trap tells it of links.
+#
+# Not here: the switch (scripts/lab/fabric.py), the cable between rxe0 of both
+# (scripts/lab/pair.py).
+
+import contextlib
+import json
+import signal
+
+from lab import Guest
+from lab.fabric import Fabric
+from lab.guest import mac_of
+
+from .checks import until
+from .initiator import Initiator
+
+PREFIX = "fe80000000000001"
+SM_CONFIG = "/run/lab/opensm1.conf"
+SM_CACHE = "/var/cache/opensm1"
+SM_LOG = "/var/log/opensm1.log"
+# Ports of the switch.
+TARGET, INITIATOR, OTHER = 1, 2, 3
+
+RXE1 = "rdma link add rxe1 type rxe netdev eth1"
+NO_RXE1 = "rdma link delete rxe1"
+STATE = "/sys/class/infiniband/%s/ports/1/state"
+
+
+def guid_of(number, card):
+    """The port GUID of the HCA on a network card."""
+    mac = mac_of(number, card).split(":")
+    return "%02x%s%sfffe%s%s%s" % (int(mac[0], 16) ^ 2, *mac[1:])
+
+
+class Second(Initiator):
+    """An initiator that logs in through the second subnet, by this HCA of a
+    machine."""
+
+    def __init__(self, guest, target, hca, port):
+        super().__init__(guest, target)
+        self.subnet_hca, self.port = hca, port
+        self.prefix = PREFIX
+        self.card = "nic1" if hca == "rxe1" else "nic"
+
+    @property
+    def hca(self):
+        return self.subnet_hca
+
+    @property
+    def guid(self):
+        return guid_of(self.guest.number, int(self.card == "nic1"))
+
+    @property
+    def target_gid(self):
+        return "0x" + self.prefix + guid_of(self.target.guest.number, 1)
+
+    def state(self):
+        """DOWN, INIT, ARMED or ACTIVE."""
+        return self.run(["cat", STATE % self.hca]).out.split()[-1]
+
+    def wait_active(self):
+        until(lambda: self.state() == "ACTIVE", 60, "the port of %s on the switch is "
+              "active" % self.guest.name)
+
+
+class Subnet:
+    """The second subnet; what it is made of is there while the context lasts."""
+
+    def __init__(self, bench):
+        self.bench = bench
+        self.target, self.pair = bench.target, bench.pair
+        self.initiator = Second(bench.initiator.guest, bench.target, "rxe1", INITIATOR)
+        self.sm = None
+
+    def __enter__(self):
+        with contextlib.ExitStack() as stack:
+            self.fabric = stack.enter_context(Fabric(3))
+            for port, end in (TARGET, self.target), (INITIATOR, self.initiator):
+                end.guest.add_card(self.fabric.wire(port))
+                stack.callback(end.guest.remove_card)
+                end.run(RXE1)
+                stack.callback(end.run, NO_RXE1)
+            self.start_sm()
+            self.wait_active()
+            self.stack = stack.pop_all()
+        return self
+
+    def __exit__(self, kind, value, trace):
+        if kind is None:
+            self.stop_sm()
+            self.stack.close()
+
+    def wait_active(self):
+        self.initiator.wait_active()
+        until(lambda: self.target.run(["cat", STATE % "rxe1"]).out.split()[-1] == "ACTIVE",
+              60, "the target's port on the switch is active")
+
+    # --- the subnet manager -----------------------------------------------
+
+    def start_sm(self, *more, prefix=PREFIX):
+        self.initiator.prefix = prefix
+        self.initiator.guest.put(SM_CONFIG, "subnet_prefix 0x%s\n" % prefix)
+        self.sm = self.initiator.spawn(
+            ["opensm", "-g", "0x" + self.initiator.guid, "-F", SM_CONFIG, "-f", SM_LOG,
+             *more], 3600, env={"OSM_CACHE_DIR": SM_CACHE, "OSM_TMP_DIR": "/run/lab"})
+
+    def stop_sm(self):
+        self.sm.signal(signal.SIGTERM)
+        self.sm.wait(30, check=False)
+
+    def sweep(self):
+        """Have it look at everything again."""
+        self.sm.signal(signal.SIGHUP)
+
+    # --- cables and machines ----------------------------------------------
+
+    def set_link(self, end, up):
+        """Plug in or pull out the cable between the switch and an end, the target
+        or a Second."""
+        port, card = (TARGET, "nic1") if end is self.target else (end.port, end.card)
+        end.guest.set_link(up, card)
+        self.fabric.set_link(port, up)
+
+    @contextlib.contextmanager
+    def third(self):
+        """Another initiator's machine on the switch."""
+        guest = Guest("other", self.pair.run_dir, number=3, smp=1, peers=(),
+                      wire=json.dumps(dict(self.fabric.wire(OTHER), id="wire")),
+                      transport="ib", manages=False, append="slab_nomerge",
+                      kernel=self.initiator.guest.kernel, limit=3600)
+        with guest:
+            other = Second(guest, self.target, "rxe0", OTHER)
+            other.be_patient()
+            other.wait_active()
+            yield other
+
+
