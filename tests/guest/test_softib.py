@@ -438,6 +438,34 @@ def test_partition_goes(bench, subnet):
 
 
 @longer
+@pytest.mark.timeout(180)
+def test_limited_member(bench, subnet):
+    """a limited member of a partition logs in to a full one, and data is right; when
+    both are limited there is no way"""
+    target, initiator, sm = bench.target, bench.initiator, bench.pair.initiator
+
+    def members(of_target, pkey):
+        sm.restart_sm("Default=0x7fff: ALL=full;\nlab=0x0001: 0x%s=%s, 0x%s=limited;\n" % (
+            target.guid, of_target, initiator.guid))
+        for end, key in (target, pkey), (initiator, "0x0001"):
+            until(lambda: key in end.run("cat %spkeys/*" % PORT).out.split(), 30,
+                  "opensm has set the P_Keys of the " + end.guest.name)
+
+    with subnet(), bench.configured():
+        members("full", "0x8001")
+        disk, = initiator.login(pkey="0001")
+        initiator.fio(disk, "1m", "16k", 8)
+        initiator.logout()
+        target.wait_for_connections(0)
+        members("limited", "0x0001")
+        done = initiator.try_login(disks=0, pkey="0001")
+        expect(done.rc == 1, "a login between limited members fails: " + done.out)
+        sm.restart_sm()
+        has_partition(bench, False)
+        initiator.logout()
+
+
+@longer
 @pytest.mark.timeout(120)
 def test_ipoib(bench, subnet):
     """a login over IP over InfiniBand, that is through the RDMA/CM"""
