@@ -7,6 +7,7 @@
 # Not here: reading documents (documents.py); running the commands that are for
 # a machine (tests/guest/test_documents.py).
 
+import fnmatch
 import functools
 import os
 import re
@@ -60,22 +61,63 @@ def test_commands_reasons():
             or re.match("(%s|%s)(?!: .)" % (NOT_RUN, NO_COMMAND), how)]
 
 
-@check
-def test_commands_tests():
-    """the tests that commands.txt names exist"""
+@functools.cache
+def known_tests():
+    """The names of all tests. A name may stand for all tests of a file, or all
+    parts of one."""
     status, out = pytest_apart(["--collect-only", "-qq", "tests"], 300)
     if status != 0:
-        return ["collecting: status %s\n%s" % (status, tail(out))]
+        pytest.fail("collecting: status %s\n%s" % (status, tail(out)), pytrace=False)
     tests = {name_of(line) for line in out.splitlines() if "::" in line}
-    # A name may stand for all tests of a file, or all parts of one.
     for name in list(tests):
         while "." in name:
             name = name.rpartition(".")[0]
             tests.add(name)
+    return tests
+
+
+@check
+def test_commands_tests():
+    """the tests that commands.txt names exist"""
+    tests = known_tests()
     named = {how for how in documents.table().values()
              if how != HERE and not how.startswith((NOT_RUN, NO_COMMAND))}
     return ["there is no test " + how for how in sorted(named - tests)] or \
         (["no test is named"] if not named else [])
+
+
+def covers(name, tests):
+    """Is there such a test? `*` stands for several."""
+    if name.startswith("host::"):
+        module, _, function = name.removeprefix("host::").partition("::")
+        path = REPO / "tests/host/src/tests" / (module + ".rs")
+        return path.exists() and (not function or "fn %s(" % function in path.read_text())
+    wanted = [name, "guest.conformance." + name]
+    return any(fnmatch.filter(tests, one) for one in wanted)
+
+
+@check
+def test_covered_by():
+    """every row of a table with the column "covered by" names tests, and these
+    exist; so do the rules of the model"""
+    tests, seen, wrong = known_tests(), 0, []
+    rules = set(re.findall(r"^    ([A-Z]\w+),$", re.search(
+        r"^pub\(crate\) enum Rule \{\n(.*?)^\}", source("tests/model/src/world.rs"),
+        re.M | re.S)[1], re.M))
+    explorations = set(re.findall(r'with\("([^"]+)"', source("tests/model/src/bounds.rs")))
+    for path, text in documents.markdown().items():
+        for body in re.findall(r"^\|.* covered by \|\n\|[-|]+\n((?:\|.*\n)+)", text, re.M):
+            for row in body.splitlines():
+                cell = row.rstrip(" |").rpartition(" | ")[2]
+                names = re.findall(r"`([^`]+)`", cell)
+                words = re.findall(r"\*(\w+)\*", re.sub(r"`[^`]+`", "", cell))
+                seen += len(names) + len(words)
+                wrong += ["%s: nothing covers %s" % (path, row)] * (not names and not words)
+                wrong += ["%s: there is no test %s" % (path, name)
+                          for name in names if not covers(name, tests)]
+                wrong += ["%s: the model has no rule %s" % (path, word)
+                          for word in words if word not in rules | explorations]
+    return wrong or ([] if seen > 300 else ["only %d were found" % seen])
 
 
 @check

@@ -232,6 +232,10 @@ class Peer:
         self.job.write("".join("send %s\n" % data.hex() for data in messages))
         return all([self._line("send") == "sent" for _ in messages])
 
+    def write_at_target(self, address, key):
+        """Write to the target's memory with this key; False if that failed."""
+        return self.order("write %x %x" % (address, key)) == "written"
+
     def receive(self, timeout=10):
         """A message, "timeout" or "disconnected"."""
         line = self.order("recv %d" % (timeout * 1000))

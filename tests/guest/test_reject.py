@@ -5,11 +5,14 @@
 #
 # Not here: which entries let whom in (test_acl.py).
 
+import time
+
 import pytest
 
 from . import peer
 from .checks import equal, expect
 from .initiator import REJECTED
+from .test_leaks import try_many
 
 ESTABLISH, RESOURCES, TOO_LONG, ASSOCIATE = range(0x00010000, 0x00010004)
 ACCESS = 0x00010006
@@ -94,6 +97,25 @@ def test_reasons_byte_by_byte(bench):
         refused(bench, TOO_LONG, iu_len=1, target=other * 2)
         refused(bench, RESOURCES, target=other * 2)
         equal(target.queue_pairs(), 0, "queue pairs")
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.stock("it has no limit")
+def test_log_lines(bench):
+    """a peer that is refused again and again causes 20 lines in 5 s at most; the
+    counter has all"""
+    target, many = bench.target, 100
+    counter = "/sys/class/infiniband_srpt/srpt-%s-1/refusals/iu_too_large" \
+        % target.guest.hca
+    with bench.configured(acls=[]):
+        before, mark = int(target.read(counter)), target.mark()
+        began = time.monotonic()
+        equal(try_many(bench, many, iu_len=0), (0, many), "granted and refused")
+        took = time.monotonic() - began
+        lines = target.log_since(mark).count("refused: ")
+        equal(int(target.read(counter)) - before, many, "counted")
+        expect(0 < lines <= 20 * (1 + took // 5),
+               "lines in the log: %d of %d logins in %.1f s" % (lines, many, took))
 
 
 @pytest.mark.timeout(120)

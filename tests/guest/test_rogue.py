@@ -7,6 +7,7 @@
 # Not here: malformed login requests (test_reject.py).
 
 import contextlib
+import json
 import os
 import struct
 import time
@@ -267,6 +268,34 @@ def test_bad_memory_key(bench):
                isinstance(answer, bytes) and
                peer.Response(answer).status == CHECK_CONDITION,
                "answer: %s" % (answer,))
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.roce("siw reports a WRITE as done when TCP has it")
+def test_memory_of_the_target(bench):
+    """no memory of the target has a key for peers; a WRITE there with a key of the
+    target's, or a guessed one, ends the connection, and no other"""
+    target = bench.target
+    with neighbour(bench):
+        domains, regions = (json.loads(target.run(
+            ["rdma", "-j", "-dd", "resource", "show", what]).out)
+            for what in ("pd", "mr"))
+        ours = [pd for pd in domains if pd.get("comm", "").strip("[]") == "ib_srpt"]
+        expect(ours, "there is a protection domain: %s" % domains)
+        expect(not any("unsafe_global_rkey" in pd for pd in ours),
+               "none has a key for all memory: %s" % ours)
+        equal([mr for mr in regions if mr.get("pdn") in
+               [pd["pdn"] for pd in ours]], [], "memory regions")
+        keys = {int(str(pd.get("local_dma_lkey", 0)), 16) for pd in ours}
+        for key in sorted(keys | {0, 1, 0x100, 0xffffffff}):
+            with bench.peer(extension=2) as one:
+                target.add_acl(one.port_id)
+                one.login()
+                works(one)
+                expect(not one.write_at_target(one.address, key),
+                       "a WRITE with key %#x fails" % key)
+                one.ended()
+                target.remove_acl(one.port_id)
 
 
 @pytest.mark.timeout(90)

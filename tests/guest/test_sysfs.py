@@ -411,6 +411,8 @@ def test_dump(bench):
                "mount -t debugfs debugfs /sys/kernel/debug")
     path = "/sys/kernel/debug/ib_srpt/channels"
     with bench.session("max_sect=8192,ch_count=2") as disk:
+        equal(target.run("stat -c %a /sys/kernel/debug/ib_srpt/channels").out.strip(),
+              "400", "mode")
         job = initiator.load(disk, UNTIL_STOPPED)
 
         def busy():

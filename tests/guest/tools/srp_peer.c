@@ -8,6 +8,7 @@
  *
  *   connect <hex>        connect with this private data
  *   send <hex>           send a message and wait for its completion
+ *   write <address> <key>  write to the memory of the target (RDMA WRITE)
  *   recv <ms>            wait for a message
  *   fill <offset> <hex>  write to the memory the target may access
  *   dump <offset> <len>  show that memory
@@ -230,6 +231,28 @@ static void do_connect(const char *hex)
 	fcntl(events->fd, F_SETFL, O_NONBLOCK);
 }
 
+/* Post a request and wait for its completion; say the word if it succeeds. */
+static void post(const char *word, struct ibv_send_wr *wr)
+{
+	struct ibv_send_wr *bad;
+	int64_t end = now() + TIMEOUT;
+
+	send_status = -1;
+	if (ibv_post_send(id->qp, wr, &bad)) {
+		printf("send-error refused\n");
+		return;
+	}
+	while (send_status < 0 && now() < end) {
+		look();
+		nap();
+	}
+	if (send_status == 0)
+		printf("%s\n", word);
+	else
+		printf("send-error %s\n", send_status < 0 ? "timeout" :
+		       ibv_wc_status_str(send_status));
+}
+
 static void do_send(const char *hex)
 {
 	struct ibv_sge sge = {
@@ -240,23 +263,23 @@ static void do_send(const char *hex)
 		.wr_id = RECVS, .sg_list = &sge, .num_sge = 1,
 		.opcode = IBV_WR_SEND, .send_flags = IBV_SEND_SIGNALED,
 	};
-	struct ibv_send_wr *bad;
-	int64_t end = now() + TIMEOUT;
 
-	send_status = -1;
-	if (ibv_post_send(id->qp, &wr, &bad)) {
-		printf("send-error refused\n");
-		return;
-	}
-	while (send_status < 0 && now() < end) {
-		look();
-		nap();
-	}
-	if (send_status == 0)
-		printf("sent\n");
-	else
-		printf("send-error %s\n", send_status < 0 ? "timeout" :
-		       ibv_wc_status_str(send_status));
+	post("sent", &wr);
+}
+
+/* Write eight bytes to the target's memory. */
+static void do_write(uint64_t address, uint32_t key)
+{
+	struct ibv_sge sge = {
+		.addr = (uintptr_t)memory, .lkey = memory_mr->lkey, .length = 8,
+	};
+	struct ibv_send_wr wr = {
+		.wr_id = RECVS, .sg_list = &sge, .num_sge = 1,
+		.opcode = IBV_WR_RDMA_WRITE, .send_flags = IBV_SEND_SIGNALED,
+		.wr.rdma = { .remote_addr = address, .rkey = key },
+	};
+
+	post("written", &wr);
 }
 
 static void do_recv(int ms)
@@ -284,6 +307,8 @@ int main(int argc, char **argv)
 {
 	static char line[LINE];
 	int offset, len, used;
+	uint64_t address;
+	uint32_t key;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	memory = aligned_alloc(4096, MEMORY);
@@ -300,6 +325,8 @@ int main(int argc, char **argv)
 			do_connect(line + 8);
 		} else if (!strncmp(line, "send ", 5)) {
 			do_send(line + 5);
+		} else if (sscanf(line, "write %" SCNx64 " %x", &address, &key) == 2) {
+			do_write(address, key);
 		} else if (sscanf(line, "recv %d", &len) == 1) {
 			do_recv(len);
 		} else if (sscanf(line, "fill %d %n", &offset, &used) == 1 &&
