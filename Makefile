@@ -38,6 +38,9 @@ lab_module = build/$(lab_release)/$(ENGINE)/ib_srpt.ko
 lab_make = $(LAB) exec $(addprefix -b ,$(SCST_DIR) $(OFED_DIR)) -- make --no-print-directory -C $(CURDIR) \
 	KDIR=$(lab_kdir) ENGINE=$(ENGINE) $(addprefix SCST_DIR=,$(SCST_DIR)) OFED=$(OFED) OFED_DIR=$(OFED_DIR)
 
+# Where debhelper is: here, or in the lab.
+deb_here = $(shell command -v dpkg-buildpackage >/dev/null && command -v dh_dkms >/dev/null || echo $(LAB) exec --) env
+
 # Two workers with a pair of machines each, and one for what needs none.
 JOBS ?= 3
 PYTEST = $(LAB) pytest -n $(JOBS)
@@ -74,8 +77,12 @@ uninstall: ## Remove the installed module; the distribution's is back then
 	@scripts/kbuild uninstall
 
 .PHONY: deb
-deb: ## Build the package build/deb/ib-srpt-dkms_<version>_all.deb, in the lab if debhelper is not here
-	@if command -v dpkg-buildpackage >/dev/null && command -v dh_dkms >/dev/null; then scripts/deb/build; else $(LAB) exec -- scripts/deb/build; fi
+deb: ## Build the package build/deb/ib-srpt-dkms_<version>-1_all.deb, in the lab if debhelper is not here
+	@$(deb_here) scripts/deb/build
+
+.PHONY: deb-source
+deb-source: ## Build the Debian source package build/deb/ib-srpt_<version>-1.dsc (UPSTREAM=<address> for debian/watch)
+	@$(deb_here) $(addprefix UPSTREAM=,$(UPSTREAM)) scripts/deb/build source
 
 .PHONY: clean
 clean: ## Remove what was built for kernels

@@ -64,13 +64,13 @@ fi
 copy=$work/checkout
 mkdir "$copy"
 # unpack DIR: the source without git.
-unpack() { (cd "$top" && cp -R CHANGELOG.md Kbuild Makefile README.md bindings docs scripts src "$1/"); }
+unpack() { (cd "$top" && cp -R CHANGELOG.md Kbuild LICENSE Makefile README.md bindings docs scripts src "$1/"); }
 unpack "$copy"
 : >"$copy/src/left_generated.rs"
 expect 0 'built build/deb/ib-srpt-dkms_.*_all.deb' "the package is built" "$copy/scripts/deb/build"
 deb=$(ls "$copy"/build/deb/*.deb)
 version=$(sed -n 's/^#define SRPT_VERSION "\(.*\)"$/\1/p' "$top/src/modinfo.c")
-verify "... with the module's version" [ "$(dpkg-deb -f "$deb" Version)" = "$version" ]
+verify "... with the module's version" [ "$(dpkg-deb -f "$deb" Version)" = "$version-1" ]
 mkdir "$work/x"
 dpkg-deb -x "$deb" "$work/x"
 source=$work/x/usr/src/ib_srpt-$version
@@ -105,6 +105,7 @@ for release in 6.12.1-amd64 7.30.1-amd64 7.4.0-amd64; do
 done
 for name in etc/modprobe.d/ib-srpt-dkms.conf usr/share/man/man4/ib_srpt.4.gz \
 		usr/share/doc/ib-srpt-dkms/admin.md.gz usr/share/doc/ib-srpt-dkms/migration.md.gz \
+		usr/share/doc/ib-srpt-dkms/security.md.gz \
 		usr/share/doc/ib-srpt-dkms/examples/export-ramdisk usr/share/doc/ib-srpt-dkms/copyright; do
 	verify "... $name is in it" [ -s "$work/x/$name" ]
 done
@@ -126,8 +127,45 @@ mkdir "$other"
 (umask 077; unpack "$other")
 expect 0 built "built elsewhere, from files of other modes" sh -c "umask 077; sleep 1; TZ=Asia/Tokyo LC_ALL=C '$other/scripts/deb/build'"
 verify "... it is the same, byte by byte" cmp "$deb" "$other/build/deb/$(basename "$deb")"
+
+# The source package.
+saved=$work/$(basename "$deb")
+cp "$deb" "$saved"
+expect 0 "built build/deb/ib-srpt_$version-1.dsc" "a source package is built" "$copy/scripts/deb/build" source
+dsc=$copy/build/deb/ib-srpt_$version-1.dsc
+for name in "$version.orig.tar.xz" "$version-1.debian.tar.xz" "$version-1_source.changes"; do
+	verify "... with ib-srpt_$name" [ -s "$copy/build/deb/ib-srpt_$name" ]
+done
+expect 0 built "built elsewhere, from files of other modes" \
+	sh -c "umask 077; sleep 1; TZ=Asia/Tokyo LC_ALL=C '$other/scripts/deb/build' source"
+for name in "$version.orig.tar.xz" "$version-1.debian.tar.xz" "$version-1.dsc"; do
+	verify "... ib-srpt_$name is the same, byte by byte" cmp "$copy/build/deb/ib-srpt_$name" "$other/build/deb/ib-srpt_$name"
+done
+# rebuild: the package, of the source package alone.
+rebuild() {
+	dpkg-source -x "$dsc" "$work/again/ib-srpt" && cd "$work/again/ib-srpt" &&
+		DEB_BUILD_OPTIONS=terse dpkg-buildpackage -d -b -us -uc
+}
+mkdir "$work/again"
+verify "... the package can be built of it" rebuild
+verify "... the same, byte by byte" cmp "$saved" "$work/again/$(basename "$deb")"
+verify "... it has the tests that autopkgtest runs, and they name what exists" sh -c '
+	cd "$1" && grep -q "^Testsuite: autopkgtest$" "$2" || { echo "no Testsuite in $2"; exit 1; }
+	tests=$(sed -n "s/^Tests: //p" debian/tests/control)
+	[ -n "$tests" ] && for test in $tests; do
+		[ -x "debian/tests/$test" ] && sh -n "debian/tests/$test" || { echo "$test"; exit 1; }
+	done' sh "$work/again/ib-srpt" "$dsc"
+# A file that uscan, of devscripts, would have nothing to do with: no address is known.
+verify "... without an address debian/watch looks nowhere" [ "$(grep -vc '^#' "$work/again/ib-srpt/debian/watch")" -eq 1 ]
+expect 0 built "with an address" env UPSTREAM=https://example.org/srpt/ "$copy/scripts/deb/build" source
+verify "... debian/watch looks there, for archives that have the name of ours" sh -c '
+	pattern=$(sed -n "s|^https://example.org/srpt/ ||p" "$1/watch" | sed "s/@ANY_VERSION@/([0-9.]+)/")
+	[ -n "$pattern" ] && echo "$2" | grep -qxE "$pattern"' \
+	sh "$copy/build/deb/ib-srpt-$version/debian" "ib-srpt_$version.orig.tar.xz"
+expect 1 "'both' is neither source nor nothing" "another kind is refused" "$copy/scripts/deb/build" both
 if command -v lintian >/dev/null; then
-	verify "... lintian finds nothing" nothing lintian --allow-root --display-info "$deb"
+	verify "lintian finds nothing in the package" nothing lintian --allow-root --display-info "$saved"
+	verify "... nor in the source package" nothing lintian --allow-root --display-info "$copy/build/deb/ib-srpt_$version-1_source.changes"
 else
 	skip "lintian" "it is not installed"
 fi

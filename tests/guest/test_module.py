@@ -60,6 +60,21 @@ def test_unload_with_traces(bench):
     equal(out, "", "what still names the module after unloading")
 
 
+@pytest.mark.timeout(120)
+@pytest.mark.engine("lio")
+@pytest.mark.roce("the test of the package makes an HCA for RoCE")
+@pytest.mark.stock("it is no package of ours")
+def test_autopkgtest(bench):
+    """the package's own test (debian/tests/login): target and initiator on one
+    machine, which it leaves as it was"""
+    target = bench.target
+    target.load()
+    out = target.run("sh /repo/scripts/deb/debian/tests/login", timeout=100).out
+    contains(out, "8 MiB written to /dev/sd", "the test")
+    equal(out.splitlines()[-1], "logged out and unloaded", "its last line")
+    target.run("modprobe -r ib_srp")
+
+
 @pytest.mark.timeout(60)
 @pytest.mark.engine("lio")
 @pytest.mark.stock("its version and description are its own")
