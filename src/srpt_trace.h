@@ -16,7 +16,12 @@
 TRACE_EVENT(srpt_login,
 	TP_PROTO(u64 channel, u64 ini_high, u64 ini_low, u32 req_lim),
 	TP_ARGS(channel, ini_high, ini_low, req_lim),
-	TP_STRUCT__entry(__field(u64, channel) __field(u64, ini_high) __field(u64, ini_low) __field(u32, req_lim)),
+	TP_STRUCT__entry(
+		__field(u64, channel)
+		__field(u64, ini_high)
+		__field(u64, ini_low)
+		__field(u32, req_lim)
+	),
 	TP_fast_assign(
 		__entry->channel = channel;
 		__entry->ini_high = ini_high;
@@ -37,7 +42,8 @@ TRACE_EVENT(srpt_login_refused,
 		__entry->ini_low = ini_low;
 		__entry->reason = reason;
 	),
-	TP_printk("initiator=0x%016llx%016llx reason=0x%x", __entry->ini_high, __entry->ini_low, __entry->reason)
+	TP_printk("initiator=0x%016llx%016llx reason=0x%x",
+		__entry->ini_high, __entry->ini_low, __entry->reason)
 );
 
 /* A channel is closed; reason is a srp::machine::channel::CloseReason. */
@@ -65,7 +71,12 @@ TRACE_EVENT(srpt_gone,
 TRACE_EVENT(srpt_iu,
 	TP_PROTO(u64 channel, u8 opcode, u64 tag, u32 len),
 	TP_ARGS(channel, opcode, tag, len),
-	TP_STRUCT__entry(__field(u64, channel) __field(u64, tag) __field(u32, len) __field(u8, opcode)),
+	TP_STRUCT__entry(
+		__field(u64, channel)
+		__field(u64, tag)
+		__field(u32, len)
+		__field(u8, opcode)
+	),
 	TP_fast_assign(
 		__entry->channel = channel;
 		__entry->opcode = opcode;
@@ -80,7 +91,13 @@ TRACE_EVENT(srpt_iu,
 TRACE_EVENT(srpt_submit,
 	TP_PROTO(u64 channel, u64 tag, u64 lun, u8 op, u32 bytes),
 	TP_ARGS(channel, tag, lun, op, bytes),
-	TP_STRUCT__entry(__field(u64, channel) __field(u64, tag) __field(u64, lun) __field(u32, bytes) __field(u8, op)),
+	TP_STRUCT__entry(
+		__field(u64, channel)
+		__field(u64, tag)
+		__field(u64, lun)
+		__field(u32, bytes)
+		__field(u8, op)
+	),
 	TP_fast_assign(
 		__entry->channel = channel;
 		__entry->tag = tag;
@@ -101,7 +118,8 @@ DECLARE_EVENT_CLASS(srpt_bytes,
 		__entry->tag = tag;
 		__entry->bytes = bytes;
 	),
-	TP_printk("channel=%llu tag=0x%016llx bytes=%u", __entry->channel, __entry->tag, __entry->bytes)
+	TP_printk("channel=%llu tag=0x%016llx bytes=%u",
+		__entry->channel, __entry->tag, __entry->bytes)
 );
 
 /* RDMA READs of the initiator's data are about to be posted. */

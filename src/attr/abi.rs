@@ -228,7 +228,9 @@ macro_rules! device_attribute_fn {
 
 /// Defines the items for a type of files in sysfs. The two types differ in the C types only.
 macro_rules! sysfs_shape {
-    ($raw:ident, $attribute:ident, $fn:ident: $file:ident, $list:ident, $show:ident, $store:ident) => {
+    (
+        $raw:ident, $attribute:ident, $fn:ident: $file:ident, $list:ident, $show:ident, $store:ident
+    ) => {
         /// A file in sysfs, by its number in a table.
         struct $file<T, const N: usize>(PhantomData<T>);
 

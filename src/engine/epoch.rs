@@ -5,7 +5,7 @@
 //! Not here: what keeps an epoch, which each engine has.
 
 /// Number of times that it was enabled or disabled. Odd while it is enabled. A session that was let
-/// in in another epoch than the present one is not valid any more.
+/// in during another epoch than the present one is not valid any more.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Epoch(pub(super) u32);
 

@@ -341,7 +341,7 @@ impl Flow {
     /// Frees slots. `give` returns whether they were reserved.
     #[inline]
     fn release(&self, give: impl FnOnce(&mut Accounts) -> bool) {
-        // A completion is an acknowledgement of the peer, or the channel is closing.
+        // A completion is an acknowledgment of the peer, or the channel is closing.
         self.heard();
         let mut accounts = self.accounts.lock();
         let balanced = give(&mut accounts);

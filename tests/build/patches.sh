@@ -23,7 +23,10 @@ fi
 linux=$work/linux
 mkdir "$linux"
 tar -C "$linux" --strip-components=1 -xf "$archive" "linux-source-$series/drivers/infiniband" \
-	"linux-source-$series/rust/helpers" "linux-source-$series/rust/bindings"
+	"linux-source-$series/rust/helpers" "linux-source-$series/rust/bindings" \
+	"linux-source-$series/Documentation/infiniband" "linux-source-$series/MAINTAINERS" \
+	"linux-source-$series/scripts/checkpatch.pl" "linux-source-$series/scripts/spelling.txt" \
+	"linux-source-$series/scripts/const_structs.checkpatch"
 dir=drivers/infiniband/ulp/srpt_rust
 
 # tool_options: compiler and friends, as the checks before a build choose them.
@@ -39,8 +42,44 @@ kernel_make() {
 
 # --- The driver ------------------------------------------------------------
 
+# A caller that git knows, and none of this machine's settings.
+export HOME="$work" GIT_CONFIG_GLOBAL="$work/gitconfig" GIT_CONFIG_NOSYSTEM=1 GIT_CEILING_DIRECTORIES="$(dirname "$top")"
 generate() { "$top/patches/make-driver-patch" "$linux" >"$work/driver.patch"; }
+caller() { git -C "$top" config "user.$1" 2>/dev/null || git -C / config --global "user.$1"; }
+if [ -z "$(caller name)" ]; then
+	expect 1 'git has no name for Signed-off-by' "without a name in git there is no patch" generate
+else
+	skip "without a name in git there is no patch" "this checkout has one of its own"
+fi
+git -C / config -f "$work/gitconfig" user.name "A Submitter"
+git -C / config -f "$work/gitconfig" user.email submitter@example.org
+git -C / config -f "$work/gitconfig" safe.directory '*'
 verify "the driver's patch is generated" generate
+# The name of a checkout has precedence.
+signer="$(caller name) <$(caller email)>"
+verify "... signed off by the caller" grep -qxF "Signed-off-by: $signer" "$work/driver.patch"
+verify "... who is in MAINTAINERS" grep -qxF "+M:	$signer" "$work/driver.patch"
+for file in Documentation/ABI/testing/sysfs-class-infiniband_srpt Documentation/infiniband/srpt_rust.rst; do
+	verify "... with $file" grep -qxF "+++ b/$file" "$work/driver.patch"
+done
+# What tracepoints are written like everywhere, and checkpatch does not know outside of include/trace.
+cat >"$work/allowed" <<-ALLOWED
+	srpt_trace.h PARENTHESIS_ALIGNMENT
+	srpt_trace.h OPEN_ENDED_LINE
+ALLOWED
+# checkpatch FILE: what it has to say beside that, in "file type" form.
+checkpatch() {
+	perl "$linux/scripts/checkpatch.pl" --strict --no-tree --terse --showfile --show-types --no-summary "$1" >"$work/said" 2>&1
+	sed -n 's|^\(.*/\)*\([^/:]*\):[0-9]*: [A-Z]*:\([A-Z_]*\): .*|\2 \3|p' "$work/said" | sort -u | grep -vxFf "$work/allowed" |
+		while read -r name type; do grep -E "/?$name:[0-9]+: [A-Z]*:$type:" "$work/said"; done
+}
+clean() { [ -z "$(checkpatch "$1")" ] || { checkpatch "$1"; return 1; }; }
+verify "... checkpatch --strict has nothing to say but of the form of tracepoints" clean "$work/driver.patch"
+verify "... which it does look at" grep -q 'srpt_trace.h:[0-9]*: CHECK:OPEN_ENDED_LINE' "$work/said"
+git -C "$work" init -q repo
+cp -R "$linux/drivers" "$linux/Documentation" "$linux/MAINTAINERS" "$work/repo/"
+am() { git -C "$work/repo" add -A && git -C "$work/repo" commit -q -m base && git -C "$work/repo" am -q "$work/driver.patch"; }
+verify "... git am takes it" am
 verify "... git would apply it" git -C "$linux" apply --check "$work/driver.patch"
 verify "... it applies" patch -d "$linux" -p1 -s -i "$work/driver.patch"
 expect 1 'is missing: is this the source of a kernel' "a tree that is no kernel's source is refused" \

@@ -18,7 +18,7 @@
 //! |---|---|
 //! | target core's | target core: `check_stop_free()` after `queue_*()` or `aborted_task()` |
 //! | | returned; `target_submit_prep()` itself if the logical unit does not exist |
-//! | acknowledgement | [`LioCmd::done`] when the response was sent or never will be, |
+//! | acknowledgment | [`LioCmd::done`] when the response was sent or never will be, |
 //! | | [`LioCmd::answer`] if it cannot be sent ([`late`] likewise), target core itself after |
 //! | | `aborted_task()` |
 //!
@@ -123,7 +123,7 @@ const SENSE: u32 = bindings::se_cmd_flags_table_SCF_TRANSPORT_TASK_SENSE
 const RETRY_DELAY: usize = 1;
 
 atomic_enum! {
-    /// Phase of a command with regard to the acknowledgement reference and the data buffer. Every
+    /// Phase of a command with regard to the acknowledgment reference and the data buffer. Every
     /// completion is checked against it, so that one that is not owed is refused.
     enum Phase {
         /// Not submitted.
@@ -160,7 +160,7 @@ atomic_enum! {
 /// - `se`, `sense`: [`super::submit`] while the command is in [`Phase::Core`] and not yet
 ///   submitted; from then on target core, and [`late`] after a callback that has returned success
 ///   for an answer. Fields are read through raw pointers, inside the callbacks, in the work item
-///   that takes the place of one, and, for the data buffer, until the acknowledgement; target core
+///   that takes the place of one, and, for the data buffer, until the acknowledgment; target core
 ///   does not change them then. No Rust reference to them is ever made, except for the sense data.
 /// - `phase`, `kept`: the task that handles the command; changes of owner are atomic.
 /// - `place`: [`super::submit`] while the command is in [`Phase::Core`] and not yet submitted; then
@@ -170,7 +170,7 @@ atomic_enum! {
 /// # Invariants
 ///
 /// In [`Phase::Fetching`], [`Phase::FetchBlocked`], [`Phase::Deferred`], [`Phase::Answering`],
-/// [`Phase::Sending`], [`Phase::AnswerLate`] and [`Phase::DataLate`] the acknowledgement reference
+/// [`Phase::Sending`], [`Phase::AnswerLate`] and [`Phase::DataLate`] the acknowledgment reference
 /// has not been put.
 #[pin_data]
 pub(crate) struct LioCmd<C> {
@@ -454,8 +454,8 @@ impl<C: TargetCmd> LioCmd<C> {
         let name = entry.name().to_str().unwrap_or("?");
         if !AclId::parse(name).is_ok_and(AclId::has_transport_id) && ratelimit::ok() {
             pr_warn!(
-                "ACL {}: its reservations have no TransportID; one named after the initiator's port \
-                 identifier has\n",
+                "ACL {}: its reservations have no TransportID; one named after the initiator's \
+                 port identifier has\n",
                 name
             );
         }
@@ -476,7 +476,7 @@ impl<C: TargetCmd> LioCmd<C> {
         unsafe { bindings::transport_generic_request_failure(self.se.get(), reason) };
     }
 
-    /// Completes a response: puts the acknowledgement reference. Process context. The caller must
+    /// Completes a response: puts the acknowledgment reference. Process context. The caller must
     /// hold a reference of its own during the call.
     #[inline]
     pub(super) fn done(&self, context: DoneContext) {
@@ -488,7 +488,7 @@ impl<C: TargetCmd> LioCmd<C> {
         let se = self.se.get();
         let _inside = self.caller.enter();
         match context {
-            // SAFETY: By the type invariants, the acknowledgement reference was ours; the new phase
+            // SAFETY: By the type invariants, the acknowledgment reference was ours; the new phase
             // records that it is put. This may run before the `queue_*()` callback has returned;
             // see the description of the protocol at `transport_generic_free_cmd()`.
             DoneContext::Completion | DoneContext::Lost => unsafe {

@@ -31,7 +31,8 @@ void srpt_non_ordered_put(struct se_device *dev)
 void srpt_non_ordered_resurrect(struct se_device *dev)
 { percpu_ref_resurrect(&dev->non_ordered); }
 struct page *srpt_alloc_data(unsigned int order)
-{ return alloc_pages(GFP_KERNEL | __GFP_ZERO | __GFP_NOWARN | (order ? __GFP_COMP | __GFP_NORETRY : 0), order); }
+{ return alloc_pages(GFP_KERNEL | __GFP_ZERO | __GFP_NOWARN |
+		     (order ? __GFP_COMP | __GFP_NORETRY : 0), order); }
 bool srpt_data_is_shared(struct page *page)
 { return page_count(page) != 1; }
 void srpt_free_data(struct page *page, unsigned int order)

@@ -68,7 +68,7 @@ pub(crate) enum CloseReason {
     ConnectTimeout,
     /// The queue pair failed.
     QpError,
-    /// No message and no acknowledgement arrived within the time limit of the watch.
+    /// No message and no acknowledgment arrived within the time limit of the watch.
     PeerSilent,
     /// The initiator disconnected.
     PeerDisconnected,

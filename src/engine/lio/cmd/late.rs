@@ -12,7 +12,7 @@
 //!
 //! Target core puts its reference on the command and the one on the logical unit, which may go
 //! then, when the callback returns: before the work item runs or after. As during the SEND of a
-//! response, the acknowledgement reference keeps the command. If target core's is the last one, the
+//! response, the acknowledgment reference keeps the command. If target core's is the last one, the
 //! release is left to the work item, too, and keeps the session until then.
 //!
 //! There is no callback to return an error from: what finds the send queue full is retried here,
