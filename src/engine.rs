@@ -177,7 +177,7 @@ pub(crate) enum RxError {
     InvalidCdb,
     /// The task management function does not exist in this engine.
     UnknownFunction,
-    /// No memory.
+    /// No memory, or no room for this command now.
     NoMemory,
 }
 
@@ -379,6 +379,13 @@ pub(crate) trait Engine: Sized + 'static {
     /// Returns the number of the logical unit with this address. All addresses of a logical unit
     /// have the same number, so that a task management function finds the commands it is for.
     fn lun_number(lun: Lun) -> u64;
+
+    /// Returns the sense data that answers this command, if the engine must not see it: it would
+    /// refuse the command, but not without harm.
+    #[inline]
+    fn refusal(_rx: &RxCmd) -> Option<&'static [u8]> {
+        None
+    }
 
     /// Submits a new command to the engine (`scst_rx_cmd` and `scst_cmd_init_done`). Process
     /// context. Callbacks for the command may run before this returns. `immediate` is the data of a

@@ -73,6 +73,11 @@ pub(crate) fn submit<O: Pool>(
 ) {
     let op = rx.cdb().first().copied().unwrap_or(0);
     trace::submit(owner.serial(), rx.tag, rx.lun, op, rx.data_len);
+    if let Some(sense) = Active::refusal(rx) {
+        // The response posts the receive buffer, of which this is a part.
+        drop(immediate);
+        return Command::answer(cmd, LocalAnswer::Sense(sense));
+    }
     let Err((error, cmd)) = Active::rx_cmd(cmd, owner.session(), rx, immediate) else {
         return;
     };

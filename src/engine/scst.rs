@@ -132,6 +132,11 @@ impl Engine for Scst {
         lun.flat().unwrap_or(lun.to_u64())
     }
 
+    #[inline]
+    fn refusal(rx: &RxCmd) -> Option<&'static [u8]> {
+        submit::refusal(rx)
+    }
+
     fn rx_cmd<C: TargetCmd>(
         cmd: Arc<C>,
         session: &session::ScstSession,

@@ -14,6 +14,11 @@ pub(crate) mod command;
 pub(crate) mod credit;
 pub(crate) mod nexus;
 pub(crate) mod notice;
+#[allow(
+    dead_code,
+    reason = "not every engine has to be kept from commands in this order"
+)]
+pub(crate) mod order;
 pub(crate) mod ports;
 pub(crate) mod sendq;
 pub(crate) mod stats;

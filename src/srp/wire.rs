@@ -4,6 +4,7 @@
 //!
 //! Not here: anything with a state ([`super::machine`]).
 
+pub(crate) mod cdb;
 pub(crate) mod cmd;
 pub(crate) mod codec;
 pub(crate) mod consts;

@@ -171,7 +171,11 @@ impl<C: TargetCmd> ScstCmd<C> {
     /// Ends a use of the command, which the caller owns. Returns the pass of its session.
     fn retire(&self) -> Option<Submitted> {
         // SAFETY: The caller owns the command.
-        let session = unsafe { (*self.session.get()).take() };
+        let mut session = unsafe { (*self.session.get()).take() };
+        if let Some(session) = &mut session {
+            // Before the command is given back, which may submit the next one.
+            session.ended();
+        }
         self.phase.set(Phase::Idle);
         session
     }

@@ -27,11 +27,21 @@ use crate::{
         TargetKey, //
     },
     queues,
-    srp::wire::ident::{
-        address_name,
-        gid_name,
-        AclName,
-        PortId, //
+    srp::{
+        machine::order::{
+            Admission,
+            Order, //
+        },
+        wire::{
+            cdb,
+            cmd::TaskAttr,
+            ident::{
+                address_name,
+                gid_name,
+                AclName,
+                PortId, //
+            }, //
+        }, //
     },
     sync::{
         atomic::{
@@ -67,6 +77,8 @@ pub(super) struct Shared {
     /// session before it returns the last command.
     #[pin]
     commands: Gate,
+    /// The ORDERED commands that SCST has of the session; the number of [`Order::to_bits`].
+    order: Atomic<u64>,
     /// For commands that SCST returns in atomic context. Outlives the session, see
     /// [`crate::target::Lifetime`].
     queue: Arc<Queue>,
@@ -84,16 +96,83 @@ impl HasGate<SUBMITTERS> for Shared {
     }
 }
 
-impl Shared {
+/// Pass of a submitted command or function that was not returned: the close of the session waits
+/// for it. Drops also count off an ORDERED command.
+pub(super) struct Submitted {
+    pass: Pass<Shared>,
+    /// Whether it is counted in [`Shared::order`].
+    ordered: bool,
+}
+
+impl Submitted {
     /// Work queue for commands that SCST returns in atomic context.
     pub(super) fn queue(&self) -> &Arc<Queue> {
-        &self.queue
+        &self.pass.queue
+    }
+
+    /// Decides on the attribute of the command; see [`Order::admit`]. Returns [`None`] if it is to
+    /// be answered with BUSY. To be called at most once.
+    ///
+    /// Commands of a session are submitted by at most two tasks at a time: what processes requests
+    /// in the order of arrival, and the completion queue with a command whose descriptor table has
+    /// arrived. So SCST may get one SIMPLE command behind an ORDERED one, which was admitted just
+    /// before that. Harm needs two of them.
+    #[inline]
+    pub(super) fn admit(&mut self, attr: TaskAttr, cdb: &[u8]) -> Option<TaskAttr> {
+        let bits = self.pass.order.load(Acquire);
+        if attr == TaskAttr::Simple && bits == Order::NONE.to_bits() {
+            return Some(attr);
+        }
+        self.admit_in_order(attr, cdb::is_executed_first(cdb), bits)
+    }
+
+    /// Implements [`Self::admit`]; `bits` is the state that was found.
+    #[cold]
+    fn admit_in_order(&mut self, attr: TaskAttr, first: bool, mut bits: u64) -> Option<TaskAttr> {
+        loop {
+            let now = Order::from_bits(bits);
+            let (next, admission) = now.admit(attr, first);
+            let Admission::As(attr) = admission else {
+                return None;
+            };
+            if next == now {
+                return Some(attr);
+            }
+            match self.pass.order.cmpxchg(bits, next.to_bits(), Full) {
+                Ok(_) => {
+                    self.ordered = true;
+                    return Some(attr);
+                }
+                Err(changed) => bits = changed,
+            }
+        }
+    }
+
+    /// Counts off the command if it is ORDERED: SCST has returned it, or did not take it.
+    /// Idempotent.
+    #[inline]
+    pub(super) fn ended(&mut self) {
+        if core::mem::take(&mut self.ordered) {
+            self.count_off();
+        }
+    }
+
+    #[cold]
+    fn count_off(&self) {
+        let order = &self.pass.order;
+        let mut bits = order.load(Acquire);
+        while let Err(changed) = order.cmpxchg(bits, Order::from_bits(bits).ended().to_bits(), Full)
+        {
+            bits = changed;
+        }
     }
 }
 
-/// Pass of a submitted command or function that was not returned: the close of the session waits
-/// for it.
-pub(super) type Submitted = Pass<Shared>;
+impl Drop for Submitted {
+    fn drop(&mut self) {
+        self.ended();
+    }
+}
 
 /// A session with SCST: one RDMA channel of an I_T nexus.
 ///
@@ -136,7 +215,10 @@ impl Submission<'_> {
 
     /// Returns the pass that a submitted command or function keeps until it is returned.
     pub(super) fn submitted(&self) -> Option<Submitted> {
-        Pass::enter(&self.session.shared)
+        Some(Submitted {
+            pass: Pass::enter(&self.session.shared)?,
+            ordered: false,
+        })
     }
 }
 
@@ -171,6 +253,7 @@ impl ScstSession {
                 forced: Atomic::new(false),
                 submitters <- Gate::new(),
                 commands <- Gate::new(),
+                order: Atomic::new(Order::NONE.to_bits()),
                 queue: queues.retry.clone(),
             }),
             GFP_KERNEL,

@@ -27,9 +27,14 @@ use crate::{
         TargetCmd, //
     },
     srp::wire::{
+        cdb::{
+            self,
+            CdbFault, //
+        },
         cmd::TaskAttr,
         desc::Dir,
         ident::Lun,
+        scsi::sense,
         tmf::TmFunction, //
     }, //
 };
@@ -40,30 +45,52 @@ const MAX_CDB: usize = 260;
 /// Size of a LUN in bytes.
 const LUN_SIZE: c_int = 8;
 
+/// Returns the sense data that answers this command, if SCST must not see it. Which commands these
+/// are, and why, is in `docs/engines.md`.
+#[inline]
+pub(super) fn refusal(rx: &RxCmd) -> Option<&'static [u8]> {
+    if rx.attr == TaskAttr::Aca {
+        // As SCST says where it can: no session has an ACA condition, as none has a command with
+        // NACA.
+        return Some(&sense::INVALID_MESSAGE);
+    }
+    cdb::fault(rx.cdb()).map(CdbFault::sense)
+}
+
 /// Submits a command. Wraps `scst_rx_cmd_prealloced()` and `scst_cmd_init_done()`. Process context,
 /// may sleep; the command may be executed, answered and returned before this returns.
 ///
 /// # Errors
 ///
 /// Returned with the command, which SCST then does not hold: `InvalidCdb` if the CDB is truncated
-/// or too long, `ShuttingDown` if the session was stopped, `NoMemory`. SCST answers all other
+/// or too long, `ShuttingDown` if the session was stopped, `NoMemory`, also if the command has to
+/// wait for ORDERED ones ([`Order`](crate::srp::machine::order::Order)). SCST answers all other
 /// failures.
 pub(super) fn submit<C: TargetCmd>(
     cmd: Arc<C>,
     session: &ScstSession,
     rx: &RxCmd,
 ) -> Result<(), (RxError, Arc<C>)> {
-    let Some(cdb) = rx.complete_cdb(MAX_CDB) else {
+    let Some(bytes) = rx.complete_cdb(MAX_CDB) else {
         return Err((RxError::InvalidCdb, cmd));
     };
     let Some(submission) = session.begin() else {
         return Err((RxError::ShuttingDown, cmd));
     };
-    let (Ok(cdb_len), Ok(len)) = (c_uint::try_from(cdb.len()), c_int::try_from(rx.data_len)) else {
+    let (Ok(cdb_len), Ok(len)) = (c_uint::try_from(bytes.len()), c_int::try_from(rx.data_len))
+    else {
         return Err((RxError::InvalidCdb, cmd));
     };
-    let Some(shared) = submission.submitted() else {
+    let Some(mut shared) = submission.submitted() else {
         return Err((RxError::ShuttingDown, cmd));
+    };
+    let attr = match rx.attr {
+        // What it sets changes the attributes of other commands.
+        TaskAttr::Simple if cdb::is_mode_select(bytes) => TaskAttr::Ordered,
+        attr => attr,
+    };
+    let Some(attr) = shared.admit(attr, bytes) else {
+        return Err((RxError::NoMemory, cmd));
     };
     if !cmd.engine_cmd().prepare(Phase::Core, shared) {
         return Err((RxError::NoMemory, cmd));
@@ -74,7 +101,7 @@ pub(super) fn submit<C: TargetCmd>(
         Some(Dir::Out) => (bindings::scst_data_direction_SCST_DATA_WRITE as c_int, len),
         Some(Dir::In) => (bindings::scst_data_direction_SCST_DATA_READ as c_int, len),
     };
-    let queue_type = match rx.attr {
+    let queue_type = match attr {
         TaskAttr::Simple => bindings::scst_cmd_queue_type_SCST_CMD_QUEUE_SIMPLE,
         TaskAttr::HeadOfQueue => bindings::scst_cmd_queue_type_SCST_CMD_QUEUE_HEAD_OF_QUEUE,
         TaskAttr::Ordered => bindings::scst_cmd_queue_type_SCST_CMD_QUEUE_ORDERED,
@@ -92,7 +119,7 @@ pub(super) fn submit<C: TargetCmd>(
             submission.as_raw(),
             (&raw const lun).cast(),
             LUN_SIZE,
-            cdb.as_ptr(),
+            bytes.as_ptr(),
             cdb_len,
             // Otherwise SCST allocates memory for a long CDB with the flags of the command, which
             // are not set yet.

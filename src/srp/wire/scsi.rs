@@ -43,6 +43,10 @@ pub(crate) mod sense {
     pub(crate) static COMMUNICATION_FAILURE: [u8; SIZE] = fixed(NOT_READY, 0x08, 0x00);
     /// INVALID FIELD IN CDB.
     pub(crate) static INVALID_CDB: [u8; SIZE] = fixed(ILLEGAL_REQUEST, 0x24, 0x00);
+    /// LOGICAL BLOCK ADDRESS OUT OF RANGE.
+    pub(crate) static LBA_OUT_OF_RANGE: [u8; SIZE] = fixed(ILLEGAL_REQUEST, 0x21, 0x00);
+    /// INVALID MESSAGE ERROR.
+    pub(crate) static INVALID_MESSAGE: [u8; SIZE] = fixed(ILLEGAL_REQUEST, 0x49, 0x00);
     /// INVALID FIELD IN COMMAND INFORMATION UNIT.
     pub(crate) static INVALID_IU: [u8; SIZE] = fixed(ILLEGAL_REQUEST, 0x0e, 0x03);
     /// REPORTED LUNS DATA HAS CHANGED.

@@ -3,6 +3,7 @@
 
 mod access;
 mod bounds;
+mod cdb;
 mod channel;
 mod cmd;
 mod command;
@@ -15,6 +16,7 @@ mod iu;
 mod login;
 mod nexus;
 mod notice;
+mod order;
 mod pictures;
 mod ports;
 mod rsp;

@@ -9,6 +9,8 @@ fn sense_data() {
     for (sense, expected) in [
         (&sense::COMMUNICATION_FAILURE, (0x02, 0x08, 0x00)),
         (&sense::INVALID_CDB, (0x05, 0x24, 0x00)),
+        (&sense::LBA_OUT_OF_RANGE, (0x05, 0x21, 0x00)),
+        (&sense::INVALID_MESSAGE, (0x05, 0x49, 0x00)),
         (&sense::INVALID_IU, (0x05, 0x0e, 0x03)),
         (&sense::LUNS_CHANGED, (0x06, 0x3f, 0x0e)),
     ] {

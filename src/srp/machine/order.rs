@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Task attributes for an engine that must not be given a SIMPLE command behind an ORDERED one.
+//!
+//! Such an engine keeps SIMPLE commands behind an ORDERED one apart from others, and may lose one
+//! of them there. So while the engine has an ORDERED command of a session, SIMPLE ones are made
+//! ORDERED, which orders too much, not too little. They are ORDERED commands of the session, too:
+//! a session that always has commands under way would never end this. After [`MOST_TURNED`] of them
+//! the next one is to be answered with BUSY, until the engine has none left.
+//!
+//! Not here: the storage of the state, which several tasks change (the engine's adapter).
+
+use super::super::wire::cmd::TaskAttr;
+
+/// SIMPLE commands that are made ORDERED without a pause.
+const MOST_TURNED: u32 = 1024;
+
+/// What becomes of a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Admission {
+    /// The engine gets it with this attribute.
+    As(TaskAttr),
+    /// It is answered with BUSY.
+    Busy,
+}
+
+/// The ORDERED commands of a session that the engine has.
+///
+/// # Invariants
+///
+/// `turned` is zero if `ordered` is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Order {
+    /// Their number, with those that were SIMPLE.
+    ordered: u32,
+    /// SIMPLE commands that were made ORDERED since the number was zero.
+    turned: u32,
+}
+
+impl Order {
+    /// The engine has none.
+    pub(crate) const NONE: Self = Self {
+        ordered: 0,
+        turned: 0,
+    };
+
+    /// Returns the state that [`Self::to_bits`] has returned.
+    pub(crate) const fn from_bits(bits: u64) -> Self {
+        Self {
+            // CAST: The two halves.
+            ordered: bits as u32,
+            turned: (bits >> 32) as u32,
+        }
+    }
+
+    /// Returns the state as a number, for an atomic variable.
+    pub(crate) const fn to_bits(self) -> u64 {
+        // CAST: Wider.
+        (self.turned as u64) << 32 | self.ordered as u64
+    }
+
+    /// Decides on a command with the attribute `attr`. `waits_for_none`: the engine executes it
+    /// before all others if it is SIMPLE.
+    pub(crate) fn admit(self, attr: TaskAttr, waits_for_none: bool) -> (Self, Admission) {
+        let (more, turned) = match attr {
+            TaskAttr::HeadOfQueue | TaskAttr::Aca => return (self, Admission::As(attr)),
+            TaskAttr::Simple if self.ordered == 0 => return (self, Admission::As(attr)),
+            TaskAttr::Simple if waits_for_none => {
+                return (self, Admission::As(TaskAttr::HeadOfQueue));
+            }
+            TaskAttr::Simple if self.turned >= MOST_TURNED => return (self, Admission::Busy),
+            TaskAttr::Simple => (1, 1),
+            TaskAttr::Ordered => (1, 0),
+        };
+        // Neither can overflow: a session has as many commands as it has credits.
+        let next = Self {
+            ordered: self.ordered.saturating_add(more),
+            turned: self.turned.saturating_add(turned),
+        };
+        (next, Admission::As(TaskAttr::Ordered))
+    }
+
+    /// Counts off an ORDERED command: the engine has returned it, or did not take it.
+    pub(crate) fn ended(self) -> Self {
+        match self.ordered.saturating_sub(1) {
+            0 => Self::NONE,
+            ordered => Self { ordered, ..self },
+        }
+    }
+}
