@@ -4,7 +4,17 @@
 #include <linux/preempt.h>
 #include "shims.h"
 
+/* Before 3.10 SCST's symbols are in no namespace. */
+#ifdef SCST_NAMESPACE
 MODULE_IMPORT_NS(SCST_NAMESPACE);
+#endif
+
+/* Before 3.10 SCST expects one caller of scst_cmd_init_done() at a time, unless told otherwise. */
+#if SCST_VERSION_CODE < SCST_VERSION(3, 10, 0, 0)
+#define SRPT_SCST_HAS_CALLERS(tgtt) ((tgtt)->multithreaded_init_done = 1)
+#else
+#define SRPT_SCST_HAS_CALLERS(tgtt) ((void)0)
+#endif
 
 /* In scst.ko if and only if it was built with tracing, which makes struct scst_cmd longer. */
 extern typeof(void (const void *data, int len)) debug_print_buffer __weak;
@@ -19,7 +29,7 @@ bool srpt_scst_headers_trace(void) { return false; }
 bool srpt_scst_may_sleep(void)
 { return preemptible(); }
 int srpt_scst_register_template(struct scst_tgt_template *tgtt)
-{ return scst_register_target_template(tgtt); }
+{ SRPT_SCST_HAS_CALLERS(tgtt); return scst_register_target_template(tgtt); }
 void *srpt_scst_tgt_priv(struct scst_tgt *tgt)
 { return smp_load_acquire(&tgt->tgt_priv); }
 void srpt_scst_set_tgt_priv(struct scst_tgt *tgt, void *priv)
