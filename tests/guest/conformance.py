@@ -224,6 +224,17 @@ class ScstConfigured(Configured):
             "CHECK CONDITION 05/49/00 out under 512; works",
         "immediate.empty": "CHECK CONDITION 05/49/00; works",
         "commands.attr_aca": "CHECK CONDITION 05/49/00; works",
+        # The adapter refuses what this engine would refuse with harm, before anything
+        # else is looked at.
+        "commands.naca": "CHECK CONDITION 05/24/00; works",
+        "commands.link": "CHECK CONDITION 05/24/00; works",
+        "commands.naca_refused": "CHECK CONDITION 05/24/00; works",
+        "commands.room_2_31": "CHECK CONDITION 05/24/00; works",
+        "commands.blocks_2_31": "CHECK CONDITION 05/24/00; works",
+        "commands.ata_length": "CHECK CONDITION 05/24/00; works",
+        # As many SIMPLE commands are made ORDERED without a pause.
+        "order.many_behind":
+            "1024 GOOD, 76 BUSY, none of another kind; GOOD; works",
         # It knows READ(32) and WRITE(32), and lets them through to disks with
         # protection information only, as SBC has it.
         "commands.cdb_32": "CHECK CONDITION 05/20/00 out under 512, "

@@ -140,21 +140,18 @@ fn long_fields(op: u8, one: u8, cdb: &[u8]) -> Option<CdbFault> {
 fn is_ata_length(cdb: &[u8]) -> Option<bool> {
     /// Protocol "return response information": all other fields are ignored.
     const RESPONSE: u8 = 0xf;
-    let &[op, one, two, three, four, _, six, ..] = cdb.first_chunk::<16>()?;
+    let &[op, one, two, ..] = cdb.first_chunk::<16>()?;
     if (one >> 1) & 0xf == RESPONSE {
         return Some(true);
     }
-    // Two bytes instead of one, as registers are 16 bits wide.
     let extended = op == ATA_16 && one & 1 != 0;
-    let count = match (two & 3, op) {
-        (0, _) => 0,
-        (1, _) if extended => be16(cdb, 3)?,
-        (2, _) if extended => be16(cdb, 5)?,
-        (1, ATA_12) => three.into(),
-        (2, ATA_12) | (1, _) => four.into(),
-        (2, _) => six.into(),
+    let count = match two & 3 {
+        1 if extended => be16(cdb, 3)?,
+        2 if extended => be16(cdb, 5)?,
         // The length is in the transport's own unit, which SRP does not have.
-        _ => return Some(false),
+        3 => return Some(false),
+        // None, or one byte, which is not too much of any unit.
+        _ => return Some(true),
     };
     let unit = match (two & 0x04 != 0, two & 0x10 != 0) {
         (false, _) => 1,

@@ -26,6 +26,7 @@ pub(crate) mod scsi {
     pub(crate) const WRITE_10: u8 = 0x2a;
     pub(crate) const WRITE_SAME_10: u8 = 0x41;
     pub(crate) const VARIABLE: u8 = 0x7f;
+    pub(crate) const ATA_16: u8 = 0x85;
     pub(crate) const READ_16: u8 = 0x88;
     pub(crate) const COMPARE_AND_WRITE: u8 = 0x89;
     pub(crate) const WRITE_16: u8 = 0x8a;

@@ -128,6 +128,7 @@ fn ata_lengths() {
         (&[0x85, 7 << 5, 1 | logical, 0, 0xff], None),
         (&[0xa1, 7 << 5, 1 | logical, 0xff], None),
         (&[0xa1, 7 << 5, 2 | logical, 0, 0xff], None),
+        (&[0xa1, 7 << 5 | extended, 1 | blocks, 0xff, 0xff], None),
     ] {
         assert_eq!(fault(&cdb(head)), expected, "{head:x?}");
     }

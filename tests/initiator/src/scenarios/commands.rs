@@ -405,6 +405,69 @@ pub(super) const ROWS: &[Scenario] = &[
             })
         },
     ),
+    // --- values that no disk serves ---
+    row("commands.naca", "NACA in the control byte", GOOD, |b| {
+        one(b, |_| Cmd::new(vec![scsi::TEST_UNIT_READY, 0, 0, 0, 0, 4]))
+    }),
+    row("commands.link", "LINK in the control byte", GOOD, |b| {
+        one(b, |_| Cmd::new(vec![scsi::TEST_UNIT_READY, 0, 0, 0, 0, 1]))
+    }),
+    row(
+        "commands.naca_refused",
+        "NACA in a variable-length CDB of 8 bytes",
+        &["CHECK CONDITION 05/20/00; works"],
+        |b| one(b, |_| Cmd::new(vec![scsi::VARIABLE, 4])),
+    ),
+    row(
+        "commands.lba_largest",
+        "READ(16) of the block with the largest number",
+        &["CHECK CONDITION 05/21/00; works"],
+        |b| one(b, |s| data_in(s, rw_16(scsi::READ_16, u64::MAX, 1), BLOCK)),
+    ),
+    row(
+        "commands.lba_2_63",
+        "READ(16) that ends 2^63 bytes behind the beginning",
+        &["CHECK CONDITION 05/21/00; works"],
+        |b| {
+            one(b, |s| {
+                data_in(s, rw_16(scsi::READ_16, (1 << 54) - 1, 1), BLOCK)
+            })
+        },
+    ),
+    row(
+        "commands.room_2_31",
+        "REPORT LUNS with an allocation length of 2^31",
+        &["GOOD in under 208; works"],
+        |b| {
+            one(b, |s| {
+                let cdb = vec![scsi::REPORT_LUNS, 0, 0, 0, 0, 0, 0x80, 0, 0, 0, 0, 0];
+                data_in(s, cdb, 256)
+            })
+        },
+    ),
+    row(
+        "commands.blocks_2_31",
+        "READ(16) of 2^31 blocks",
+        &["CHECK CONDITION 05/21/00; works"],
+        |b| one(b, |s| data_in(s, rw_16(scsi::READ_16, 0, 1 << 31), BLOCK)),
+    ),
+    row(
+        "commands.ata_length",
+        "ATA PASS-THROUGH(16) whose length is not in the CDB",
+        &["CHECK CONDITION 05/20/00; works"],
+        |b| one(b, |_| Cmd::new(vec![scsi::ATA_16, 0, 3])),
+    ),
+    row(
+        "commands.short_of_a_block",
+        "WRITE(10) of a block with 100 bytes, on a block device",
+        &["CHECK CONDITION 05/0e/03 out over 412; works"],
+        |b| {
+            one(b, |s| Cmd {
+                lun: lun(SLOW),
+                ..data_out(s, write_10(40, 1), 100)
+            })
+        },
+    ),
     // --- sense data ---
     row(
         "commands.sense_room",

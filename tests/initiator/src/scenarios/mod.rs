@@ -14,6 +14,7 @@ mod initiators;
 mod login;
 mod logout;
 mod malformed;
+mod order;
 mod reservations;
 mod solicited;
 mod tasks;
@@ -74,12 +75,13 @@ const fn admin_row(
 
 /// All scenarios, in the order in which they run.
 pub(crate) fn all() -> impl Iterator<Item = &'static Scenario> {
-    let groups: [&'static [Scenario]; 12] = [
+    let groups: [&'static [Scenario]; 13] = [
         login::ROWS,
         commands::ROWS,
         descriptors::ROWS,
         immediate::ROWS,
         tasks::ROWS,
+        order::ROWS,
         reservations::ROWS,
         credits::ROWS,
         solicited::ROWS,

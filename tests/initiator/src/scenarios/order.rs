@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Task attributes: what an ORDERED command that takes long makes of commands behind it.
+//!
+//! Not here: that an attribute is accepted (`commands.rs`).
+
+use std::{
+    collections::HashSet,
+    time::{
+        Duration,
+        Instant, //
+    }, //
+};
+
+use super::{
+    admin_row,
+    commands::{
+        data_in,
+        tur, //
+    },
+    tasks::{
+        slowly,
+        start_slow,
+        SLOW, //
+    },
+    Scenario, //
+};
+use crate::{
+    bench::Bench,
+    iu::{
+        lun,
+        read_10,
+        short_iu,
+        Cmd,
+        BLOCK, //
+    },
+    session::{
+        Seen,
+        Session, //
+    },
+    verbs::Fallible, //
+};
+
+const HEAD_OF_QUEUE: u8 = 1;
+const ORDERED: u8 = 2;
+
+/// Commands to another disk while the slow one executes an ORDERED one.
+const MANY: usize = 1100;
+
+pub(super) const ROWS: &[Scenario] = &[
+    admin_row(
+        "order.behind",
+        "READs behind an ORDERED READ of the slow disk, which takes 2 s for each",
+        &["ORDERED first, the others after it; works"],
+        |b| {
+            slowly(b, |b| {
+                let mut s = b.session()?;
+                let first = start_ordered(&mut s)?;
+                for _ in 0..4 {
+                    start_slow(&mut s)?;
+                }
+                let mut seen = answers(&mut s, 1)?;
+                let since = Instant::now();
+                seen.extend(answers(&mut s, 1)?);
+                let others = if since.elapsed() > Duration::from_secs(1) {
+                    "after it"
+                } else {
+                    "with it"
+                };
+                seen.extend(answers(&mut s, 3)?);
+                let place = place(&seen, first);
+                Ok(format!("ORDERED {place}, the others {others}; {}", s.works()?))
+            })
+        },
+    ),
+    admin_row(
+        "order.head",
+        "TEST UNIT READY, HEAD OF QUEUE, behind an ORDERED READ of the slow disk",
+        &["HEAD OF QUEUE first; works"],
+        |b| {
+            slowly(b, |b| {
+                let mut s = b.session()?;
+                start_ordered(&mut s)?;
+                let head = s.start(&Cmd {
+                    lun: lun(SLOW),
+                    attr: HEAD_OF_QUEUE,
+                    ..tur()
+                })?;
+                let seen = answers(&mut s, 2)?;
+                let place = place(&seen, head);
+                Ok(format!("HEAD OF QUEUE {place}; {}", s.works()?))
+            })
+        },
+    ),
+    admin_row(
+        "order.refused_behind",
+        "a READ and a command nobody knows behind an ORDERED READ of the slow disk; the session ends",
+        &["3 answers; disconnected; 0 connections"],
+        |b| {
+            b.connections(0, Duration::from_secs(30))?;
+            slowly(b, |b| {
+                let mut s = b.session()?;
+                start_ordered(&mut s)?;
+                start_slow(&mut s)?;
+                s.start(&Cmd {
+                    lun: lun(SLOW),
+                    ..Cmd::new(vec![0xff])
+                })?;
+                let seen = answers(&mut s, 3)?;
+                let tag = s.tag();
+                s.send(&short_iu(3, tag))?;
+                let end = s.next(Duration::from_secs(15))?;
+                drop(s);
+                let left = b.connections(0, Duration::from_secs(30))?;
+                Ok(format!(
+                    "{} answers; {end}; {left} connections",
+                    seen.len()
+                ))
+            })
+        },
+    ),
+    admin_row(
+        "order.many_behind",
+        "1100 READs of another disk while the slow one executes an ORDERED READ",
+        &["1100 GOOD, 0 BUSY, none of another kind; GOOD; works"],
+        |b| {
+            // Before the disk is slow: so is the one behind it, which every session asks.
+            let mut s = b.session()?;
+            b.admin("delay 10000")?;
+            let seen = many_behind(&mut s);
+            b.admin("delay 0")?;
+            seen
+        },
+    ),
+];
+
+/// Starts an ORDERED READ of the slow disk.
+fn start_ordered(s: &mut Session) -> Fallible<u64> {
+    let cmd = data_in(s, read_10(8, 1), BLOCK);
+    s.start(&Cmd {
+        lun: lun(SLOW),
+        attr: ORDERED,
+        ..cmd
+    })
+}
+
+/// The tags of answers, in their order; fewer than there should be if one is missing.
+fn answers(s: &mut Session, count: usize) -> Fallible<Vec<u64>> {
+    let mut tags = Vec::new();
+    while tags.len() < count {
+        match s.answer(Duration::from_secs(20))? {
+            Seen::Rsp(rsp) => tags.push(rsp.tag),
+            _ => break,
+        }
+    }
+    Ok(tags)
+}
+
+/// Where the answer to a command is, in words.
+fn place(tags: &[u64], tag: u64) -> &'static str {
+    match tags.iter().position(|&t| t == tag) {
+        Some(0) => "first",
+        Some(_) => "later",
+        None => "never",
+    }
+}
+
+/// Counts the answers to many READs of the first disk, of which some are under way all the time, and
+/// then waits for that to the ORDERED command.
+fn many_behind(s: &mut Session) -> Fallible<String> {
+    const UNDER_WAY: usize = 16;
+    let ordered = start_ordered(s)?;
+    let (mut sent, mut under_way) = (0, HashSet::new());
+    let (mut good, mut busy, mut other) = (0, 0, Vec::new());
+    let mut last = None;
+    while sent < MANY || !under_way.is_empty() || last.is_none() {
+        while sent < MANY && under_way.len() < UNDER_WAY {
+            let cmd = data_in(s, read_10(0, 1), BLOCK);
+            under_way.insert(s.start(&cmd)?);
+            sent += 1;
+        }
+        match s.answer(Duration::from_secs(20))? {
+            Seen::Rsp(rsp) if rsp.tag == ordered && last.is_none() => last = Some(rsp.to_string()),
+            Seen::Rsp(rsp) if !under_way.remove(&rsp.tag) => {
+                return Ok(format!(
+                    "{rsp} to tag {:#x}, which is not under way",
+                    rsp.tag
+                ));
+            }
+            Seen::Rsp(rsp) => match rsp.status {
+                0 => good += 1,
+                8 => busy += 1,
+                _ => other.push(rsp.to_string()),
+            },
+            unexpected => return Ok(unexpected.to_string()),
+        }
+    }
+    let kinds = match other.first() {
+        Some(first) => format!("{} like {first}", other.len()),
+        None => "none of another kind".into(),
+    };
+    let last = last.unwrap_or_default();
+    Ok(format!(
+        "{good} GOOD, {busy} BUSY, {kinds}; {last}; {}",
+        s.works()?
+    ))
+}
