@@ -9,6 +9,10 @@
 //! ([`target`], [`sysfs`], [`engine`]); the module's version is in `modinfo.c`.
 
 #![crate_name = "ib_srpt"]
+#![allow(
+    clippy::needless_update,
+    reason = "with other headers a C structure has members that these do not have"
+)]
 
 use kernel::prelude::*;
 

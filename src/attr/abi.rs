@@ -106,6 +106,7 @@ where
             } else {
                 None
             },
+            ..pin_init::zeroed()
         }),
         None => None,
     };

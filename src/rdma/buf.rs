@@ -151,7 +151,10 @@ impl RecvBufs {
             lent: AtomicFlag::new(false),
         };
         let buf = RecvBuf {
-            cqe: bindings::ib_cqe { done: None },
+            cqe: bindings::ib_cqe {
+                done: None,
+                ..pin_init::zeroed()
+            },
             posted: P::default(),
             seat: Seat::default(),
             area: Arc::new(area, GFP_KERNEL)?,
@@ -183,14 +186,12 @@ impl<P> RecvBuf<P> {
     /// Returns a scatter/gather entry for an information unit.
     #[inline]
     pub(super) fn sge(&self, lkey: u32) -> bindings::ib_sge {
-        let all = self.dma().sge(u32::MAX, lkey);
+        let mut sge = self.dma().sge(u32::MAX, lkey);
         // CAST: Less than the size of the buffer, which is less than 4 GiB.
         let start = self.area.start as u32;
-        bindings::ib_sge {
-            addr: all.addr.wrapping_add(start.into()),
-            length: all.length.saturating_sub(start),
-            ..all
-        }
+        sge.addr = sge.addr.wrapping_add(start.into());
+        sge.length = sge.length.saturating_sub(start);
+        sge
     }
 
     /// The memory.
@@ -364,7 +365,7 @@ pub(super) fn inline_sge(first: *const u8, len: u32) -> bindings::ib_sge {
         // CAST: An address has at most 64 bits.
         addr: first.expose_provenance() as u64,
         length: len,
-        lkey: 0,
+        ..pin_init::zeroed()
     }
 }
 

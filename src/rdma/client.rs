@@ -126,7 +126,7 @@ impl<T: Client> Registration<T> {
                     add: Some(add_callback::<T>),
                     remove: Some(remove_callback::<T>),
                     rename: Some(rename_callback::<T>),
-                    ..Default::default()
+                    ..pin_init::zeroed()
                 },
                 destroy_queue: Queue::unbound(c"ib_srpt_destroy")?,
             },

@@ -342,7 +342,7 @@ impl Device {
     ///
     /// `EINVAL` if there is no such port or entry, `ENOENT` if the entry is empty.
     pub(crate) fn query_gid(&self, port: u32, index: u16) -> Result<[u8; 16]> {
-        let mut gid = bindings::ib_gid { raw: [0; 16] };
+        let mut gid: bindings::ib_gid = pin_init::zeroed();
         // SAFETY: By the type invariant of `Inner` the device is registered; `rdma_query_gid`
         // checks port and index. All of the union's bytes are initialised in every case.
         unsafe {

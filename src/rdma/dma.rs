@@ -149,6 +149,7 @@ impl DmaBuf {
             addr: self.addr,
             length: len.min(self.len),
             lkey,
+            ..pin_init::zeroed()
         }
     }
 

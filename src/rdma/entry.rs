@@ -24,7 +24,10 @@ impl CqeHead {
     /// Returns a head without a completion function.
     pub(super) const fn new() -> Self {
         Self {
-            cqe: bindings::ib_cqe { done: None },
+            cqe: bindings::ib_cqe {
+                done: None,
+                ..pin_init::zeroed()
+            },
             next: ptr::null_mut(),
         }
     }

@@ -89,7 +89,7 @@ impl<T: DeviceEvents> EventHandler<T> {
                 raw: bindings::ib_event_handler {
                     device: device.as_raw(),
                     handler: Some(event_callback::<T>),
-                    ..Default::default()
+                    ..pin_init::zeroed()
                 },
                 target,
                 _device: device.clone(),

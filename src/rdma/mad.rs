@@ -118,7 +118,7 @@ impl<T: MadHandler> MadAgent<T> {
         let mut request = bindings::ib_mad_reg_req {
             mgmt_class: class.class,
             mgmt_class_version: class.version,
-            ..Default::default()
+            ..pin_init::zeroed()
         };
         for &method in class.methods {
             // CAST: Widening.
@@ -470,7 +470,7 @@ fn modify(device: &Device, port: u32, set: u32, clear: u32) -> Result {
     let mut change = bindings::ib_port_modify {
         set_port_cap_mask: set,
         clr_port_cap_mask: clear,
-        ..Default::default()
+        ..pin_init::zeroed()
     };
     // SAFETY: The device is registered as long as the handle exists; C checks the port's number.
     to_result(unsafe { bindings::ib_modify_port(device.as_raw(), port, 0, &mut change) })

@@ -435,7 +435,7 @@ impl<O: QpOwner> QueuePair<O> {
             sq_sig_type: bindings::ib_sig_type_IB_SIGNAL_REQ_WR,
             qp_type: bindings::ib_qp_type_IB_QPT_RC,
             port_num,
-            ..Default::default()
+            ..pin_init::zeroed()
         };
         // One send more, for the drain.
         attr.cap.max_send_wr = init.max_send_wr.saturating_add(1);
@@ -485,6 +485,7 @@ impl<O: QpOwner> QueuePair<O> {
                     marked <- Completion::new(),
                     unsignaled: bindings::ib_cqe {
                         done: Some(unsignaled_done::<O>),
+                        ..pin_init::zeroed()
                     },
                     destroy_work <- new_work!("QpInner::destroy_work"),
                     error_work <- new_work!("QpInner::error_work"),

@@ -109,7 +109,7 @@ impl Tail {
             num_sge: 1,
             opcode: bindings::ib_wr_opcode_IB_WR_SEND,
             send_flags: flags,
-            ..Default::default()
+            ..pin_init::zeroed()
         }
     }
 }

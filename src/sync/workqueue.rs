@@ -156,7 +156,7 @@ impl<T: Tick> Periodic<T> {
         // Allocated first: the drop of the value requires that its work is initialised.
         let memory = KBox::<Self>::new_uninit(GFP_KERNEL)?;
         let this = KBox::into_pin(memory.write(Self {
-            work: UnsafeCell::new(bindings::delayed_work::default()),
+            work: UnsafeCell::new(pin_init::zeroed()),
             queue: queue.clone(),
             period,
             stopped: AtomicFlag::new(false),

@@ -80,6 +80,32 @@ bad src/x.rs 'what is never dropped' "a guard that is forgotten" "$head
 fn f(guard: Guard) { core::mem::forget(guard) }"
 bad src/x.rs 'what is never dropped' "a box that is leaked" "$head
 fn f(guard: KBox<Guard>) { let _ = KBox::into_raw(guard); }"
+bad src/rdma/x.rs 'a C structure without ..pin_init::zeroed' "a C structure whose members are all named" "$head
+fn f() -> bindings::ib_cqe {
+    bindings::ib_cqe { done: None }
+}"
+bad src/rdma/x.rs 'a C structure without ..pin_init::zeroed' "one within another" "$head
+fn f(sge: bindings::ib_sge) {
+    let a = bindings::ib_a {
+        b: crate::bindings::ib_b { c: 1 },
+        ..pin_init::zeroed()
+    };
+}"
+bad src/rdma/x.rs 'a C structure without ..pin_init::zeroed' "one with the rest of another" "$head
+fn f(b: bindings::ib_sge) -> bindings::ib_sge { bindings::ib_sge { addr: 1, ..b } }"
+bad src/rdma/x.rs 'a C structure that is zero' "one that is made by Default" "$head
+fn f() { let _ = bindings::ib_sge::default(); }"
+fresh
+cat >"$repo/src/rdma/x.rs" <<-RUST
+	$head
+	impl Kind for bindings::kobject {}
+	fn f(x: u32) -> *mut bindings::ib_qp {
+	    if x == bindings::ib_a_IB_B {}
+	    let _ = bindings::ib_sge { addr: 1, ..pin_init::zeroed() }; // bindings::ib_sge {}
+	}
+	fn g(&self) -> &bindings::ib_qp { self.0 }
+RUST
+expect 0 'ok$' "C structures with a zero rest, and their types" style
 bad src/srp/x.rs 'src/srp is pure' "the kernel in the protocol layer" "$head
 use kernel::prelude::*;"
 bad src/srp/x.rs 'src/srp is pure' "the crate in the protocol layer" "$head

@@ -139,7 +139,7 @@ fn fabric_ops<T: Target>() -> bindings::target_core_fabric_ops {
         // CAST: 1 and 2.
         default_submit_type: bindings::target_submit_type_TARGET_DIRECT_SUBMIT as u8,
         default_compl_type: bindings::target_compl_type_TARGET_DIRECT_COMPL as u8,
-        ..Default::default()
+        ..pin_init::zeroed()
     };
     ops.set_direct_submit_supp(1);
     ops.set_direct_compl_supp(1);

@@ -183,7 +183,7 @@ impl IdShared {
     ) -> Result {
         let mut attr = bindings::ib_qp_attr {
             qp_state: state,
-            ..Default::default()
+            ..pin_init::zeroed()
         };
         let mut mask: c_int = 0;
         // SAFETY: The caller promises that the id is valid.
@@ -459,7 +459,7 @@ impl<H: ConnHandler> CmId<H> {
             flow_control: u8::from(!pending.has_srq),
             rnr_retry_count: params.rnr_retry,
             srq: u8::from(pending.has_srq),
-            ..Default::default()
+            ..pin_init::zeroed()
         };
         drop(pass);
         // Before the reply, because its outcome may be reported at once.

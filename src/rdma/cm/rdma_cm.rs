@@ -272,7 +272,7 @@ impl<H: ConnHandler> CmId<H> {
             initiator_depth: params.initiator_depth,
             flow_control: 1,
             rnr_retry_count: params.rnr_retry,
-            ..Default::default()
+            ..pin_init::zeroed()
         };
         let inside = self.shared.callback.is_inside();
         let id = self.as_raw();
@@ -423,12 +423,12 @@ impl<L: ListenHandler> ListeningId<L> {
         let mut any6 = bindings::sockaddr_in6 {
             sin6_family: AF_INET6,
             sin6_port: port.to_be(),
-            ..Default::default()
+            ..pin_init::zeroed()
         };
         let mut any4 = bindings::sockaddr_in {
             sin_family: AF_INET,
             sin_port: port.to_be(),
-            ..Default::default()
+            ..pin_init::zeroed()
         };
         let addr = match family {
             Family::Ipv6 => (&raw mut any6).cast(),

@@ -47,7 +47,7 @@ pub(super) enum Failed {
 
 /// Returns a signaled RDMA WRITE of length 0, which names no memory.
 pub(super) fn empty_write() -> bindings::ib_rdma_wr {
-    let mut write = bindings::ib_rdma_wr::default();
+    let mut write: bindings::ib_rdma_wr = pin_init::zeroed();
     write.wr.opcode = bindings::ib_wr_opcode_IB_WR_RDMA_WRITE;
     write.wr.send_flags = bindings::ib_send_flags_IB_SEND_SIGNALED;
     write

@@ -316,7 +316,7 @@ impl QpCore {
     fn modify_to_error(&self) -> Result {
         let mut attr = bindings::ib_qp_attr {
             qp_state: bindings::ib_qp_state_IB_QPS_ERR,
-            ..Default::default()
+            ..pin_init::zeroed()
         };
         // SAFETY: The queue pair is valid, as the caller says. The mask names the one attribute.
         to_result(unsafe {

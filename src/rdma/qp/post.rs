@@ -123,7 +123,7 @@ impl<O: QpOwner> QueuePair<O> {
         let mut wr = bindings::ib_recv_wr {
             sg_list: &mut sge,
             num_sge: 1,
-            ..Default::default()
+            ..pin_init::zeroed()
         };
         // CAST: The entry is the first member, and the type is `repr(C)`.
         wr.__bindgen_anon_1.wr_cqe = raw.cast();

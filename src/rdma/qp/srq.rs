@@ -131,10 +131,10 @@ impl<O: QpOwner> SharedReceiveQueue<O> {
             attr: bindings::ib_srq_attr {
                 max_wr,
                 max_sge: 1,
-                srq_limit: 0,
+                ..pin_init::zeroed()
             },
             srq_type: bindings::ib_srq_type_IB_SRQT_BASIC,
-            ..Default::default()
+            ..pin_init::zeroed()
         };
         // SAFETY: The protection domain is valid as long as its object exists; it is a kernel
         // object, so there is no user data.
@@ -220,7 +220,7 @@ impl<O: QpOwner> SharedReceiveQueue<O> {
         let mut wr = bindings::ib_recv_wr {
             sg_list: &mut sge,
             num_sge: 1,
-            ..Default::default()
+            ..pin_init::zeroed()
         };
         // CAST: The entry is the first member, and the type is `repr(C)`.
         wr.__bindgen_anon_1.wr_cqe = raw.cast();

@@ -208,7 +208,7 @@ impl QpCore {
         bindings::ib_wc {
             status: bindings::ib_wc_status_IB_WC_WR_FLUSH_ERR,
             qp: self.as_raw(),
-            ..Default::default()
+            ..pin_init::zeroed()
         }
     }
 }
