@@ -4,14 +4,8 @@
 # probes, or be refused with the right sentence. Needs REAL_KDIR.
 . ./lib.sh
 
-if [ ! -e "$REAL_KDIR/Makefile" ] || ! KDIR=$REAL_KDIR "$top/scripts/check-kdir" >"$work/out" 2>&1; then
-	skip "builds against other headers" "no kernel here to build for: $(tail -n 1 "$work/out" 2>/dev/null)"
-	finish
-	exit
-fi
+real_kernel "builds against other headers"
 export KDIR="$REAL_KDIR" IB_SRPT_OFED_ROOTS="$work/src"
-tree=$(make -s -C "$top" prepare-kdir 2>/dev/null)
-release=$(cat "$tree/include/config/kernel.release")
 
 # The kernel's ib_core, installed where an OFED installs its own.
 real=$(ls "/lib/modules/$release/kernel/drivers/infiniband/core/ib_core.ko"* 2>/dev/null)
@@ -22,10 +16,6 @@ if [ -n "$real" ]; then
 	echo "updates/dkms/${real##*/}:" >"$work/modules/$release/modules.dep"
 fi
 
-# The checkout's build/ is not touched.
-copy=$work/checkout
-mkdir -p "$copy"
-cp -R "$top/Makefile" "$top/Kbuild" "$top/scripts" "$top/bindings" "$top/src" "$copy/"
 built=$copy/build/$release/lio/src
 
 # ofed DIR: the kernel's own headers and symbols, as an OFED would bring them.
@@ -46,8 +36,6 @@ change() {
 	! cmp -s "$work/before" "$1/include/rdma/$2" || echo "change: $3 changed nothing in $2"
 }
 
-# Debugging information takes a quarter of the time and is not looked at.
-build() { make -C "$copy" -j2 KRUSTFLAGS=-Cdebuginfo=0; }
 # reads DIR FILE...: the generated FILEs depend on the headers in DIR, and not on
 # the kernel's.
 reads() {
@@ -83,6 +71,78 @@ export OFED_DIR="$moved"
 expect 0 "in $moved, for kernel" "other headers in another place, struct ib_device longer by 32 bytes" build
 verify "... are what everything reads then" reads "$moved" bindings_generated.rs shims.o probes_generated.h
 verify "... and Rust knows that it is longer" [ "$(size)" -eq $((size + 32)) ]
+
+# Structures that the module fills in, each with a member that it does not use ("-": there is
+# none) and one that it does.
+filled='
+ib_client get_nl_info remove
+ib_cm_rep_param failover_accepted qp_num
+ib_cqe - done
+ib_event_handler list device
+ib_mad_reg_req oui mgmt_class
+ib_port_modify init_type set_port_cap_mask
+ib_qp_attr rate_limit qp_state
+ib_qp_init_attr rwq_ind_tbl qp_context
+ib_rdma_wr remote_addr wr
+ib_recv_wr wr_id num_sge
+ib_send_wr invalidate_rkey opcode
+ib_sge - length
+ib_srq_attr srq_limit max_wr
+ib_srq_init_attr ext srq_context
+ib_wc vendor_err status
+rdma_conn_param qkey private_data
+'
+echo "$filled" | sed -n 's/^\([a-z_]*\) .*/\1/p' >"$work/names"
+
+# in_source: the same, as the source says it: of what is filled in, what RDMA headers declare.
+in_source() {
+	grep -rhE 'bindings::[a-z0-9_]+ (\{|= pin_init::zeroed\(\))' "$copy/src" | grep -vE '(->|[=!]=).*bindings::' |
+		sed -E 's/.*bindings::([a-z0-9_]+) .*/\1/' | sort -u | while read -r name; do
+			! grep -rqx "struct $name {" "$tree/include/rdma" || echo "$name"
+		done
+}
+in_source >"$work/in-source"
+verify "the structures that the module fills in are those listed here" diff "$work/in-source" "$work/names"
+
+# all_changed DIR: in each of them the unused member has another name, the used one is the last
+# but one, and there is a member more at the beginning and at the end.
+all_changed() {
+	echo "$filled" | while read -r name unused used; do
+		[ -n "$name" ] || continue
+		header=$(cd "$1/include/rdma" && grep -lx "struct $name {" ./*.h)
+		[ "$unused" = - ] || change "$1" "$header" "/^struct $name {\$/,/^};/s/\\b$unused\\b/&_renamed/"
+		change "$1" "$header" "/^struct $name {\$/,/^};/{
+			/\\b$used\\b.*;\$/{h;d}
+			s/^struct $name {\$/&\n\tu64 made_up_first;/
+			/^};/{x;p;s/.*/\tu64 made_up_last;/p;x}
+		}"
+	done
+}
+# sizes: each of them and its size, in the order of the list.
+sizes() {
+	while read -r name; do
+		sed -n "s/.*\"sizeof(struct $name)\", \([0-9]*\),.*/$name \1/p" "$built/layout_generated.rs"
+	done <"$work/names"
+}
+# longer: is each of them longer, by two members at least, than it was in $work/sizes?
+longer() {
+	sizes | paste -d ' ' "$work/names" "$work/sizes" - |
+		awk '{ print } $1 != $2 || $1 != $4 || $5 < $3 + 16 { wrong = 1 } END { exit wrong }'
+}
+sizes >"$work/sizes"
+ofed "$moved"
+all_changed "$moved" >"$work/unchanged"
+verify "each of them can be changed" diff "$work/unchanged" /dev/null
+cp "$copy/src/bindings.rs" "$work/bindings.rs"
+while read -r name; do
+	echo "const _: () = {"
+	echo "    let made: $name = pin_init::zeroed();"
+	echo "    assert!(made.made_up_first == 0 && made.made_up_last == 0);"
+	echo "};"
+done <"$work/names" >>"$copy/src/bindings.rs"
+expect 0 'built build/' "members more in each, moved ones, and unused ones of another name" build
+cp "$work/bindings.rs" "$copy/src/"
+verify "... the layout of each was compared, and it is longer by both" longer
 
 # A function of another name, too: only the OFED's Module.symvers has it.
 change "$moved" ib_cm.h 's/^int ib_cm_listen(.*/int ib_cm_listen_2(struct ib_cm_id *id, __be64 service_id, __be64 mask);\n#define ib_cm_listen ib_cm_listen_2/'

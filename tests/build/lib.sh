@@ -57,6 +57,25 @@ finish() {
 	[ "$failures" -eq 0 ]
 }
 
+# real_kernel WHAT: sets tree to what is compiled against for REAL_KDIR and release to
+# its kernel's; skips WHAT and ends where there is none. copy is a copy of the checkout,
+# whose build/ is not touched.
+real_kernel() {
+	if [ ! -e "$REAL_KDIR/Makefile" ] || ! KDIR=$REAL_KDIR "$top/scripts/check-kdir" >"$work/out" 2>&1; then
+		skip "$1" "no kernel here to build for: $(tail -n 1 "$work/out" 2>/dev/null)"
+		finish
+		exit
+	fi
+	tree=$(KDIR=$REAL_KDIR make -s -C "$top" prepare-kdir 2>/dev/null)
+	release=$(cat "$tree/include/config/kernel.release")
+	copy=$work/checkout
+	mkdir -p "$copy"
+	cp -R "$top/Makefile" "$top/Kbuild" "$top/scripts" "$top/bindings" "$top/src" "$copy/"
+}
+
+# Debugging information takes a quarter of the time and is not looked at.
+build() { make -C "$copy" -j2 KRUSTFLAGS=-Cdebuginfo=0; }
+
 # tool NAME TEXT: a program in $work/bin that prints TEXT.
 tool() {
 	mkdir -p "$work/bin"

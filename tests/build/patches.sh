@@ -4,14 +4,9 @@
 # REAL_KDIR, and the source package of that kernel.
 . ./lib.sh
 
-if [ ! -e "$REAL_KDIR/Makefile" ] || ! KDIR=$REAL_KDIR "$top/scripts/check-kdir" >"$work/out" 2>&1; then
-	skip "kernel patches" "no kernel here to build for: $(tail -n 1 "$work/out" 2>/dev/null)"
-	finish
-	exit
-fi
+real_kernel "kernel patches"
 export KDIR="$REAL_KDIR"
-tree=$(make -s -C "$top" prepare-kdir 2>/dev/null)
-series=$(sed -n 's/^\([0-9]*\.[0-9]*\).*/\1/p' "$tree/include/config/kernel.release")
+series=$(echo "$release" | sed 's/^\([0-9]*\.[0-9]*\).*/\1/')
 archive=/usr/src/linux-source-$series.tar.xz
 if [ ! -r "$archive" ]; then
 	skip "kernel patches" "$archive is not there"
