@@ -13,29 +13,39 @@
 # packages are being installed around this very build.
 SETTINGS=$IB_SRPT_SETTINGS
 
-# Where modules are installed, and where OFED packages unpack their headers.
+# Where modules are installed, where the kernel's own RDMA modules are below its
+# folder, and where OFED packages unpack their headers.
 MODULES_DIR=${IB_SRPT_MODULES_DIR:-/lib/modules}
+RDMA_IN_TREE=kernel/drivers/infiniband
 OFED_ROOTS=${IB_SRPT_OFED_ROOTS:-/usr/src}
 
-# Packages with an OFED's kernel modules and headers; MLNX_OFED and DOCA share
+# Packages with an OFED's kernel modules and headers; MLNX_OFED and NVIDIA's DOCA share
 # their names. With rpm, headers have packages of their own, unless DKMS makes both.
+# Those of Ubuntu's archive (DOCA-OFED) have the version in their names, and bring no
+# headers; the prebuilt ones have the kernel's release, too.
 OFED_DEB="mlnx-ofed-kernel-dkms mlnx-ofed-kernel-modules"
+ofed_deb_ubuntu() {
+	printf '%s\n' "linux-main-modules-doca-ofed-*-$kdir_release" "linux-modules-doca-ofed-*-$kdir_release" \
+		'doca-ofed-*-dkms'
+}
 OFED_RPM_DKMS="mlnx-ofa_kernel-dkms"
 OFED_RPM_MODULES="mlnx-ofa_kernel compat-rdma"
 OFED_RPM_HEADERS="mlnx-ofa_kernel-devel compat-rdma-devel"
 
-# deb_state PACKAGE: its state and version if dpkg knows anything of it.
+# deb_state PATTERN: name, state and version of the first such package of which dpkg
+# has files.
 deb_state() {
-	dpkg-query -W -f '${db:Status-Status} ${Version}\n' "$1" 2>/dev/null |
-		grep -vE '^(not-installed|config-files) ' || :
+	dpkg-query -W -f '${Package} ${db:Status-Status} ${Version}\n' "$1" 2>/dev/null |
+		grep -vE '^[^ ]+ (not-installed|config-files) ' | head -n 1 || :
 }
 
-# first_deb PACKAGE...: name and version of the first that is installed. One
+# first_deb PATTERN...: name and version of the first that is installed. One
 # that is there by half is a problem, but not if DKMS builds while packages are
 # being installed: then its headers are looked at as all others.
 first_deb() {
 	for package; do
 		state=$(deb_state "$package")
+		package=${state%% *} state=${state#* }
 		case $state in
 		"") ;;
 		installed\ * | triggers-*)
@@ -66,6 +76,7 @@ first_rpm() {
 rdma_flavor() {
 	case $1 in
 	compat-rdma*) rdma_what=OFED rdma_folder=compat-rdma ;;
+	*doca-ofed-*) rdma_what=DOCA-OFED rdma_folder=ofa_kernel ;;
 	*) rdma_what=MLNX_OFED rdma_folder=ofa_kernel ;;
 	esac
 }
@@ -74,6 +85,11 @@ rdma_flavor() {
 # if packages say that there is an OFED.
 rdma_find_packages() {
 	modules=$(first_deb $OFED_DEB)
+	[ -n "$modules" ] || modules=$(ofed_deb_ubuntu | (
+		set --
+		while read -r pattern; do set -- "$@" "$pattern"; done
+		first_deb "$@"
+	))
 	headers=$modules
 	case $modules in
 	*!)
@@ -123,6 +139,28 @@ rdma_find_ofed_info() {
 	fi
 }
 
+# rdma_installed_core: sets rdma_core to the ib_core that is loaded for the kernel, the one
+# modules.dep leads to, and rdma_in_tree if it is the kernel's own. What lies elsewhere
+# is an OFED's.
+rdma_installed_core() {
+	modules=$MODULES_DIR/$kdir_release
+	rdma_in_tree=
+	rdma_core=$(sed -n 's/^\([^:]*\/\)*\(ib_core\.ko[^:]*\):.*/\1\2/p' "$modules/modules.dep" 2>/dev/null | head -n 1)
+	case $rdma_core in "" | /*) ;; *) rdma_core=$modules/$rdma_core ;; esac
+	case $rdma_core in "" | "$modules/$RDMA_IN_TREE"/*) rdma_in_tree=y ;; esac
+}
+
+# rdma_find_core: the same from where the installed ib_core lies.
+rdma_find_core() {
+	rdma_installed_core
+	[ -z "$rdma_in_tree" ] || return 0
+	rdma_what=OFED rdma_folder=ofa_kernel
+	rdma_package="the place of the installed ib_core, $rdma_core,"
+	rdma_version="by the place of $rdma_core"
+	case $rdma_core in */doca-ofed-*) rdma_what=DOCA-OFED ;; esac
+	[ ! -e "$OFED_ROOTS/compat-rdma" ] || rdma_folder=compat-rdma
+}
+
 # rdma_kernel_of DIR: the kernel for which the headers were configured, if
 # something there tells.
 rdma_kernel_of() {
@@ -135,10 +173,17 @@ rdma_kernel_of() {
 
 # rdma_pick ROOT [FIRST]: sets rdma_dir to the headers below ROOT for this kernel. A
 # directory of the kernel's own comes before "default", which may be a link that
-# was made for another kernel. FIRST comes before both.
+# was made for another kernel. ROOT may be links into ROOT-dkms, which may be missing.
+# FIRST comes before all.
 rdma_pick() {
 	hint="install them, name others with OFED_DIR=<directory>, or say OFED=0"
-	for dir in ${2:+"$2"} "$1/$(uname -m)/$kdir_release" "$1/$kdir_release" "$1/default" "$1"; do
+	again="(with DKMS: dkms autoinstall -k $kdir_release)"
+	case $rdma_package in
+	"" | mlnx-* | compat-rdma* | ofed_info) ;;
+	*) hint="install.md says how to make them; or name others with OFED_DIR=<directory>, or say OFED=0" again= ;;
+	esac
+	for dir in ${2:+"$2"} "$1/$(uname -m)/$kdir_release" "$1/$kdir_release" \
+			"$1-dkms/$(uname -m)/$kdir_release" "$1/default" "$1"; do
 		[ -e "$dir" ] || [ -L "$dir" ] || continue
 		# The root itself counts if it has headers, or if nothing else is there.
 		[ "$dir" != "$1" ] || [ -e "$dir/include" ] || continue
@@ -150,8 +195,7 @@ rdma_pick() {
 		rdma_dir=$(cd "$dir" && pwd -P)
 		other=$(rdma_kernel_of "$dir")
 		if [ -n "$other" ] && [ "$other" != "$kdir_release" ]; then
-			problem "the OFED headers in $dir were made for kernel $other, not for $kdir_release: $hint" \
-				"(with DKMS: dkms autoinstall -k $kdir_release)"
+			problem "the OFED headers in $dir were made for kernel $other, not for $kdir_release: $hint" $again
 			return 1
 		fi
 		for file in include/rdma/ib_verbs.h Module.symvers; do
@@ -162,7 +206,7 @@ rdma_pick() {
 		return
 	done
 	problem "${rdma_package:+$rdma_package says that there is $rdma_what, but }there are no OFED headers for" \
-		"kernel $kdir_release in $1: $hint (with DKMS: dkms autoinstall -k $kdir_release)"
+		"kernel $kdir_release in $1: $hint" $again
 	return 1
 }
 
@@ -196,6 +240,7 @@ rdma_choose() {
 	elif [ "$OFED" != 0 ]; then
 		rdma_find_packages || return 1
 		[ -n "$rdma_what" ] || rdma_find_ofed_info
+		[ -n "$rdma_what" ] || rdma_find_core
 		if [ -n "$rdma_what" ]; then
 			rdma_pick "$OFED_ROOTS/$rdma_folder" || return 1
 		fi
@@ -295,32 +340,30 @@ core_difference() {
 }
 
 rdma_check_core() {
-	modules=$MODULES_DIR/$kdir_release
-	core=$(sed -n 's/^\([^:]*\/\)*\(ib_core\.ko[^:]*\):.*/\1\2/p' "$modules/modules.dep" 2>/dev/null | head -n 1)
+	rdma_installed_core
 	listed=$(awk -F '\t' '$3 ~ /(^|\/)ib_core$/ { n++ } END { print n + 0 }' "$rdma_symvers" 2>/dev/null)
 	if [ -n "$rdma_dir" ] && [ "${listed:-0}" -eq 0 ]; then
 		problem "$rdma_symvers lists no symbol of ib_core, so it is not that of an OFED's modules: name" \
 			"other headers with OFED_DIR=<directory>, or say OFED=0"
 		return 1
 	fi
-	if [ ! -s "$modules/modules.dep" ] || [ -z "$core" ]; then
+	if [ -z "$rdma_core" ]; then
 		[ -z "$rdma_dir" ] || say "warning: no ib_core is installed for kernel $kdir_release, so it cannot" \
 			"be checked that it belongs to these headers"
 		return 0
 	fi
 	# An ib_core that is part of the kernel has no entry of its own.
 	[ "${listed:-0}" -gt 0 ] || return 0
-	case $core in /*) ;; *) core=$modules/$core ;; esac
 
 	scratch=$(mktemp -d)
 	difference=
-	if unpacked "$core" >"$scratch/core" 2>/dev/null && core_exports "$scratch/core" >"$scratch/exports" &&
+	if unpacked "$rdma_core" >"$scratch/core" 2>/dev/null && core_exports "$scratch/core" >"$scratch/exports" &&
 			[ -s "$scratch/exports" ]; then
 		difference=$(core_difference "$scratch/exports")
 		rm -rf "$scratch"
 	else
 		rm -rf "$scratch"
-		problem "the installed $core cannot be read, so it is not known which headers belong to it" \
+		problem "the installed $rdma_core cannot be read, so it is not known which headers belong to it" \
 			"(Debian: apt-get install binutils xz-utils zstd)"
 		return 1
 	fi
@@ -328,10 +371,11 @@ rdma_check_core() {
 	if [ "$difference" = "~" ]; then
 		difference=
 		where="there are no checksums to compare, and it lies where"
-		case $core in
-		"$modules"/kernel/*) [ -z "$rdma_dir" ] || difference="$where the kernel's own does" ;;
-		*) [ -n "$rdma_dir" ] || difference="$where that of an OFED does" ;;
-		esac
+		if [ -n "$rdma_in_tree" ]; then
+			[ -z "$rdma_dir" ] || difference="$where the kernel's own does"
+		else
+			[ -n "$rdma_dir" ] || difference="$where that of an OFED does"
+		fi
 	fi
 	[ -n "$difference" ] || return 0
 	if [ -n "$rdma_dir" ]; then
@@ -341,7 +385,7 @@ rdma_check_core() {
 		hint="if it is an OFED's, name its headers with OFED_DIR=<directory>; if not, install the headers and"
 		hint="$hint modules of one and the same kernel"
 	fi
-	problem "the installed ib_core, $core, is not the one that $rdma_symvers belongs to ($difference), and a" \
+	problem "the installed ib_core, $rdma_core, is not the one that $rdma_symvers belongs to ($difference), and a" \
 		"module built with these headers would crash: $hint"
 	return 1
 }

@@ -17,6 +17,7 @@ cat >"$work/bin/dpkg-query" <<'DPKG'
 #!/bin/sh
 case $* in
 *linux-source*) echo "${FAKE_STATE:-installed} 7.3.4-1" ;;
+*doca-ofed*) exit 1 ;;
 *linux-headers-7.3.3*) echo "installed 7.3.3-1" ;;
 *linux-*) echo "half-configured 7.3.4-1" ;;
 *) exit 1 ;;
@@ -86,7 +87,7 @@ verify "... DKMS is told of this version" grep -qx "PACKAGE_VERSION=\"$version\"
 pattern=$(sed -n 's/^BUILD_EXCLUSIVE_KERNEL="\(.*\)"/\1/p' "$source/dkms.conf")
 # depends DIR: what dkms.conf makes of a /var/lib/dkms that is DIR.
 depends() {
-	sed "s|/var/lib/dkms|$1|" "$source/dkms.conf" >"$work/dkms.conf"
+	sed "s|/var/lib/dkms|$1|g; s|/etc/default/|$work/|" "$source/dkms.conf" >"$work/dkms.conf"
 	bash -c 'kernelver=7.3.4 kernel_source_dir=/k; . "$1"; echo "${BUILD_DEPENDS[*]} $BUILD_DEPENDS_REBUILD"' \
 		bash "$work/dkms.conf"
 }
@@ -168,6 +169,13 @@ if command -v lintian >/dev/null; then
 	verify "... nor in the source package" nothing lintian --allow-root --display-info "$copy/build/deb/ib-srpt_$version-1_source.changes"
 else
 	skip "lintian" "it is not installed"
+mkdir -p "$work/ubuntu/doca-ofed-3.5-dkms"
+verify "... also one that has its version in its name" \
+	[ "$(depends "$work/ubuntu")" = "doca-ofed-3.5-dkms yes" ]
+echo 'OFED_DIR=/elsewhere' >"$work/ib-srpt-dkms"
+verify "... whatever the directory of its headers" [ "$(depends "$work/dkms")" = "mlnx-ofed-kernel yes" ]
+echo 'OFED=0' >"$work/ib-srpt-dkms"
+verify "... and nothing where OFED=0 is set" [ "$(depends "$work/dkms")" = " " ]
 fi
 if command -v mandoc >/dev/null; then
 	for page in ib_srpt.4 srpt-top.1; do

@@ -21,16 +21,14 @@ packages() {
 	shift
 	{
 		echo '#!/bin/sh'
-		echo 'for package; do :; done; case $package in'
+		echo 'for pattern; do :; done; found=1'
 		for each; do
 			rest=${each#*:}
-			if [ "$name" = rpm ]; then
-				echo "${each%%:*}) echo \"$rest\"; exit ;;"
-			else
-				echo "${each%%:*}) echo \"${rest%%:*} ${rest#*:}\"; exit ;;"
-			fi
+			answer="${each%%:*} ${rest%%:*} ${rest#*:}"
+			[ "$name" != rpm ] || answer=$rest
+			echo "case ${each%%:*} in \$pattern) echo '$answer'; found=0 ;; esac"
 		done
-		echo 'esac; exit 1'
+		echo 'exit $found'
 	} >"$work/bin/$name"
 	chmod +x "$work/bin/$name"
 }
@@ -126,17 +124,54 @@ expect 1 "are not complete, Module.symvers is missing" "... whose headers have t
 	env IB_SRPT_SETTINGS="$work/none" "$check"
 mv "$work/away" "$here/Module.symvers"
 packages dpkg-query mlnx-ofed-kernel-dkms:config-files:25.07-1
+core kernel/drivers/infiniband/core ib_register_client:
 expect 0 "headers of the kernel" "a package that was removed does not count" "$check"
 
 fresh; matching; mkdir -p "$work/src/compat-rdma"; ofed "$work/src/compat-rdma"
 packages rpm compat-rdma:4.17-1 compat-rdma-devel:4.17-1
 expect 0 "headers of OFED \\(compat-rdma-devel 4.17-1\\) in $work/src/compat-rdma," "compat-rdma" "$check"
 
+# NVIDIA's packages for DKMS keep the files in another folder, and link to them.
+fresh; ofed "$work/src/ofa_kernel-dkms/$(uname -m)/$RELEASE"; matching
+packages dpkg-query mlnx-ofed-kernel-dkms:installed:26.04-1
+expect 0 "headers of MLNX_OFED .* in $work/src/ofa_kernel-dkms/$(uname -m)/$release_re," \
+	"headers of DKMS without the link to them" "$check"
+ofed "$roots/default"
+expect 0 "in $work/src/ofa_kernel-dkms/" "... before those of no kernel in particular" "$check"
+ofed "$here"
+expect 0 "in $here_re," "... and not where the link is there" "$check"
+
+# Ubuntu's own packages of it bring no headers, and have their version in their names.
+fresh; matching
+how="there are no OFED headers for kernel $release_re in $roots: install.md says how to make them"
+packages dpkg-query doca-ofed-3.4-dkms:installed:3.4.0+0.8.5.0-0ubuntu1
+expect 1 "doca-ofed-3.4-dkms says that there is DOCA-OFED, but $how" "DOCA-OFED of Ubuntu, for DKMS" "$check"
+packages dpkg-query doca-ofed-userspace:installed:1 doca-ofed-generic:installed:1 linux-modules-doca-ofed-3.5-generic:installed:1 \
+	"linux-main-modules-doca-ofed-3.5-7.3.1+other-amd64:installed:1"
+rm -r "$modules"
+expect 0 "headers of the kernel" "... its names that say nothing of this kernel" "$check"
+packages dpkg-query "linux-main-modules-doca-ofed-3.5-$RELEASE:installed:7.3.0-7.7"
+expect 1 "linux-main-modules-doca-ofed-3.5-$release_re says that there is DOCA-OFED, but $how" "... and prebuilt" "$check"
+core kernel/doca-ofed-3.5 ib_register_client:00000011 ib_ofed_only:00000022
+ofed "$here"
+expect 0 "headers of DOCA-OFED \\(linux-main-modules-doca-ofed-3.5-$release_re 7.3.0-7.7\\) in $here_re" \
+	"... with headers that were made for it" "$check"
+packages dpkg-query
+expect 0 "headers of DOCA-OFED \\(by the place of $modules_re/kernel/doca-ofed-3.5/ib_core.ko.xz\\) in $here_re" \
+	"... without a package that says so" "$check"
+rm -r "$roots"
+expect 1 "installed ib_core, $modules_re/kernel/doca-ofed-3.5/ib_core.ko.xz, says that there is DOCA-OFED, but $how" \
+	"... and without headers" "$check"
+expect 0 "headers of the kernel" "... OFED=0 takes the kernel's" env OFED=0 "$check"
+
 fresh; ofed "$here"; matching
 tool ofed_info "MLNX_OFED_LINUX-25.07-0.9.7.1 (OFED-25.07-0.9.7):"
 expect 0 "headers of MLNX_OFED \\(MLNX_OFED_LINUX-25.07.*\\) in $here_re" "no packages but ofed_info" "$check"
 tool ofed_info "something else"
-expect 0 "headers of the kernel" "... which must look like one" "$check"
+expect 0 "headers of OFED \\(by the place of $modules_re/updates/dkms/ib_core.ko.xz\\) in $here_re" \
+	"... which must look like one; the place of ib_core says as much" "$check"
+core kernel/drivers/infiniband/core ib_register_client:
+expect 0 "headers of the kernel" "... and says that it is the kernel's own" "$check"
 
 rm -rf "$work/modules" "$roots"
 tool ofed_info "MLNX_OFED_LINUX-25.07-0.9.7.1 (OFED-25.07-0.9.7):"
@@ -177,6 +212,8 @@ if ! command -v as >/dev/null || ! command -v objcopy >/dev/null || ! command -v
 fi
 core updates/dkms ib_register_client: ib_ofed_only: rdma_core:
 expect 0 "in $here_re," "an ib_core without checksums" "$check"
+core kernel/doca-ofed-3.5 ib_register_client: ib_ofed_only: rdma_core:
+expect 0 "in $here_re," "... also below kernel/" "$check"
 core kernel/drivers/infiniband/core ib_register_client: ib_ofed_only: rdma_core:
 expect 1 "is not the one that .* \\(there are no checksums to compare, and it lies where the kernel's own does\\)" \
 	"... has to lie where that of an OFED does" "$check"
@@ -195,9 +232,11 @@ fresh
 printf '0x00000000\tib_register_client\tdrivers/infiniband/core/ib_core\tEXPORT_SYMBOL\t\n' >>"$KDIR/Module.symvers"
 core kernel/drivers/infiniband/core ib_register_client:
 expect 0 "headers of the kernel" "the kernel's ib_core, and its headers" "$check"
-core updates/dkms ib_register_client:
-expect 1 "is not the one that .* \\(there are no checksums to compare, and it lies where that of an OFED does\\).*name its headers" \
-	"... has to lie where the kernel's own does" env OFED=0 "$check"
+for place in updates/dkms extra/mlnx-ofa_kernel kernel/doca-ofed-3.5; do
+	core "$place" ib_register_client:
+	expect 1 "is not the one that .* \\(there are no checksums to compare, and it lies where that of an OFED does\\).*name its headers" \
+		"... has to lie where the kernel's own does, not in $place" env OFED=0 "$check"
+done
 matching
 expect 1 "ib_core, .*/updates/.* is not the one that $KDIR/Module.symvers .*\\(ib_ofed_only is exported by it and not listed there\\).*name its headers with OFED_DIR" \
 	"an OFED's ib_core, and the kernel's headers" env OFED=0 "$check"
