@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 CLASS = "class/infiniband_srpt"
+MODULE = "module/ib_srpt"
 
 # The stages of a command, in their order, and their histograms' size.
 STAGES = ("receive", "engine", "fetch", "send")
@@ -258,5 +259,10 @@ def why_nothing(sample, root="/sys"):
     if sample.present:
         return ("no ports in %s: ib_srpt is loaded, but found no HCA.\n"
                 "Look with: rdma link; dmesg | grep ib_srpt" % folder)
+    module = Path(root) / MODULE
+    if module.is_dir() and not (module / "version").exists():
+        return ("no ports: the C driver of the same name is loaded, and logins "
+                "are served by it.\n"
+                "Look with: modinfo ib_srpt; dkms status ib_srpt")
     return ("no ports: there is no %s. Is the module loaded?\n"
             "Load it with: modprobe ib_srpt" % folder)

@@ -274,6 +274,13 @@ class Nothing(fake.Case):
         (self.root / "class/infiniband_srpt").mkdir()
         self.check("loaded, but found no HCA")
 
+    def test_c_driver(self):
+        module = self.root / "module/ib_srpt"
+        module.mkdir(parents=True)
+        self.check("the C driver .* is loaded, and logins are served by it")
+        (module / "version").write_text("0.1.0\n")
+        self.check("Is the module loaded")
+
     def test_other_module(self):
         os.makedirs(self.root / "class/infiniband_srpt/srpt-mlx5_0-1")
         self.check("no counters: is another ib_srpt loaded.*modinfo")
