@@ -28,6 +28,17 @@ at_least() { [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]; 
 # series_of VERSION: 7.3.4+deb13-amd64 -> 7.3
 series_of() { printf '%s\n' "$1" | sed -n 's/^\([0-9]*\.[0-9]*\).*/\1/p'; }
 
+# supported_releases: an extended regular expression for the releases of the oldest
+# supported series (its numbers have one digit) and of all newer ones, known or not.
+supported_releases() {
+	oldest=${SUPPORTED_SERIES%% *}
+	printf '^(%s\\.([%s-9]|[1-9][0-9]+)|([%s-9]|[1-9][0-9]+)\\.[0-9]+)([^0-9]|$)' \
+		"${oldest%.*}" "${oldest#*.}" $((${oldest%.*} + 1))
+}
+
+# kdir_is_newer: is the kernel of a newer series than this was tested with?
+kdir_is_newer() { ! at_least "${SUPPORTED_SERIES##* }" "$(series_of "$kdir_release")"; }
+
 # upstream_of VERSION: 7.3.4+deb13-amd64 or 7.3.4-1~bpo13+1 -> 7.3.4
 upstream_of() { printf '%s\n' "$1" | sed -n 's/^\([0-9][0-9.]*[0-9]\).*/\1/p'; }
 
@@ -63,7 +74,7 @@ kdir_check_kernel() {
 	if ! at_least "$series" "$oldest"; then
 		problem "kernel $kdir_release is too old: series $(echo "$SUPPORTED_SERIES" |
 			sed 's/ / and /g') are supported (Debian 13: linux-image-amd64 from trixie-backports)"
-	elif ! at_least "$newest" "$series"; then
+	elif kdir_is_newer; then
 		say "warning: kernel $kdir_release is newer than series $newest, the newest this was tested with"
 	fi
 	if [ "$(config RUST)" != y ]; then

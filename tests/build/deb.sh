@@ -19,6 +19,7 @@ case $* in
 *linux-source*) echo "${FAKE_STATE:-installed} 7.3.4-1" ;;
 *doca-ofed*) exit 1 ;;
 *linux-headers-7.3.3*) echo "installed 7.3.3-1" ;;
+*linux-headers-7.4*) echo "installed 7.4.1-1" ;;
 *linux-*) echo "half-configured 7.3.4-1" ;;
 *) exit 1 ;;
 esac
@@ -44,6 +45,36 @@ rm "$work/src/linux-source-7.3.tar.xz"
 verify "without any source, the older one is skipped" [ "$(status "$old")" -eq 77 ]
 verify "... and the newest is an error" [ "$(status "$new")" -eq 1 ]
 verify "... with the command that helps" grep -q 'apt-get install linux-source-7.3=7.3.4-1' "$work/said"
+
+# A series that is newer than those known, which the package does not leave alone.
+later=7.4.1+test-amd64
+RELEASE=$later tree "$work/modules/$later/build"
+expect 0 "warning: kernel 7.4.1.* is newer than series 7.3, the newest this was tested with" \
+	"a newer series can be built for, with a warning" check "$later"
+rm "$work/modules/$later/build/rust/"*
+verify "... and is not skipped when something is missing" [ "$(status "$later")" -eq 1 ]
+verify "... but says what" grep -q 'apt-get install linux-source-7.4=7.4.1-1' "$work/said"
+rm -r "$work/modules/$later"
+
+# What speaks up at every boot of a kernel whose ib_srpt is not ours.
+sys=$work/sys
+printf '#!/bin/sh\n[ "$1" = -F ] && cat "%s/version" || cat "%s/file"\n' "$work" "$work" >"$work/bin/modinfo"
+echo /lib/modules/x/ib_srpt.ko.xz >"$work/file"
+chmod +x "$work/bin/modinfo"
+which_one() { IB_SRPT_SYS=$sys sh "$top/scripts/srpt-check"; }
+echo 9.8.7 >"$work/version"
+expect 0 'ib_srpt 9.8.7 is what .* would load' "the module that would be loaded is ours" which_one
+: >"$work/version"
+expect 1 'would load the C driver .*ib_srpt.ko.xz.*dkms status' "... or the C driver" which_one
+rm "$work/file"
+expect 1 'has no ib_srpt, not the module' "... or there is none" which_one
+mkdir -p "$sys/module/ib_srpt"
+echo 9.8.7 >"$work/version"
+expect 1 'has loaded the C driver' "... which is loaded, whatever is installed" which_one
+echo 9.8.6 >"$sys/module/ib_srpt/version"
+: >"$work/version"
+expect 0 'ib_srpt 9.8.6 is what .* has loaded' "... or ours is" which_one
+rm -r "$sys" "$work/bin/modinfo"
 
 # prune: what DKMS calls after an installation.
 rm -rf "$kdir"
@@ -79,6 +110,11 @@ verify "... and source" cmp "$top/src/srpt.rs" "$source/src/srpt.rs"
 verify "... nothing generated" [ ! -e "$source/src/left_generated.rs" ]
 verify "... and the directories where LIO keeps reservations" [ -d "$work/x/var/target/pr" -a -d "$work/x/etc/rtslib-fb-target/pr" ]
 verify "... what restores the targets of an HCA that appears" [ -x "$work/x/usr/share/ib-srpt/srpt-restore" ]
+check=$(find "$work/x" -name 'ib-srpt-check.service')
+verify "... what says at boot which driver there is" grep -qx 'ExecStart=/usr/share/ib-srpt/srpt-check' "${check:-/dev/null}"
+verify "... and can be executed" [ -x "$work/x/usr/share/ib-srpt/srpt-check" ]
+dpkg-deb -e "$deb" "$work/control"
+verify "... and is enabled" grep -q 'enable .*ib-srpt-check.service' "$work/control/postinst"
 rules=$(find "$work/x" -name '*ib-srpt*.rules')
 unit=$(find "$work/x" -name 'ib-srpt-restore@.service')
 verify "... which udev has started" grep -q 'SUBSYSTEM=="infiniband".*ib-srpt-restore@\$kernel.service' "${rules:-/dev/null}"
@@ -95,13 +131,20 @@ mkdir -p "$work/dkms/mlnx-ofed-kernel"
 verify "... and nothing has to be there before it" [ "$(depends "$work/none")" = " " ]
 verify "... but an OFED that DKMS builds, with which it is built again" \
 	[ "$(depends "$work/dkms")" = "mlnx-ofed-kernel yes" ]
+mkdir -p "$work/ubuntu/doca-ofed-3.5-dkms"
+verify "... also one that has its version in its name" \
+	[ "$(depends "$work/ubuntu")" = "doca-ofed-3.5-dkms yes" ]
+echo 'OFED_DIR=/elsewhere' >"$work/ib-srpt-dkms"
+verify "... whatever the directory of its headers" [ "$(depends "$work/dkms")" = "mlnx-ofed-kernel yes" ]
+echo 'OFED=0' >"$work/ib-srpt-dkms"
+verify "... and nothing where OFED=0 is set" [ "$(depends "$work/dkms")" = " " ]
 verify "... a file of settings is in it, which sets nothing" \
 	[ "$(grep -c '^[^#]' "$work/x/etc/default/ib-srpt-dkms")" -eq 0 -a -s "$work/x/etc/default/ib-srpt-dkms" ]
 verify "... check and build read it" [ "$(grep -c '[ =]$settings"' "$source/dkms.conf")" -eq 2 ]
-for release in 7.2.12+deb13-amd64 7.3.4+deb13-amd64; do
-	verify "... and of kernel $release" sh -c "echo $release | grep -qE '$pattern'"
+for release in 7.2.12+deb13-amd64 7.3.4+deb13-amd64 7.4.0-amd64 7.4-rc1-amd64 7.10.1-amd64 8.0.1-amd64 10.0-amd64; do
+	verify "... and of kernel $release, known or not" sh -c "echo $release | grep -qE '$pattern'"
 done
-for release in 6.12.1-amd64 7.30.1-amd64 7.4.0-amd64; do
+for release in 6.12.1-amd64 6.20.1-amd64 7.0.3-amd64 7.1.12-amd64 7.1-amd64; do
 	verify "... not of $release" sh -c "! echo $release | grep -qE '$pattern'"
 done
 for name in etc/modprobe.d/ib-srpt-dkms.conf usr/share/man/man4/ib_srpt.4.gz \
@@ -169,13 +212,6 @@ if command -v lintian >/dev/null; then
 	verify "... nor in the source package" nothing lintian --allow-root --display-info "$copy/build/deb/ib-srpt_$version-1_source.changes"
 else
 	skip "lintian" "it is not installed"
-mkdir -p "$work/ubuntu/doca-ofed-3.5-dkms"
-verify "... also one that has its version in its name" \
-	[ "$(depends "$work/ubuntu")" = "doca-ofed-3.5-dkms yes" ]
-echo 'OFED_DIR=/elsewhere' >"$work/ib-srpt-dkms"
-verify "... whatever the directory of its headers" [ "$(depends "$work/dkms")" = "mlnx-ofed-kernel yes" ]
-echo 'OFED=0' >"$work/ib-srpt-dkms"
-verify "... and nothing where OFED=0 is set" [ "$(depends "$work/dkms")" = " " ]
 fi
 if command -v mandoc >/dev/null; then
 	for page in ib_srpt.4 srpt-top.1; do

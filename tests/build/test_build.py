@@ -13,7 +13,7 @@ from harness.tools import from_ktap, in_root
 
 HERE = Path(__file__).resolve().parent
 # These build for the lab's kernel, the others for made-up ones.
-REAL = ("headers-build", "patches")
+REAL = ("headers-build", "patches", "series")
 SCRIPTS = sorted(p.stem for p in HERE.glob("*.sh") if p.stem != "lib")
 
 

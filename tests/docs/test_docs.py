@@ -203,6 +203,19 @@ def test_layers():
     ] * (drawn != arrows)
 
 
+@check
+def test_kernels():
+    """install.md says of the supported series that they load, and of no other"""
+    supported = re.search(r'^SUPPORTED_SERIES="(.*)"$', source("scripts/kdir.sh"), re.M)[1].split()
+    table = re.search(r"^\| series \|.*?\n\n", source("docs/install.md"), re.M | re.S)[0]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]]
+            for line in table.strip().splitlines()[2:]]
+    loaded = {row[0] for row in rows if row[2:4] == ["yes", "yes"]}
+    unproven = ["no command shows it: " + " ".join(row) for row in rows
+                if row[2] == "yes" and "`" not in row[5]]
+    return differences(loaded, set(supported), "series") + unproven
+
+
 def parameters(*paths):
     found = []
     for path in paths:
