@@ -48,9 +48,11 @@ quiet_cmd_srpt_bindgen = BINDGEN $@
 	$(BINDGEN) $< $(shell sed '/^\#/d' $(srpt_parameters)) --rust-target 1.85 \
 		--use-core --with-derive-default --ctypes-prefix ::kernel::ffi --no-layout-tests \
 		--no-debug '.*' --enable-function-attribute-detection \
-		-o $@ -- $(srpt_bindgen_flags) -fno-builtin -D__BINDGEN__ -DMODULE
+		-o $@.raw -- $(srpt_bindgen_flags) -fno-builtin -D__BINDGEN__ -DMODULE && \
+	awk -f $(src)/scripts/anonymous.awk $(src)/bindings/unions pass=1 $@.raw pass=2 $@.raw > $@ && rm $@.raw
 
-$(obj)/src/bindings_generated.rs: $(srpt_helper) $(srpt_parameters) FORCE
+$(obj)/src/bindings_generated.rs: $(srpt_helper) $(srpt_parameters) $(src)/scripts/anonymous.awk \
+		$(src)/bindings/unions FORCE
 	$(call if_changed_dep,srpt_bindgen)
 
 # --- layout_generated.rs ---------------------------------------------------

@@ -47,10 +47,10 @@ where
 #[cfg(not(srpt_kernel = "7.2"))]
 macro_rules! kobj_attribute_fn {
     ($attribute:ident.show) => {
-        $attribute.__bindgen_anon_1.show
+        $attribute.__bindgen_show.show
     };
     ($attribute:ident.store) => {
-        $attribute.__bindgen_anon_2.store
+        $attribute.__bindgen_store.store
     };
 }
 #[cfg(srpt_kernel = "7.2")]

@@ -213,17 +213,17 @@ const fn group(
     if let Some(name) = name {
         group.name = as_char_ptr_in_const_context(name);
     }
-    group.__bindgen_anon_2.attrs = list;
+    group.__bindgen_attrs.attrs = list;
     group
 }
 
 /// The function `show` or `store` of a `struct device_attribute`.
 macro_rules! device_attribute_fn {
     ($attribute:ident.show) => {
-        $attribute.__bindgen_anon_1.show
+        $attribute.__bindgen_show.show
     };
     ($attribute:ident.store) => {
-        $attribute.__bindgen_anon_2.store
+        $attribute.__bindgen_store.store
     };
 }
 

@@ -50,7 +50,7 @@ impl CqeHead {
             // SAFETY: `wr_cqe` is the member kernel users use. The completion is valid, and this
             // is the only call for this post, as the caller promises.
             unsafe {
-                (*wc).__bindgen_anon_1.wr_cqe = this.cast();
+                (*wc).__bindgen_wr_cqe.wr_cqe = this.cast();
                 done(ptr::null_mut(), wc);
             }
         }

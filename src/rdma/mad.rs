@@ -194,7 +194,7 @@ impl Received {
         // pointers to its first byte.
         let (mad, len) = unsafe {
             let wc = self.0.as_ref();
-            (wc.recv_buf.__bindgen_anon_1.mad, wc.mad_len)
+            (wc.recv_buf.__bindgen_mad.mad, wc.mad_len)
         };
         if usize::try_from(len).unwrap_or(0) < MAD_SIZE {
             return None;

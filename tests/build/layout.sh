@@ -88,4 +88,35 @@ echo 'struct missing' >>"$work/made-up.list"
 expect 1 'struct missing is in the layout list but not in the bindings' \
 	"a type that is not in the bindings fails the build" numbers
 
+# Anonymous unions are called after what is used in them, wherever they are.
+printf '# comment\nouter half # nested\nouter pointer\nouter other\nabsent member\n' >"$work/unions"
+cat >"$work/anonymous.rs" <<'RUST'
+pub struct outer {
+    pub __bindgen_anon_1: outer__bindgen_ty_1,
+    pub other: u32,
+    pub __bindgen_anon_2: outer__bindgen_ty_2,
+    pub __bindgen_anon_3: outer__bindgen_ty_3,
+}
+pub union outer__bindgen_ty_1 {
+    pub whole: u64,
+    pub __bindgen_anon_1: outer__bindgen_ty_1__bindgen_ty_1,
+}
+pub struct outer__bindgen_ty_1__bindgen_ty_1 {
+    pub half: u32,
+}
+pub union outer__bindgen_ty_2 {
+    pub number: u32,
+    pub pointer: *mut u8,
+}
+pub union outer__bindgen_ty_3 {
+    pub unused: u32,
+}
+RUST
+sed 's/anon_1: outer__bindgen_ty_1/half: outer__bindgen_ty_1/; s/anon_2/pointer/' "$work/anonymous.rs" >"$work/named.rs"
+named() {
+	awk -f "$top/scripts/anonymous.awk" "$work/unions" pass=1 "$work/anonymous.rs" pass=2 "$work/anonymous.rs" |
+		diff - "$work/named.rs"
+}
+verify "anonymous unions are called after what is used in them" named
+
 finish

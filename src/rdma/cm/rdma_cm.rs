@@ -187,7 +187,7 @@ fn ip_addr(addr: &bindings::__kernel_sockaddr_storage) -> Option<IpAddr> {
     // SAFETY: The storage is initialised memory, large and aligned enough for all families. The
     // member that is read is the one the family has.
     unsafe {
-        match (*addr).__bindgen_anon_1.__bindgen_anon_1.ss_family {
+        match (*addr).__bindgen_ss_family.__bindgen_ss_family.ss_family {
             AF_INET => {
                 let addr = addr.cast::<bindings::sockaddr_in>();
                 Some(Ipv4Addr::from((*addr).sin_addr.s_addr.to_ne_bytes()).into())

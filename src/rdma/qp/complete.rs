@@ -63,7 +63,7 @@ pub(super) unsafe extern "C" fn recv_done<O: QpOwner>(
 ) {
     // SAFETY: The completion is valid. The entry is the first member of the buffer that `post_recv`
     // turned into a pointer; the completion gives it back.
-    let mut buf = unsafe { KBox::from_raw((*wc).__bindgen_anon_1.wr_cqe.cast::<RecvBuf<O>>()) };
+    let mut buf = unsafe { KBox::from_raw((*wc).__bindgen_wr_cqe.wr_cqe.cast::<RecvBuf<O>>()) };
     let posted = ::core::mem::replace(&mut buf.posted, Posted::No);
     buf.dma().sync_for_cpu();
     let Posted::Qp(flight) = posted else {
@@ -89,7 +89,7 @@ unsafe fn begin<T: HasCqe<ID>, const ID: u64>(
     wc: *mut bindings::ib_wc,
 ) -> Option<(*mut Cqe<T, ID>, Arc<T>)> {
     // SAFETY: The completion is valid.
-    let cqe = unsafe { (*wc).__bindgen_anon_1.wr_cqe.cast::<Cqe<T, ID>>() };
+    let cqe = unsafe { (*wc).__bindgen_wr_cqe.wr_cqe.cast::<Cqe<T, ID>>() };
     // SAFETY: The entry is part of an item; one that has completed before is usually still there.
     if !unsafe { (*cqe).end() } {
         // A driver that completes a request twice, as siw does with RDMA READs that it flushes,
@@ -224,7 +224,7 @@ unsafe fn post_next<T: HasCqe<ID> + HasRw, const ID: u64>(
             Some(tail) => {
                 sge = tail.sge;
                 send = Tail::request(&mut sge, tail.flags);
-                send.__bindgen_anon_1.wr_cqe = raw_cqe;
+                send.__bindgen_wr_cqe.wr_cqe = raw_cqe;
                 (*raw).rw().chain(ptr::null_mut(), &mut send)
             }
             None => (*raw).rw().chain(raw_cqe, ptr::null_mut()),

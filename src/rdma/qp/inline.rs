@@ -96,7 +96,7 @@ impl<O: QpOwner> InlineSend<'_, O> {
             flags |= bindings::ib_send_flags_IB_SEND_SOLICITED;
         }
         let mut send = Tail::request(&mut sge, flags);
-        send.__bindgen_anon_1.wr_cqe = (&raw const self.inner.unsignaled).cast_mut();
+        send.__bindgen_wr_cqe.wr_cqe = (&raw const self.inner.unsignaled).cast_mut();
         // SAFETY: We are inside, so the queue pair is valid. The request is, too; its bytes are
         // copied by the call. Its entry is a part of the queue pair's own state, and outlives it.
         match unsafe { post_chain(&self.core, &send, 1) } {
@@ -133,7 +133,7 @@ pub(super) unsafe extern "C" fn unsignaled_done<O: QpOwner>(
     // state, and the context with the owner, are freed when the completion queue is freed or
     // silenced, and so after this call.
     let owner = unsafe {
-        let cqe = (*wc).__bindgen_anon_1.wr_cqe;
+        let cqe = (*wc).__bindgen_wr_cqe.wr_cqe;
         let inner = QpInner::<O>::of_unsignaled(cqe);
         let context = (*inner).context.load(Acquire);
         if context.is_null() {

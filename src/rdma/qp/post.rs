@@ -126,7 +126,7 @@ impl<O: QpOwner> QueuePair<O> {
             ..pin_init::zeroed()
         };
         // CAST: The entry is the first member, and the type is `repr(C)`.
-        wr.__bindgen_anon_1.wr_cqe = raw.cast();
+        wr.__bindgen_wr_cqe.wr_cqe = raw.cast();
         // SAFETY: We are inside, so the queue pair is valid. The buffer is mapped for its device
         // and valid until its completion.
         let ret = unsafe { bindings::srpt_ib_post_recv(core.as_raw(), &wr) };
@@ -260,7 +260,7 @@ impl<O: QpOwner> QueuePair<O> {
         };
         let mut write = empty_write();
         self.launch::<T, SEND>(&core, item, empty_write_done::<T>, 1, |_, cqe| {
-            write.wr.__bindgen_anon_1.wr_cqe = cqe;
+            write.wr.__bindgen_wr_cqe.wr_cqe = cqe;
             &mut write.wr
         })
     }
@@ -306,7 +306,7 @@ impl<O: QpOwner> QueuePair<O> {
         let total = part.wrs.saturating_add(part.is_last.into());
         let mut send = Tail::request(&mut sge, flags);
         let posted = self.launch::<T, SEND>(&core, item, done, total, |item, cqe| {
-            send.__bindgen_anon_1.wr_cqe = cqe;
+            send.__bindgen_wr_cqe.wr_cqe = cqe;
             let send = &mut send;
             before(item, Chain::Make { send, cqe, later })
         });

@@ -223,7 +223,7 @@ impl<O: QpOwner> SharedReceiveQueue<O> {
             ..pin_init::zeroed()
         };
         // CAST: The entry is the first member, and the type is `repr(C)`.
-        wr.__bindgen_anon_1.wr_cqe = raw.cast();
+        wr.__bindgen_wr_cqe.wr_cqe = raw.cast();
         // SAFETY: The queue is valid. The buffer is mapped for its device and valid until its
         // completion, or until the queue was destroyed.
         let ret = unsafe { bindings::srpt_ib_post_srq_recv(self.as_raw(), &wr) };
@@ -348,7 +348,7 @@ unsafe extern "C" fn srq_recv_done<O: QpOwner>(cq: *mut bindings::ib_cq, wc: *mu
     // SAFETY: The completion is valid. The entry is the first member of the buffer that `post_recv`
     // turned into a pointer; the completion gives it back.
     let (mut buf, qp) = unsafe {
-        let raw = (*wc).__bindgen_anon_1.wr_cqe.cast::<RecvBuf<O>>();
+        let raw = (*wc).__bindgen_wr_cqe.wr_cqe.cast::<RecvBuf<O>>();
         (KBox::from_raw(raw), (*wc).qp)
     };
     let Posted::Srq(srq, index) = core::mem::replace(&mut buf.posted, Posted::No) else {

@@ -105,7 +105,7 @@ impl<O: QpOwner> QpInner<O> {
             drop(unsafe { Arc::from_raw(raw) });
             return Err(e);
         }
-        write.wr.__bindgen_anon_1.wr_cqe = Cqe::raw_cqe(cqe);
+        write.wr.__bindgen_wr_cqe.wr_cqe = Cqe::raw_cqe(cqe);
         // SAFETY: What is in flight keeps the queue pair. The request is valid, and so is the entry
         // until its completion.
         let posted = unsafe { post_chain(&this.core, &write.wr, 1) };
@@ -134,7 +134,7 @@ impl<O: QpOwner> QpInner<O> {
             } else if !buf.is_null() {
                 let mut wc = this.core.flushed();
                 // CAST: The entry is the first member, and the type is `repr(C)`.
-                wc.__bindgen_anon_1.wr_cqe = buf.cast();
+                wc.__bindgen_wr_cqe.wr_cqe = buf.cast();
                 // SAFETY: By the type invariant it is posted, and C does not complete it any more,
                 // because the completion queue is gone.
                 unsafe { recv_done::<O>(ptr::null_mut(), &mut wc) };
