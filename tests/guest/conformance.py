@@ -89,6 +89,14 @@ def pace():
     return max(1, math.ceil(env.pace()))
 
 
+def where(target, ip):
+    """--dest of the program: this address of the target, or over InfiniBand the
+    service of the IB/CM."""
+    if target.guest.transport == "ib":
+        return target.ib_service()
+    return ("[%s]:%d" if ":" in ip else "%s:%d") % (ip, CM_PORT)
+
+
 def configured(bench):
     """The target of the scenarios, on the machines there are."""
     engines = {"lio": Configured, "scst": ScstConfigured}
@@ -125,11 +133,12 @@ class Configured:
 
     def words(self, *arguments):
         """The command line of the program."""
-        target = self.target.guest
+        target = self.target
+        dest6 = ["--dest6", where(target, target.guest.ip6)]
         return [self.program, *arguments, *self.arguments,
-                "--dest", "%s:%d" % (target.ip, CM_PORT),
-                "--dest6", "[%s]:%d" % (target.ip6, CM_PORT),
-                "--target-guid", self.target.service_guid,
+                "--dest", where(target, target.guest.ip),
+                *(dest6 if target.guest.transport != "ib" else ()),
+                "--target-guid", target.service_guid,
                 "--guid", self.initiator.guid, "--pace", str(pace())]
 
     def remove(self):

@@ -95,6 +95,12 @@ class Target(KernelLog):
         """The service GUID that follows from it by default."""
         return self.node_guid
 
+    def ib_service(self, service=None, pkey="ffff"):
+        """Where the IB/CM finds it, in the words of srp_daemon, of which ib_srp
+        takes these, and so do the peers of tests/initiator and tools/dest.h."""
+        return "dgid=%s,pkey=%s,service_id=%s" % (
+            self.gid[2:], pkey, service or self.service_guid)
+
     # --- the module -------------------------------------------------------
 
     def install(self):

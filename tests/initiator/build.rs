@@ -14,7 +14,7 @@ use std::{
 const OPTIONS: &[&str] = &[
     "--allowlist-function=rdma_.*|ibv_.*|umad_.*|poll|fcntl",
     "--allowlist-type=ibv_access_flags|ibv_send_flags|ib_user_mad|ib_user_mad_t|ib_mad_addr_t|sockaddr.*",
-    "--allowlist-var=RDMA_.*|IBV_.*|POLLIN|F_GETFL|F_SETFL|O_NONBLOCK|AF_INET6?",
+    "--allowlist-var=RDMA_.*|IBV_.*|POLLIN|F_GETFL|F_SETFL|O_NONBLOCK|AF_INET6?|AF_IB",
     "--default-enum-style=consts",
     "--no-prepend-enum-name",
     "--no-layout-tests",

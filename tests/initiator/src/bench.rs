@@ -15,7 +15,6 @@ use std::{
         BufRead,
         Write, //
     },
-    net::SocketAddr,
     ops::{
         Deref,
         DerefMut, //
@@ -36,6 +35,7 @@ use clap::{
 
 use crate::{
     conn::Options,
+    dest::Dest,
     iu::{
         lun,
         scsi,
@@ -102,10 +102,10 @@ impl Drop for Guarded {
 
 /// What a scenario gets.
 pub(crate) struct Bench {
-    /// The target's address of the kind asked for on the command line, usually IPv4.
-    pub(crate) dest: SocketAddr,
-    /// The target's IPv6 address.
-    pub(crate) dest6: Option<SocketAddr>,
+    /// Where the target listens, as the command line says: usually an address of IPv4.
+    pub(crate) dest: Dest,
+    /// Its IPv6 address.
+    pub(crate) dest6: Option<Dest>,
     /// Both halves of the target port identifier.
     pub(crate) target_guid: u64,
     /// Second half of the initiator port identifiers that are let in.
@@ -124,10 +124,13 @@ pub(crate) fn arguments() -> [Arg; 7] {
         Arg::new("dest")
             .long("dest")
             .required(true)
-            .value_name("ADDRESS:PORT"),
+            .value_parser(value_parser!(Dest))
+            .value_name("WHERE")
+            .help(Dest::SYNTAX),
         Arg::new("dest6")
             .long("dest6")
-            .value_name("[ADDRESS]:PORT")
+            .value_parser(value_parser!(Dest))
+            .value_name("WHERE")
             .help("for the IPv6 rows"),
         Arg::new("target-guid")
             .long("target-guid")
@@ -163,13 +166,6 @@ fn hex(arguments: &ArgMatches, name: &str) -> Fallible<u64> {
     u64::from_str_radix(text.trim_start_matches("0x"), 16).map_err(|e| format!("--{name}: {e}"))
 }
 
-/// Returns the address behind an argument.
-fn address(arguments: &ArgMatches, name: &str) -> Fallible<Option<SocketAddr>> {
-    let text = arguments.get_one::<String>(name);
-    text.map(|t| t.parse().map_err(|e| format!("--{name}: {e}")))
-        .transpose()
-}
-
 /// Takes away the unit attentions that a session finds at the logical units of the scenarios, with
 /// the receives it has; afterwards as many are posted as before.
 fn take_attentions(session: &mut Session) {
@@ -197,8 +193,8 @@ impl Bench {
     pub(crate) fn new(arguments: &ArgMatches) -> Fallible<Self> {
         set_pace(arguments.get_one::<u32>("pace").copied().unwrap_or(1));
         Ok(Self {
-            dest: address(arguments, "dest")?.ok_or("no --dest")?,
-            dest6: address(arguments, "dest6")?,
+            dest: *arguments.get_one("dest").ok_or("no --dest")?,
+            dest6: arguments.get_one("dest6").copied(),
             target_guid: hex(arguments, "target-guid")?,
             guid: hex(arguments, "guid")?,
             has_admin: arguments.get_flag("admin"),
@@ -231,7 +227,7 @@ impl Bench {
 
     /// Logs in with any request.
     pub(crate) fn login(&self, req: &LoginReq) -> Fallible<Login> {
-        self.login_bytes(&req.emit_rdma(), Options::default())
+        self.login_bytes(&self.dest.emit(req), Options::default())
     }
 
     /// A session whose end is watched.
@@ -245,7 +241,7 @@ impl Bench {
 
     /// A session, by a login that must succeed.
     pub(crate) fn session_with(&self, req: &LoginReq, options: Options) -> Fallible<Guarded> {
-        match self.login_bytes(&req.emit_rdma(), options)? {
+        match self.login_bytes(&self.dest.emit(req), options)? {
             Login::Accepted(mut session) => {
                 if self.attentions {
                     take_attentions(&mut session);

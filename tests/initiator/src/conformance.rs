@@ -15,7 +15,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::{
     bench::{self, Bench},
-    scenarios::{all, Needs, Scenario},
+    scenarios::{all, Scenario},
     verbs::Fallible,
 };
 
@@ -89,8 +89,8 @@ impl Verdict {
 
 /// Runs one scenario; returns the verdict and what was seen.
 fn run_one(bench: &Bench, scenario: &Scenario) -> (Verdict, String) {
-    if scenario.needs == Needs::Admin && !bench.has_admin {
-        return (Verdict::Skipped, "needs --admin".into());
+    if let Some(why) = scenario.needs.missing(bench) {
+        return (Verdict::Skipped, why.into());
     }
     let done = catch_unwind(AssertUnwindSafe(|| (scenario.run)(bench)));
     let mut seen = match done {

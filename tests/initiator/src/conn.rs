@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! One connection to a target: address, login, messages in both directions, and every way to end it.
 //!
+//! librdmacm makes it in either case: it carries the IB/CM, too, for an address of the family AF_IB.
+//! The request then has the private data as they are given, without a header of the RDMA/CM before.
+//!
 //! It knows nothing about SRP but how messages are counted; what they say is in `iu.rs`, what is done
 //! with them in `session.rs`.
 
@@ -15,6 +18,7 @@ use std::{
 };
 
 use crate::{
+    dest::{Dest, Service},
     memory::{Memory, CANARY},
     sys,
     verbs::{
@@ -220,14 +224,22 @@ fn expect_event(channel: *mut sys::rdma_event_channel, kind: u32) -> Fallible<()
     }
 }
 
+/// Returns the port space of the RDMA/CM that such addresses are in.
+fn port_space(dest: Dest) -> u32 {
+    match dest {
+        Dest::Rdma(_) => sys::RDMA_PS_TCP,
+        Dest::Ib(_) => sys::RDMA_PS_IB,
+    }
+}
+
 /// Starts to resolve `dest`.
-fn resolve(id: *mut sys::rdma_cm_id, dest: SocketAddr) -> c_int {
+fn resolve(id: *mut sys::rdma_cm_id, dest: Dest) -> c_int {
     let ms = CM_TIMEOUT.as_millis() as c_int;
-    // SAFETY: All zero is a valid value of both structures; the library copies the address. The id
+    // SAFETY: All zero is a valid value of these structures; the library copies the address. The id
     // is that of a connection in the making.
     unsafe {
         match dest {
-            SocketAddr::V4(v4) => {
+            Dest::Rdma(SocketAddr::V4(v4)) => {
                 let mut address: sys::sockaddr_in = mem::zeroed();
                 address.sin_family = sys::AF_INET as u16;
                 address.sin_port = v4.port().to_be();
@@ -235,12 +247,26 @@ fn resolve(id: *mut sys::rdma_cm_id, dest: SocketAddr) -> c_int {
                 let to = ptr::from_mut(&mut address).cast();
                 sys::rdma_resolve_addr(id, ptr::null_mut(), to, ms)
             }
-            SocketAddr::V6(v6) => {
+            Dest::Rdma(SocketAddr::V6(v6)) => {
                 let mut address: sys::sockaddr_in6 = mem::zeroed();
                 address.sin6_family = sys::AF_INET6 as u16;
                 address.sin6_port = v6.port().to_be();
                 address.sin6_addr.__in6_u.__u6_addr8 = v6.ip().octets();
                 address.sin6_scope_id = v6.scope_id();
+                let to = ptr::from_mut(&mut address).cast();
+                sys::rdma_resolve_addr(id, ptr::null_mut(), to, ms)
+            }
+            Dest::Ib(Service {
+                dgid,
+                pkey,
+                id: service,
+            }) => {
+                let mut address: sys::sockaddr_ib = mem::zeroed();
+                address.sib_family = sys::AF_IB as u16;
+                address.sib_pkey = pkey.to_be();
+                address.sib_addr.ib_u.uib_addr8 = dgid;
+                address.sib_sid = service.to_be();
+                address.sib_sid_mask = u64::MAX;
                 let to = ptr::from_mut(&mut address).cast();
                 sys::rdma_resolve_addr(id, ptr::null_mut(), to, ms)
             }
@@ -250,7 +276,7 @@ fn resolve(id: *mut sys::rdma_cm_id, dest: SocketAddr) -> c_int {
 
 impl Conn {
     /// Resolves the address and route to `dest` and makes a queue pair with its receives.
-    pub(crate) fn open(dest: SocketAddr, options: Options) -> Fallible<Self> {
+    pub(crate) fn open(dest: Dest, options: Options) -> Fallible<Self> {
         let mut handles = Handles {
             channel: ptr::null_mut(),
             id: ptr::null_mut(),
@@ -268,7 +294,7 @@ impl Conn {
                 handles.channel,
                 &mut handles.id,
                 ptr::null_mut(),
-                sys::RDMA_PS_TCP,
+                port_space(dest),
             )
         };
         if rc != 0 {

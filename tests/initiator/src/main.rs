@@ -11,6 +11,7 @@
 mod bench;
 mod conformance;
 mod conn;
+mod dest;
 mod dm;
 mod fuzz;
 mod iu;

@@ -19,6 +19,7 @@ use crate::{
         Options,
         Outcome, //
     },
+    dest::Dest,
     iu::{
         inquiry,
         Cmd,
@@ -134,11 +135,7 @@ pub(crate) struct Session {
 }
 
 /// Logs in over a new connection with any private data.
-pub(crate) fn login_bytes(
-    dest: std::net::SocketAddr,
-    options: Options,
-    data: &[u8],
-) -> Fallible<Login> {
+pub(crate) fn login_bytes(dest: Dest, options: Options, data: &[u8]) -> Fallible<Login> {
     let mut conn = Conn::open(dest, options)?;
     match conn.connect(data)? {
         Outcome::Accepted(bytes) => match LoginRsp::parse(&bytes) {

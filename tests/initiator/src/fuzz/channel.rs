@@ -123,7 +123,8 @@ impl<'a> Channel<'a> {
 
     fn connect(&mut self) -> Fallible<Option<Box<Session>>> {
         let id = self.shared.initiator_id(self.number);
-        let data = login(&mut self.rng, &request(id, self.shared.target_id()));
+        let req = request(id, self.shared.target_id());
+        let data = login(&mut self.rng, &req, self.shared.dest);
         let options = Options {
             recvs: 160,
             sends: 64,

@@ -11,7 +11,6 @@ mod units;
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
     process::ExitCode,
     sync::{
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -23,7 +22,10 @@ use std::{
 
 use clap::{value_parser, Arg, ArgMatches, Command};
 
-use crate::bench::{self, Bench};
+use crate::{
+    bench::{self, Bench},
+    dest::Dest,
+};
 
 /// Upper half of the initiator port identifiers, far from that of any proper initiator. The number
 /// of the channel is added.
@@ -52,7 +54,7 @@ pub(crate) fn command() -> Command {
 
 /// What the channels share.
 pub(crate) struct Shared {
-    dest: SocketAddr,
+    dest: Dest,
     target: [u8; 16],
     guid: u64,
     left: AtomicU64,

@@ -6,6 +6,10 @@
 
 use super::rng::Rng;
 use crate::{
+    dest::{
+        Dest,
+        Layout, //
+    },
     iu::{
         descriptors,
         fmt_code,
@@ -302,8 +306,8 @@ impl Maker<'_> {
     }
 }
 
-/// Changes a login request; more often than not it is still a good one.
-pub(crate) fn login(rng: &mut Rng, req: &LoginReq) -> Vec<u8> {
+/// Changes a login request that goes to `dest`; more often than not it is still a good one.
+pub(crate) fn login(rng: &mut Rng, req: &LoginReq, dest: Dest) -> Vec<u8> {
     let mut req = *req;
     if rng.per_mille(500) {
         req.imm_requested = true;
@@ -312,15 +316,18 @@ pub(crate) fn login(rng: &mut Rng, req: &LoginReq) -> Vec<u8> {
     if rng.per_mille(100) {
         req.multichannel = MultiChannel::Single;
     }
-    let mut bytes = req.emit_rdma().to_vec();
+    let mut bytes = dest.emit(&req);
+    let &Layout {
+        iu_len, imm_offset, ..
+    } = dest.layout();
     if rng.per_mille(250) {
         match rng.below(4) {
             0 => {
                 let at = rng.below(bytes.len());
                 bytes[at] ^= 1 << rng.below(8);
             }
-            1 => bytes[48..50].copy_from_slice(&(rng.edge() as u16).to_be_bytes()),
-            2 => bytes[12..16].copy_from_slice(&(rng.edge() as u32).to_be_bytes()),
+            1 => bytes[imm_offset..][..2].copy_from_slice(&(rng.edge() as u16).to_be_bytes()),
+            2 => bytes[iu_len..][..4].copy_from_slice(&(rng.edge() as u32).to_be_bytes()),
             _ => {
                 let at = rng.below(bytes.len());
                 bytes[at] = rng.edge() as u8;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{
     admin_row,
     row,
+    Needs,
     Scenario, //
 };
 use crate::{
@@ -14,7 +15,14 @@ use crate::{
         Guarded, //
     },
     conn::Options,
-    session::Login,
+    dest::{
+        Dest,
+        Service, //
+    },
+    session::{
+        login_bytes,
+        Login, //
+    },
     srp::wire::{
         ident::PortId,
         login::{
@@ -29,20 +37,55 @@ use crate::{
 const REJ_LENGTH: &[&str] = &["rejected 0x10002"];
 const REJ_TARGET: &[&str] = &["rejected 0x10003"];
 const ACCEPTED: &[&str] = &["accepted; works"];
+const PROPER: &[&str] = &["tag echoed, formats 0x6, no channel; works"];
+
+/// Private data of the IB/CM's request, in bytes.
+const IB_PRIVATE_DATA: usize = 92;
 
 pub(super) const ROWS: &[Scenario] = &[
+    row("login.ipv4", "a proper login over IPv4", PROPER, |b| {
+        proper(b, b.dest)
+    })
+    .needing(Needs::RdmaCm),
+    row("login.ipv6", "a proper login over IPv6", PROPER, |b| {
+        proper(b, b.dest6.ok_or("no --dest6")?)
+    })
+    .needing(Needs::RdmaCm),
     row(
-        "login.ipv4",
-        "a proper login over IPv4",
-        &["tag echoed, formats 0x6, no channel; works"],
+        "login.ib",
+        "a proper login through the IB/CM",
+        PROPER,
         |b| proper(b, b.dest),
-    ),
+    )
+    .needing(Needs::IbCm),
     row(
-        "login.ipv6",
-        "a proper login over IPv6",
-        &["tag echoed, formats 0x6, no channel; works"],
-        |b| proper(b, b.dest6.ok_or("no --dest6")?),
-    ),
+        "login.ib_padding",
+        "bytes behind the request, as many as the IB/CM carries",
+        ACCEPTED,
+        |b| {
+            let mut data = b.dest.emit(&b.request(1));
+            data.resize(IB_PRIVATE_DATA, 0x5a);
+            bytes_work(b, &data)
+        },
+    )
+    .needing(Needs::IbCm),
+    row(
+        "login.ib_service",
+        "another service id of the port",
+        &["rejected by the CM, 8"],
+        |b| {
+            let Dest::Ib(service) = b.dest else {
+                return Err("no destination of the IB/CM".into());
+            };
+            let other = Dest::Ib(Service {
+                id: service.id ^ 1,
+                ..service
+            });
+            let data = other.emit(&b.request(1));
+            Ok(login_bytes(other, Options::default(), &data)?.to_string())
+        },
+    )
+    .needing(Needs::IbCm),
     row(
         "login.tag_extremes",
         "tags 0 and 2^64 - 1",
@@ -240,8 +283,8 @@ pub(super) const ROWS: &[Scenario] = &[
         "reserved bits of req_flags",
         ACCEPTED,
         |b| {
-            let mut data = b.request(1).emit_rdma();
-            data[10] |= 0x0c;
+            let mut data = b.dest.emit(&b.request(1));
+            data[b.dest.layout().flags] |= 0x0c;
             bytes_work(b, &data)
         },
     ),
@@ -250,11 +293,12 @@ pub(super) const ROWS: &[Scenario] = &[
         "private data that is no login request",
         &["rejected 0x10000"],
         |b| {
-            let mut data = b.request(1).emit_rdma();
-            data[11] = 2;
+            let mut data = b.dest.emit(&b.request(1));
+            data[b.dest.layout().opcode] = 2;
             Ok(b.login_bytes(&data, Options::default())?.to_string())
         },
-    ),
+    )
+    .needing(Needs::FirstByte),
     row(
         "login.no_data",
         "no private data: the CM pads it with zeros, so the length asked for is 0",
@@ -429,7 +473,7 @@ pub(super) const ROWS: &[Scenario] = &[
             b.connections(0, Duration::from_secs(30))?;
             for _ in 0..20 {
                 let mut conn = crate::conn::Conn::open(b.dest, Options::default())?;
-                conn.request(&b.request(1).emit_rdma())?;
+                conn.request(&b.dest.emit(&b.request(1)))?;
             }
             let left = b.connections(0, Duration::from_secs(60))?;
             Ok(format!("{left} connections; {}", b.session()?.works()?))
@@ -459,9 +503,9 @@ fn result(session: &Guarded) -> &'static str {
     }
 }
 
-fn proper(b: &Bench, dest: std::net::SocketAddr) -> Fallible<String> {
+fn proper(b: &Bench, dest: Dest) -> Fallible<String> {
     let req = b.request(1);
-    let login = crate::session::login_bytes(dest, Options::default(), &req.emit_rdma())?;
+    let login = login_bytes(dest, Options::default(), &dest.emit(&req))?;
     let Login::Accepted(session) = login else {
         return Ok(login.to_string());
     };
@@ -496,7 +540,7 @@ fn bytes_work(b: &Bench, data: &[u8]) -> Fallible<String> {
 fn works_with(b: &Bench, change: impl FnOnce(&mut LoginReq)) -> Fallible<String> {
     let mut req = b.request(1);
     change(&mut req);
-    bytes_work(b, &req.emit_rdma())
+    bytes_work(b, &b.dest.emit(&req))
 }
 
 /// A login that asks for units of this length.

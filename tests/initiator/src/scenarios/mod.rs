@@ -19,7 +19,7 @@ mod reservations;
 mod solicited;
 mod tasks;
 
-use crate::{bench::Bench, verbs::Fallible};
+use crate::{bench::Bench, dest::Dest, verbs::Fallible};
 
 /// What a scenario needs besides a target that lets it in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +28,31 @@ pub(crate) enum Needs {
     Nothing,
     /// An administrator.
     Admin,
+    /// A destination of the RDMA/CM.
+    RdmaCm,
+    /// A destination of the IB/CM.
+    IbCm,
+    /// Private data with a first byte that is not zero.
+    FirstByte,
+}
+
+impl Needs {
+    /// Says why a scenario that needs this cannot run here, if so.
+    pub(crate) fn missing(self, bench: &Bench) -> Option<&'static str> {
+        let ib = matches!(bench.dest, Dest::Ib(_));
+        let (has, why) = match self {
+            Self::Nothing => return None,
+            Self::Admin => (bench.has_admin, "needs --admin"),
+            Self::RdmaCm => (!ib, "about the RDMA/CM; this is the IB/CM"),
+            Self::IbCm => (ib, "about the IB/CM; this is the RDMA/CM"),
+            // cma_format_hdr() writes the version of a header that is not there.
+            Self::FirstByte => (
+                !ib,
+                "the kernel's rdma_cm zeroes the first byte of the IB/CM's private data",
+            ),
+        };
+        (!has).then_some(why)
+    }
 }
 
 /// One row of the table.
@@ -42,6 +67,13 @@ pub(crate) struct Scenario {
     pub(crate) needs: Needs,
     /// Does it, and returns what was seen.
     pub(crate) run: fn(&Bench) -> Fallible<String>,
+}
+
+impl Scenario {
+    /// The same, of a scenario that needs something special.
+    const fn needing(self, needs: Needs) -> Self {
+        Self { needs, ..self }
+    }
 }
 
 /// A scenario that needs nothing special.
@@ -67,10 +99,7 @@ const fn admin_row(
     expected: &'static [&'static str],
     run: fn(&Bench) -> Fallible<String>,
 ) -> Scenario {
-    Scenario {
-        needs: Needs::Admin,
-        ..row(name, says, expected, run)
-    }
+    row(name, says, expected, run).needing(Needs::Admin)
 }
 
 /// All scenarios, in the order in which they run.
