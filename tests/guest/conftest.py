@@ -77,6 +77,9 @@ def why_not(item):
     roce = item.get_closest_marker("roce")
     if roce and TRANSPORT != "rxe":
         return "TRANSPORT=%s: %s" % (TRANSPORT, roce.args[0])
+    ip = item.get_closest_marker("ip")
+    if ip and TRANSPORT == "ib":
+        return "TRANSPORT=%s: %s" % (TRANSPORT, ip.args[0])
     if item.get_closest_marker("sanitized") and not sanitized.wanted():
         return "the kernel must be able to let things fail: KERNEL=sanitized"
     unsanitized = item.get_closest_marker("unsanitized")

@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # A scripted SRP peer on the InfiniBand connection manager: the same as Peer,
-# but carried by the kernel module modules/ibcm_peer.c, because user space has
-# no access to that connection manager. Over RoCE it needs a target that was
-# loaded with ib_cm_on_roce.
+# but carried by the kernel module modules/ibcm_peer.c, because over RoCE user space
+# has no access to that connection manager. It needs a target that was loaded with
+# ib_cm_on_roce.
 #
 # Not here: what the target should make of it (test_ibcm.py).
 
 import contextlib
-import struct
 
 from lab.guest import mac_of
 
@@ -21,13 +20,6 @@ from .lio import guid_name
 INVALID_SERVICE, INVALID_TRANSPORT, STALE = 8, 9, 10
 
 UC = 3                          # enum ib_qp_type
-
-
-def login_req(initiator, target, tag=0x1122334455667788, iu_len=2132,
-              buf_fmt=6, flags=peer.LOSOLNT, opcode=peer.LOGIN_REQ, imm_offset=0):
-    """SRP_LOGIN_REQ in the 64-byte form of the IB/CM."""
-    return struct.pack(">B7xQI4xHBxH2x16s16s", opcode, tag, iu_len, buf_fmt,
-                       flags, imm_offset, initiator, target)
 
 
 @contextlib.contextmanager
@@ -86,7 +78,7 @@ class IbPeer(peer.Peer):
     def request(self, **fields):
         fields.setdefault("initiator", peer.port_bytes(self.port_id))
         fields.setdefault("target", bytes.fromhex(self.target.service_guid * 2))
-        return login_req(**fields)
+        return peer.login_req_ib(**fields)
 
     def tries_to_connect(self, data):
         """Connect with this private data; False if the target's answer comes

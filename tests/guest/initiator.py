@@ -157,8 +157,8 @@ class Initiator(KernelLog):
         a native one, unless it says where to."""
         guid = guid or self.target.service_guid
         if self.guest.transport == "ib" and not dest:
-            return "id_ext=%s,ioc_guid=%s,dgid=%s,pkey=%s,service_id=%s%s" % (
-                guid, guid, self.target_gid[2:], pkey, guid, more and "," + more)
+            return "id_ext=%s,ioc_guid=%s,%s%s" % (
+                guid, guid, self.target.ib_service(pkey, self.target_gid), more and "," + more)
         dest = dest or self.target.guest.ip
         if ":" in dest:
             dest = "[%s]" % dest

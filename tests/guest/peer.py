@@ -47,6 +47,26 @@ def login_req(initiator, target, tag=0x1122334455667788, iu_len=2132,
                        initiator, target, imm_offset)
 
 
+def login_req_ib(initiator, target, tag=0x1122334455667788, iu_len=2132,
+                 buf_fmt=6, flags=LOSOLNT, opcode=LOGIN_REQ, imm_offset=0):
+    """The same in the 64-byte form of the IB/CM."""
+    return struct.pack(">B7xQI4xHBxH2x16s16s", opcode, tag, iu_len, buf_fmt,
+                       flags, imm_offset, initiator, target)
+
+
+def login_form(guest):
+    """That of these which logins of this machine need that name no address."""
+    return login_req_ib if guest.transport == "ib" else login_req
+
+
+def where(target, dest=None, port=CM_PORT):
+    """The words that tell programs of tools/ where to log in: at this address, or at
+    the target's usual one; over InfiniBand that is the service of the IB/CM."""
+    if target.guest.transport == "ib" and not dest:
+        return [target.ib_service(), "0"]
+    return [dest or target.guest.ip, str(port)]
+
+
 def login_rej(tag, reason):
     """SRP_LOGIN_REJ as it must look, byte by byte."""
     return struct.pack(">B3xIQ8xH6x", LOGIN_REJ, reason, tag, 6)
@@ -139,10 +159,11 @@ class Peer:
         self.target = initiator.target
         # Its own identity, so that it does not replace the stock session.
         self.port_id = "0x%016x%s" % (extension, initiator.guid)
+        self.form = login_req if dest else login_form(initiator.guest)
         self.lines = 0
         self.job = initiator.spawn(
-            [initiator.tool(program), dest or self.target.guest.ip, str(port)], timeout=300,
-            keep_input=True)
+            [initiator.tool(program), *where(self.target, dest, port)],
+            timeout=300, keep_input=True)
         self._line("ready")
 
     def __enter__(self):
@@ -182,7 +203,7 @@ class Peer:
         """The login request of this peer."""
         fields.setdefault("initiator", port_bytes(self.port_id))
         fields.setdefault("target", bytes.fromhex(self.target.service_guid * 2))
-        return login_req(**fields)
+        return self.form(**fields)
 
     def connect(self, data):
         """Connect with this private data; returns (word, number, bytes):

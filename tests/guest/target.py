@@ -95,11 +95,11 @@ class Target(KernelLog):
         """The service GUID that follows from it by default."""
         return self.node_guid
 
-    def ib_service(self, service=None, pkey="ffff"):
+    def ib_service(self, pkey="ffff", gid=None):
         """Where the IB/CM finds it, in the words of srp_daemon, of which ib_srp
         takes these, and so do the peers of tests/initiator and tools/dest.h."""
         return "dgid=%s,pkey=%s,service_id=%s" % (
-            self.gid[2:], pkey, service or self.service_guid)
+            (gid or self.gid)[2:], pkey, self.service_guid)
 
     # --- the module -------------------------------------------------------
 

@@ -15,8 +15,7 @@ import time
 import pytest
 
 from .checks import equal, expect, until
-from .peer import login_req, port_bytes
-from .target import CM_PORT
+from .peer import login_form, port_bytes, where
 from .usage import growing, relevant, usage
 
 # Logins per batch. Whatever a login leaves shows as this many objects in each
@@ -38,8 +37,9 @@ def try_many(bench, count, **fields):
     fields.setdefault("target", bytes.fromhex(target.service_guid * 2))
     program = initiator.tool(
         bench.machines.built.program("srp_logins"))
-    out = initiator.run([program, target.guest.ip, str(CM_PORT), str(count),
-                         login_req(**fields).hex()], timeout=LIMIT).out
+    request = login_form(initiator.guest)(**fields)
+    out = initiator.run([program, *where(target), str(count), request.hex()],
+                        timeout=LIMIT).out
     found = re.search(r"established (\d+) rejected (\d+)", out)
     return int(found.group(1)), int(found.group(2))
 

@@ -54,6 +54,7 @@ def test_too_long_by_ib_srp(bench):
 
 
 @pytest.mark.timeout(60)
+@pytest.mark.ip("the IB/CM's listener does not go with the port")
 def test_nobody_listens(bench):
     """without a listener there is a plain refusal"""
     with bench.configured(port=0):
@@ -126,7 +127,9 @@ def test_malformed_requests(bench):
     with bench.configured(acls=[]), bench.peer() as friend:
         # With access, so that only the one thing is wrong.
         target.add_acl(friend.port_id)
-        for opcode in (peer.CMD, 0x55, 0xff):
+        # The kernel's rdma_cm zeroes the first byte of what it gives the IB/CM.
+        ib = bench.initiator.guest.transport == "ib"
+        for opcode in () if ib else (peer.CMD, 0x55, 0xff):
             refused(bench, ESTABLISH, tag=0, opcode=opcode)
         # Private data that is all zeroes is a request of length 0. (InfiniBand's
         # connection manager fills up with zeroes what is shorter, iWARP's does not.)

@@ -4,19 +4,20 @@
  * for tests that look at what that leaves behind. The login request comes from
  * peer.py; what the target answers is only told apart as yes or no.
  *
- * Usage: srp_logins <address> <port> <count> <hex of the login request>
+ * Usage: srp_logins <address> <port> <count> <hex of the login request>; see dest.h
  *
  * Prints "established <n> rejected <n>"; exit status 0 if each of the logins
  * was answered one way or the other and ended in order.
  */
 #include <errno.h>
-#include <netdb.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <rdma/rdma_cma.h>
+
+#include "dest.h"
 
 enum {
 	RECVS = 4,
@@ -58,7 +59,7 @@ static void expect(enum rdma_cm_event_type wanted)
 }
 
 /* One login and logout; true if it was granted. */
-static int log_in(struct sockaddr *dest, void *request, int length)
+static int log_in(struct sockaddr_storage *dest, void *request, int length)
 {
 	struct ibv_qp_init_attr attr = {
 		.cap = { .max_send_wr = 1, .max_recv_wr = RECVS,
@@ -73,9 +74,9 @@ static int log_in(struct sockaddr *dest, void *request, int length)
 	enum rdma_cm_event_type type;
 	struct rdma_cm_id *id;
 
-	if (rdma_create_id(events, &id, NULL, RDMA_PS_TCP))
+	if (rdma_create_id(events, &id, NULL, space_of(dest)))
 		fail("rdma_create_id");
-	if (rdma_resolve_addr(id, NULL, dest, TIMEOUT))
+	if (rdma_resolve_addr(id, NULL, (struct sockaddr *)dest, TIMEOUT))
 		fail("rdma_resolve_addr");
 	expect(RDMA_CM_EVENT_ADDR_RESOLVED);
 	if (rdma_resolve_route(id, TIMEOUT))
@@ -104,11 +105,11 @@ int main(int argc, char **argv)
 	static unsigned char request[128];
 	unsigned int byte, length = 0;
 	int count, used, yes = 0, no = 0;
-	struct addrinfo *dest;
+	struct sockaddr_storage dest;
 
 	events = rdma_create_event_channel();
 	errno = EINVAL;
-	if (argc != 5 || !events || getaddrinfo(argv[1], argv[2], NULL, &dest))
+	if (argc != 5 || !events || parse_dest(argv[1], argv[2], &dest))
 		fail("usage: srp_logins <address> <port> <count> <hex>");
 	count = atoi(argv[3]);
 	while (length < sizeof(request) &&
@@ -117,12 +118,11 @@ int main(int argc, char **argv)
 		argv[4] += 2;
 	}
 	for (number = 1; number <= count; number++) {
-		if (log_in(dest->ai_addr, request, length))
+		if (log_in(&dest, request, length))
 			yes++;
 		else
 			no++;
 	}
-	freeaddrinfo(dest);
 	rdma_destroy_event_channel(events);
 	printf("established %d rejected %d\n", yes, no);
 	return 0;

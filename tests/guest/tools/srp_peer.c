@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A peer that says whatever it is told to: one RDMA/CM connection, driven by
- * lines on standard input. It knows nothing about SRP; the bytes come from
- * peer.py, which also describes the answers.
+ * A peer that says whatever it is told to: one connection, driven by lines on
+ * standard input. It knows nothing about SRP; the bytes come from peer.py,
+ * which also describes the answers.
  *
- * Usage: srp_peer <address> <port>
+ * Usage: srp_peer <address> <port>; see dest.h
  *
  *   connect <hex>        connect with this private data
  *   send <hex>           send a message and wait for its completion
@@ -21,7 +21,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <netdb.h>
 #include <poll.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -30,6 +29,8 @@
 #include <time.h>
 
 #include <rdma/rdma_cma.h>
+
+#include "dest.h"
 
 enum {
 	RECVS = 200,		/* messages the target may have under way */
@@ -169,16 +170,15 @@ static void open_id(const char *address, const char *port)
 	};
 	const int all = IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_READ |
 			IBV_ACCESS_REMOTE_WRITE;
-	struct addrinfo *dest;
+	struct sockaddr_storage dest;
 
-	errno = EINVAL;
-	if (getaddrinfo(address, port, NULL, &dest))
+	errno = parse_dest(address, port, &dest);
+	if (errno)
 		fail("address");
-	if (rdma_create_id(events, &id, NULL, RDMA_PS_TCP))
+	if (rdma_create_id(events, &id, NULL, space_of(&dest)))
 		fail("rdma_create_id");
-	if (rdma_resolve_addr(id, NULL, dest->ai_addr, TIMEOUT))
+	if (rdma_resolve_addr(id, NULL, (struct sockaddr *)&dest, TIMEOUT))
 		fail("rdma_resolve_addr");
-	freeaddrinfo(dest);
 	expect(RDMA_CM_EVENT_ADDR_RESOLVED);
 	if (rdma_resolve_route(id, TIMEOUT))
 		fail("rdma_resolve_route");
