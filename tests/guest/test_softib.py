@@ -18,7 +18,7 @@ from conftest import TRANSPORT
 from lab import hcas
 from lab.guest import SM_LOG
 
-from . import manual
+from . import conformance, manual
 from .checks import Late, contains, equal, expect, sit_through, until
 from .dm import is_announced
 from .initiator import TWO_CHANNELS, UNTIL_STOPPED
@@ -176,6 +176,21 @@ def test_srp_daemon_rules(bench, subnet):
         initiator.fio(disk, "256k")
         initiator.logout()
         target.wait_for_connections(0)
+
+
+@pytest.mark.timeout(120)
+def test_conformance(bench, subnet):
+    """the rows of the conformance table that are about the IB/CM; with TRANSPORT=ib
+    all rows go through it"""
+    rows = [name for name in conformance.names() if name.startswith("login.ib")]
+    expect(len(rows) > 1, "rows: %s" % rows)
+    with subnet():
+        table = conformance.configured(bench)
+        said = bench.initiator.run(
+            table.words("conformance", "--only", ",".join(rows)), check=False).out
+        for name in rows:
+            expect(re.search(r"^ok +%s " % re.escape(name), said, re.M), said)
+        table.remove()
 
 
 @pytest.mark.timeout(180)
