@@ -12,7 +12,7 @@ import shlex
 import signal
 
 from lab import demo, env
-from lab.guest import quick
+from lab.guest import linklocal_of, quick
 
 from .checks import Failed, Wrong, expect, until
 from .kernel_log import KernelLog
@@ -149,6 +149,13 @@ class Initiator(KernelLog):
     def target_gid(self):
         """GID of the port of the target that native logins go to: 0x and digits."""
         return self.target.gid
+
+    @property
+    def peer_name(self):
+        """How the target writes where its logins come from."""
+        if self.guest.transport == "ib":
+            return "GID " + linklocal_of(self.guest.number)
+        return self.guest.ip
 
     # --- login and logout -------------------------------------------------
 

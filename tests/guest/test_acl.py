@@ -19,6 +19,7 @@ from .test_rogue import TMF_FAILED
 pytestmark = pytest.mark.engine("lio")
 
 NO_ACCESS = 0x00010006
+ADDRESSES = "peers have no addresses of IP there"
 OWN_ADDRESS = "it compares the target's own address with such an entry"
 
 
@@ -75,12 +76,14 @@ def test_initiator_ext(bench):
 
 
 @pytest.mark.stock(OWN_ADDRESS)
+@pytest.mark.ip(ADDRESSES)
 def test_peer_ipv4(bench):
     """the peer's IPv4 address"""
     lets_in(bench, bench.initiator.guest.ip)
 
 
 @pytest.mark.stock(OWN_ADDRESS)
+@pytest.mark.ip(ADDRESSES)
 def test_peer_ipv6(bench):
     """the peer's IPv6 address, in short form"""
     with bench.configured(acls=[bench.initiator.guest.ip6]):
@@ -91,6 +94,7 @@ def test_peer_ipv6(bench):
 
 
 @pytest.mark.stock(OWN_ADDRESS)
+@pytest.mark.ip(ADDRESSES)
 def test_peer_ipv6_long(bench):
     """the peer's IPv6 address, all 32 digits"""
     with bench.configured(acls=["fd09:0000:0000:0000:0000:0000:0000:0002"]):
@@ -100,6 +104,7 @@ def test_peer_ipv6_long(bench):
 
 
 @pytest.mark.stock(OWN_ADDRESS)
+@pytest.mark.ip(ADDRESSES)
 def test_address_as_port_id(bench):
     """the peer's addresses in the form of a port identifier, for targetcli"""
     v4 = "0x00000000000000000000ffff0a090002"
@@ -117,6 +122,7 @@ def test_address_as_port_id(bench):
 
 
 @pytest.mark.stock(OWN_ADDRESS)
+@pytest.mark.ip(ADDRESSES)
 def test_transport_id(bench):
     """reservations know an entry by address that has the form of a port
     identifier (LIO makes nothing of other forms)"""
@@ -131,6 +137,7 @@ def test_transport_id(bench):
 
 
 @pytest.mark.stock("it knows other addresses")
+@pytest.mark.ip(ADDRESSES)
 def test_no_transport_id(bench):
     """the log says so when an initiator reserves through an entry of which LIO
     makes no TransportID, and which directory is missing for that"""
@@ -151,6 +158,7 @@ def test_no_transport_id(bench):
                       check=False)
 
 
+@pytest.mark.ip("there it is the name of the initiator's port")
 def test_guid_form(bench):
     """a GUID names a port of a native InfiniBand login; over RDMA/CM it does
     not match"""
@@ -251,6 +259,7 @@ def both_stay(bench, entries, guid=None):
 
 
 @pytest.mark.stock(OWN_ADDRESS)
+@pytest.mark.ip(ADDRESSES)
 def test_another_entry(bench):
     """a login ends no session that another entry let in, from another address"""
     guest = bench.initiator.guest
@@ -258,6 +267,7 @@ def test_another_entry(bench):
 
 
 @pytest.mark.stock("it compares identifiers only")
+@pytest.mark.ip(ADDRESSES)
 def test_without_guid(bench):
     """identifiers without a GUID, as over iWARP, do not make two addresses one
     initiator"""
@@ -266,6 +276,7 @@ def test_without_guid(bench):
 
 @pytest.mark.timeout(120)
 @pytest.mark.stock(OWN_ADDRESS)
+@pytest.mark.ip(ADDRESSES)
 def test_abort_through_another_entry(bench):
     """ABORT TASK of a peer with the same identifier, whom another entry let in
     from another address, finds no task of the first"""
@@ -291,6 +302,7 @@ def test_abort_through_another_entry(bench):
 
 
 @pytest.mark.stock("it does not say why")
+@pytest.mark.ip(ADDRESSES)
 def test_refusals_say_why(bench):
     """the log has the names an entry could have, and the entry that was meant"""
     target, initiator = bench.target, bench.initiator

@@ -19,7 +19,7 @@ from .initiator import UNTIL_STOPPED
 from .target import CM_PORT
 
 MIGRATION, MANUAL = "docs/migration.md", "scripts/deb/debian/ib_srpt.4"
-HCA = env.transport() + "0"
+HCA = env.TRANSPORTS[env.transport()]
 SYSFS = "/sys/class/infiniband_srpt/srpt-%s-1" % HCA
 DESCRIPTION = "SCSI RDMA Protocol target driver"
 

@@ -33,6 +33,7 @@ def test_ipv4(bench):
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.ip("it is about addresses of IP")
 def test_ipv6(bench):
     """log in over IPv6, to [address]:port, and verify data"""
     with bench.configured():
@@ -47,6 +48,7 @@ def test_ipv6(bench):
 
 @pytest.mark.timeout(90)
 @pytest.mark.stock("it listens for IPv6 only then")
+@pytest.mark.ip("it is about addresses of IP")
 def test_bindv6only(bench):
     """net.ipv6.bindv6only, which is about sockets, does not keep IPv4 away"""
     target = bench.target
@@ -91,7 +93,7 @@ def test_kernel_log(bench):
     text = log.replace(":", "")
     expect(who in text, "the log names the initiator port:\n" + log)
     if target.variant == "rust":
-        expect(initiator.guest.ip in log, "the log names the address")
+        expect(initiator.peer_name in log, "the log names the address")
         expect("clos" in log, "the log tells of the end:\n" + log)
 
 
@@ -387,6 +389,7 @@ def test_bounds(bench):
 
 @pytest.mark.engine("lio")
 @pytest.mark.stock("it has no bounds")
+@pytest.mark.ip("it is about addresses of IP")
 def test_bound_of_an_entry(bench):
     """an entry that lets in several initiators has so many channels, theirs together"""
     target, guest = bench.target, bench.initiator.guest
@@ -404,6 +407,7 @@ def test_bound_of_an_entry(bench):
 
 
 @pytest.mark.stock("it has one listener for both")
+@pytest.mark.ip("it is about addresses of IP")
 def test_port_taken_in_one_family(bench):
     """a port number that another program has for IPv4 serves logins over IPv6, and
     the log says so"""

@@ -18,7 +18,7 @@ from .dm import Asker
 from .initiator import UNTIL_STOPPED
 from .target import CM_PORT
 
-HCA = env.transport() + "0"
+HCA = env.TRANSPORTS[env.transport()]
 PORT = "/sys/class/infiniband_srpt/srpt-%s-1" % HCA
 WHY = "it has no such directory"
 INVALID = "Invalid argument"
@@ -88,7 +88,8 @@ def test_files(bench):
     target.load()
     equal(modes(bench, PORT), expected_modes(FILES, True), "files and modes")
     equal(target.read(PORT + "/device"), HCA, "device")
-    equal(target.read(PORT + "/link_layer"), "Ethernet", "link layer")
+    equal(target.read(PORT + "/link_layer"),
+          "InfiniBand" if target.guest.transport == "ib" else "Ethernet", "link layer")
     equal(target.read(PORT + "/rdma_cm_port"), "0", "port number")
     equal(target.read(PORT + "/login_info_rdma_cm"), "", "without a listener")
     equal(target.read(PORT + "/enabled"), "0", "enabled")
@@ -245,7 +246,7 @@ def test_a_session(bench):
                    "the name: " + name)
             equal(modes(bench, here), expected_modes(SESSION_FILES), "files")
             for file, value in (("initiator_port_id", initiator.port_id),
-                                ("peer", initiator.guest.ip),
+                                ("peer", initiator.peer_name),
                                 ("channels", "2"), ("state", "live"),
                                 ("active", "0"), ("sq_used", "0")):
                 equal(target.read(here + "/" + file), value, file)
@@ -360,7 +361,7 @@ def test_srpt_top(bench):
     equal(len(samples), 2, "samples")
     contains(out, '"%s"' % HCA, "JSON")
     contains(out, initiator.port_id[2:], "JSON")
-    contains(out, initiator.guest.ip, "JSON")
+    contains(out, initiator.peer_name, "JSON")
     found = re.search(r"^srpt_port_commands_total\{[^}]*%s[^}]*\} ([0-9]+)$" % HCA,
                       metrics, re.M)
     expect(found and int(found.group(1)) > 0,
@@ -426,7 +427,7 @@ def test_dump(bench):
             expect(re.fullmatch(
                 "channel [0-9]+ of %s from %s: live, [0-9]+ s, req_lim [0-9]+, "
                 "active [0-9]+, sq_used [0-9]+, held 0, busy [0-9]+" % (
-                    initiator.port_id, initiator.guest.ip), line), line)
+                    initiator.port_id, initiator.peer_name), line), line)
         for line in (x for x in text.splitlines() if x.startswith(" ")):
             expect(re.fullmatch(
                 "  command tag 0x[0-9a-f]{16}: [A-Z][A-Za-z]+, [0-9]+ ms, "
