@@ -18,6 +18,8 @@ use super::{
     scsi::sense, //
 };
 
+/// Operation code REQUEST SENSE.
+const REQUEST_SENSE: u8 = 0x03;
 /// Operation code of variable length CDBs.
 const VARIABLE_LENGTH: u8 = 0x7f;
 /// Operation code SERVICE ACTION IN(16), and its service action GET LBA STATUS.
@@ -47,6 +49,8 @@ pub(crate) enum CdbFault {
     Control,
     /// The allocation, parameter list or transfer length is 2^31 or more.
     Length,
+    /// REQUEST SENSE with room for a part of the sense data only.
+    SenseRoom,
     /// The logical block address exceeds every capacity.
     Address,
     /// An ATA transfer length that is not in the CDB, or whose number of bytes is 2^31 or more.
@@ -58,7 +62,7 @@ impl CdbFault {
     pub(crate) fn sense(self) -> &'static [u8] {
         match self {
             Self::Address => &sense::LBA_OUT_OF_RANGE,
-            Self::Control | Self::Length | Self::AtaLength => &sense::INVALID_CDB,
+            Self::Control | Self::Length | Self::SenseRoom | Self::AtaLength => &sense::INVALID_CDB,
         }
     }
 }
@@ -68,7 +72,7 @@ impl CdbFault {
 pub(crate) fn fault(cdb: &[u8]) -> Option<CdbFault> {
     /// Below this one, no CDB has a field that is as long as the values demand.
     const LONG_FIELDS: u8 = 0x5e;
-    let &[op, one, _, _, _, five, _, _, _, nine, _, eleven, _, _, _, fifteen] =
+    let &[op, one, _, _, four, five, _, _, _, nine, _, eleven, _, _, _, fifteen] =
         cdb.first_chunk::<16>()?;
     let control = match op {
         0x00..=0x1f => five,
@@ -83,6 +87,9 @@ pub(crate) fn fault(cdb: &[u8]) -> Option<CdbFault> {
     };
     if control & LINK_OR_NACA != 0 {
         return Some(CdbFault::Control);
+    }
+    if op == REQUEST_SENSE && four != 0 && usize::from(four) < sense::SIZE {
+        return Some(CdbFault::SenseRoom);
     }
     if op < LONG_FIELDS {
         return None;

@@ -137,9 +137,26 @@ fn ata_lengths() {
 #[test]
 fn what_is_reported() {
     assert_eq!(CdbFault::Address.sense(), &sense::LBA_OUT_OF_RANGE);
-    for other in [CdbFault::Control, CdbFault::Length, CdbFault::AtaLength] {
+    for other in [
+        CdbFault::Control,
+        CdbFault::Length,
+        CdbFault::SenseRoom,
+        CdbFault::AtaLength,
+    ] {
         assert_eq!(other.sense(), &sense::INVALID_CDB);
     }
+}
+
+/// REQUEST SENSE: no room is allowed, and all of fixed format.
+#[test]
+fn sense_room() {
+    for room in 0..=u8::MAX {
+        let expected = (1..18).contains(&room).then_some(CdbFault::SenseRoom);
+        for desc in [0, 1] {
+            assert_eq!(fault(&cdb(&[0x03, desc, 0, 0, room])), expected, "{room}");
+        }
+    }
+    assert_eq!(fault(&cdb(&[0x12, 0, 0, 0, 5])), None);
 }
 
 #[test]
