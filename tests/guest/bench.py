@@ -101,17 +101,17 @@ class Bench:
             self.pair.change_hca(before)
         return instead
 
-    def test_module(self, name):
-        """Path of a module from tests/guest/modules."""
-        return self.machines.built.test_module(name)
+    def test_module(self, name, guest=None):
+        """Path of a module from tests/guest/modules for a machine, by default the
+        initiator's."""
+        guest = guest or self.pair.initiator
+        return self.machines.built.test_module(name, guest.kernel)
 
     @contextlib.contextmanager
-    def target_module(self, name):
+    def target_module(self, name, params=""):
         """One of them in the target machine, for as long as the context lasts."""
         target = self.target
-        if target.guest.kernel.release != self.initiator.guest.kernel.release:
-            skip("modules for tests are built for the initiators' kernel")
-        target.guest.install_module(self.test_module(name))
+        target.guest.install_module(self.test_module(name, target.guest), params=params)
         try:
             yield
         finally:

@@ -108,9 +108,10 @@ class Built:
             [REPO / "tests/initiator/build", folder], 900))
         return folder / "release/initiator"
 
-    def test_module(self, name):
-        """One of the modules of modules/."""
-        kernel = default_kernel("PEER_KERNEL")
+    def test_module(self, name, kernel=None):
+        """One of the modules of modules/, for a kernel.Kernel, by default that of the
+        initiators."""
+        kernel = kernel or default_kernel("PEER_KERNEL")
         folder = REPO / "build" / kernel.release / "tests"
 
         def make():
@@ -118,5 +119,5 @@ class Built:
             succeed(["make", "-C", kernel.kdir, *kernel.make_options,
                      "M=%s" % MODULES, "MO=%s" % folder, "KCFLAGS=-Werror",
                      "modules"], 300)
-        self._once("modules", make)
+        self._once("modules-" + kernel.release, make)
         return folder / (name + ".ko")

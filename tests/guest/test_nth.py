@@ -1,0 +1,331 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# The first call of a kind that an operation makes fails, then the second and so on,
+# until the operation makes no more of them: each fails once. Calls with a function of
+# this module among their callers count, those that the RDMA core and target core make
+# for it included. The operation succeeds or is answered with an error; afterwards it
+# works.
+#
+#   memory   allocations, those that rdma_rxe makes for it included; only the sanitized
+#            kernel can let them fail. It looks for memory without an owner in the end.
+#   verbs    what the HCA's driver is asked for
+#
+# They take minutes each: NTH=<first>,<step> asks for them, NTH=1,1 for each call.
+#
+# Not here: allocations that fail by chance (test_memory.py); an HCA whose verbs fail as
+# long as a test wants it to (test_faults.py).
+
+import contextlib
+import os
+
+import pytest
+
+from .checks import Failed, equal, expect, until
+from .dm import Answer, Asker
+from .peer import (ABORT_TASK, IMMEDIATE, LUN_RESET, TEST_UNIT_READY, Response, cmd, indirect,
+                   logout, read_10, tsk_mgmt, write_10)
+from .test_memory import VMALLOC, need_failslab
+
+pytestmark = pytest.mark.engine("lio")
+
+NTH = os.environ.get("NTH")
+FIRST, STEP = map(int, (NTH or "3,29").split(","))
+PARAMETERS = "/sys/module/nth/parameters/"
+# More calls than any operation makes.
+MOST = 3000
+
+# Addresses of the module's code; of the function that runs a module's start.
+MODULE = r"""
+base=$(cat /sys/module/ib_srpt/sections/.text)
+size=0x$(readelf -SW /lab/modules/ib_srpt.ko |
+    awk '{ for (i = 1; i < NF; i++) if ($i == ".text") print $(i + 4) }')
+printf '0x%x 0x%x\n' $base $((base + size))
+"""
+LOADER = r"""
+set -- $(grep -A 1 ' [tT] do_one_initcall$' /proc/kallsyms | cut -d ' ' -f 1)
+echo 0x$1 0x$2
+"""
+
+
+# Verbs that rdma_rxe has, but for those that may not fail, which give something back.
+VERBS = ("alloc_mr alloc_pd create_ah create_cq create_qp create_srq map_mr_sg modify_port "
+         "modify_qp post_recv post_send post_srq_recv query_device query_port query_qp "
+         "req_notify_cq").split()
+KINDS = {
+    "memory": "",
+    "verbs": "result=-5 functions=" + ",".join("rxe_" + verb for verb in VERBS),
+}
+
+
+class Nth:
+    """The module that lets calls fail, in the target machine."""
+
+    def __init__(self, bench):
+        self.bench, self.target = bench, bench.target
+
+    def of(self, where):
+        """Calls count that are made below this: MODULE or LOADER."""
+        start, end = self.target.run(where).out.split()
+        self.target.run("echo %s > %sstart; echo %s > %send" % (start, PARAMETERS, end, PARAMETERS))
+
+    @contextlib.contextmanager
+    def each(self, what):
+        """A generator of numbers of the call that fails; ends when there was no such
+        call. What the loop does in between is the operation."""
+        self.failed = 0
+        with self.target.guest.console.excused(VMALLOC, "the allocation is let fail"):
+            yield self._numbers(what)
+        expect(self.failed > 0, "calls of %s fail" % what)
+        self.bench.say("%s: %d calls failed, one at a time" % (what, self.failed))
+
+    def _numbers(self, what):
+        for number in range(FIRST, MOST, STEP):
+            self.arm(number)
+            yield number
+            if self.disarm():
+                return
+            self.failed += 1
+        raise Failed("%s has no last call" % what)
+
+    def arm(self, number):
+        """The call of this number fails, counted from now on."""
+        self.target.quick("echo %d > %sleft" % (number, PARAMETERS))
+
+    def disarm(self):
+        """Nothing fails from now on; returns whether nothing has failed."""
+        left = int(self.target.quick("cat {0}left; echo 0 > {0}left".format(PARAMETERS)).out)
+        return left > 0
+
+
+def made(bench, kind):
+    """An Nth for a kind of calls."""
+    bench.target.need_rust("the C driver is not what is tested")
+    if kind == "memory":
+        need_failslab(bench)
+    with bench.target_module("nth", KINDS[kind]):
+        yield Nth(bench)
+
+
+@pytest.fixture
+def memory(bench):
+    yield from made(bench, "memory")
+
+
+@pytest.fixture(params=KINDS)
+def nth(request, bench):
+    yield from made(bench, request.param)
+
+
+longer = pytest.mark.skipif(not NTH, reason="it takes minutes: NTH=1,1")
+
+
+@longer
+@pytest.mark.timeout(3000)
+def test_loading(bench, memory):
+    """the module is loaded, or is not and leaves nothing"""
+    target = bench.target
+    target.install()
+    memory.of(LOADER)
+    with memory.each("loading") as numbers:
+        for _ in numbers:
+            if target.load(check=False).rc == 0:
+                # Without an HCA that could not be prepared.
+                target.unload()
+            expect(not target.loaded(), "the module is gone")
+    target.load()
+    expect("srpt-rxe0-1" in target.run("ls /sys/class/infiniband_srpt").out, "the HCA is served")
+    target.unload()
+
+
+@longer
+@pytest.mark.timeout(3000)
+def test_device(bench, nth):
+    """an HCA comes: it is served, or is not and the log says so; the next one is"""
+    target = bench.target
+    target.load()
+    nth.of(MODULE)
+    with nth.each("an HCA that comes") as numbers:
+        for number in numbers:
+            target.remove_hca()
+            mark = target.mark()
+            target.add_hca()
+            served = "rxe0" in target.run("ls /sys/class/infiniband_srpt").out
+            expect(served or "rxe0" in target.log_since(mark), "the log says that the HCA is not "
+                   "served (%d)" % number)
+    target.remove_hca()
+    target.add_hca()
+    expect("srpt-rxe0-1" in target.run("ls /sys/class/infiniband_srpt").out, "the HCA is served")
+    target.unload()
+
+
+@pytest.mark.timeout(6000)
+@pytest.mark.parametrize("shared", [0, 1], ids=["own", "shared"])
+def test_login(bench, nth, shared):
+    """a login is granted, or refused with a reason, or the connection ends; the next one
+    is granted"""
+    target = bench.target
+    # Few receives in a shared queue, which is filled by the first login that wants it.
+    with bench.configured(acls=[], attributes={"use_srq": shared},
+                          params="srpt_srq_size=160"):
+        nth.of(MODULE)
+        ends = {}
+        with bench.peer() as one:
+            target.add_acl(one.port_id)
+        with nth.each("a login") as numbers:
+            for _ in numbers:
+                with bench.peer() as one:
+                    word, number, data = one.connect(one.request())
+                    if word == "established":
+                        one.ask(cmd(1, [TEST_UNIT_READY]))
+                    elif number == 28:
+                        word = "refused, %#x" % int.from_bytes(data[4:8], "big")
+                    ends[word] = ends.get(word, 0) + 1
+                target.wait_for_connections(0, 60)
+        bench.say("logins: %s" % ends)
+        expect(any(word.startswith(("refused", "rejected")) for word in ends), "some are refused")
+        with bench.peer() as one:
+            one.login()
+            one.settle()
+
+
+# Information units by what they are called; each takes the peer and a tag.
+UNITS = {
+    "read": lambda one, tag: cmd(tag, read_10(0, 8), data_in=one.at(0, 4096)),
+    "read_large": lambda one, tag: cmd(tag, read_10(0, 1024), data_in=one.at(0, 524288)),
+    "write": lambda one, tag: cmd(tag, write_10(0, 8), data_out=one.at(0, 4096)),
+    "write_large": lambda one, tag: cmd(tag, write_10(0, 1024), data_out=one.at(0, 524288)),
+    "table": lambda one, tag: cmd(
+        tag, read_10(0, 8), fmt=0x02, counts=(0, 2), tail=indirect(
+            one.at(8192, 32), 4096, [one.at(0, 2048), one.at(2048, 2048)])),
+    "bad_opcode": lambda one, tag: cmd(tag, [0xff]),
+    "no_lun": lambda one, tag: cmd(tag, [TEST_UNIT_READY], lun=77),
+    "abort_task": lambda one, tag: tsk_mgmt(tag, ABORT_TASK, task_tag=tag + 1),
+    "lun_reset": lambda one, tag: tsk_mgmt(tag, LUN_RESET),
+}
+
+
+@longer
+@pytest.mark.timeout(3000)
+@pytest.mark.parametrize("unit", UNITS)
+def test_unit(bench, nth, unit):
+    """an information unit on a connection of its own is answered, or the connection
+    ends; the same unit on the next one is answered with the same as before"""
+    target = bench.target
+    with bench.configured(acls=[]):
+        nth.of(MODULE)
+
+        def answer(armed=lambda: None):
+            with bench.peer() as one:
+                one.login(flags=IMMEDIATE)
+                one.settle()
+                armed()
+                return one.ask(UNITS[unit](one, 0x77), 30)
+
+        with bench.peer() as one:
+            target.add_acl(one.port_id)
+        before = answer()
+        # The login is not what is tested: it is over when the call is named.
+        seen, failed, number, nothing = {}, 0, FIRST, False
+        while not nothing:
+            found = answer(lambda: nth.arm(number))
+            nothing = nth.disarm()
+            name = "status %#x" % found.status if isinstance(found, Response) else found
+            expect(name != "timeout", "%s is answered (%d)" % (unit, number))
+            seen[name] = seen.get(name, 0) + 1
+            target.wait_for_connections(0, 60)
+            failed, number = failed + (not nothing), number + STEP
+        bench.say("%s: %d calls failed, answers: %s" % (unit, failed, seen))
+        after = answer()
+        equal((after.status, after.code), (before.status, before.code), "the answer after that")
+
+
+# Writes of an administrator, relative to configfs' srpt: what changes something, and
+# what takes it back, which must work even when the first has failed.
+CHANGES = {
+    "port": ("mkdir srpt/0x{other}", "[ ! -d srpt/0x{other} ] || rmdir srpt/0x{other}"),
+    "group": ("mkdir {tpg}2", "[ ! -d {tpg}2 ] || rmdir {tpg}2"),
+    "entry": ("mkdir {tpg}/acls/0x{other}",
+              "[ ! -d {tpg}/acls/0x{other} ] || rmdir {tpg}/acls/0x{other}"),
+    "enable": ("echo 0 > {tpg}/enable; echo 1 > {tpg}/enable", "true"),
+    "attribute": ("echo 512 > {tpg}/attrib/srp_sq_size", "true"),
+    "listen": ("echo 5556 > srpt/discovery_auth/rdma_cm_port",
+               "echo 5555 > srpt/discovery_auth/rdma_cm_port"),
+    "port_id": ("echo nth > /sys/class/infiniband_srpt/srpt-rxe0-1/port_id", "true"),
+    "vectors": ("echo 1 > /sys/class/infiniband_srpt/srpt-rxe0-1/comp_v_mask", "true"),
+}
+
+
+@longer
+@pytest.mark.timeout(3000)
+@pytest.mark.parametrize("change", CHANGES)
+def test_change(bench, memory, change):
+    """what an administrator writes or makes: it works, or says ENOMEM, and works the
+    next time; a login works afterwards"""
+    target = bench.target
+    with bench.configured():
+        memory.of(MODULE)
+        names = {"tpg": target.tpg(), "other": "5" * 32}
+        make, undo = (line.format(**names) for line in CHANGES[change])
+        failed, number = 0, FIRST
+        while True:
+            memory.arm(number)
+            done = target.shell(make, check=False)
+            nothing = memory.disarm()
+            if done.rc:
+                expect("Cannot allocate memory" in done.out, "%s (%d) says what it lacks: %s"
+                       % (change, number, done.out))
+            target.shell(undo)
+            if nothing:
+                break
+            failed, number = failed + 1, number + STEP
+        equal(done.rc, 0, "status of the last, without a failure")
+        bench.say("%s: %d calls failed" % (change, failed))
+        bench.initiator.login()
+        bench.initiator.logout()
+        target.wait_for_connections(0)
+
+
+@longer
+@pytest.mark.timeout(3000)
+def test_questions(bench, nth):
+    """each question to device management is answered, or asked again and answered"""
+    target = bench.target
+    with bench.configured():
+        nth.of(MODULE)
+        asker = Asker(bench)
+        with nth.each("an answer of device management") as numbers:
+            for _ in numbers:
+                asker.ask("ioc-profile:1", timeout=500)
+        answer, = asker.ask("ioc-profile:1")
+        expect(isinstance(answer, Answer) and answer.status == 0, "an answer: %s" % (answer,))
+
+
+@longer
+@pytest.mark.timeout(3000)
+def test_logout(bench, nth):
+    """the end of a connection, by the initiator and by the target: it ends, and nothing
+    is left"""
+    target = bench.target
+    with bench.configured(acls=[]):
+        nth.of(MODULE)
+        with bench.peer() as one:
+            target.add_acl(one.port_id)
+        for how in "logout", "disconnect", "closed":
+            failed, number, nothing = 0, FIRST, False
+            while not nothing:
+                with bench.peer() as one:
+                    one.login()
+                    one.settle()
+                    nth.arm(number)
+                    if how == "logout":
+                        one.send(logout())
+                    elif how == "disconnect":
+                        one.order("disconnect")
+                    else:
+                        target.remove_acl(one.port_id)
+                until(lambda: target.queue_pairs() == 0, 60, "the connection has ended")
+                nothing = nth.disarm()
+                if how == "closed":
+                    target.add_acl(one.port_id)
+                failed, number = failed + (not nothing), number + STEP
+            bench.say("%s: %d calls failed" % (how, failed))
