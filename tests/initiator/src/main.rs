@@ -17,6 +17,7 @@ mod fuzz;
 mod iu;
 mod logins;
 mod memory;
+mod neighbours;
 mod scenarios;
 mod session;
 mod sys;
@@ -40,6 +41,7 @@ const SUBCOMMANDS: &[Subcommand] = &[
     (dm::command, dm::run),
     (fuzz::command, fuzz::run),
     (logins::command, logins::run),
+    (neighbours::command, neighbours::run),
 ];
 
 fn main() -> ExitCode {

@@ -25,7 +25,6 @@ use super::{
     Scenario, //
 };
 use crate::{
-    bench::Bench,
     iu::{
         lun,
         read_10,

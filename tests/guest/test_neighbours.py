@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# Many peers that take what a login gives them and give nothing back, beside a session
+# that has to be served. Each is an initiator of its own, all through one entry.
+# NEIGHBOURS=all asks for all kinds of them.
+#
+# Not here: units that are wrong (test_fuzz.py), bounds by themselves (test_login.py).
+
+import os
+import re
+
+import pytest
+
+from .checks import expect, until
+from .initiator import UNTIL_STOPPED
+from .target import CM_PORT
+from .usage import free_kib
+
+pytestmark = [pytest.mark.engine("lio"), pytest.mark.roce(
+    "the peers have an address, which names their entry")]
+longer = pytest.mark.skipif(os.environ.get("NEIGHBOURS") != "all",
+                            reason="it takes a minute: NEIGHBOURS=all")
+
+PEERS, SECONDS = 64, 25
+# MiB per channel at most, as docs/security.md has it; with what rdma_rxe takes.
+CHANNEL = 6
+# What takes no processor once it is there: the session has at least half of what it has
+# alone.
+QUIET = ("idle",)
+
+
+def iops(initiator, disk):
+    """4k reads per second, one at a time, for 5 s."""
+    out = initiator.run(["fio", "--name=v", "--filename=" + disk, "--rw=randread", "--bs=4k",
+                         "--iodepth=1", "--ioengine=libaio", "--direct=1", "--thread",
+                         "--time_based", "--runtime=5"], timeout=120).out
+    found = re.search(r"IOPS=([0-9.]+)(k?)", out)
+    return float(found.group(1)) * (1000 if found.group(2) else 1)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("kind", [
+    "idle", *(pytest.param(kind, marks=longer) for kind in ("deaf", "busy", "churn", "storm"))])
+def test_beside(bench, kind):
+    """64 peers that log in and send nothing, that take no response but one, that send all the
+    time, that log in and out, that ask for connections and go: a session beside them
+    goes on, its data is right, all that the peers had is given back"""
+    target, initiator = bench.target, bench.initiator
+    with bench.session("ch_count=1") as disk:
+        target.add_acl(initiator.guest.ip)
+        before, free = iops(initiator, disk), free_kib(target)
+        program = initiator.tool(bench.machines.built.initiator)
+        job = initiator.spawn([
+            program, "neighbours", "--dest", "%s:%d" % (target.guest.ip, CM_PORT),
+            "--target-guid", target.service_guid, "--guid", "0123456789abcdef",
+            "--kind", kind, "--peers", str(PEERS), "--seconds", str(SECONDS)], timeout=200)
+        if kind == "idle":
+            target.wait_for_connections(PEERS + 1, 90)
+            taken = (free - free_kib(target)) / 1024 / PEERS
+            bench.say("%.1f MiB per peer" % taken)
+            expect(taken < CHANNEL, "a peer takes %.1f MiB" % taken)
+        else:
+            # How many are there at a time depends: rdma_rxe gives up a peer that has no
+            # receive after some time, whatever it is told.
+            until(lambda: target.connections() > 1, 60, "peers are there")
+        during = iops(initiator, disk)
+        if kind in QUIET and during < before / 2:
+            during = iops(initiator, disk)      # The host does other things, too.
+        bench.say("IOPS of the session: %.0f alone, %.0f beside them" % (before, during))
+        if kind in QUIET:
+            expect(during >= before / 2, "the session has half: %.0f of %.0f" % (during, before))
+        load = initiator.load(disk, UNTIL_STOPPED, depth=4)
+        done = job.wait(200, check=False)
+        bench.say(done.out)
+        expect(done.rc == 0, "the peers found what they expected")
+        initiator.moves(disk)
+        initiator.stop(load, disk)
+        until(lambda: target.queue_pairs() == 1, 90, "only the session is left")
+        target.remove_acl(initiator.guest.ip)
