@@ -27,6 +27,8 @@ else:
 PROTOCOL = 0x88b5
 FRAME = struct.Struct(">I")
 GUID = 0x5a00030000090000
+# Seconds that the process takes for an order at most.
+ANSWER = 20
 
 
 def ethernet(port):
@@ -119,6 +121,8 @@ class Program:
     def send(self, packets):
         for number, packet in packets:
             port = self.ports[number]
+            if not port.up:
+                continue
             frame = ethernet(number) + packet
             try:
                 port.peer.sendall(FRAME.pack(len(frame)) + frame)
@@ -140,21 +144,30 @@ class Fabric:
             [sys.executable, "-B", __file__, str(self.place), str(self.ports)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             start_new_session=True)
-        self._says("ready")
+        try:
+            self._says("ready")
+        except BaseException:
+            self._end()
+            raise
         return self
 
     def __exit__(self, kind, value, trace):
-        self.process.stdin.close()
+        self._end()
+
+    def _end(self):
         try:
+            self.process.stdin.close()
             self.process.wait(10)
-        except subprocess.TimeoutExpired:
+        except (OSError, subprocess.TimeoutExpired):
             self.process.kill()
             self.process.wait()
         self.process.stdout.close()
         shutil.rmtree(self.place, ignore_errors=True)
 
     def _says(self, text):
-        line = self.process.stdout.readline().strip()
+        """Wait for its answer; a guest that takes nothing keeps it from one."""
+        there, _, _ = select.select([self.process.stdout], [], [], ANSWER * env.pace())
+        line = self.process.stdout.readline().strip() if there else "nothing"
         if line != text:
             raise env.LabError("the switch says '%s', not '%s'" % (line, text))
 

@@ -506,6 +506,13 @@ class Guest:
         """Pull it out again."""
         self._monitored("device_del nic1")
         self._wait_for_card("! -e")
+        # The slot is switched off a moment after the driver has let go.
+        end = time.monotonic() + 30 * env.pace()
+        while any(item["name"] == "nic1" for item in self.qemu.command(
+                "qom-list", path="/machine/peripheral")):
+            if time.monotonic() > end:
+                raise env.LabError("the card of guest '%s' does not go" % self.name)
+            time.sleep(0.1)
         self.qemu.command("netdev_del", id="wire1")
 
     def _monitored(self, command):

@@ -4,7 +4,7 @@
 # agent by which a subnet manager finds the switch and sets its tables. Packets are
 # those of tests/softib: LRH, GRH if there is one, BTH and so on, with the ICRC and
 # without the VCRC. A test tool; there are one virtual lane, no M_Keys, and no check
-# of partitions. Offsets and values are those of the InfiniBand specification,
+# of partitions; a trap is sent once. Offsets and values are those of the InfiniBand specification,
 # chapters 7.7 (LRH), 14.2 (management datagrams, directed routes, attributes) and
 # 18.2 (switches).
 #
@@ -49,8 +49,8 @@ OF_SWITCH = ((6, 11), (16, 20))
 
 
 def icrc(packet):
-    """The ICRC of a packet without GRH, which does not cover what may change on
-    its way: the LRH, and a byte of the BTH."""
+    """The ICRC of a packet without GRH as tests/softib has it: over neither the LRH
+    nor the byte of the BTH that may change."""
     at = LRH + 4
     return struct.pack("<I", zlib.crc32(
         b"\xff" * LRH + packet[LRH:at] + b"\xff" + packet[at + 1:-ICRC]))
@@ -129,15 +129,13 @@ class Switch:
         """What becomes of a packet from a port."""
         if len(packet) < LRH + BTH + ICRC or self.state(port) == DOWN:
             return []
-        if packet[0] >> 4 == MANAGEMENT_LANE and self._is_for_us(packet):
-            if len(packet) < LENGTH:
-                return []
-            return self._managed(port, bytearray(packet[:LENGTH]))
-        return self._route(port, packet)
-
-    def _is_for_us(self, packet):
         dlid = int.from_bytes(packet[2:4], "big")
-        return dlid == PERMISSIVE or dlid == self.lid
+        if packet[0] >> 4 != MANAGEMENT_LANE or dlid not in (PERMISSIVE, self.lid or PERMISSIVE):
+            return self._route(port, packet)
+        # Without GRH, to queue pair 0.
+        if len(packet) < LENGTH or packet[1] & 3 != 2 or any(packet[LRH + 5:LRH + 8]):
+            return []
+        return self._managed(port, bytearray(packet[:LENGTH]))
 
     def _route(self, port, packet):
         """Sends a packet on by its destination LID. Port 0 is the switch's own."""
@@ -255,14 +253,15 @@ class Switch:
         """PortInfo of a port, for a request from `port`."""
         info, status = self.info[number], 0
         if new is not None:
-            for begin, end in OF_OTHERS if number else OF_PORT_0:
-                info[begin:end] = new[begin:end]
             state, before = new[32] & 0xf, self.state(number)
-            if number and state in (ARMED, ACTIVE) and state != before:
-                if state == before + 1:
+            moves = number and state in (ARMED, ACTIVE) and state != before
+            if moves and state != before + 1:
+                status = INVALID
+            else:
+                for begin, end in OF_OTHERS if number else OF_PORT_0:
+                    info[begin:end] = new[begin:end]
+                if moves:
                     self._set_state(number, state)
-                else:
-                    status = INVALID
         return status, bytes(info[:28]) + bytes([port]) + bytes(info[29:])
 
     def _multicast_block(self, first, new):

@@ -53,7 +53,7 @@ verify "the driver's patch is generated" generate
 # The name of a checkout has precedence.
 signer="$(caller name) <$(caller email)>"
 verify "... signed off by the caller" grep -qxF "Signed-off-by: $signer" "$work/driver.patch"
-verify "... who is in MAINTAINERS" grep -qxF "+M:	$signer" "$work/driver.patch"
+verify "... as MAINTAINERS has it" grep -qxF "+M:	$signer" "$work/driver.patch"
 for file in Documentation/ABI/testing/sysfs-class-infiniband_srpt Documentation/infiniband/srpt_rust.rst; do
 	verify "... with $file" grep -qxF "+++ b/$file" "$work/driver.patch"
 done

@@ -78,22 +78,24 @@ class Subnet:
         self.sm = None
 
     def __enter__(self):
-        with contextlib.ExitStack() as stack:
-            self.fabric = stack.enter_context(Fabric(3))
+        with contextlib.ExitStack() as all_of_it, contextlib.ExitStack() as stack:
+            self.fabric = all_of_it.enter_context(Fabric(3))
             for port, end in (TARGET, self.target), (INITIATOR, self.initiator):
                 end.guest.add_card(self.fabric.wire(port))
                 stack.callback(end.guest.remove_card)
                 end.run(RXE1)
                 stack.callback(end.run, NO_RXE1)
             self.start_sm()
+            stack.callback(self.stop_sm)
             self.wait_active()
-            self.stack = stack.pop_all()
+            self.machines, self.rest = stack.pop_all(), all_of_it.pop_all()
         return self
 
     def __exit__(self, kind, value, trace):
-        if kind is None:
-            self.stop_sm()
-            self.stack.close()
+        """Machines of a test that failed are thrown away as they are."""
+        with self.rest:
+            if kind is None:
+                self.machines.close()
 
     def wait_active(self):
         self.initiator.wait_active()

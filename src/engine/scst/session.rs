@@ -126,6 +126,14 @@ impl Submitted {
         self.admit_in_order(attr, cdb::is_executed_first(cdb), bits)
     }
 
+    /// Counts this as an ORDERED command, which it may be no more than once.
+    #[cold]
+    pub(super) fn count_ordered(&mut self) {
+        let bits = self.pass.order.load(Acquire);
+        // An ORDERED command is always admitted.
+        let _ = self.admit_in_order(TaskAttr::Ordered, false, bits);
+    }
+
     /// Implements [`Self::admit`]; `bits` is the state that was found.
     #[cold]
     fn admit_in_order(&mut self, attr: TaskAttr, first: bool, mut bits: u64) -> Option<TaskAttr> {

@@ -84,10 +84,11 @@ pub(super) fn submit<C: TargetCmd>(
     let Some(mut shared) = submission.submitted() else {
         return Err((RxError::ShuttingDown, cmd));
     };
-    let attr = match rx.attr {
-        // What it sets changes the attributes of other commands.
-        TaskAttr::Simple if cdb::is_mode_select(bytes) => TaskAttr::Ordered,
-        attr => attr,
+    // What it sets changes the attributes of other commands, whatever its own is.
+    let attr = if cdb::is_mode_select(bytes) {
+        TaskAttr::Ordered
+    } else {
+        rx.attr
     };
     let Some(attr) = shared.admit(attr, bytes) else {
         return Err((RxError::NoMemory, cmd));
@@ -165,9 +166,13 @@ pub(super) fn submit_tmf<C: TargetCmd>(
     let Some(submission) = session.begin() else {
         return Err((RxError::ShuttingDown, cmd));
     };
-    let Some(shared) = submission.submitted() else {
+    let Some(mut shared) = submission.submitted() else {
         return Err((RxError::ShuttingDown, cmd));
     };
+    if matches!(rx.function, TmFunction::LunReset) {
+        // It takes back what MODE SELECT has set, as that does.
+        shared.count_ordered();
+    }
     if !cmd.engine_cmd().prepare(Phase::Mgmt, shared) {
         return Err((RxError::NoMemory, cmd));
     }

@@ -5,7 +5,8 @@
 //! of them there. So while the engine has an ORDERED command of a session, SIMPLE ones are made
 //! ORDERED, which orders too much, not too little. They are ORDERED commands of the session, too:
 //! a session that always has commands under way would never end this. After [`MOST_TURNED`] of them
-//! the next one is to be answered with BUSY, until the engine has none left.
+//! behind the last that was ORDERED itself, the next one is to be answered with BUSY, until the
+//! engine has none left.
 //!
 //! Not here: the storage of the state, which several tasks change (the engine's adapter).
 
@@ -32,7 +33,7 @@ pub(crate) enum Admission {
 pub(crate) struct Order {
     /// Their number, with those that were SIMPLE.
     ordered: u32,
-    /// SIMPLE commands that were made ORDERED since the number was zero.
+    /// SIMPLE commands that were made ORDERED since the last one that was ORDERED itself.
     turned: u32,
 }
 
@@ -61,20 +62,21 @@ impl Order {
     /// Decides on a command with the attribute `attr`. `waits_for_none`: the engine executes it
     /// before all others if it is SIMPLE.
     pub(crate) fn admit(self, attr: TaskAttr, waits_for_none: bool) -> (Self, Admission) {
-        let (more, turned) = match attr {
+        let turned = match attr {
             TaskAttr::HeadOfQueue | TaskAttr::Aca => return (self, Admission::As(attr)),
             TaskAttr::Simple if self.ordered == 0 => return (self, Admission::As(attr)),
             TaskAttr::Simple if waits_for_none => {
                 return (self, Admission::As(TaskAttr::HeadOfQueue));
             }
             TaskAttr::Simple if self.turned >= MOST_TURNED => return (self, Admission::Busy),
-            TaskAttr::Simple => (1, 1),
-            TaskAttr::Ordered => (1, 0),
+            TaskAttr::Simple => self.turned.saturating_add(1),
+            // The initiator keeps this up itself: a pause would not end it.
+            TaskAttr::Ordered => 0,
         };
         // Neither can overflow: a session has as many commands as it has credits.
         let next = Self {
-            ordered: self.ordered.saturating_add(more),
-            turned: self.turned.saturating_add(turned),
+            ordered: self.ordered.saturating_add(1),
+            turned,
         };
         (next, Admission::As(TaskAttr::Ordered))
     }

@@ -32,9 +32,10 @@ const ATA_16: u8 = 0x85;
 /// Bits LINK and NACA of the control byte.
 const LINK_OR_NACA: u8 = 0x01 | 0x04;
 
-/// First logical block address that no logical unit has: a transfer of `u32::MAX` blocks of 512
-/// bytes that begins there ends beyond 2^63 bytes, the largest size of a file or a disk.
-const LBA_END: u64 = (1 << 54) - (1 << 32);
+/// First logical block address that no logical unit has: a transfer of `u32::MAX` blocks of 4096
+/// bytes that begins below it ends before 2^63 bytes, the largest size of a file or a disk; with
+/// blocks of 512 bytes it is 1 EiB away.
+const LBA_END: u64 = (1 << 51) - (1 << 32);
 
 /// Length that no data buffer has.
 const LENGTH_END: u32 = 1 << 31;
@@ -128,7 +129,7 @@ fn long_fields(op: u8, one: u8, cdb: &[u8]) -> Option<CdbFault> {
         return Some(CdbFault::Length);
     }
     let address = match op {
-        0x88..=0x8a | 0x8e | 0x8f => be64(cdb, 2),
+        0x88..=0x8a | 0x8e..=0x91 | 0x93 => be64(cdb, 2),
         SERVICE_ACTION_IN if one & 0x1f == GET_LBA_STATUS => be64(cdb, 2),
         VARIABLE_LENGTH => be64(cdb, 12),
         _ => None,

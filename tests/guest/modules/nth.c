@@ -11,6 +11,8 @@
  *   echo 3 > /sys/module/nth/parameters/left    the third from now on
  *   cat /sys/module/nth/parameters/left         0: it has failed
  *
+ * For x86-64, and machines with one CPU: "left" is counted without a lock.
+ *
  * Not here: failures by chance (/sys/kernel/debug/failslab); what fails as long as a test
  * wants it to (stuck.c).
  */
@@ -67,7 +69,10 @@ static bool is(struct kprobe *probe, const char *name)
 	return !strcmp(probe->symbol_name, name);
 }
 
-/* Whether the caller has said that it may not fail: hooks get its flags. */
+/*
+ * Whether the caller has said that it may not fail: should_failslab(cache, gfp),
+ * should_fail_alloc_page(gfp, order).
+ */
 static bool must_not_fail(struct kprobe *probe, struct pt_regs *regs)
 {
 	return (is(probe, "should_failslab") && regs->si & __GFP_NOFAIL) ||

@@ -265,7 +265,7 @@ impl Bench {
     }
 
     /// After resets and changes of the configuration: takes away the unit attentions they left, which
-    /// stay with the initiator and would be the answer to somebody's first command.
+    /// stay with the initiator and would be the answer to the next session's first command.
     pub(crate) fn settle(&self) {
         if !self.attention.take() {
             return;

@@ -2,7 +2,7 @@
 //! The subcommand `conformance`: runs scenarios and prints a table.
 //!
 //! With `--json` every scenario is a line when it begins, `{"begin": name, ...}`, and another with its
-//! result, so that whoever reads them knows where the target died.
+//! result, so that they say where the target died.
 
 use std::{
     fmt::Write as _,

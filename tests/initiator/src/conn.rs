@@ -565,7 +565,7 @@ impl Conn {
         // SAFETY: The channel exists as long as the connection.
         let fd = unsafe { (*self.handles.channel).fd };
         let fds = [self.recv_queue.fd(), self.send_queue.fd(), fd];
-        // A disconnected queue pair does not wake anybody; look now and then.
+        // A disconnected queue pair wakes no task; look now and then.
         let ready = wait_readable(fds, left.min(Duration::from_millis(500)))?;
         if ready[0] {
             self.recv_queue.take_event()?;
@@ -663,7 +663,7 @@ impl Conn {
         Ok(())
     }
 
-    /// Destroys the queue pair and says nothing to anybody: from now on the target hears nothing.
+    /// Destroys the queue pair without a message: from now on the target hears nothing.
     pub(crate) fn drop_dead(&mut self) {
         if mem::take(&mut self.has_qp) {
             // SAFETY: The id is ours and has a queue pair.

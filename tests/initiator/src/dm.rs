@@ -48,7 +48,7 @@ use crate::{
 /// Queue key of all queue pairs 1.
 const QP1_QKEY: u32 = 0x8001_0000;
 
-/// `ETIMEDOUT`, the status of a request that nobody answered.
+/// `ETIMEDOUT`, the status of a request without an answer.
 const TIMED_OUT: i32 = 110;
 
 /// What is written instead of the request's transaction.
@@ -258,7 +258,7 @@ fn ask_all(arguments: &ArgMatches) -> Result<(), String> {
     Ok(())
 }
 
-/// A port opened for management datagrams, and whom to ask.
+/// A port opened for management datagrams, and the port to ask.
 struct Agent {
     port: c_int,
     agent: c_int,

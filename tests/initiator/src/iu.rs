@@ -104,7 +104,7 @@ pub(crate) mod fmt_code {
     pub(crate) const IMMEDIATE: u8 = 3;
 }
 
-/// The fields of an SRP_CMD. Nothing here is made consistent but by those who fill it in.
+/// The fields of an SRP_CMD. Nothing here is made consistent.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Cmd {
     pub(crate) tag: u64,

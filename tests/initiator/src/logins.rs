@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The subcommand `logins`: logs in and out many times, for those who look for what stays behind.
+//! The subcommand `logins`: logs in and out many times, for tests of what stays behind.
 
 use std::{process::ExitCode, thread, time::Instant};
 

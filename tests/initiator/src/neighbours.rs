@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The subcommand `neighbours`: many peers that take what a login gives them and give nothing back,
-//! for some seconds, beside whom other sessions are to be served.
+//! for some seconds; other sessions are to be served beside them.
 //!
 //! Not here: units that are wrong (`fuzz`).
 
 use std::{
     collections::BTreeMap,
     process::ExitCode,
+    sync::Barrier,
     thread,
     time::{
         Duration,
@@ -199,9 +200,12 @@ impl Peer<'_> {
         Ok(())
     }
 
-    fn run(mut self, seconds: u64) -> Fallible<Counts> {
+    /// Waits at `all` until all peers have tried to log in.
+    fn run(mut self, seconds: u64, all: &Barrier) -> Fallible<Counts> {
         let stays = matches!(self.kind, Kind::Idle | Kind::Deaf | Kind::Busy);
-        let mut session = if stays { self.login()? } else { None };
+        let login = if stays { self.login() } else { Ok(None) };
+        all.wait();
+        let mut session = login?;
         let end = Instant::now() + Duration::from_secs(seconds);
         match &mut session {
             Some(session) => self.stay(session, end)?,
@@ -219,6 +223,7 @@ pub(crate) fn run(arguments: &ArgMatches) -> ExitCode {
     let Some(&kind) = arguments.get_one::<Kind>("kind") else {
         return ExitCode::FAILURE;
     };
+    let all_there = Barrier::new(usize::try_from(peers).unwrap_or(usize::MAX));
     let one = |extension| {
         let bench = Bench::new(arguments)?;
         let peer = Peer {
@@ -227,7 +232,7 @@ pub(crate) fn run(arguments: &ArgMatches) -> ExitCode {
             extension,
             counts: Counts::new(),
         };
-        peer.run(seconds)
+        peer.run(seconds, &all_there)
     };
     let (mut counts, mut failed) = (Counts::new(), false);
     thread::scope(|scope| {

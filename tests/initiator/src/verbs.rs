@@ -118,7 +118,7 @@ impl Region {
     /// Copies `data` to `offset`. Panics if it does not fit, a mistake of the caller.
     pub(crate) fn write(&self, offset: usize, data: &[u8]) {
         assert!(offset <= self.len && data.len() <= self.len - offset);
-        // SAFETY: The range was checked; nobody holds references into the pages.
+        // SAFETY: The range was checked; there are no references into the pages.
         unsafe { ptr::copy_nonoverlapping(data.as_ptr(), self.pages.base.add(offset), data.len()) }
     }
 
@@ -126,7 +126,7 @@ impl Region {
     pub(crate) fn read(&self, offset: usize, len: usize) -> Vec<u8> {
         assert!(offset <= self.len && len <= self.len - offset);
         let mut out = vec![0; len];
-        // SAFETY: The range was checked; nobody holds references into the pages.
+        // SAFETY: The range was checked; there are no references into the pages.
         unsafe { ptr::copy_nonoverlapping(self.pages.base.add(offset), out.as_mut_ptr(), len) }
         out
     }

@@ -79,18 +79,21 @@ fn lengths() {
 
 #[test]
 fn addresses() {
-    let end = (1_u64 << 54) - (1 << 32);
+    let end = (1_u64 << 51) - (1 << 32);
     for (head, at) in [
         (&[0x88_u8, 0][..], 2),
         (&[0x89, 0], 2),
         (&[0x8a, 0], 2),
         (&[0x8e, 0], 2),
         (&[0x8f, 0], 2),
+        (&[0x90, 0], 2),
+        (&[0x91, 0], 2),
+        (&[0x93, 0], 2),
         (&[0x9e, 0x12], 2),
         (&[0x7f, 0, 0, 0, 0, 0, 0, 24, 0, 9], 12),
     ] {
         assert_eq!(fault(&with(head, at, &(end - 1).to_be_bytes())), None);
-        for address in [end, 1 << 54, 1 << 63, u64::MAX] {
+        for address in [end, 1 << 51, 1 << 54, 1 << 63, u64::MAX] {
             let found = fault(&with(head, at, &address.to_be_bytes()));
             assert_eq!(found, Some(CdbFault::Address), "{head:x?}, {address:#x}");
         }

@@ -59,7 +59,7 @@ fn behind_an_ordered_one() {
 }
 
 /// A session that is never idle is told to wait some day, and may go on when nothing is ordered any
-/// more; ORDERED commands are always taken.
+/// more; ORDERED commands are always taken, and begin the count anew.
 #[test]
 fn busy_until_none_is_left() {
     let (one, _) = Order::NONE.admit(TaskAttr::Ordered, false);
@@ -74,10 +74,9 @@ fn busy_until_none_is_left() {
         order.admit(TaskAttr::Simple, false),
         (order, Admission::Busy)
     );
-    assert_eq!(
-        order.admit(TaskAttr::Ordered, false).1,
-        Admission::As(TaskAttr::Ordered)
-    );
+    let (two, admission) = order.admit(TaskAttr::Ordered, false);
+    assert_eq!(admission, Admission::As(TaskAttr::Ordered));
+    assert_eq!(turned_until_busy(two), most);
     assert_eq!(order.ended(), Order::NONE);
     let (again, _) = order.ended().admit(TaskAttr::Ordered, false);
     assert_eq!(turned_until_busy(again), most);

@@ -275,7 +275,7 @@ impl<'a> Channel<'a> {
                         owed.aborted = true;
                     }
                 }
-                // Any other function may end commands of everybody.
+                // Any other function may end commands of all initiators.
                 _ => {
                     self.shared.resets_sent.fetch_add(1, Ordering::SeqCst);
                     self.resets.push(tag);

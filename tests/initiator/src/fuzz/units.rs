@@ -35,7 +35,7 @@ use crate::{
     }, //
 };
 
-/// Buffers for data, one behind the other with a gap that nobody describes.
+/// Buffers for data, one behind the other with a gap that no unit describes.
 const SLOTS: usize = 64;
 const SLOT: usize = 8192;
 const GAP: usize = 512;

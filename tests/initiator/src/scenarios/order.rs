@@ -67,7 +67,10 @@ pub(super) const ROWS: &[Scenario] = &[
                 };
                 seen.extend(answers(&mut s, 3)?);
                 let place = place(&seen, first);
-                Ok(format!("ORDERED {place}, the others {others}; {}", s.works()?))
+                Ok(format!(
+                    "ORDERED {place}, the others {others}; {}",
+                    s.works()?
+                ))
             })
         },
     ),
@@ -92,7 +95,7 @@ pub(super) const ROWS: &[Scenario] = &[
     ),
     admin_row(
         "order.refused_behind",
-        "a READ and a command nobody knows behind an ORDERED READ of the slow disk; the session ends",
+        "a READ and an unknown command behind an ORDERED READ of the slow disk; the session ends",
         &["3 answers; disconnected; 0 connections"],
         |b| {
             b.connections(0, Duration::from_secs(30))?;
@@ -110,10 +113,7 @@ pub(super) const ROWS: &[Scenario] = &[
                 let end = s.next(Duration::from_secs(15))?;
                 drop(s);
                 let left = b.connections(0, Duration::from_secs(30))?;
-                Ok(format!(
-                    "{} answers; {end}; {left} connections",
-                    seen.len()
-                ))
+                Ok(format!("{} answers; {end}; {left} connections", seen.len()))
             })
         },
     ),

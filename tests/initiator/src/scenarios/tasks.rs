@@ -308,9 +308,9 @@ fn reset_table(b: &Bench) -> Fallible<String> {
     Ok(format!("{last}, then {after}; {rest}"))
 }
 
-/// ABORT TASK of a command with an external table, through another channel, 32 times. Once it says that
-/// the command is gone, the initiator takes the memory of the table away: who still reads it loses the
-/// connection. (Through the same channel the answer comes behind what is read.)
+/// ABORT TASK of a command with an external table, through another channel, 32 times. Once it says
+/// that the command is gone, the initiator takes the memory of the table away: a target that still
+/// reads it loses the connection. (Through the same channel the answer comes behind what is read.)
 fn abort_table_gone(b: &Bench) -> Fallible<String> {
     let mut s = b.session()?;
     let mut other = b.session()?;
