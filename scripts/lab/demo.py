@@ -14,9 +14,9 @@ from .pair import Pair
 RDMA_CM_PORT = 5555
 
 
-def port_guid(guest):
-    """The GUID of rxe0's port, as 16 hexadecimal digits."""
-    gid = linklocal_of(guest.number)[len("fe80::"):]
+def port_guid(guest, card=0):
+    """The GUID of rxe0's port, or of that on another card, as 16 hexadecimal digits."""
+    gid = linklocal_of(guest.number, card)[len("fe80::"):]
     return "".join("%04x" % int(part, 16) for part in gid.split(":"))
 
 

@@ -24,7 +24,7 @@ else:
     from . import env
 
 # The Ethernet protocol number of tests/softib.
-PROTOCOL = 0x88b5
+PROTOCOL = bytes((0x88, 0xb5))
 FRAME = struct.Struct(">I")
 GUID = 0x5a00030000090000
 # Seconds that the process takes for an order at most.
@@ -33,7 +33,7 @@ ANSWER = 20
 
 def ethernet(port):
     """The header of all frames from a port of the switch."""
-    return b"\xff" * 6 + bytes((0x5a, 0, 0, 0, 9, port)) + PROTOCOL.to_bytes(2, "big")
+    return b"\xff" * 6 + bytes((0x5a, 0, 0, 0, 9, port)) + PROTOCOL
 
 
 class Port:
@@ -115,7 +115,7 @@ class Program:
                 port.close()
                 self.link(number)
             for frame in port.frames(data):
-                if port.inserted and frame[12:14] == ethernet(0)[12:14]:
+                if port.inserted and frame[12:14] == PROTOCOL:
                     self.send(self.switch.receive(number, frame[14:]))
 
     def send(self, packets):

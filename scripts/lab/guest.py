@@ -121,7 +121,7 @@ done
 echo "opensm does not end"
 exit 1
 """
-PORT_STATE = "/sys/class/infiniband/rxe0/ports/1/state"
+PORT_STATE = "/sys/class/infiniband/%s/ports/1/state"
 
 # What the shell of Guest.quick() does not take from busybox.
 PROGRAMS = "".join('%s() { %s "$@"; }\n' % (path.rsplit("/")[-1], path) for path in (
@@ -147,9 +147,9 @@ def mac_of(number, card=0):
     return "52:54:00:09:%02x:%02x" % (card, number)
 
 
-def linklocal_of(number):
+def linklocal_of(number, card=0):
     """The IPv6 link-local address that belongs to mac_of()."""
-    return "fe80::5054:ff:fe09:%x" % number
+    return "fe80::5054:ff:fe09:%x" % (card << 8 | number)
 
 
 class Guest:
@@ -475,9 +475,9 @@ class Guest:
         self.stop_sm()
         self.start_sm(partitions, options)
 
-    def port_state(self):
+    def port_state(self, hca="rxe0"):
         """DOWN, INIT, ARMED or ACTIVE."""
-        return self.run(["cat", PORT_STATE]).out.split()[-1]
+        return self.run(["cat", PORT_STATE % hca]).out.split()[-1]
 
     def wait_active(self, timeout=60):
         """Over InfiniBand, wait until the subnet manager has brought up the

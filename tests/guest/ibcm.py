@@ -58,6 +58,7 @@ class IbPeer(peer.Peer):
         self.initiator = bench.initiator
         self.target = bench.target
         self.port_id = "0x%016x%s" % (extension, self.initiator.guid)
+        self.form = peer.login_req_ib
         self.lines = 0
         self.job = self.initiator.spawn([TOOLS + "/ibcm_peer.py"],
                                         timeout=300, keep_input=True)
@@ -74,11 +75,6 @@ class IbPeer(peer.Peer):
     def guid_name(self):
         """The name of its port in an access control entry."""
         return guid_name(self.gid[16:])
-
-    def request(self, **fields):
-        fields.setdefault("initiator", peer.port_bytes(self.port_id))
-        fields.setdefault("target", bytes.fromhex(self.target.service_guid * 2))
-        return peer.login_req_ib(**fields)
 
     def tries_to_connect(self, data):
         """Connect with this private data; False if the target's answer comes

@@ -12,9 +12,8 @@ import contextlib
 import json
 import signal
 
-from lab import Guest
+from lab import Guest, demo
 from lab.fabric import Fabric
-from lab.guest import mac_of
 
 from .checks import until
 from .initiator import Initiator
@@ -28,43 +27,36 @@ TARGET, INITIATOR, OTHER = 1, 2, 3
 
 RXE1 = "rdma link add rxe1 type rxe netdev eth1"
 NO_RXE1 = "rdma link delete rxe1"
-STATE = "/sys/class/infiniband/%s/ports/1/state"
 
 
-def guid_of(number, card):
-    """The port GUID of the HCA on a network card."""
-    mac = mac_of(number, card).split(":")
-    return "%02x%s%sfffe%s%s%s" % (int(mac[0], 16) ^ 2, *mac[1:])
+def target_guid(target):
+    """GUID of the target's port on the switch."""
+    return demo.port_guid(target.guest, 1)
 
 
 class Second(Initiator):
-    """An initiator that logs in through the second subnet, by this HCA of a
-    machine."""
+    """An initiator that logs in through the second subnet, by the HCA on a card of its
+    machine, at a port of the switch."""
 
-    def __init__(self, guest, target, hca, port):
+    def __init__(self, guest, target, card, port):
         super().__init__(guest, target)
-        self.subnet_hca, self.port = hca, port
+        self.card, self.port = card, port
         self.prefix = PREFIX
-        self.card = "nic1" if hca == "rxe1" else "nic"
 
     @property
     def hca(self):
-        return self.subnet_hca
+        return "rxe%d" % self.card
 
     @property
     def guid(self):
-        return guid_of(self.guest.number, int(self.card == "nic1"))
+        return demo.port_guid(self.guest, self.card)
 
     @property
     def target_gid(self):
-        return "0x" + self.prefix + guid_of(self.target.guest.number, 1)
-
-    def state(self):
-        """DOWN, INIT, ARMED or ACTIVE."""
-        return self.run(["cat", STATE % self.hca]).out.split()[-1]
+        return "0x" + self.prefix + target_guid(self.target)
 
     def wait_active(self):
-        until(lambda: self.state() == "ACTIVE", 60, "the port of %s on the switch is "
+        until(lambda: self.guest.port_state(self.hca) == "ACTIVE", 60, "the port of %s on the switch is "
               "active" % self.guest.name)
 
 
@@ -72,9 +64,8 @@ class Subnet:
     """The second subnet; what it is made of is there while the context lasts."""
 
     def __init__(self, bench):
-        self.bench = bench
         self.target, self.pair = bench.target, bench.pair
-        self.initiator = Second(bench.initiator.guest, bench.target, "rxe1", INITIATOR)
+        self.initiator = Second(bench.initiator.guest, bench.target, 1, INITIATOR)
         self.sm = None
 
     def __enter__(self):
@@ -99,8 +90,8 @@ class Subnet:
 
     def wait_active(self):
         self.initiator.wait_active()
-        until(lambda: self.target.run(["cat", STATE % "rxe1"]).out.split()[-1] == "ACTIVE",
-              60, "the target's port on the switch is active")
+        until(lambda: self.target.guest.port_state("rxe1") == "ACTIVE", 60,
+              "the target's port on the switch is active")
 
     # --- the subnet manager -----------------------------------------------
 
@@ -124,8 +115,8 @@ class Subnet:
     def set_link(self, end, up):
         """Plug in or pull out the cable between the switch and an end, the target
         or a Second."""
-        port, card = (TARGET, "nic1") if end is self.target else (end.port, end.card)
-        end.guest.set_link(up, card)
+        port, card = (TARGET, 1) if end is self.target else (end.port, end.card)
+        end.guest.set_link(up, ("nic", "nic1")[card])
         self.fabric.set_link(port, up)
 
     @contextlib.contextmanager
@@ -136,7 +127,7 @@ class Subnet:
                       transport="ib", manages=False, append="slab_nomerge",
                       kernel=self.initiator.guest.kernel, limit=3600)
         with guest:
-            other = Second(guest, self.target, "rxe0", OTHER)
+            other = Second(guest, self.target, 0, OTHER)
             other.be_patient()
             other.wait_active()
             yield other

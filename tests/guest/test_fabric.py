@@ -16,7 +16,7 @@ from lab import hcas
 from .checks import contains, equal, expect, sit_through, until
 from .initiator import TWO_CHANNELS, UNTIL_STOPPED
 from .lio import SRPT, guid_name
-from .subnet import PREFIX, Subnet, guid_of
+from .subnet import PREFIX, Subnet, target_guid
 from .test_multipath import DISK, PORT, Multipath
 from .test_softib import LOAD, PORT as PORT_OF_RXE0, daemon, disk_of
 
@@ -41,12 +41,11 @@ def second(bench):
 
 def export(bench, *names):
     """One disk, which these initiators may use through the target's port on the
-    switch; returns its portal group."""
+    switch."""
     target = bench.target
-    tpg = "%s/%s/tpgt_1" % (SRPT, guid_name(guid_of(target.guest.number, 1)))
+    tpg = "%s/%s/tpgt_1" % (SRPT, guid_name(target_guid(target)))
     target.shell(DISK + PORT.format(tpg=tpg, name=names[0])
                  + "".join("acl %s %s\n" % (tpg, name) for name in names[1:]))
-    return tpg
 
 
 def own_part(end):
@@ -63,35 +62,19 @@ def test_two_subnets(bench, second):
             Multipath(initiator) as multipath:
         through = second.initiator
         export(bench, guid_name(through.guid))
-        tpg = target.tpg()
-        target.shell("mkdir -p {0}; lun {0} 0 disk0; acl {0} {1}; echo 1 > {0}/enable".format(
-            tpg, initiator.port_id))
+        target.shell(PORT.format(tpg=target.tpg(), name=initiator.port_id))
         gids = target.run("cat /sys/class/infiniband/rxe[01]/ports/1/gids/0").out
         equal([gid.replace(":", "") for gid in gids.split()],
-              [target.gid[2:], PREFIX + guid_of(1, 1)], "GIDs of the target")
+              [target.gid[2:], PREFIX + target_guid(target)], "GIDs of the target")
         initiator.login(HASTY)
         through.login(HASTY)
         multipath.wait_for("active", "active")
-        names = sorted(multipath.paths())
         disk = multipath.disk()
         job = initiator.load(disk, UNTIL_STOPPED, depth=4)
-
-        def both_work():
-            multipath.wait_for("active", "active")
-            for name in names:
-                initiator.moves("/dev/" + name)
-
-        both_work()
-        second.set_link(target, False)
-        multipath.wait_for("active", "failed")
-        initiator.moves(disk)
-        second.set_link(target, True)
-        both_work()
-        bench.pair.unplug()
-        multipath.wait_for("failed", "active")
-        initiator.moves(disk)
-        bench.pair.plug()
-        both_work()
+        multipath.both_work()
+        multipath.lives_without(("active", "failed"), lambda: second.set_link(target, False),
+                                lambda: second.set_link(target, True))
+        multipath.lives_without(("failed", "active"), bench.pair.unplug, bench.pair.plug)
         initiator.stop(job, disk)
         multipath.end()
         initiator.logout()
@@ -108,7 +91,7 @@ def test_two_hosts(bench, second):
         first = second.initiator
         seen = first.run("ibnetdiscover -C rxe1").out
         contains(seen, "switch of the lab", "the topology")
-        for guid in first.guid, other.guid, guid_of(1, 1):
+        for guid in first.guid, other.guid, target_guid(target):
             contains(seen, guid, "the topology")
         export(bench, guid_name(first.guid), guid_name(other.guid))
         disks = {}

@@ -24,15 +24,19 @@ OF_COMMANDS = 3
 OF_SESSION = 53
 LOGINS = 30
 
-# The filter looks for return addresses in the module's code on the stack.
+# Where the module's code is: prints its first address and the one behind it.
+CODE = r"""
+base=$(cat /sys/module/ib_srpt/sections/.text)
+size=0x$(readelf -SW /lab/modules/ib_srpt.ko |
+    awk '{ for (i = 1; i < NF; i++) if ($i == ".text") print $(i + 4) }')
+printf '0x%x 0x%x\n' $base $((base + size))
+"""
+# The filter looks for return addresses in it on the stack.
 FAIL = r"""
 set -e
 cd /sys/kernel/debug/failslab
-base=$(cat /sys/module/ib_srpt/sections/.text)
-size=0x$(readelf -SW /lab/modules/ib_srpt.ko |
-    awk '{{ for (i = 1; i < NF; i++) if ($i == ".text") print $(i + 4) }}')
-printf '0x%x\n' $base > require-start
-printf '0x%x\n' $((base + size)) > require-end
+echo {start} > require-start
+echo {end} > require-end
 echo 32 > stacktrace-depth
 echo 0 > verbose
 echo N > ignore-gfp-wait
@@ -53,7 +57,8 @@ def failing(target, every):
     """Let one of so many allocations in the module fail meanwhile. There have
     to be some."""
     with target.guest.console.excused(VMALLOC, "the allocation is let fail"):
-        target.run(FAIL.format(every=every, most=MOST))
+        start, end = target.run(CODE).out.split()
+        target.run(FAIL.format(start=start, end=end, every=every, most=MOST))
         try:
             yield
         finally:

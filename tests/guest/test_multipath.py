@@ -129,6 +129,21 @@ class Multipath:
         name, = self.ask("show maps raw format", "%d").split()
         return "/dev/" + name
 
+    def both_work(self):
+        """Until data moves on both paths."""
+        self.wait_for("active", "active")
+        for name in self.paths():
+            self.initiator.moves("/dev/" + name)
+
+    def lives_without(self, state, lose, get_back):
+        """Data moves on the map while a path is away; `state` are those of both then.
+        Afterwards both work."""
+        lose()
+        self.wait_for(*state)
+        self.initiator.moves(self.disk())
+        get_back()
+        self.both_work()
+
 
 @pytest.mark.timeout(300)
 def test_paths_come_and_go(bench):
@@ -158,22 +173,9 @@ def test_paths_come_and_go(bench):
         disk = multipath.disk()
         job = initiator.load(disk, UNTIL_STOPPED, depth=4)
 
-        def both_work():
-            multipath.wait_for("active", "active")
-            for name in names:
-                initiator.moves("/dev/" + name)
-
-        both_work()
-        cut(True)
-        multipath.wait_for("active", "failed")
-        initiator.moves(disk)
-        cut(False)
-        both_work()
-        target.enable(False)
-        multipath.wait_for("failed", "active")
-        initiator.moves(disk)
-        target.enable()
-        both_work()
+        multipath.both_work()
+        multipath.lives_without(("active", "failed"), lambda: cut(True), lambda: cut(False))
+        multipath.lives_without(("failed", "active"), lambda: target.enable(False), target.enable)
 
         initiator.stop(job, disk)
         equal(sorted(multipath.paths()), names, "the paths at the end")

@@ -14,8 +14,8 @@ import pytest
 from lab import env
 
 from .checks import equal, expect, until
+from .conformance import where
 from .initiator import UNTIL_STOPPED
-from .target import CM_PORT
 from .usage import free_kib
 
 pytestmark = [pytest.mark.engine("lio"), pytest.mark.roce(
@@ -27,9 +27,6 @@ PEERS, SECONDS = 64, 25
 # MiB: what a channel takes at most for a peer that asks for no more than others, and the
 # same again for its queues, which rdma_rxe has in memory. docs/security.md has the former.
 CHANNEL = 2 * 3.2
-# What takes no processor once it is there: the session has at least half of what it has
-# alone.
-QUIET = ("idle",)
 
 
 def iops(initiator, disk):
@@ -55,11 +52,13 @@ def test_beside(bench, kind):
         before, free = iops(initiator, disk), free_kib(target)
         program = initiator.tool(bench.machines.built.initiator)
         job = initiator.spawn([
-            program, "neighbours", "--dest", "%s:%d" % (target.guest.ip, CM_PORT),
+            program, "neighbours", "--dest", where(target, target.guest.ip),
             "--target-guid", target.service_guid, "--guid", "0123456789abcdef",
             "--kind", kind, "--peers", str(PEERS), "--pace", "%d" % env.pace(),
             "--seconds", "%d" % (SECONDS * env.pace())], timeout=200)
-        if kind == "idle":
+        # Such a peer takes no processor once it is there.
+        quiet = kind == "idle"
+        if quiet:
             target.wait_for_connections(PEERS + 1, 90)
             taken = (free - free_kib(target)) / 1024 / PEERS
             bench.say("%.1f MiB per peer" % taken)
@@ -69,10 +68,10 @@ def test_beside(bench, kind):
             # receive after some time, whatever it is told.
             until(lambda: target.queue_pairs() > 1, 60, "peers are there")
         during = iops(initiator, disk)
-        if kind in QUIET and during < before / 2:
+        if quiet and during < before / 2:
             during = iops(initiator, disk)      # The host does other things, too.
         bench.say("IOPS of the session: %.0f alone, %.0f beside them" % (before, during))
-        if kind in QUIET:
+        if quiet:
             expect(during >= before / 2, "the session has half: %.0f of %.0f" % (during, before))
             equal(target.queue_pairs(), PEERS + 1, "connections after that")
         load = initiator.load(disk, UNTIL_STOPPED, depth=4)

@@ -24,9 +24,9 @@ from conftest import TRANSPORT
 
 from .checks import Failed, equal, expect, until
 from .dm import Answer, Asker
-from .peer import (ABORT_TASK, IMMEDIATE, LUN_RESET, TEST_UNIT_READY, Response, cmd, indirect,
+from .peer import (ABORT_TASK, CONSUMER_DEFINED, IMMEDIATE, LUN_RESET, TEST_UNIT_READY, Response, cmd, indirect,
                    logout, read_10, tsk_mgmt, write_10)
-from .test_memory import VMALLOC, need_failslab
+from .test_memory import CODE, VMALLOC, need_failslab
 
 pytestmark = pytest.mark.engine("lio")
 
@@ -36,13 +36,7 @@ PARAMETERS = "/sys/module/nth/parameters/"
 # More calls than any operation makes.
 MOST = 3000
 
-# Addresses of the module's code; of the function that runs a module's start.
-MODULE = r"""
-base=$(cat /sys/module/ib_srpt/sections/.text)
-size=0x$(readelf -SW /lab/modules/ib_srpt.ko |
-    awk '{ for (i = 1; i < NF; i++) if ($i == ".text") print $(i + 4) }')
-printf '0x%x 0x%x\n' $base $((base + size))
-"""
+# Addresses of the function that runs a module's start.
 LOADER = r"""
 set -- $(grep -A 1 ' [tT] do_one_initcall$' /proc/kallsyms | cut -d ' ' -f 1)
 echo 0x$1 0x$2
@@ -66,7 +60,7 @@ class Nth:
         self.bench, self.target = bench, bench.target
 
     def of(self, where):
-        """Calls count that are made below this: MODULE or LOADER."""
+        """Calls count that are made below this: CODE or LOADER."""
         start, end = self.target.run(where).out.split()
         self.target.run("echo %s > %sstart; echo %s > %send" % (start, PARAMETERS, end, PARAMETERS))
 
@@ -122,6 +116,10 @@ def nth(request, bench):
     yield from made(bench, request.param)
 
 
+def is_served(target):
+    expect("srpt-rxe0-1" in target.run("ls /sys/class/infiniband_srpt").out, "the HCA is served")
+
+
 longer = pytest.mark.skipif(not NTH, reason="it takes minutes: NTH=1,1")
 
 
@@ -139,7 +137,7 @@ def test_loading(bench, memory):
                 target.unload()
             expect(not target.loaded(), "the module is gone")
     target.load()
-    expect("srpt-rxe0-1" in target.run("ls /sys/class/infiniband_srpt").out, "the HCA is served")
+    is_served(target)
     target.unload()
 
 
@@ -149,7 +147,7 @@ def test_device(bench, nth):
     """an HCA comes: it is served, or is not and the log says so; the next one is"""
     target = bench.target
     target.load()
-    nth.of(MODULE)
+    nth.of(CODE)
     with nth.each("an HCA that comes") as numbers:
         for number in numbers:
             target.remove_hca()
@@ -160,7 +158,7 @@ def test_device(bench, nth):
                    "served (%d)" % number)
     target.remove_hca()
     target.add_hca()
-    expect("srpt-rxe0-1" in target.run("ls /sys/class/infiniband_srpt").out, "the HCA is served")
+    is_served(target)
     target.unload()
 
 
@@ -173,7 +171,7 @@ def test_login(bench, nth, shared):
     # Few receives in a shared queue, which is filled by the first login that wants it.
     with bench.configured(acls=[], attributes={"use_srq": shared},
                           params="srpt_srq_size=160"):
-        nth.of(MODULE)
+        nth.of(CODE)
         ends = {}
         with bench.peer() as one:
             target.add_acl(one.port_id)
@@ -183,7 +181,7 @@ def test_login(bench, nth, shared):
                     word, number, data = one.connect(one.request())
                     if word == "established":
                         one.ask(cmd(1, [TEST_UNIT_READY]))
-                    elif number == 28:
+                    elif number == CONSUMER_DEFINED:
                         word = "refused, %#x" % int.from_bytes(data[4:8], "big")
                     ends[word] = ends.get(word, 0) + 1
                 target.wait_for_connections(0, 60)
@@ -222,7 +220,7 @@ def test_unit(bench, nth, unit):
     ends; the same unit on the next one is answered with the same as before"""
     target = bench.target
     with bench.configured(acls=[]):
-        nth.of(MODULE)
+        nth.of(CODE)
 
         def answer(armed=lambda: None):
             with bench.peer() as one:
@@ -273,7 +271,7 @@ def test_change(bench, memory, change):
     next time; a login works afterwards"""
     target = bench.target
     with bench.configured():
-        memory.of(MODULE)
+        memory.of(CODE)
         names = {"tpg": target.tpg(), "other": "5" * 32}
         make, undo = (line.format(**names) for line in CHANGES[change])
         with memory.each(change, armed=False, some=False) as numbers:
@@ -299,7 +297,7 @@ def test_questions(bench, nth):
     """each question to device management is answered, or asked again and answered"""
     target = bench.target
     with bench.configured():
-        nth.of(MODULE)
+        nth.of(CODE)
         asker = Asker(bench)
         with nth.each("an answer of device management") as numbers:
             for _ in numbers:
@@ -317,7 +315,7 @@ def test_logout(bench, nth):
     is left"""
     target = bench.target
     with bench.configured(acls=[]):
-        nth.of(MODULE)
+        nth.of(CODE)
         with bench.peer() as one:
             target.add_acl(one.port_id)
         for how in "logout", "disconnect", "closed":

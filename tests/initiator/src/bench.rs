@@ -158,6 +158,20 @@ pub(crate) fn arguments() -> [Arg; 7] {
     ]
 }
 
+/// An argument that is a number.
+pub(crate) fn number(name: &'static str, default: &'static str, help: &'static str) -> Arg {
+    Arg::new(name)
+        .long(name)
+        .value_parser(value_parser!(u64))
+        .default_value(default)
+        .help(help)
+}
+
+/// Returns the value of such an argument, which always has one.
+pub(crate) fn value(arguments: &ArgMatches, name: &str) -> u64 {
+    arguments.get_one(name).copied().unwrap_or_default()
+}
+
 /// Returns the number behind a hexadecimal argument.
 fn hex(arguments: &ArgMatches, name: &str) -> Fallible<u64> {
     let text = arguments

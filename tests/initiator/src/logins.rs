@@ -3,7 +3,7 @@
 
 use std::{process::ExitCode, thread, time::Instant};
 
-use clap::{value_parser, Arg, ArgMatches, Command};
+use clap::{ArgMatches, Command};
 
 use crate::{
     bench::{self, Bench},
@@ -13,18 +13,15 @@ use crate::{
 
 /// Describes the subcommand.
 pub(crate) fn command() -> Command {
-    let number = |name: &'static str, default: &'static str, help: &'static str| {
-        Arg::new(name)
-            .long(name)
-            .value_parser(value_parser!(u64))
-            .default_value(default)
-            .help(help)
-    };
     Command::new("logins")
         .about("Log in, ask one command, and log out, many times")
         .args(bench::arguments())
-        .arg(number("count", "1000", "how many logins"))
-        .arg(number("parallel", "4", "how many at a time, at most 8"))
+        .arg(bench::number("count", "1000", "how many logins"))
+        .arg(bench::number(
+            "parallel",
+            "4",
+            "how many at a time, at most 8",
+        ))
 }
 
 /// Logs in `count` times as one initiator.
@@ -49,7 +46,7 @@ fn some(bench: &Bench, extension: u64, count: u64) -> Fallible<()> {
 
 /// Runs the subcommand.
 pub(crate) fn run(arguments: &ArgMatches) -> ExitCode {
-    let number = |name: &str| arguments.get_one::<u64>(name).copied().unwrap_or(1);
+    let number = |name| bench::value(arguments, name);
     let (count, parallel) = (number("count"), number("parallel").clamp(1, 8));
     let began = Instant::now();
     let failed = thread::scope(|scope| {

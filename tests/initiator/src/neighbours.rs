@@ -82,13 +82,6 @@ impl ValueEnum for Kind {
 
 /// Describes the subcommand.
 pub(crate) fn command() -> Command {
-    let number = |name: &'static str, default: &'static str, help: &'static str| {
-        Arg::new(name)
-            .long(name)
-            .value_parser(value_parser!(u64))
-            .default_value(default)
-            .help(help)
-    };
     Command::new("neighbours")
         .about("Be many peers that give nothing back")
         .args(bench::arguments())
@@ -99,12 +92,12 @@ pub(crate) fn command() -> Command {
                 .value_parser(value_parser!(Kind))
                 .help("what they do"),
         )
-        .arg(number(
+        .arg(bench::number(
             "peers",
             "64",
             "how many, each an initiator of its own",
         ))
-        .arg(number(
+        .arg(bench::number(
             "seconds",
             "20",
             "for how long, from the last login on",
@@ -218,7 +211,7 @@ impl Peer<'_> {
 
 /// Runs the subcommand.
 pub(crate) fn run(arguments: &ArgMatches) -> ExitCode {
-    let number = |name: &str| arguments.get_one::<u64>(name).copied().unwrap_or(1);
+    let number = |name| bench::value(arguments, name);
     let (peers, seconds) = (number("peers"), number("seconds"));
     let Some(&kind) = arguments.get_one::<Kind>("kind") else {
         return ExitCode::FAILURE;

@@ -20,7 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use clap::{value_parser, Arg, ArgMatches, Command};
+use clap::{ArgMatches, Command};
 
 use crate::{
     bench::{self, Bench},
@@ -33,19 +33,12 @@ const EXTENSION: u64 = 0xf022_f022_f022_0000;
 
 /// Describes the subcommand.
 pub(crate) fn command() -> Command {
-    let number = |name: &'static str, default: &'static str, help: &'static str| {
-        Arg::new(name)
-            .long(name)
-            .value_parser(value_parser!(u64))
-            .default_value(default)
-            .help(help)
-    };
     Command::new("fuzz")
         .about("Send random units over several channels")
         .args(bench::arguments())
-        .arg(number("seed", "1", "of the random numbers"))
-        .arg(number("count", "50000", "how many units to send"))
-        .arg(number(
+        .arg(bench::number("seed", "1", "of the random numbers"))
+        .arg(bench::number("count", "50000", "how many units to send"))
+        .arg(bench::number(
             "channels",
             "4",
             "how many connections; each is an initiator of its own",
@@ -105,7 +98,7 @@ impl Shared {
 
 /// Runs the subcommand.
 pub(crate) fn run(arguments: &ArgMatches) -> ExitCode {
-    let number = |name: &str| arguments.get_one::<u64>(name).copied().unwrap_or(0);
+    let number = |name| bench::value(arguments, name);
     let (seed, count, channels) = (number("seed"), number("count"), number("channels"));
     let bench = match Bench::new(arguments) {
         Ok(bench) => bench,
