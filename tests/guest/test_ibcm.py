@@ -326,7 +326,7 @@ def test_without_node_guid(bench):
     """an HCA without node GUID is found, and takes logins, by the service GUID 0;
     one with a node GUID that comes later changes nothing"""
     target, zero = bench.target, "0" * 16
-    with bench.target_module("no_guid"), ibcm.target(bench):
+    with bench.target_module("odd_hca", "no_guid=1"), ibcm.target(bench):
         asker = Asker(bench)
         for acl in True, False:
             line = ("id_ext=%s,ioc_guid=%s,dgid=%s,pkey=ffff,service_id=%s"

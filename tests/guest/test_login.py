@@ -430,7 +430,7 @@ def test_port_taken_in_one_family(bench):
 def test_without_node_guid(bench):
     """an HCA whose node GUID is zero serves the service GUID 0"""
     target, initiator = bench.target, bench.initiator
-    with bench.target_module("no_guid"), bench.configured():
+    with bench.target_module("odd_hca", "no_guid=1"), bench.configured():
         initiator.login(guid="0" * 16)
         initiator.logout()
         target.wait_for_connections(0)

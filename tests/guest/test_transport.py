@@ -166,3 +166,20 @@ def test_force_mr(bench):
                 bench.say("use_imm_data=%s: %d registrations" % (use, registered))
                 expect(registered >= 8 + (64 if use == "Y" else 128),
                        "each transfer was registered: %d" % registered)
+
+
+@pytest.mark.timeout(120)
+def test_small_regions(bench):
+    """an HCA whose memory regions take 255 pages (cxgb4): transfers of 256 pages, in
+    few entries, go through two regions"""
+    target, initiator = bench.target, bench.initiator
+    with registering(target) as count, \
+            bench.target_module("odd_hca", "region_pages=255"), \
+            bench.session(LARGE) as disk:
+        initiator.run(LIMIT % disk[5:] + "; " + HUGE_PAGES % 12)
+        before = count()
+        initiator.fio(disk, "8m", "1m", 2, more=["--mem=shmhuge"])
+        initiator.run(HUGE_PAGES % 0)
+        # Written, and read again.
+        registered = count() - before
+        expect(registered >= 2 * 2 * 8, "two registrations each: %d" % registered)

@@ -156,21 +156,22 @@ impl Ctxs {
     ) -> Result<u32> {
         let part = purpose.core.largest_part();
         let first = segs.clone().find(|seg| seg.len != 0).ok_or(EINVAL)?;
-        if is_all && first.len >= total {
-            let wrs = self.build_one(purpose, sg, first)?;
-            if wrs <= part {
-                return Ok(wrs);
-            }
+        let built = if is_all && first.len >= total {
+            self.build_one(purpose, sg, first)
+                .map(|wrs| (wrs <= part).then_some(wrs))
         } else {
-            self.build_many(purpose, sg, segs.clone(), total, usize::MAX)?;
-            if let Some(wrs) = self.many.as_ref().and_then(|many| many.fit(part)) {
-                return Ok(wrs);
-            }
+            self.build_many(purpose, sg, segs.clone(), total, &Limit::NONE)
+                .map(|()| self.many.as_ref().and_then(|many| many.fit(part)))
+        };
+        match built {
+            Ok(Some(wrs)) => return Ok(wrs),
+            // Too many requests, or a region without room for its entries: the RDMA core counts
+            // entries, of which each may have many pages (`rdma_rw_init_one_mr`).
+            Ok(None) | Err(EINVAL) => {}
+            Err(e) => return Err(e),
         }
         self.destroy(purpose);
-        // An entry takes at most `MIN_PART` requests (`rdma_rw_init_one_mr`).
-        let entries = (part / MIN_PART).max(1) as usize;
-        self.build_many(purpose, sg, segs, total, entries)?;
+        self.build_many(purpose, sg, segs, total, &Limit::of(purpose, part))?;
         let many = self.many.as_ref().ok_or(EINVAL)?;
         many.fit(part).ok_or(E2BIG)
     }
@@ -187,15 +188,15 @@ impl Ctxs {
         Ok(self.one.wrs)
     }
 
-    /// Initialises contexts for several segments, for a list that is longer than the data, or of at
-    /// most `entries` entries each.
+    /// Initialises contexts for several segments, for a list that is longer than the data, or
+    /// within `limit`.
     fn build_many(
         &mut self,
         purpose: &Purpose,
         sg: &SgList,
         segs: impl Iterator<Item = RemoteSeg>,
         total: u32,
-        entries: usize,
+        limit: &Limit,
     ) -> Result {
         let mut used = KVVec::new();
         let mut left = total;
@@ -212,11 +213,8 @@ impl Ctxs {
         if left != 0 {
             return Err(EINVAL);
         }
-        // Every entry is used once, plus once more for every boundary between segments.
         let nents = sg.nents() as usize;
-        let max = nents.checked_add(used.len()).ok_or(EINVAL)?;
-        // Each segment begins a context, and so does each entry for which one has no room.
-        let contexts = used.len().checked_add(max / entries).ok_or(EINVAL)?;
+        let (max, contexts) = limit.sizes(nents, used.len(), total).ok_or(EINVAL)?;
         let many = self.many.insert(Many {
             ctxs: KVVec::with_capacity(contexts, GFP_KERNEL)?,
             lists: KVVec::from_elem(Default::default(), max, GFP_KERNEL)?,
@@ -237,13 +235,14 @@ impl Ctxs {
             while seg.len != 0 {
                 let begin = at;
                 let mut len = 0;
-                while len < seg.len && at - begin < entries {
+                let most = seg.len.min(limit.bytes);
+                while len < most && at - begin < limit.entries {
                     if at >= max {
                         return Err(EINVAL);
                     }
                     // SAFETY: `at` is within the table.
                     let entry = unsafe { lists.add(at) };
-                    len += source.take(entry, seg.len - len)?;
+                    len += source.take(entry, most - len)?;
                     at += 1;
                 }
                 // SAFETY: At least one entry was taken, so `at - 1` is within the table.
@@ -437,11 +436,62 @@ impl Ctx {
     }
 }
 
+/// Bounds of a context.
+struct Limit {
+    /// Scatterlist entries.
+    entries: usize,
+    /// Bytes of data.
+    bytes: u32,
+}
+
+impl Limit {
+    const NONE: Self = Self {
+        entries: usize::MAX,
+        bytes: u32::MAX,
+    };
+
+    /// Returns the bounds by which a context has at most `part` work requests, and no more pages
+    /// than a memory region takes, however the IOMMU merges its entries.
+    fn of(purpose: &Purpose, part: u32) -> Self {
+        // CAST: 4 to 64 KiB.
+        const PAGE: u32 = kernel::page::PAGE_SIZE as u32;
+
+        // The data may begin within a page.
+        let whole = region_pages(purpose).saturating_sub(1).max(1);
+        Self {
+            // An entry takes at most `MIN_PART` requests (`rdma_rw_init_one_mr`).
+            entries: (part / MIN_PART).max(1) as usize,
+            bytes: whole.saturating_mul(PAGE),
+        }
+    }
+
+    /// Returns the largest number of scatterlist entries, and of contexts, for `total` bytes in a
+    /// list of `nents` entries and `segs` segments of remote memory.
+    fn sizes(&self, nents: usize, segs: usize, total: u32) -> Option<(usize, usize)> {
+        // CAST: A u32 fits in a usize on every architecture with RDMA.
+        let cuts = (total / self.bytes) as usize;
+        // Every entry is used once, plus once more for every cut, and for every boundary between
+        // segments.
+        let entries = nents.checked_add(segs)?.checked_add(cuts)?;
+        // Each segment begins a context, and so does each cut, and each entry for which one has no
+        // room.
+        let contexts = segs
+            .checked_add(cuts)?
+            .checked_add(entries / self.entries)?;
+        Some((entries, contexts))
+    }
+}
+
+/// Returns the number of pages of a memory region, as `rdma_rw_fr_page_list_len`.
+fn region_pages(purpose: &Purpose) -> u32 {
+    purpose.core.device().attrs().max_region_pages.clamp(1, 256)
+}
+
 /// Returns the error of a transfer of so many contexts and entries, when no memory region is free:
 /// more regions than there are would fail for ever.
 fn none_left(purpose: &Purpose, contexts: usize, entries: usize) -> Error {
-    // As `rdma_rw_fr_page_list_len`. CAST: At most 256.
-    let pages = purpose.core.device().attrs().max_region_pages.clamp(1, 256) as usize;
+    // CAST: At most 256.
+    let pages = region_pages(purpose) as usize;
     match contexts.saturating_add(entries / pages) > purpose.core.rdma_ctxs() {
         true => E2BIG,
         false => EAGAIN,
