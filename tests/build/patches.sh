@@ -73,8 +73,21 @@ verify "... checkpatch --strict has nothing to say but of the form of tracepoint
 verify "... which it does look at" grep -q 'srpt_trace.h:[0-9]*: CHECK:OPEN_ENDED_LINE' "$work/said"
 git -C "$work" init -q repo
 cp -R "$linux/drivers" "$linux/Documentation" "$linux/MAINTAINERS" "$work/repo/"
-am() { git -C "$work/repo" add -A && git -C "$work/repo" commit -q -m base && git -C "$work/repo" am -q "$work/driver.patch"; }
-verify "... git am takes it" am
+git -C "$work/repo" add -A && git -C "$work/repo" commit -q -m base
+# am BRANCH PATCH...: the patches, as commits on the base.
+am() {
+	git -C "$work/repo" checkout -q -b "$1" "${base:-HEAD}"
+	shift
+	git -C "$work/repo" am -q "$@"
+}
+base=$(git -C "$work/repo" rev-parse HEAD)
+verify "... git am takes it" am one "$work/driver.patch"
+split() { "$top/patches/make-driver-patch" --series "$work/series" "$linux"; }
+verify "it is split into a series" split
+verify "... with a patch for each paragraph of patches/series" [ "$(ls "$work/series" | grep -vc '^0000-')" -eq \
+	"$(grep -c '^Subject: ' "$top/patches/series")" ]
+verify "... git am takes it" am several "$work/series"/000[1-9]* "$work/series"/001*
+verify "... and makes the same of the tree" git -C "$work/repo" diff --exit-code one several
 verify "... git would apply it" git -C "$linux" apply --check "$work/driver.patch"
 verify "... it applies" patch -d "$linux" -p1 -s -i "$work/driver.patch"
 expect 1 'is missing: is this the source of a kernel' "a tree that is no kernel's source is refused" \
