@@ -23,6 +23,7 @@ use super::{
         Supply,
         BLOCK, //
     },
+    entry::Entry,
     fill::Fill, //
 };
 use crate::{
@@ -42,7 +43,7 @@ use crate::{
 #[repr(C)]
 pub(crate) struct RecvBuf<P> {
     /// First, so that a pointer to it is also a pointer to the buffer.
-    pub(super) cqe: bindings::ib_cqe,
+    pub(super) cqe: Entry,
     pub(super) posted: P,
     pub(super) seat: Seat,
     area: Arc<Area>,
@@ -151,10 +152,7 @@ impl RecvBufs {
             lent: AtomicFlag::new(false),
         };
         let buf = RecvBuf {
-            cqe: bindings::ib_cqe {
-                done: None,
-                ..pin_init::zeroed()
-            },
+            cqe: Entry::new(None),
             posted: P::default(),
             seat: Seat::default(),
             area: Arc::new(area, GFP_KERNEL)?,

@@ -44,6 +44,7 @@ use super::{
         HasCqe,
         SEND, //
     },
+    entry::Entry,
     id::{
         destroy_raw,
         IdShared, //
@@ -226,7 +227,7 @@ pub(crate) struct QpInner<O: QpOwner> {
     #[pin]
     marked: Completion,
     /// Entry of all SENDs that are not signaled; see [`inline`].
-    unsignaled: bindings::ib_cqe,
+    unsignaled: Entry,
     #[pin]
     destroy_work: Work<QpInner<O>, 0>,
     #[pin]
@@ -277,8 +278,8 @@ impl<O: QpOwner> QpInner<O> {
     ///
     /// `cqe` must point to that field of a valid object.
     unsafe fn of_unsignaled(cqe: *mut bindings::ib_cqe) -> *const Self {
-        // SAFETY: As the caller promises.
-        unsafe { container_of!(cqe, Self, unsignaled) }
+        // SAFETY: As the caller promises; an `Entry` is its C part.
+        unsafe { container_of!(cqe.cast::<Entry>(), Self, unsignaled) }
     }
 
     /// Returns a guard that keeps the queue pair for a receive that is about to be posted.
@@ -483,10 +484,7 @@ impl<O: QpOwner> QueuePair<O> {
                     seated: Atomic::new(0),
                     marker: Cqe::new(),
                     marked <- Completion::new(),
-                    unsignaled: bindings::ib_cqe {
-                        done: Some(unsignaled_done::<O>),
-                        ..pin_init::zeroed()
-                    },
+                    unsignaled: Entry::new(Some(unsignaled_done::<O>)),
                     destroy_work <- new_work!("QpInner::destroy_work"),
                     error_work <- new_work!("QpInner::error_work"),
                 }),

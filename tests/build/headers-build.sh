@@ -97,7 +97,7 @@ in_source >"$work/in-source"
 verify "the structures that the module fills in are those listed here" diff "$work/in-source" "$work/names"
 
 # all_changed DIR: in each of them the unused member has another name, the used one is the last
-# but one, and there is a member more at the beginning and at the end.
+# but one, and there is a pointer more at the beginning and a number at the end.
 all_changed() {
 	echo "$filled" | while read -r name unused used; do
 		[ -n "$name" ] || continue
@@ -105,7 +105,7 @@ all_changed() {
 		[ "$unused" = - ] || change "$1" "$header" "/^struct $name {\$/,/^};/s/\\b$unused\\b/&_renamed/"
 		change "$1" "$header" "/^struct $name {\$/,/^};/{
 			/\\b$used\\b.*;\$/{h;d}
-			s/^struct $name {\$/&\n\tu64 made_up_first;/
+			s/^struct $name {\$/&\n\tvoid *made_up_first;/
 			/^};/{x;p;s/.*/\tu64 made_up_last;/p;x}
 		}"
 	done
@@ -133,7 +133,7 @@ cp "$copy/src/bindings.rs" "$work/bindings.rs"
 while read -r name; do
 	echo "const _: () = {"
 	echo "    let made: $name = pin_init::zeroed();"
-	echo "    assert!(made.made_up_first == 0 && made.made_up_last == 0);"
+	echo "    assert!(made.made_up_first.is_null() && made.made_up_last == 0);"
 	echo "};"
 done <"$work/names" >>"$copy/src/bindings.rs"
 export OFED_DIR="$moved"

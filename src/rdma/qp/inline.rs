@@ -96,7 +96,7 @@ impl<O: QpOwner> InlineSend<'_, O> {
             flags |= bindings::ib_send_flags_IB_SEND_SOLICITED;
         }
         let mut send = Tail::request(&mut sge, flags);
-        send.__bindgen_wr_cqe.wr_cqe = (&raw const self.inner.unsignaled).cast_mut();
+        send.__bindgen_wr_cqe.wr_cqe = (&raw const self.inner.unsignaled).cast_mut().cast();
         // SAFETY: We are inside, so the queue pair is valid. The request is, too; its bytes are
         // copied by the call. Its entry is a part of the queue pair's own state, and outlives it.
         match unsafe { post_chain(&self.core, &send, 1) } {

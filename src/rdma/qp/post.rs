@@ -112,7 +112,7 @@ impl<O: QpOwner> QueuePair<O> {
             Ok(seat) => seat,
             Err(e) => return Err((e, KBox::into_pin(owned))),
         };
-        owned.cqe.done = Some(recv_done::<O>);
+        owned.cqe.set_done(recv_done::<O>);
         owned.posted = Posted::Qp(flight);
         owned.dma().sync_for_device();
         let mut sge = owned.sge(core.lkey());

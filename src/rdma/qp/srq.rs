@@ -209,7 +209,7 @@ impl<O: QpOwner> SharedReceiveQueue<O> {
         let mut owned = unsafe { Pin::into_inner_unchecked(buf) };
         owned.dma().sync_for_device();
         let mut sge = owned.sge(self.pd.lkey());
-        owned.cqe.done = Some(srq_recv_done::<O>);
+        owned.cqe.set_done(srq_recv_done::<O>);
         let raw = KBox::into_raw(owned);
         // INVARIANT: It is being posted.
         let Some(index) = self.insert(raw) else {

@@ -469,15 +469,14 @@ impl Limit {
     /// list of `nents` entries and `segs` segments of remote memory.
     fn sizes(&self, nents: usize, segs: usize, total: u32) -> Option<(usize, usize)> {
         // CAST: A u32 fits in a usize on every architecture with RDMA.
-        let cuts = (total / self.bytes) as usize;
+        let cuts = total.checked_div(self.bytes)? as usize;
         // Every entry is used once, plus once more for every cut, and for every boundary between
         // segments.
         let entries = nents.checked_add(segs)?.checked_add(cuts)?;
         // Each segment begins a context, and so does each cut, and each entry for which one has no
         // room.
-        let contexts = segs
-            .checked_add(cuts)?
-            .checked_add(entries / self.entries)?;
+        let full = entries.checked_div(self.entries)?;
+        let contexts = segs.checked_add(cuts)?.checked_add(full)?;
         Some((entries, contexts))
     }
 }
@@ -492,7 +491,8 @@ fn region_pages(purpose: &Purpose) -> u32 {
 fn none_left(purpose: &Purpose, contexts: usize, entries: usize) -> Error {
     // CAST: At most 256.
     let pages = region_pages(purpose) as usize;
-    match contexts.saturating_add(entries / pages) > purpose.core.rdma_ctxs() {
+    let least = entries.checked_div(pages).unwrap_or(entries);
+    match contexts.saturating_add(least) > purpose.core.rdma_ctxs() {
         true => E2BIG,
         false => EAGAIN,
     }
