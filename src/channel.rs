@@ -447,30 +447,19 @@ impl Pool for Channel {
     }
 }
 
-impl Channel {
-    /// Closes the channel after a completion with an error. Logs the error unless it is a flush,
-    /// which follows from an earlier error or from tear-down.
-    fn work_failed(this: ArcBorrow<'_, Self>, what: &str, status: WcStatus) {
-        if !status.is_flush() && ratelimit::ok() {
-            pr_warn!("channel {}: {} failed: {}\n", this.id.serial, what, status);
-        }
-        Self::close(this, CloseReason::QpError);
-    }
-}
-
 impl QpOwner for Channel {
     fn recv_done(this: ArcBorrow<'_, Self>, buf: Buffer, received: Result<usize, WcStatus>) {
         match received {
             Ok(len) => Self::incoming(this, buf, len),
             Err(status) => {
                 this.discard(buf);
-                Self::work_failed(this, "receive", status);
+                <Self as Owner>::work_failed(this, "receive", status);
             }
         }
     }
 
     fn send_failed(this: ArcBorrow<'_, Self>, status: WcStatus) {
-        Self::work_failed(this, "response", status);
+        <Self as Owner>::work_failed(this, "response", status);
     }
 
     fn qp_event(this: ArcBorrow<'_, Self>, event: QpEvent) {

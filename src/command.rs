@@ -91,7 +91,6 @@ use crate::{
             rsp::Residual, //
         }, //
     },
-    sync::ratelimit, //
 };
 
 pub(crate) mod answer;
@@ -536,15 +535,11 @@ impl<O: Pool> Command<O> {
         inner.table = rx.table;
     }
 
-    /// Closes the channel after a completion with an error. Logs the error unless it is a flush,
-    /// which follows from an earlier error or from tear-down.
+    /// Closes the connection after a completion with an error.
     #[inline]
     fn check(&self, what: &str, wc: &WorkCompletion) {
         if let Err(status) = wc.result() {
-            if !wc.is_flush() && ratelimit::ok() {
-                pr_warn!("{} failed: {}\n", what, status);
-            }
-            self.link.close(CloseReason::QpError);
+            O::work_failed(self.link.owner.as_arc_borrow(), what, status);
         }
     }
 }

@@ -18,11 +18,14 @@ use crate::{
         Active,
         Engine, //
     },
-    rdma::qp::{
-        srq::SharedReceiveQueue,
-        QpOwner,
-        QueuePair,
-        RecvBuf, //
+    rdma::{
+        qp::{
+            srq::SharedReceiveQueue,
+            QpOwner,
+            QueuePair,
+            RecvBuf, //
+        },
+        wc::WcStatus, //
     },
     srp::machine::channel::CloseReason,
     sync::ratelimit, //
@@ -44,6 +47,15 @@ pub(crate) trait Owner: QpOwner {
     fn close(this: ArcBorrow<'_, Self>, reason: CloseReason);
     /// Returns credits that no response will carry, if they are due. Process context.
     fn credits_due(this: ArcBorrow<'_, Self>);
+
+    /// Closes the connection after a completion with an error. Logs the error unless it is a flush,
+    /// which follows from an earlier error or from tear-down. Process context.
+    fn work_failed(this: ArcBorrow<'_, Self>, what: &str, status: WcStatus) {
+        if !status.is_flush() && ratelimit::ok() {
+            pr_warn!("channel {}: {} failed: {}\n", this.serial(), what, status);
+        }
+        Self::close(this, CloseReason::QpError);
+    }
 }
 
 /// Owned receive buffer of a connection.

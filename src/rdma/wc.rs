@@ -68,11 +68,6 @@ impl WorkCompletion {
         }
     }
 
-    /// Returns whether the work request was flushed, because the queue pair is in the error state.
-    pub(crate) fn is_flush(&self) -> bool {
-        self.status().is_flush()
-    }
-
     /// Returns the number of bytes received, or the status if the receive failed.
     ///
     /// # Safety
