@@ -396,6 +396,12 @@ impl<O: Pool> Command<O> {
         inner.head.tag == tag && inner.machine.state().is_task()
     }
 
+    /// Returns the tag if this is a SCSI command in progress.
+    pub(crate) fn task(&self) -> Option<u64> {
+        let inner = self.inner.lock();
+        inner.machine.state().is_task().then_some(inner.head.tag)
+    }
+
     /// Returns what posting requires.
     pub(crate) fn link(&self) -> &Arc<Link<O>> {
         &self.link

@@ -240,7 +240,7 @@ pub(crate) struct SessionKey(pub(crate) usize);
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct TargetKey(pub(crate) usize);
 
-/// Snapshot of a session's channel, for files.
+/// Snapshot of a channel of a session, for files.
 pub(crate) struct SessionView {
     /// State of the channel.
     pub(crate) state: srp::machine::channel::State,
@@ -411,9 +411,11 @@ pub(crate) trait Engine: Sized + 'static {
     ) -> Result<(), (RxError, Arc<C>)>;
 }
 
-/// A session with the engine: one RDMA channel of an I_T nexus.
+/// A session with the engine, as one RDMA channel of an I_T nexus has it. The channels of a nexus
+/// may share what the engine has behind it.
 pub(crate) trait Session: Send + Sync {
-    /// Identity of the session, as used in [`Target::close_session`].
+    /// Identity of the session, as used in [`Target::close_session`]; the same for channels that
+    /// share it.
     fn key(&self) -> SessionKey;
     /// Identity of the target object that the session was opened on.
     fn target(&self) -> TargetKey;
@@ -436,10 +438,11 @@ pub(crate) trait Session: Send + Sync {
     /// exist and are enabled. Called once [`Target::close_session`] can find the channel, so that a
     /// removal between [`Engine::open_session`] and then is not missed.
     fn is_valid(&self) -> bool;
-    /// Stops the session, waits until all its commands were freed, and ends it. Called exactly once
-    /// per session; afterwards only `key`, `target`, `name` and `entry` may be called. Process
-    /// context, sleeps.
-    fn close(&self);
+    /// Stops the session, waits until all its commands were freed, and ends it. `tasks` are the
+    /// tags of its SCSI commands in progress, for an engine that does not abort them otherwise.
+    /// Called exactly once per session; afterwards only `key`, `target`, `name` and `entry` may be
+    /// called. Process context, sleeps.
+    fn close(&self, tasks: impl Iterator<Item = u64>);
 }
 
 /// The engine's part of a command, as read by the target.
@@ -494,7 +497,7 @@ pub(crate) trait Target: 'static {
     /// Commands of the target.
     type Cmd: TargetCmd;
 
-    /// Closes the session with this key if it still exists. Does not wait.
+    /// Closes the channels of the session with this key, if it still exists. Does not wait.
     fn close_session(key: SessionKey);
     /// Closes all sessions of this target object of the port. Does not wait.
     fn close_target_sessions(port: &Port, target: TargetKey);
@@ -506,8 +509,9 @@ pub(crate) trait Target: 'static {
     /// Returns the live channels whose sessions an access control entry has let in, oldest first.
     /// Fails with `ENOMEM`.
     fn entry_channels(target: TargetKey, entry: &CStr) -> Result<KVec<EntryChannel>>;
-    /// Returns a snapshot of the channel of a session; `None` if it has none (yet or any more).
-    fn session_view(key: SessionKey) -> Option<SessionView>;
+    /// Returns snapshots of the channels of a session, oldest first; none if it has none (yet or
+    /// any more). Fails with `ENOMEM`.
+    fn session_views(key: SessionKey) -> Result<KVec<SessionView>>;
     /// Calls [`Engine::port_added`] for every usable port. Fails with `ENOMEM`. May sleep.
     fn offer_ports() -> Result;
     /// Finds an HCA port by its name in the configuration: its GUID or its GID. The port counts as

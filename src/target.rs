@@ -236,8 +236,8 @@ impl Target for Srpt {
         list::of_entry(target, entry)
     }
 
-    fn session_view(key: SessionKey) -> Option<SessionView> {
-        list::session_view(key)
+    fn session_views(key: SessionKey) -> Result<KVec<SessionView>> {
+        list::session_views(key)
     }
 
     fn offer_ports() -> Result {

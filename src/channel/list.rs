@@ -289,15 +289,20 @@ pub(crate) fn of_entry(target: TargetKey, entry: &CStr) -> Result<KVec<EntryChan
     Ok(found)
 }
 
-/// Returns a snapshot of the channel of a session.
+/// Returns snapshots of the channels of a session, oldest first.
+///
+/// # Errors
+///
+/// `ENOMEM`.
 #[allow(dead_code, reason = "not every engine shows it")]
-pub(crate) fn session_view(key: SessionKey) -> Option<SessionView> {
+pub(crate) fn session_views(key: SessionKey) -> Result<KVec<SessionView>> {
     let channels = CHANNELS.lock();
-    // The newest: a new session may have the address of an old one whose channel is closing.
-    let mut newest_first = channels.iter().rev();
-    newest_first
-        .find(|channel| channel.session().key() == key)
-        .map(|channel| channel.view())
+    let mut views = KVec::new();
+    let wanted = |channel: &&Arc<Channel>| channel.session().key() == key;
+    for channel in channels.iter().filter(wanted) {
+        views.push(channel.view(), GFP_KERNEL)?;
+    }
+    Ok(views)
 }
 
 /// Frees the list when the module is unloaded.

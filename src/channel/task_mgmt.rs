@@ -58,6 +58,16 @@ impl Channel {
             .any(|cmd| cmd.is_task(tag))
     }
 
+    /// Returns the tags of the SCSI commands in progress.
+    pub(super) fn tasks(&self) -> impl Iterator<Item = u64> + '_ {
+        let count = self.inner.lock().commands.all.len();
+        (0..count).filter_map(|number| {
+            // Not held while the caller looks at one.
+            let inner = self.inner.lock();
+            inner.commands.all.get(number)?.task()
+        })
+    }
+
     /// Aborts the SCSI command with this tag if its descriptor table is being fetched; `wait` then
     /// waits for its end. Returns whether that was so.
     ///

@@ -82,7 +82,7 @@ impl WorkItem for Channel {
             }
         }
         this.waits.wait(&this.flow, Until::Quiet);
-        this.session.close();
+        this.session.close(this.tasks());
         this.inner.lock().machine.drained();
 
         if await_peer {

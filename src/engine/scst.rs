@@ -9,7 +9,8 @@
 //! - [`target`]: `struct scst_tgt`, one per HCA port, the directories below
 //!   `/sys/kernel/scst_tgt/targets/ib_srpt`, and which of them are enabled;
 //! - [`attrs`]: the files in these directories that are not SCST's own;
-//! - [`session`]: `struct scst_session`;
+//! - [`shared`]: `struct scst_session`, which the channels of an I_T nexus share; [`place`]: how
+//!   one begins and ends; [`session`]: what one channel submits;
 //! - [`cmd`]: `struct scst_cmd` and `struct scst_mgmt_cmd`, their life cycles; [`submit`] begins
 //!   them;
 //! - [`params`]: the module parameters of this engine.
@@ -30,8 +31,10 @@
 mod attrs;
 pub(super) mod cmd;
 mod params;
+mod place;
 mod registry;
 mod session;
+mod shared;
 mod submit;
 mod target;
 mod template;

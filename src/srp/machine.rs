@@ -12,6 +12,11 @@ pub(crate) mod bounds;
 pub(crate) mod channel;
 pub(crate) mod command;
 pub(crate) mod credit;
+#[allow(
+    dead_code,
+    reason = "not every engine has sessions that channels share"
+)]
+pub(crate) mod members;
 pub(crate) mod nexus;
 pub(crate) mod notice;
 #[allow(

@@ -11,7 +11,7 @@ import contextlib
 import pytest
 
 from . import peer
-from .checks import contains, equal, expect
+from .checks import contains, equal, expect, until
 from .dm import Asker
 from .scst import DRIVER, SYSFS
 from .target import PARAMETERS
@@ -92,7 +92,7 @@ def test_parameters(bench):
               {"rdma_cm_port", "ib_cm_on_roce", "target_requests",
                "max_channels_per_nexus", "max_channels_per_entry",
                "max_channels_per_port", "max_unconfirmed_logins",
-               "max_inline_data"},
+               "max_inline_data", "session_per_channel"},
               "other parameters")
     target.unload()
     bad = ("srp_max_req_size=995", "srp_max_rsp_size=39", "srpt_srq_size=3",
@@ -107,6 +107,8 @@ def test_parameters(bench):
         "srp_max_req_size", "srp_max_rsp_size", "srpt_srq_size",
         "srpt_sq_size", "use_srq", "srp_max_rdma_size")],
         ["996", "40", "4", "16", "Y", "131072"], "values")
+    if target.variant == "rust":
+        equal(target.parameter("session_per_channel"), "N", "default")
     target.unload()
 
 
@@ -161,11 +163,9 @@ def test_comp_v_mask(bench):
             equal(target.attribute("comp_v_mask"), "%x\n[key]" % mask,
                   "the mask")
             initiator.login("max_sect=8192,ch_count=2")
-            names = target.sessions()
-            equal(len(names), 2, "sessions: %s" % names)
-            for name in names:
-                equal(target.session(name, "comp_vector"),
-                      str(mask.bit_length() - 1), "comp_vector")
+            vectors = [vector for name in target.sessions()
+                       for vector in target.session(name, "comp_vector").split()]
+            equal(vectors, [str(mask.bit_length() - 1)] * 2, "vectors of channels")
             initiator.logout(unload=False)
             target.wait_for_connections(0)
         initiator.logout()
@@ -198,37 +198,82 @@ def test_port_id(bench):
     target.unload()
 
 
-@pytest.mark.timeout(150)
-def test_sessions(bench):
-    """names of sessions; req_lim, req_lim_delta, ch_state, comp_vector"""
+def look_at_session(bench, name, channels):
+    """The files of a session with this many channels."""
     target, initiator = bench.target, bench.initiator
+    directory = "%s/sessions/%s" % (target.directory, name)
+    equal(modes(target, directory, SESSION_FILES), SESSION_FILES, "modes")
+    if target.variant == "rust":
+        equal(target.session(name, "initiator_name"), initiator.guest.ip,
+              "initiator_name")
+    equal(target.session(name, "ch_state"), "live", "ch_state")
+    limit = int(target.session(name, "req_lim"))
+    expect(channels <= limit <= 128 * channels, "req_lim: %d" % limit)
+    delta = int(target.session(name, "req_lim_delta"))
+    expect(0 <= delta <= 128 * channels, "req_lim_delta: %d" % delta)
+    vectors = target.session(name, "comp_vector").split()
+    expect(len(vectors) == channels and all(0 <= int(vector) < 64 for vector in vectors),
+           "comp_vector: %s" % vectors)
+
+
+def written_kb(target):
+    return sum(int(target.session(name, "write_io_count_kb"))
+               for name in target.sessions())
+
+
+@pytest.mark.timeout(150)
+@pytest.mark.stock("each channel is a session there")
+def test_sessions(bench):
+    """two channels share one session, which has the initiator's name: its files,
+    its name after the next login, one channel that goes"""
+    target, initiator = bench.target, bench.initiator
+    name = initiator.guest.ip
     with bench.session("max_sect=8192,ch_count=2") as disk:
+        equal(target.sessions(), [name], "sessions")
+        look_at_session(bench, name, 2)
+        limit = int(target.session(name, "req_lim"))
+        # Another initiator at the same address is another session.
+        with bench.peer(extension=9) as other:
+            other.login()
+            other.settle()
+            equal(sorted(target.sessions()), [name, name + "_1"], "with another one")
+            look_at_session(bench, name + "_1", 1)
+            # A second channel of it joins, and the first one goes.
+            with bench.peer(extension=9) as second:
+                second.login(flags=peer.LOSOLNT | peer.MULTI)
+                look_at_session(bench, name + "_1", 2)
+                other.order("disconnect")
+                until(lambda: target.queue_pairs() == 3, 30, "one channel is gone")
+                look_at_session(bench, name + "_1", 1)
+                answer = second.ask(peer.cmd(1, peer.inquiry(), data_in=second.at(0, 36)))
+                equal((answer.tag, answer.status), (1, 0), "answer on the other")
+                second.order("disconnect")
+            until(lambda: target.sessions() == [name], 30, "its session is gone")
+        equal(int(target.session(name, "req_lim")), limit, "req_lim of the first")
+        initiator.fio(disk, "1m")
+        expect(written_kb(target) >= 1024, "kilobytes written")
+    with bench.session("max_sect=8192,ch_count=1"):
+        equal(target.sessions(), [name], "a name is free again")
+
+
+@pytest.mark.timeout(120)
+def test_session_per_channel(bench):
+    """session_per_channel: each channel is a session, as with SCST's driver"""
+    target = bench.target
+    params = "session_per_channel=Y" if target.variant == "rust" else ""
+    with bench.session("max_sect=8192,ch_count=2", target_params=params) as disk:
         names = sorted(target.sessions())
         equal(len(names), 2, "sessions: %s" % names)
         if target.variant == "rust":
-            # SCST makes the second name different.
-            equal(names[0], initiator.guest.ip, "name of the first session")
+            equal(names[0], bench.initiator.guest.ip, "name of the first session")
+        # SCST makes the second name different.
         expect(names[1].startswith(names[0] + "_"), "names: %s" % names)
         for name in names:
-            directory = "%s/sessions/%s" % (target.directory, name)
-            equal(modes(target, directory, SESSION_FILES), SESSION_FILES,
-                  "modes")
-            if target.variant == "rust":
-                equal(target.session(name, "initiator_name"),
-                      initiator.guest.ip, "initiator_name")
-            equal(target.session(name, "ch_state"), "live", "ch_state")
-            limit = int(target.session(name, "req_lim"))
-            expect(1 <= limit <= 128, "req_lim: %d" % limit)
-            delta = int(target.session(name, "req_lim_delta"))
-            expect(0 <= delta <= 128, "req_lim_delta: %d" % delta)
-            vector = int(target.session(name, "comp_vector"))
-            expect(0 <= vector < 64, "comp_vector: %d" % vector)
-        initiator.fio(disk, "1m")
-        moved = sum(int(target.session(name, "write_io_count_kb"))
-                    for name in names)
-        expect(moved >= 1024, "kilobytes written: %d" % moved)
+            look_at_session(bench, name, 1)
+        bench.initiator.fio(disk, "1m")
+        expect(written_kb(target) >= 1024, "kilobytes written")
     # A name is free again when its session has ended.
-    with bench.session("max_sect=8192,ch_count=1"):
+    with bench.session("max_sect=8192,ch_count=1", target_params=params):
         equal(target.sessions(), names[:1], "sessions")
 
 
@@ -354,16 +399,33 @@ def test_events(bench):
 
 # --- reservations ---------------------------------------------------------
 
-@pytest.mark.timeout(120)
+# PERSISTENT RESERVE OUT: Write Exclusive, Exclusive Access, the same for registrants
+# only, and for all registrants.
+TYPES = (1, 3, 5, 6, 7, 8)
+
+
+@pytest.mark.timeout(150)
+@pytest.mark.stock("SCST ties a registration to one of its sessions, which are channels there")
 def test_reservations(bench):
-    """persistent reservations: the TransportID names the initiator port"""
-    initiator = bench.initiator
-    # With one channel: SCST ties a registration to one session, that is to the
-    # channel that it came through (docs/engines.md).
-    with bench.session("max_sect=8192,ch_count=1") as disk:
-        initiator.run("sg_persist --out --register --param-sark=123abc %s && "
-                      "sg_persist --out --reserve --param-rk=123abc "
-                      "--prout-type=1 %s" % (disk, disk))
+    """persistent reservations of ib_srp with a channel for each CPU: each type,
+    asked for and used through both; the TransportID names the initiator port"""
+    target, initiator = bench.target, bench.initiator
+
+    def on(cpu, *words):
+        initiator.run(["taskset", "-c", str(cpu), *words])
+
+    def reserve(cpu, *words):
+        on(cpu, "sg_persist", "--out", "--param-rk=123abc", *words, disk)
+
+    with bench.two_cpus(), bench.session("max_sect=8192,ch_count=2") as disk:
+        equal((target.queue_pairs(), len(target.sessions())), (2, 1), "channels, sessions")
+        on(0, "sg_persist", "--out", "--register", "--param-sark=123abc", disk)
+        for kind in TYPES:
+            reserve(1, "--reserve", "--prout-type=%d" % kind)
+            for cpu in (0, 1):
+                on(cpu, "dd", "if=/dev/zero", "of=" + disk, "bs=4k", "count=4",
+                   "oflag=direct")
+            reserve(0, "--release", "--prout-type=%d" % kind)
         contains(initiator.full_status(disk), "04" + "00" * 7 +
                  initiator.port_id[2:], "full status")
-        initiator.run("sg_persist --out --clear --param-rk=123abc " + disk)
+        reserve(1, "--clear")

@@ -234,7 +234,7 @@ impl Session for LioSession {
     /// Stops the session, waits until all its commands were freed and ends it. Wraps
     /// `target_stop_session()`, `target_wait_for_sess_cmds()` and `target_remove_session()`. Only
     /// the first call has an effect. Process context, sleeps without limit.
-    fn close(&self) {
+    fn close(&self, _tasks: impl Iterator<Item = u64>) {
         if self.closed.xchg(true, Full) {
             return;
         }
@@ -294,6 +294,6 @@ fn hint(tpgs: &[Arc<Tpg>], request: &SessionRequest) -> Option<Hint> {
 
 impl Drop for LioSession {
     fn drop(&mut self) {
-        self.close();
+        self.close(core::iter::empty());
     }
 }

@@ -16,7 +16,10 @@
 //! for that (`kernfs_drain()`). SCST removes the directory of a target at the beginning of
 //! `scst_unregister_target()`, and that of a session before the session ends.
 
-use core::marker::PhantomData;
+use core::{
+    fmt,
+    marker::PhantomData, //
+};
 
 use kernel::prelude::*;
 
@@ -38,7 +41,10 @@ use crate::{
         SessionView, //
     },
     port::PortData,
-    srp::wire::dm::ControllerName, //
+    srp::{
+        machine::channel::State,
+        wire::dm::ControllerName, //
+    }, //
 };
 
 /// Line that makes `scstadmin` save a value.
@@ -112,41 +118,77 @@ impl Table for TargetFiles {
     ];
 }
 
-/// The directory of a session, whose files concern the state of its channel.
+/// The directory of a session, whose files concern its channels.
 pub(super) struct SessionFiles<T>(PhantomData<T>);
 
 impl<T: engine::Target> Kind for SessionFiles<T> {
     type Raw = bindings::kobject;
-    type Object = SessionView;
+    type Object = Channels;
 
     /// Fails with `ENOENT` if the session has no channel.
     unsafe fn with<R>(
         kobj: *mut bindings::kobject,
-        f: impl FnOnce(&SessionView) -> Result<R>,
+        f: impl FnOnce(&Channels) -> Result<R>,
     ) -> Result<R> {
         // SAFETY: By the safety requirements, this is the kobject in a `struct scst_session`. The
         // shim computes an address.
         let sess = unsafe { bindings::srpt_scst_kobj_to_sess(kobj) };
-        f(&T::session_view(SessionKey(sess.addr())).ok_or(ENOENT)?)
+        let channels = Channels(T::session_views(SessionKey(sess.addr()))?);
+        if channels.0.is_empty() {
+            return Err(ENOENT);
+        }
+        f(&channels)
+    }
+}
+
+/// The channels of a session, oldest first.
+pub(super) struct Channels(KVec<SessionView>);
+
+impl Channels {
+    /// Returns the sum of a number of each.
+    fn sum(&self, number: impl Fn(&SessionView) -> u32) -> u32 {
+        self.0.iter().map(number).fold(0, u32::saturating_add)
+    }
+
+    /// Returns the state of the newest live channel, or of the newest if none is.
+    fn state(&self) -> Option<State> {
+        let mut newest_first = self.0.iter().rev().map(|channel| channel.state);
+        let live = newest_first.clone().find(|state| *state == State::Live);
+        live.or_else(|| newest_first.next())
+    }
+}
+
+/// The completion vector of each channel.
+struct Vectors<'a>(&'a [SessionView]);
+
+impl fmt::Display for Vectors<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, channel) in self.0.iter().enumerate() {
+            let space = if number == 0 { "" } else { " " };
+            write!(f, "{space}{}", channel.comp_vector)?;
+        }
+        Ok(())
     }
 }
 
 impl<T: engine::Target> Table for SessionFiles<T> {
     type Kind = Self;
-    const FILES: &'static [Attr<SessionView>] = &[
-        // Number of requests that the initiator may send now.
-        Attr::ro(c"req_lim", Unit::Requests, |view, page| {
-            page.line(view.req_lim)
+    const FILES: &'static [Attr<Channels>] = &[
+        // Number of requests that the initiator may send now, on all channels.
+        Attr::ro(c"req_lim", Unit::Requests, |channels, page| {
+            page.line(channels.sum(|channel| channel.req_lim))
         }),
-        // Number that the next response or request of the target adds to that.
-        Attr::ro(c"req_lim_delta", Unit::Requests, |view, page| {
-            page.line(view.delta)
+        // Number that the next response or request of the target on each channel adds to that.
+        Attr::ro(c"req_lim_delta", Unit::Requests, |channels, page| {
+            page.line(channels.sum(|channel| channel.delta))
         }),
-        // State of the channel.
-        Attr::ro(c"ch_state", Unit::Text, |view, page| page.line(view.state)),
-        // Completion vector of the channel.
-        Attr::ro(c"comp_vector", Unit::Vector, |view, page| {
-            page.line(view.comp_vector)
+        // State of the session: `live` if a channel is, or else of the newest channel.
+        Attr::ro(c"ch_state", Unit::Text, |channels, page| {
+            page.line(channels.state().ok_or(ENOENT)?)
+        }),
+        // Completion vectors of the channels.
+        Attr::ro(c"comp_vector", Unit::Vector, |channels, page| {
+            page.line(Vectors(&channels.0))
         }),
     ];
 }

@@ -125,7 +125,7 @@ pub(crate) struct ScstCmd<C> {
     phase: Phases<Phase>,
     /// Result of a task management function, `SCST_MGMT_STATUS_*`.
     tm_status: Atomic<i32>,
-    /// Pass of the session that the command was submitted in, whose close waits for it.
+    /// Pass of the channel's part in the session, whose close waits for it.
     session: UnsafeCell<Option<Submitted>>,
     #[pin]
     give_back: Work<C>,
@@ -475,14 +475,18 @@ pub(super) fn done<C: TargetCmd>(cmd: ArcBorrow<'_, C>, context: DoneContext) {
     }
 }
 
-/// `task_mgmt_fn_done()`: makes the target send the response of a task management function. May
-/// sleep.
+/// `task_mgmt_fn_done()`: makes the target send the response of a task management function, if an
+/// initiator has requested it. May sleep.
 ///
 /// # Safety
 ///
-/// `private` must be the pointer that [`super::submit`] passed to SCST, to a command of this type.
+/// `private` must be NULL, or the pointer that [`super::submit`] passed to SCST, to a command of
+/// this type.
 /// To be called once per submission.
 pub(super) unsafe fn tmf_done<C: TargetCmd>(private: *mut c_void, status: c_int) {
+    if private.is_null() {
+        return;
+    }
     // SAFETY: By the safety requirements, a reference exists that is not dropped before the phase
     // is changed below. This takes one of its own, because the response may be sent, and the
     // command returned, before the target's function returns.

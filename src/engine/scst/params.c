@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Module parameters of SCST's own SRP target, with its names, defaults and
- * permissions. With other engines these are not module parameters. See params.rs.
+ * permissions, and one that it does not have: session_per_channel. With other
+ * engines these are not module parameters. See params.rs.
  */
 #include <linux/module.h>
 #include "shims.h"
@@ -21,3 +22,7 @@ MODULE_PARM_DESC(srpt_sq_size, "Size of the send queue of a channel (at least 16
 bool srpt_scst_param_use_srq;
 module_param_named(use_srq, srpt_scst_param_use_srq, bool, 0644);
 MODULE_PARM_DESC(use_srq, "Whether new channels share one receive queue per HCA (default N).");
+
+bool srpt_scst_param_session_per_channel;
+module_param_named(session_per_channel, srpt_scst_param_session_per_channel, bool, 0644);
+MODULE_PARM_DESC(session_per_channel, "Whether each new channel is a session of its own, as with SCST's driver, instead of sharing that of its initiator (default N).");

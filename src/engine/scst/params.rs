@@ -69,3 +69,9 @@ fn use_srq() -> bool {
     // SAFETY: As above, with `param_set_bool()`, which writes 0 or 1.
     unsafe { (&raw const bindings::srpt_scst_param_use_srq).read_volatile() }
 }
+
+/// Returns `session_per_channel`.
+pub(super) fn session_per_channel() -> bool {
+    // SAFETY: As above.
+    unsafe { (&raw const bindings::srpt_scst_param_session_per_channel).read_volatile() }
+}

@@ -1,24 +1,28 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Sessions (`struct scst_session`): one per channel, named after the initiator.
+//! A channel's part in a session of SCST's: what it submits, and how it leaves.
 //!
-//! Not here: access control, which SCST decides by the name of the session; the forms of names
+//! Not here: the session itself, which the channels of an I_T nexus share ([`super::shared`]);
+//! access control, which SCST decides by the name of the session; the forms of names
 //! ([`crate::srp::wire::ident`]).
 //!
 //! C source: `scst/src/scst_targ.c`, `scst_lib.c`.
 
-use core::ptr::NonNull;
-
 use kernel::{
     prelude::*,
-    sync::Arc, //
+    sync::{
+        rcu,
+        Arc, //
+    }, //
 };
 
-use super::target::Target;
+use super::{
+    place::Place,
+    shared::Shared, //
+};
 use crate::{
     bindings,
     engine::{
-        epoch::Epoch,
         OpenError,
         Port,
         Session,
@@ -28,18 +32,19 @@ use crate::{
     },
     queues,
     srp::{
-        machine::order::{
-            Admission,
-            Order, //
+        machine::{
+            members::Member,
+            order::{
+                Admission,
+                Order, //
+            }, //
         },
         wire::{
             cdb,
             cmd::TaskAttr,
             ident::{
                 address_name,
-                gid_name,
-                AclName,
-                PortId, //
+                gid_name, //
             }, //
         }, //
     },
@@ -47,8 +52,7 @@ use crate::{
         atomic::{
             Acquire,
             Atomic,
-            Full,
-            Release, //
+            Full, //
         },
         gate::{
             Gate,
@@ -63,43 +67,40 @@ use crate::{
 /// Gate of callers that submit.
 const SUBMITTERS: u64 = 1;
 
-/// State of a session that callbacks and commands use: the private pointer of the C object.
+/// What the commands of a channel use of its session.
 #[pin_data]
-pub(super) struct Shared {
-    initiator_port: PortId,
-    /// Whether the session is to be closed. May be set before its channel is on the list.
-    forced: Atomic<bool>,
-    /// The users inside are submitting a command or function; the session must not be unregistered
-    /// meanwhile.
+pub(super) struct Side {
+    shared: Arc<Shared>,
+    /// Which of the session's channels it is.
+    member: Member,
+    /// The users inside are submitting a command or function; the channel must not leave the
+    /// session meanwhile.
     #[pin]
     submitters: Gate,
-    /// The users inside are submitted commands and functions that were not returned. SCST may end a
-    /// session before it returns the last command.
+    /// The users inside are submitted commands and functions that were not returned.
     #[pin]
     commands: Gate,
-    /// The ORDERED commands that SCST has of the session; the number of [`Order::to_bits`].
-    order: Atomic<u64>,
     /// For commands that SCST returns in atomic context. Outlives the session, see
     /// [`crate::target::Lifetime`].
     queue: Arc<Queue>,
 }
 
-impl HasGate for Shared {
+impl HasGate for Side {
     fn gate(&self) -> &Gate {
         &self.commands
     }
 }
 
-impl HasGate<SUBMITTERS> for Shared {
+impl HasGate<SUBMITTERS> for Side {
     fn gate(&self) -> &Gate {
         &self.submitters
     }
 }
 
-/// Pass of a submitted command or function that was not returned: the close of the session waits
-/// for it. Drops also count off an ORDERED command.
+/// Pass of a submitted command or function that was not returned: its channel stays in the session
+/// until then. Drops also count off an ORDERED command.
 pub(super) struct Submitted {
-    pass: Pass<Shared>,
+    pass: Pass<Side>,
     /// Whether it is counted in [`Shared::order`].
     ordered: bool,
 }
@@ -110,28 +111,39 @@ impl Submitted {
         &self.pass.queue
     }
 
-    /// Decides on the attribute of the command; see [`Order::admit`]. Returns [`None`] if it is to
-    /// be answered with BUSY. To be called at most once.
-    ///
-    /// Commands of a session are submitted by at most two tasks at a time: what processes requests
-    /// in the order of arrival, and the completion queue with a command whose descriptor table has
-    /// arrived. So SCST may get one SIMPLE command behind an ORDERED one, which was admitted just
-    /// before that. Harm needs two of them.
+    /// Returns the tag by which SCST knows a task of this channel.
     #[inline]
-    pub(super) fn admit(&mut self, attr: TaskAttr, cdb: &[u8]) -> Option<TaskAttr> {
-        let bits = self.pass.order.load(Acquire);
-        if attr == TaskAttr::Simple && bits == Order::NONE.to_bits() {
-            return Some(attr);
-        }
-        self.admit_in_order(attr, cdb::is_executed_first(cdb), bits)
+    pub(super) fn engine_tag(&self, tag: u64) -> u64 {
+        self.pass.member.engine_tag(tag)
     }
 
-    /// Counts this as an ORDERED command, which it may be no more than once.
+    /// Decides on the attribute of the command; see [`Order::admit`]. Returns [`None`] if it is to
+    /// be answered with BUSY. The command is to be given to SCST while the guard exists. To be
+    /// called at most once. Process context; sleeps with an ORDERED command.
+    #[inline]
+    pub(super) fn admit(&mut self, attr: TaskAttr, cdb: &[u8]) -> Option<(TaskAttr, rcu::Guard)> {
+        let reading = rcu::read_lock();
+        let bits = self.pass.shared.order.load(Acquire);
+        if attr == TaskAttr::Simple && bits == Order::NONE.to_bits() {
+            return Some((attr, reading));
+        }
+        let attr = self.admit_in_order(attr, cdb::is_executed_first(cdb), bits)?;
+        if !self.ordered {
+            return Some((attr, reading));
+        }
+        drop(reading);
+        self.settle();
+        Some((attr, rcu::read_lock()))
+    }
+
+    /// Counts this as an ORDERED command, which it may be no more than once. Process context,
+    /// sleeps.
     #[cold]
     pub(super) fn count_ordered(&mut self) {
-        let bits = self.pass.order.load(Acquire);
+        let bits = self.pass.shared.order.load(Acquire);
         // An ORDERED command is always admitted.
         let _ = self.admit_in_order(TaskAttr::Ordered, false, bits);
+        self.settle();
     }
 
     /// Implements [`Self::admit`]; `bits` is the state that was found.
@@ -146,7 +158,8 @@ impl Submitted {
             if next == now {
                 return Some(attr);
             }
-            match self.pass.order.cmpxchg(bits, next.to_bits(), Full) {
+            let order = &self.pass.shared.order;
+            match order.cmpxchg(bits, next.to_bits(), Full) {
                 Ok(_) => {
                     self.ordered = true;
                     return Some(attr);
@@ -156,21 +169,39 @@ impl Submitted {
         }
     }
 
+    /// Waits until SCST has the SIMPLE commands that were admitted before this ORDERED one.
+    ///
+    /// Not with one channel: its commands are submitted by at most two tasks at a time, what
+    /// processes requests in the order of arrival, and the completion queue with a command whose
+    /// descriptor table has arrived. So SCST may get one SIMPLE command behind this one. Harm needs
+    /// two of them. (`several` is set before a second channel reads the state.)
+    #[cold]
+    fn settle(&self) {
+        let shared = &self.pass.shared;
+        let state = Order::from_bits(shared.order.load(Acquire));
+        if state.is_settled() || !shared.several.load(Acquire) {
+            return;
+        }
+        // SAFETY: Process context, outside of a read-side critical section: the callers are.
+        unsafe { kernel::bindings::synchronize_rcu() };
+        self.change(Order::settle);
+    }
+
     /// Counts off the command if it is ORDERED: SCST has returned it, or did not take it.
     /// Idempotent.
     #[inline]
     pub(super) fn ended(&mut self) {
         if core::mem::take(&mut self.ordered) {
-            self.count_off();
+            self.change(Order::ended);
         }
     }
 
+    /// Changes the state of the session's ORDERED commands.
     #[cold]
-    fn count_off(&self) {
-        let order = &self.pass.order;
+    fn change(&self, f: impl Fn(Order) -> Order) {
+        let order = &self.pass.shared.order;
         let mut bits = order.load(Acquire);
-        while let Err(changed) = order.cmpxchg(bits, Order::from_bits(bits).ended().to_bits(), Full)
-        {
+        while let Err(changed) = order.cmpxchg(bits, f(Order::from_bits(bits)).to_bits(), Full) {
             bits = changed;
         }
     }
@@ -182,59 +213,40 @@ impl Drop for Submitted {
     }
 }
 
-/// A session with SCST: one RDMA channel of an I_T nexus.
+/// A channel's part in a session with SCST.
 ///
-/// Dropping a session that was not closed closes it, which sleeps; so a login that fails afterwards
-/// need not close it.
-///
-/// # Invariants
-///
-/// - `sess` was returned by `scst_register_session()` with `shared` as private pointer, and is
-///   valid until `closed` is set.
-/// - `closed` is set once, by the only caller of `scst_unregister_session()`.
+/// Dropping one that was not closed closes it, which sleeps; so a login that fails afterwards need
+/// not close it.
 pub(crate) struct ScstSession {
-    sess: NonNull<bindings::scst_session>,
-    shared: Arc<Shared>,
-    target: Arc<Target>,
-    /// Epoch of the target in which it let the session in; see [`Target::epoch`].
-    epoch: Epoch,
-    name: AclName,
+    side: Arc<Side>,
+    place: Place,
     closed: Atomic<bool>,
 }
 
-// SAFETY: A `struct scst_session` belongs to no thread; SCST's functions on it may be called from
-// any process context. All other fields are `Send`.
-unsafe impl Send for ScstSession {}
-// SAFETY: Submitting is thread-safe in SCST; that nothing is submitted while the session is being
-// ended follows from `Shared::submitters`. All other fields are `Sync`.
-unsafe impl Sync for ScstSession {}
-
-/// Guard: the session is not being ended meanwhile.
+/// Guard: the channel does not leave the session meanwhile.
 pub(super) struct Submission<'a> {
     session: &'a ScstSession,
-    _inside: Inside<'a, Shared, SUBMITTERS>,
+    _inside: Inside<'a, Side, SUBMITTERS>,
 }
 
 impl Submission<'_> {
     /// Returns the C session, which is valid as long as this exists.
     pub(super) fn as_raw(&self) -> *mut bindings::scst_session {
-        self.session.sess.as_ptr()
+        self.session.place.as_raw()
     }
 
     /// Returns the pass that a submitted command or function keeps until it is returned.
     pub(super) fn submitted(&self) -> Option<Submitted> {
         Some(Submitted {
-            pass: Pass::enter(&self.session.shared)?,
+            pass: Pass::enter(&self.session.side)?,
             ordered: false,
         })
     }
 }
 
 impl ScstSession {
-    /// Opens a session on the target of the port. Wraps `scst_register_session()`.
-    ///
-    /// The port's target stays locked meanwhile, so that it is not unregistered, as SCST requires.
-    /// Process context, sleeps.
+    /// Joins the session of the initiator with the target of the port, or opens one. Process
+    /// context, sleeps.
     ///
     /// # Errors
     ///
@@ -247,47 +259,23 @@ impl ScstSession {
         };
         let queues = queues::get().map_err(|_| OpenError::NoMemory)?;
         let registered = port.engine().lock();
-        let target = registered
-            .as_ref()
-            .ok_or(OpenError::NotAllowed(None))?
-            .target();
-        let epoch = target.epoch();
-        if !epoch.is_enabled() {
-            return Err(OpenError::NotAllowed(None));
-        }
-        let shared = Arc::pin_init(
-            pin_init!(Shared {
-                initiator_port: request.initiator_port,
-                forced: Atomic::new(false),
+        let registered = registered.as_ref().ok_or(OpenError::NotAllowed(None))?;
+        let place = Place::take(registered, request.initiator_port, name)?;
+        let (shared, member) = (place.shared().clone(), place.member());
+        let side = Arc::pin_init(
+            pin_init!(Side {
+                shared,
+                member,
                 submitters <- Gate::new(),
                 commands <- Gate::new(),
-                order: Atomic::new(Order::NONE.to_bits()),
                 queue: queues.retry.clone(),
             }),
             GFP_KERNEL,
         )
         .map_err(|_| OpenError::NoMemory)?;
-        // SAFETY: The target is registered: its port has it registered, which is locked. The
-        // name is NUL-terminated and copied. The private pointer is valid until the session was
-        // ended: it is kept together with the result. This may sleep.
-        let sess = unsafe {
-            bindings::scst_register_session(
-                target.as_raw(),
-                bindings::SCST_NON_ATOMIC as c_int,
-                name.as_c_str().as_char_ptr(),
-                Arc::as_ptr(&shared).cast_mut().cast::<c_void>(),
-                core::ptr::null_mut(),
-                None,
-            )
-        };
-        // INVARIANT: The session is new and nothing else ends it: `close_session()` of the template
-        // only requests that the owner of the session does so.
         Ok(Self {
-            sess: NonNull::new(sess).ok_or(OpenError::NoMemory)?,
-            shared,
-            target: target.clone(),
-            epoch,
-            name,
+            side,
+            place,
             closed: Atomic::new(false),
         })
     }
@@ -296,25 +284,25 @@ impl ScstSession {
     pub(super) fn begin(&self) -> Option<Submission<'_>> {
         Some(Submission {
             session: self,
-            _inside: Inside::enter(&*self.shared)?,
+            _inside: Inside::enter(&*self.side)?,
         })
     }
 }
 
 impl Session for ScstSession {
-    /// Identity of the session: the address of the C session.
+    /// Identity of the session, which its channels have in common.
     fn key(&self) -> SessionKey {
-        SessionKey(self.sess.as_ptr().addr())
+        self.place.key()
     }
 
     /// Identity of the target.
     fn target(&self) -> TargetKey {
-        self.target.key()
+        self.place.target().key()
     }
 
     /// Name of the session, by which SCST decides which LUNs it can access.
     fn name(&self) -> &CStr {
-        self.name.as_c_str()
+        self.side.shared.name.as_c_str()
     }
 
     /// Empty: the names of sessions do not distinguish nexuses.
@@ -322,71 +310,40 @@ impl Session for ScstSession {
         c""
     }
 
-    /// Stops the session: further commands and functions are refused. Idempotent. Any context.
+    /// Stops the channel: further commands and functions are refused. Idempotent. Any context.
     fn stop(&self) {
-        self.shared.submitters.close();
+        self.side.submitters.close();
     }
 
     /// Returns whether no close was requested and the target was not disabled since it let the
     /// session in. Both are recorded before the search for channels, so either this or the search
     /// detects them.
     fn is_valid(&self) -> bool {
-        !self.shared.forced.load(Acquire) && self.target.epoch() == self.epoch
+        self.side.shared.is_wanted() && self.place.target().epoch() == self.side.shared.epoch
     }
 
-    /// Stops the session, ends it, and waits until all its commands were returned. Wraps
-    /// `scst_unregister_session()`. Only the first call has an effect. Process context, sleeps.
-    fn close(&self) {
+    /// Stops the channel, aborts `tasks`, waits until all its commands were returned, and leaves
+    /// the session, whose last channel ends it. Only the first call has an effect. Process
+    /// context, sleeps.
+    fn close(&self, tasks: impl Iterator<Item = u64>) {
         if self.closed.xchg(true, Full) {
             return;
         }
         self.stop();
         // Bounded: submitting does not wait for commands.
-        self.shared.submitters.wait_empty();
-        // SAFETY: By the type invariants the session was valid until `closed` was set, which this
-        // thread just did. Nothing is being submitted, or will be. This waits until SCST has freed
-        // the session; the private pointer is valid until then.
-        unsafe { bindings::scst_unregister_session(self.sess.as_ptr(), 1, None) };
-        // Bounded: SCST does not use any command any more, except for the call that returns it.
-        self.shared.commands.close();
-        self.shared.commands.wait_empty();
+        self.side.submitters.wait_empty();
+        for tag in tasks {
+            self.place.abort(tag);
+        }
+        // What the device executes is waited for.
+        self.side.commands.close();
+        self.side.commands.wait_empty();
+        self.place.leave();
     }
 }
 
 impl Drop for ScstSession {
     fn drop(&mut self) {
-        self.close();
+        self.close(core::iter::empty());
     }
-}
-
-/// Records that a session is to be closed, for `close_session()` of the template.
-///
-/// # Safety
-///
-/// `sess` must come from [`ScstSession::open`], or be about to, and not be ended.
-pub(super) unsafe fn forced(sess: *mut bindings::scst_session) {
-    // SAFETY: By the safety requirements; see [`shared`].
-    let shared = unsafe { shared(sess) };
-    shared.forced.store(true, Release);
-}
-
-/// Returns the initiator port identifier of a session.
-///
-/// # Safety
-///
-/// As for [`forced`].
-pub(super) unsafe fn initiator_port(sess: *mut bindings::scst_session) -> PortId {
-    // SAFETY: By the safety requirements; see [`shared`].
-    unsafe { shared(sess) }.initiator_port
-}
-
-/// Dereferences the private pointer of a session.
-///
-/// # Safety
-///
-/// As for [`forced`], for `'a`.
-unsafe fn shared<'a>(sess: *mut bindings::scst_session) -> &'a Shared {
-    // SAFETY: The private pointer is set before the session is initialised, never changes, and its
-    // target is kept until the session was ended; see `ScstSession::open()`.
-    unsafe { &*bindings::srpt_scst_sess_priv(sess).cast::<Shared>() }
 }

@@ -2,6 +2,7 @@
 /* One-line shims over SCST's inlines, macros and fields; no logic. */
 #include <linux/module.h>
 #include <linux/preempt.h>
+#include <linux/workqueue.h>
 #include "shims.h"
 
 /* Before 3.10 SCST's symbols are in no namespace. */
@@ -72,6 +73,8 @@ int srpt_scst_sense_len(struct scst_cmd *cmd)
 bool srpt_scst_resid(struct scst_cmd *cmd, int *resid)
 { return scst_get_resid(cmd, resid, NULL); }
 
+void srpt_scst_flush_timeouts(struct scst_session *sess)
+{ flush_work(&sess->hw_pending_work.work); }
 int srpt_scst_abort_task(struct scst_session *sess, u64 tag, void *priv)
 { return scst_rx_mgmt_fn_tag(sess, SCST_ABORT_TASK, tag, SCST_NON_ATOMIC, priv); }
 int srpt_scst_mgmt_lun(struct scst_session *sess, int fn, const void *lun, void *priv)

@@ -34,6 +34,7 @@ u8 srpt_scst_status(struct scst_cmd *cmd);
 const u8 *srpt_scst_sense(struct scst_cmd *cmd);
 int srpt_scst_sense_len(struct scst_cmd *cmd);
 bool srpt_scst_resid(struct scst_cmd *cmd, int *resid);
+void srpt_scst_flush_timeouts(struct scst_session *sess);
 int srpt_scst_abort_task(struct scst_session *sess, u64 tag, void *priv);
 int srpt_scst_mgmt_lun(struct scst_session *sess, int fn, const void *lun, void *priv);
 void *srpt_scst_mgmt_priv(struct scst_mgmt_cmd *mcmd);
@@ -48,5 +49,6 @@ extern unsigned int srpt_scst_param_max_rdma_size;
 extern unsigned int srpt_scst_param_max_rsp_size;
 extern unsigned int srpt_scst_param_sq_size;
 extern bool srpt_scst_param_use_srq;
+extern bool srpt_scst_param_session_per_channel;
 
 #endif

@@ -90,9 +90,11 @@ pub(super) fn submit<C: TargetCmd>(
     } else {
         rx.attr
     };
-    let Some(attr) = shared.admit(attr, bytes) else {
+    // Until SCST has the command.
+    let Some((attr, _reading)) = shared.admit(attr, bytes) else {
         return Err((RxError::NoMemory, cmd));
     };
+    let tag = shared.engine_tag(rx.tag);
     if !cmd.engine_cmd().prepare(Phase::Core, shared) {
         return Err((RxError::NoMemory, cmd));
     }
@@ -136,7 +138,7 @@ pub(super) fn submit<C: TargetCmd>(
     // SAFETY: SCST has accepted the command, but does not process it before the last call. Then
     // SCST owns it: the command is not used here afterwards.
     unsafe {
-        bindings::srpt_scst_set_tag(raw, rx.tag);
+        bindings::srpt_scst_set_tag(raw, tag);
         bindings::srpt_scst_set_queue_type(raw, queue_type);
         bindings::srpt_scst_set_expected(raw, direction, len);
         bindings::scst_cmd_init_done(raw, THREAD);
@@ -173,6 +175,7 @@ pub(super) fn submit_tmf<C: TargetCmd>(
         // It takes back what MODE SELECT has set, as that does.
         shared.count_ordered();
     }
+    let task_tag = shared.engine_tag(rx.task_tag);
     if !cmd.engine_cmd().prepare(Phase::Mgmt, shared) {
         return Err((RxError::NoMemory, cmd));
     }
@@ -186,7 +189,7 @@ pub(super) fn submit_tmf<C: TargetCmd>(
     // is.
     let ret = unsafe {
         match rx.function {
-            TmFunction::AbortTask => bindings::srpt_scst_abort_task(sess, rx.task_tag, private),
+            TmFunction::AbortTask => bindings::srpt_scst_abort_task(sess, task_tag, private),
             _ => bindings::srpt_scst_mgmt_lun(
                 sess,
                 // CAST: Small numbers.

@@ -25,7 +25,8 @@ use super::{
     registry::{
         self,
         Template, //
-    }, //
+    },
+    shared::Sessions, //
 };
 use crate::{
     bindings,
@@ -152,6 +153,9 @@ pub(super) struct Target {
     device: Device,
     number: u32,
     epoch: Atomic<u32>,
+    /// The sessions that channels may join.
+    #[pin]
+    sessions: Sessions,
     /// Whether the target is being unregistered.
     #[pin]
     retired: Mutex<bool>,
@@ -185,6 +189,7 @@ impl Target {
                 device: device.clone(),
                 number,
                 epoch: Atomic::new(0),
+                sessions <- Sessions::new(),
                 retired <- new_mutex!(false, "Target::retired"),
             }),
             GFP_KERNEL,
@@ -223,6 +228,11 @@ impl Target {
     /// Identity of the target.
     pub(super) fn key(&self) -> TargetKey {
         TargetKey(core::ptr::from_ref(self).addr())
+    }
+
+    /// The sessions that channels may join.
+    pub(super) fn sessions(&self) -> &Sessions {
+        &self.sessions
     }
 
     /// The HCA port.

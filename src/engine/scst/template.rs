@@ -6,7 +6,7 @@
 //! so dropping the registration waits until all targets are unregistered, and with them the last
 //! callback has returned.
 //!
-//! Not here: their implementation ([`super::target`], [`super::session`], [`super::cmd`]), the
+//! Not here: their implementation ([`super::target`], [`super::shared`], [`super::cmd`]), the
 //! state of the registration ([`super::registry`]).
 //!
 //! C source: `scst/src/scst_main.c`.
@@ -31,7 +31,7 @@ use super::{
         self,
         Template, //
     },
-    session,
+    shared,
     target::{
         self,
         Target, //
@@ -290,7 +290,7 @@ unsafe extern "C" fn close_session_callback<T: engine::Target>(
     sess: *mut bindings::scst_session,
 ) -> c_int {
     // SAFETY: By the safety requirements.
-    unsafe { session::forced(sess) };
+    unsafe { shared::forced(sess) };
     T::close_session(SessionKey(sess.addr()));
     0
 }
@@ -311,7 +311,7 @@ unsafe extern "C" fn get_initiator_port_transport_id_callback(
         return c_int::from(PROTOCOL_SRP);
     }
     // SAFETY: By the safety requirements.
-    let initiator = unsafe { session::initiator_port(sess) };
+    let initiator = unsafe { shared::initiator_port(sess) };
     let mut bytes = [0u8; TRANSPORT_ID_SIZE];
     let [protocol, _, _, _, _, _, _, _, port @ ..] = &mut bytes;
     *protocol = PROTOCOL_SRP;

@@ -8,6 +8,11 @@
 //! behind the last that was ORDERED itself, the next one is to be answered with BUSY, until the
 //! engine has none left.
 //!
+//! Commands of several channels are submitted at the same time. A SIMPLE one may have been admitted
+//! when there was no ORDERED one, and not be with the engine when the first ORDERED one comes. So
+//! that one is held back until such commands are with the engine, and with it those that are
+//! admitted meanwhile; after that the state is settled.
+//!
 //! Not here: the storage of the state, which several tasks change (the engine's adapter).
 
 use super::super::wire::cmd::TaskAttr;
@@ -28,20 +33,26 @@ pub(crate) enum Admission {
 ///
 /// # Invariants
 ///
-/// `turned` is zero if `ordered` is.
+/// `turned` is zero and `settled` is false if `ordered` is zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Order {
     /// Their number, with those that were SIMPLE.
     ordered: u32,
     /// SIMPLE commands that were made ORDERED since the last one that was ORDERED itself.
     turned: u32,
+    /// Whether every SIMPLE command that was admitted before the first of them is with the engine.
+    settled: bool,
 }
+
+/// The bit of [`Order::settled`] in [`Order::to_bits`].
+const SETTLED: u64 = 1 << 63;
 
 impl Order {
     /// The engine has none.
     pub(crate) const NONE: Self = Self {
         ordered: 0,
         turned: 0,
+        settled: false,
     };
 
     /// Returns the state that [`Self::to_bits`] has returned.
@@ -49,14 +60,30 @@ impl Order {
         Self {
             // CAST: The two halves.
             ordered: bits as u32,
-            turned: (bits >> 32) as u32,
+            turned: ((bits & !SETTLED) >> 32) as u32,
+            settled: bits & SETTLED != 0,
         }
     }
 
     /// Returns the state as a number, for an atomic variable.
     pub(crate) const fn to_bits(self) -> u64 {
-        // CAST: Wider.
-        (self.turned as u64) << 32 | self.ordered as u64
+        let settled = if self.settled { SETTLED } else { 0 };
+        // CAST: Wider. `turned` is small, see `MOST_TURNED`.
+        settled | (self.turned as u64) << 32 | self.ordered as u64
+    }
+
+    /// Returns whether ORDERED commands may be given to the engine.
+    pub(crate) fn is_settled(self) -> bool {
+        self.settled
+    }
+
+    /// Returns the state when the SIMPLE commands that were admitted before an ORDERED one, which
+    /// is still counted, are with the engine.
+    pub(crate) fn settle(self) -> Self {
+        Self {
+            settled: self.ordered != 0,
+            ..self
+        }
     }
 
     /// Decides on a command with the attribute `attr`. `waits_for_none`: the engine executes it
@@ -77,6 +104,7 @@ impl Order {
         let next = Self {
             ordered: self.ordered.saturating_add(1),
             turned,
+            settled: self.settled,
         };
         (next, Admission::As(TaskAttr::Ordered))
     }

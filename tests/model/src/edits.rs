@@ -143,12 +143,12 @@ const EDITS: &[Edit] = &[
     ),
     edit(
         "channel/teardown.rs",
-        "this.session.close();",
+        "this.session.close(this.tasks());",
         "if $DrainedEarly {
             this.inner.lock().machine.drained();
         }
         if !$NoEngineWait {
-            this.session.close();
+            this.session.close(this.tasks());
         }",
     ),
     edit(

@@ -331,7 +331,7 @@ impl crate::engine::Session for LioSession {
         true
     }
 
-    fn close(&self) {
+    fn close(&self, _tasks: impl Iterator<Item = u64>) {
         let conn = self.conn();
         let (engine, at) = (&conn.engine, conn.clone());
         sched::access(&engine.trace, true);

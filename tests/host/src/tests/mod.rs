@@ -14,6 +14,7 @@ mod dm;
 mod ident;
 mod iu;
 mod login;
+mod members;
 mod nexus;
 mod notice;
 mod order;

@@ -82,6 +82,27 @@ fn busy_until_none_is_left() {
     assert_eq!(turned_until_busy(again), most);
 }
 
+/// What was admitted before the first ORDERED command is waited for once, as long as there is one.
+#[test]
+fn settled_until_none_is_left() {
+    let (one, _) = Order::NONE.admit(TaskAttr::Ordered, false);
+    assert!(!one.is_settled());
+    // Those that come meanwhile wait, too.
+    let (two, _) = one.admit(TaskAttr::Simple, false);
+    assert!(!two.is_settled());
+    let two = two.settle();
+    assert!(two.is_settled());
+    assert_eq!(Order::from_bits(two.to_bits()), two);
+    let (three, _) = two.admit(TaskAttr::Ordered, false);
+    assert!(three.is_settled() && three.ended().is_settled());
+    let none = three.ended().ended().ended();
+    assert_eq!(none, Order::NONE);
+    // The next one is another first.
+    let (again, _) = none.admit(TaskAttr::Ordered, false);
+    assert!(!again.is_settled());
+    assert_eq!(Order::NONE.settle(), Order::NONE);
+}
+
 proptest! {
     /// The law: no SIMPLE command is given to an engine that has an ORDERED one, and as many
     /// ORDERED ones are counted as it has.

@@ -118,6 +118,32 @@ pub(super) const ROWS: &[Scenario] = &[
         },
     ),
     admin_row(
+        "order.refused_elsewhere",
+        "the same with a channel for each command; the channels end",
+        &["3 answers; 0 connections"],
+        |b| {
+            b.connections(0, Duration::from_secs(30))?;
+            slowly(b, |b| {
+                let mut channels = [b.session()?, b.session()?, b.session()?];
+                let [first, behind, refused] = &mut channels;
+                start_ordered(first)?;
+                std::thread::sleep(Duration::from_millis(200));
+                start_slow(behind)?;
+                refused.start(&Cmd {
+                    lun: lun(SLOW),
+                    ..Cmd::new(vec![0xff])
+                })?;
+                let mut seen = 0;
+                for channel in &mut channels {
+                    seen += answers(channel, 1)?.len();
+                }
+                drop(channels);
+                let left = b.connections(0, Duration::from_secs(30))?;
+                Ok(format!("{seen} answers; {left} connections"))
+            })
+        },
+    ),
+    admin_row(
         "order.many_behind",
         "1100 READs of another disk while the slow one executes an ORDERED READ",
         &["1100 GOOD, 0 BUSY, none of another kind; GOOD; works"],

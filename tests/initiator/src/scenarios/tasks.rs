@@ -188,6 +188,36 @@ pub(super) const ROWS: &[Scenario] = &[
         |b| slowly(b, |b| abort(b, true)),
     ),
     admin_row(
+        "tasks.abort_equal_tags",
+        "ABORT TASK on one of two channels whose commands have the same tag",
+        &["code 0, its own silent, the other GOOD; all credits; works"],
+        |b| {
+            slowly(b, |b| {
+                let mut s = b.session()?;
+                let mut other = b.session()?;
+                let task = start_slow(&mut s)?;
+                other.conn.memory.allow(0, BLOCK);
+                let same = Cmd {
+                    tag: task,
+                    lun: lun(SLOW),
+                    ..Cmd::data_in(read_10(8, 1), other.conn.memory.desc(0, BLOCK))
+                };
+                other.send(&same.bytes())?;
+                std::thread::sleep(Duration::from_millis(200));
+                let tag = other.tag();
+                other.send(&task_management(tag, ABORT_TASK, lun(SLOW), task))?;
+                let aborted = other.answer(PATIENCE)?;
+                let left = s.answer_to(task)?;
+                let own = match other.answer(Duration::from_secs(1))? {
+                    Seen::Nothing => "silent".to_string(),
+                    unexpected => unexpected.to_string(),
+                };
+                let rest = credits_and_work(&mut other)?;
+                Ok(format!("{aborted}, its own {own}, the other {left}; {rest}"))
+            })
+        },
+    ),
+    admin_row(
         "tasks.abort_of_another",
         "ABORT TASK of a task of another initiator finds nothing",
         &["code 5, GOOD"],

@@ -39,8 +39,8 @@ impl Target for SrpTarget {
         Err(ENOMEM)
     }
 
-    fn session_view(_: SessionKey) -> Option<SessionView> {
-        None
+    fn session_views(_: SessionKey) -> Result<KVec<SessionView>> {
+        Ok(KVec::new())
     }
 
     fn offer_ports() -> Result {
