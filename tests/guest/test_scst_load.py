@@ -177,6 +177,30 @@ def test_closed_while_slow(bench):
 
 
 @pytest.mark.timeout(180)
+@pytest.mark.stock("each channel is a session there")
+def test_login_while_slow(bench):
+    """a channel that waits for the disk is in its session still, which the next
+    login of its initiator joins, and which goes on when the first has left"""
+    target = bench.target
+    with slow_disk(bench) as delay, bench.peer() as one, bench.peer() as two:
+        one.login()
+        one.settle()
+        name, = target.sessions()
+        delay(8)
+        expect(one.send(peer.cmd(1, peer.write_10(0, 8), data_out=one.at(0, 4096))),
+               "a command is sent")
+        one.order("disconnect")
+        two.login()
+        for channels in (2, 1):
+            until(lambda: target.queue_pairs() == channels, 60, "%d channels" % channels)
+            equal(target.sessions(), [name], "sessions")
+            answer = two.ask(peer.cmd(channels, peer.inquiry(), data_in=two.at(0, 36)))
+            equal((answer.tag, answer.status), (channels, 0), "answer to INQUIRY")
+        two.order("disconnect")
+        until(lambda: not target.sessions(), 30, "the session is gone")
+
+
+@pytest.mark.timeout(180)
 def test_abort(bench):
     """ABORT TASK and LUN RESET of commands in a slow disk are answered; what
     was aborted stays silent, and its credit comes back"""

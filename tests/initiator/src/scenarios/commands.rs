@@ -22,6 +22,7 @@ use crate::{
 };
 
 const GOOD: &[&str] = &["GOOD; works"];
+const REQUEST_SENSE: u8 = 0x03;
 /// What a command that may not write has left.
 const NOT_WRITTEN: &[&str] = &["refused; same data"];
 const NO_LUN: &[&str] = &["CHECK CONDITION 05/25/00; works"];
@@ -469,6 +470,12 @@ pub(super) const ROWS: &[Scenario] = &[
         },
     ),
     // --- sense data ---
+    row(
+        "commands.sense_short",
+        "REQUEST SENSE with room for 4 bytes",
+        GOOD,
+        |b| one(b, |s| data_in(s, vec![REQUEST_SENSE, 0, 0, 0, 4], 4)),
+    ),
     row(
         "commands.sense_room",
         "sense data in units of 256 bytes",

@@ -17,9 +17,14 @@ use super::{
         data_in,
         tur, //
     },
+    immediate::{
+        requested,
+        OFFSET, //
+    },
     tasks::{
         slowly,
         start_slow,
+        LUN_RESET,
         SLOW, //
     },
     Scenario, //
@@ -29,6 +34,7 @@ use crate::{
         lun,
         read_10,
         short_iu,
+        task_management,
         Cmd,
         BLOCK, //
     },
@@ -41,6 +47,12 @@ use crate::{
 
 const HEAD_OF_QUEUE: u8 = 1;
 const ORDERED: u8 = 2;
+
+const MODE_SELECT_6: u8 = 0x15;
+
+/// Values of the QUEUE ALGORITHM MODIFIER (SPC): commands may be reordered or not.
+const RESTRICTED: u8 = 0;
+const UNRESTRICTED: u8 = 1;
 
 /// Commands to another disk while the slow one executes an ORDERED one.
 const MANY: usize = 1100;
@@ -144,6 +156,60 @@ pub(super) const ROWS: &[Scenario] = &[
         },
     ),
     admin_row(
+        "order.modifier",
+        "MODE SELECT as HEAD OF QUEUE changes the QUEUE ALGORITHM MODIFIER, twice, among READs and \
+         unknown commands behind an ORDERED READ; the session ends",
+        &["9 answers; 0 connections"],
+        |b| {
+            b.connections(0, Duration::from_secs(30))?;
+            slowly(b, |b| {
+                let mut s = b.session_as(requested)?;
+                start_ordered(&mut s)?;
+                for modifier in [UNRESTRICTED, RESTRICTED] {
+                    s.start(&set_modifier(modifier))?;
+                    start_refused(&mut s)?;
+                }
+                start_ordered(&mut s)?;
+                start_slow(&mut s)?;
+                let seen = answers(&mut s, 9)?.len();
+                drop(s);
+                let left = b.connections(0, Duration::from_secs(30))?;
+                Ok(format!("{seen} answers; {left} connections"))
+            })
+        },
+    ),
+    admin_row(
+        "order.reset_between",
+        "LUN RESET between ORDERED READs of the slow disk, each with others behind it; the session ends",
+        &["reset code 0, none answered twice; 0 connections"],
+        |b| {
+            b.connections(0, Duration::from_secs(30))?;
+            slowly(b, |b| {
+                let mut s = b.session()?;
+                start_ordered(&mut s)?;
+                start_refused(&mut s)?;
+                let reset = s.tag();
+                s.send(&task_management(reset, LUN_RESET, lun(SLOW), 0))?;
+                start_ordered(&mut s)?;
+                start_refused(&mut s)?;
+                let (mut said, mut tags, mut twice) = (String::new(), HashSet::new(), "none");
+                while let Seen::Rsp(rsp) = s.answer(Duration::from_secs(8))? {
+                    if rsp.tag == reset {
+                        said = rsp.to_string();
+                    }
+                    if !tags.insert(rsp.tag) {
+                        twice = "one";
+                    }
+                }
+                drop(s);
+                let left = b.connections(0, Duration::from_secs(30))?;
+                Ok(format!(
+                    "reset {said}, {twice} answered twice; {left} connections"
+                ))
+            })
+        },
+    ),
+    admin_row(
         "order.many_behind",
         "1100 READs of another disk while the slow one executes an ORDERED READ",
         &["1100 GOOD, 0 BUSY, none of another kind; GOOD; works"],
@@ -157,6 +223,29 @@ pub(super) const ROWS: &[Scenario] = &[
         },
     ),
 ];
+
+/// MODE SELECT(6) of the control mode page of the slow disk, as HEAD OF QUEUE.
+fn set_modifier(modifier: u8) -> Cmd {
+    const CONTROL_PAGE: u8 = 0x0a;
+    let mut list = [0; 16];
+    list[4..8].copy_from_slice(&[CONTROL_PAGE, 10, 0, modifier << 4]);
+    let cdb = vec![MODE_SELECT_6, 0x10, 0, 0, 16, 0];
+    Cmd {
+        lun: lun(SLOW),
+        attr: HEAD_OF_QUEUE,
+        ..Cmd::immediate(cdb, OFFSET, 16, &list)
+    }
+}
+
+/// Starts a READ of the slow disk, and a command that it refuses.
+fn start_refused(s: &mut Session) -> Fallible<()> {
+    start_slow(s)?;
+    s.start(&Cmd {
+        lun: lun(SLOW),
+        ..Cmd::new(vec![0xff])
+    })?;
+    Ok(())
+}
 
 /// Starts an ORDERED READ of the slow disk.
 fn start_ordered(s: &mut Session) -> Fallible<u64> {
