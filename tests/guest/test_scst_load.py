@@ -7,6 +7,7 @@
 # attributes (test_scst.py).
 
 import contextlib
+import time
 
 import pytest
 
@@ -17,6 +18,9 @@ from .scst import DRIVER, SYSFS
 from .test_load import BOUND, fails, timed
 
 pytestmark = pytest.mark.engine("scst")
+
+# Task attribute.
+ORDERED = 2
 
 
 @pytest.mark.timeout(150)
@@ -198,6 +202,33 @@ def test_login_while_slow(bench):
             equal((answer.tag, answer.status), (channels, 0), "answer to INQUIRY")
         two.order("disconnect")
         until(lambda: not target.sessions(), 30, "the session is gone")
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.stock("each channel is a session there")
+def test_left_behind(bench):
+    """a write that waits for another channel's ORDERED one is not executed once its
+    channel has gone"""
+    with slow_disk(bench) as delay, bench.peer() as one, bench.peer() as two:
+        one.login()
+        one.settle()
+        two.login(flags=peer.LOSOLNT | peer.MULTI)
+        delay(6)
+        expect(one.send(peer.cmd(1, peer.write_10(0, 8), data_out=one.at(0, 4096),
+                                 attr=ORDERED)), "an ORDERED write is sent")
+        two.fill(0, b"late" * 128)
+        expect(two.send(peer.cmd(1, peer.write_10(64, 1), data_out=two.at(0, 512))),
+               "a write behind it is sent")
+        time.sleep(1)
+        two.order("disconnect")
+        answer = peer.Response(one.receive(30))
+        equal((answer.tag, answer.status), (1, 0), "answer to the ORDERED write")
+        delay(0)
+        until(lambda: bench.target.queue_pairs() == 1, 30, "the other channel is gone")
+        answer = one.ask(peer.cmd(2, peer.read_10(64, 1), data_in=one.at(0, 512)))
+        equal((answer.tag, answer.status), (2, 0), "answer to the read")
+        equal(one.dump(0, 512), bytes(512), "what the disk has")
+        one.order("disconnect")
 
 
 @pytest.mark.timeout(180)
