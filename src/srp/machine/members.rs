@@ -26,8 +26,7 @@ impl Member {
     /// initiator chooses them for that: equal tags do, and those that differ in one half only.
     #[inline]
     pub(crate) fn engine_tag(self, tag: u64) -> u64 {
-        // CAST: Wider.
-        tag ^ (self.0 as u64).wrapping_mul(SPREAD)
+        tag ^ u64::from(self.0).wrapping_mul(SPREAD)
     }
 }
 
