@@ -241,8 +241,7 @@ class ScstConfigured(Configured):
         "commands.room_2_31": "CHECK CONDITION 05/24/00; works",
         "commands.blocks_2_31": "CHECK CONDITION 05/24/00; works",
         "commands.ata_length": "CHECK CONDITION 05/24/00; works",
-        "commands.sense_short":
-            "CHECK CONDITION 05/24/00 in under 4; works",
+        "commands.sense_short": "CHECK CONDITION 05/24/00; works",
         # As many SIMPLE commands are made ORDERED without a pause.
         "order.many_behind":
             "1024 GOOD, 76 BUSY, none of another kind; GOOD; works",

@@ -193,7 +193,10 @@ pub(super) const ROWS: &[Scenario] = &[
                 start_ordered(&mut s)?;
                 start_refused(&mut s)?;
                 let (mut said, mut tags, mut twice) = (String::new(), HashSet::new(), "none");
-                while let Seen::Rsp(rsp) = s.answer(Duration::from_secs(8))? {
+                // Until the reset was answered, and what comes after it.
+                while let Seen::Rsp(rsp) =
+                    s.answer(Duration::from_secs(if said.is_empty() { 30 } else { 5 }))?
+                {
                     if rsp.tag == reset {
                         said = rsp.to_string();
                     }
