@@ -151,6 +151,8 @@ class ScstTarget(Target):
     def __init__(self, guest, variant, module, tree):
         super().__init__(guest, variant, module)
         self.tree = tree
+        if variant == "rust":
+            self.session_per_login = "session_per_channel=Y"
 
     @property
     def service_guid(self):

@@ -60,6 +60,7 @@ class Target(KernelLog):
     resets_silently = True  # what an initiator's reset ends for others
     largest_lun = 65535     # that tests use
     leaves = {}             # objects per slab cache that its sessions leave
+    session_per_login = ""  # parameters with which no login finds an older session
     functions = ""          # that scripts of shell() have
     traces = ""             # more that a test may have left, as a script
 

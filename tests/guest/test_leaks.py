@@ -89,14 +89,15 @@ def nothing_grows(bench, granted, **fields):
 @pytest.mark.timeout(LIMIT)
 def test_logins(bench):
     """many logins and logouts leave no object behind"""
-    with bench.configured():
+    with bench.configured(params=bench.target.session_per_login):
         nothing_grows(bench, True)
 
 
 @pytest.mark.timeout(LIMIT)
 def test_logins_shared_queue(bench):
     """the same with a shared receive queue"""
-    with bench.configured(attributes={"use_srq": 1}):
+    with bench.configured(params=bench.target.session_per_login,
+                          attributes={"use_srq": 1}):
         nothing_grows(bench, True)
 
 
