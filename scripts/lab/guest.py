@@ -499,21 +499,38 @@ class Guest:
         self.qemu.command("netdev_add", **wire, id="wire1")
         self._monitored("device_add virtio-net-pci,id=nic1,netdev=wire1,bus=slot1,"
                         "romfile=,%s,mac=%s" % (NO_PAGE_POOL, mac_of(self.number, 1)))
-        self._wait_for_card("-e")
+        self._wait_for("-e /sys/class/net/eth1")
         self.run("ip link set eth1 mtu %d up" % self.mtu)
 
     def remove_card(self):
         """Pull it out again."""
-        self._monitored("device_del nic1")
-        self._wait_for_card("! -e")
-        # The slot is switched off a moment after the driver has let go.
+        self._pull("nic1")
+        self.qemu.command("netdev_del", id="wire1")
+
+    def add_disk(self, path):
+        """Plug in a disk, /dev/vda, whose contents are in this file and survive the
+        machine, if what was written has reached the disk."""
+        self.qemu.command("blockdev-add", **{
+            "driver": "raw", "node-name": "image1",
+            "file": {"driver": "file", "filename": str(path)}})
+        self._monitored("device_add virtio-blk-pci,id=disk1,drive=image1,bus=slot1")
+        self.run("modprobe virtio_blk")
+        self._wait_for("-b /dev/vda")
+
+    def remove_disk(self):
+        self._pull("disk1")
+        self.qemu.command("blockdev-del", **{"node-name": "image1"})
+
+    def _pull(self, device):
+        """Pull out a device. Its slot is switched off a moment after the driver has let
+        go."""
+        self._monitored("device_del " + device)
         end = time.monotonic() + 30 * env.pace()
-        while any(item["name"] == "nic1" for item in self.qemu.command(
+        while any(item["name"] == device for item in self.qemu.command(
                 "qom-list", path="/machine/peripheral")):
             if time.monotonic() > end:
-                raise env.LabError("the card of guest '%s' does not go" % self.name)
+                raise env.LabError("%s of guest '%s' does not go" % (device, self.name))
             time.sleep(0.1)
-        self.qemu.command("netdev_del", id="wire1")
 
     def _monitored(self, command):
         """A command of QEMU's monitor that says nothing when it succeeds."""
@@ -521,9 +538,8 @@ class Guest:
         if said:
             raise env.LabError("QEMU, asked for %s, says: %s" % (command, said))
 
-    def _wait_for_card(self, test):
-        self.quick("for i in $(seq 300); do [ %s /sys/class/net/eth1 ] && exit; "
-                   "sleep 0.1; done; exit 1" % test)
+    def _wait_for(self, test):
+        self.quick("for i in $(seq 300); do [ %s ] && exit; sleep 0.1; done; exit 1" % test)
 
     def _neighbours(self):
         """A script that enters them."""
@@ -534,8 +550,11 @@ class Guest:
     def set_up(self, up):
         """Take eth0 down, as an administrator does, or up again. The carrier
         stays; the kernel forgets the neighbours."""
-        self.run("ip link set eth0 " + ("up\n" + self._neighbours() if up
-                                        else "down"))
+        self.run(self.up_script() if up else "ip link set eth0 down")
+
+    def up_script(self):
+        """A script that takes eth0 up."""
+        return "ip link set eth0 up\n" + self._neighbours()
 
     def set_link(self, up, card="nic"):
         """Plug in or pull out the cable of this guest's eth0, or of eth1, nic1."""
@@ -615,7 +634,7 @@ class Guest:
                     "host=10.9.0.254,dns=10.9.0.253,dhcpstart=10.9.0.100",
                     "-device", "virtio-net-pci,id=nic,netdev=wire,romfile=,"
                     + NO_PAGE_POOL + ",mac=" + mac_of(self.number),
-                    # for add_card()
+                    # for add_card() and add_disk()
                     "-device", "pcie-root-port,id=slot1,chassis=1"]
         if self.pcap:
             options += ["-object", "filter-dump,id=dump,netdev=wire,file="

@@ -20,8 +20,9 @@ class Bench:
 
     repo = REPO
 
-    def __init__(self, machines):
+    def __init__(self, machines, properties=None):
         self.machines = machines
+        self.properties = properties    # what the report of the test has
 
     @property
     def target(self):
@@ -38,6 +39,14 @@ class Bench:
     def say(self, text):
         """A line for the report of the test."""
         print(text, flush=True)
+
+    def fault(self, what, seen, seconds=None, curve=None):
+        """A row of the table of faults: what was done, what was seen, how long the session
+        took to recover, and what plot.curve() draws."""
+        self.say("%s: %s%s" % (what, seen, "" if seconds is None else
+                               ", recovered after %.1f s" % seconds))
+        self.properties.append(("fault", {
+            "fault": what, "seen": seen, "seconds": seconds, "curve": curve}))
 
     def skip(self, why):
         skip(why)

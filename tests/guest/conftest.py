@@ -121,11 +121,11 @@ def machines(built, scst, pytestconfig, worker_id):
 
 
 @pytest.fixture
-def bench(machines):
+def bench(machines, request):
     """The machines, and the usual ways to prepare them."""
     machines.get()
     Checks.count = 0
-    return Bench(machines)
+    return Bench(machines, request.node.user_properties)
 
 
 # --- the end of a test ----------------------------------------------------

@@ -12,10 +12,12 @@
 # protocol (test_rogue.py).
 
 import contextlib
+import time
+
 import pytest
 
 from .checks import equal, expect, sit_through, until
-from .initiator import UNTIL_STOPPED
+from .initiator import TOOLS, UNTIL_STOPPED
 
 BOUND = 60
 
@@ -30,17 +32,33 @@ def mend(bench):
 
 
 def goes_on(bench, job, disk):
-    """The target's HCA comes; the initiator is back by itself, with its data."""
+    """The target's HCA comes; the initiator is back by itself, with its data; returns
+    the seconds."""
     bench.target.add_hca()
+    began = time.monotonic()
     until(lambda: bench.initiator.port_state() == ["running"], 150,
           "the initiator is back")
+    seconds = time.monotonic() - began
     bench.initiator.stop(job, disk)
+    return seconds
 
 
 def dropped(bench):
     """Packets of the target that were lost so far."""
     sent = bench.target.run("tc -s qdisc show dev eth0").out
     return int(sent.split("dropped ")[1].split(",")[0])
+
+
+@contextlib.contextmanager
+def rxe_gives_up(bench):
+    """What rdma_rxe says then is excused."""
+    with contextlib.ExitStack() as stack:
+        for guest in bench.pair.guests:
+            stack.enter_context(guest.console.allowing(
+                "rxe_comp.c:.* at rxe_completer|Call Trace:",
+                "a check in rdma_rxe that fails when it gives up on lost "
+                "packets, whatever the target"))
+        yield
 
 
 @pytest.mark.timeout(240)
@@ -51,13 +69,7 @@ def test_packet_loss(bench):
     a request anew from its first lost packet on, seven times, and at 1 % gives
     up so often, with either target, that ib_srp does little but reconnect."""
     initiator = bench.initiator
-    with contextlib.ExitStack() as stack:
-        for guest in bench.pair.guests:
-            stack.enter_context(guest.console.allowing(
-                "rxe_comp.c:.* at rxe_completer|Call Trace:",
-                "a check in rdma_rxe that fails when it gives up on lost "
-                "packets, whatever the target"))
-        stack.enter_context(bench.configured())
+    with rxe_gives_up(bench), bench.configured():
         before = dropped(bench)
         bench.pair.loss(1)
         disk, = initiator.login()
@@ -83,8 +95,10 @@ def test_wire_cut(bench):
         equal(job.poll(), None, "status of the load while it waits")
         begin = initiator.sectors(disk)
         mend(bench)
+        began = time.monotonic()
         until(lambda: initiator.sectors(disk) > begin, 120,
               "data moves again")
+        bench.fault("wire cut for 60 s", "data right", time.monotonic() - began)
         initiator.moves(disk)
         initiator.stop(job, disk)
         until(lambda: target.queue_pairs() == target.connections(), BOUND,
@@ -147,6 +161,58 @@ def test_initiator_never_returns(bench):
     equal(target.queue_pairs(), 0, "queue pairs")
     # For the next test.
     initiator.restart()
+
+
+# Of a disk that survives its machine.
+DISK_SIZE = 64 << 20
+
+
+@pytest.mark.timeout(330)
+@pytest.mark.engine("lio")
+@pytest.mark.unsanitized("it has no driver for disks of QEMU")
+def test_target_dies(bench):
+    """the target loses power under writes, and comes back with its disk and its
+    configuration: the session comes back by itself, every write that was acknowledged is
+    there"""
+    target, initiator = bench.target, bench.initiator
+    image = target.guest.run_dir / "disk.image"
+    with open(image, "wb") as file:
+        file.truncate(DISK_SIZE)
+
+    def export():
+        # As targetcli makes it, without a write cache: a write is on the disk before it is
+        # acknowledged.
+        target.guest.add_disk(image)
+        target.export("d=/dev/vda\n", "fileio", "fd_dev_name=/dev/vda,fd_dev_size=%d"
+                      % DISK_SIZE, [initiator.port_id])
+
+    export()
+    disk, = initiator.login()
+    initiator.patient()
+    tool, log = TOOLS + "/acknowledged.py", "/tmp/acknowledged"
+    job = initiator.spawn([tool, "write", disk, log], timeout=300, keep_input=True)
+    until(lambda: initiator.sectors(disk) > 4000, 60, "writes are under way")
+    target.guest.kill()
+    job.close_input()
+    began = time.monotonic()
+    target.guest.start()
+    target.prepare()
+    export()
+    booted = time.monotonic()
+    until(lambda: initiator.port_state() == ["running"], 120, "the session is back")
+    seconds = time.monotonic() - booted
+    bench.say(job.wait(120).out)
+    done = initiator.run([tool, "check", disk, log], timeout=120, check=False)
+    bench.say(done.out)
+    expect(done.rc == 0 and " of 0 " not in done.out, "no write is lost: " + done.out)
+    bench.fault("the target loses power", "back after %.0f s; %s" % (
+        booted - began, done.out.strip()), seconds)
+    initiator.fio(disk, "1m")
+    initiator.logout()
+    target.wait_for_connections(0)
+    target.unconfigure()
+    target.guest.remove_disk()
+    image.unlink()
 
 
 @pytest.mark.timeout(240)
@@ -227,7 +293,7 @@ def test_hca_returns(bench):
         initiator.patient()
         job = initiator.load(disk, UNTIL_STOPPED)
         target.remove_hca(BOUND)
-        goes_on(bench, job, disk)
+        bench.fault("the HCA goes and returns", "data right", goes_on(bench, job, disk))
 
 
 @pytest.mark.timeout(330)
@@ -250,7 +316,8 @@ def test_hca_stuck(bench, fault, shared):
         expect(int(target.run("dmesg | grep -c 'does not complete'").out) >= 2,
                "queue pairs were broken off")
         target.run("echo N > /sys/module/stuck/parameters/" + fault)
-        goes_on(bench, job, disk)
+        bench.fault("an HCA that hangs (%s) goes and returns" % fault, "data right",
+                    goes_on(bench, job, disk))
 
 
 @pytest.mark.timeout(330)

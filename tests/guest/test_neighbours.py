@@ -70,7 +70,8 @@ def test_beside(bench, kind):
         during = iops(initiator, disk)
         if quiet and during < before / 2:
             during = iops(initiator, disk)      # The host does other things, too.
-        bench.say("IOPS of the session: %.0f alone, %.0f beside them" % (before, during))
+        bench.fault("%d peers, %s" % (PEERS, kind),
+                    "IOPS of a session: %.0f alone, %.0f beside them" % (before, during))
         if quiet:
             expect(during >= before / 2, "the session has half: %.0f of %.0f" % (during, before))
             equal(target.queue_pairs(), PEERS + 1, "connections after that")

@@ -73,7 +73,8 @@ class Nth:
         with self.target.guest.console.excused(VMALLOC, "the allocation is let fail"):
             yield self._numbers(what, armed)
         expect(self.failed > 0 or not some or (NTH and FIRST > 1), "calls of %s fail" % what)
-        self.bench.say("%s: %d calls failed, one at a time" % (what, self.failed))
+        self.bench.fault("a call fails: " + what, "%d calls failed, one at a time; "
+                         "it works afterwards, nothing left" % self.failed)
 
     def _numbers(self, what, armed):
         for number in range(FIRST, MOST, STEP):

@@ -54,6 +54,7 @@ class Summary:
         self.config = config
         self.times = {}
         self.conformance = {}
+        self.faults = []
         self.closing = None
         self.folder = env.out_dir() / run_name(config)
         self.table = self.folder / "times.tsv"
@@ -67,6 +68,9 @@ class Summary:
         row_of = dict(report.user_properties).get("row")
         if row_of:
             self.conformance[row_of["name"]] = row_of
+        if report.when == "call" and report.outcome == "passed":
+            self.faults += [dict(value, test=name_of(report.nodeid))
+                            for name, value in report.user_properties if name == "fault"]
         for kind, seconds in getattr(report, "spent", {}).items():
             row[kind] += seconds
 
@@ -138,6 +142,8 @@ class Summary:
                                         + "".join("%10s" % x for x in row[2:]))
         if self.conformance:
             self.print_conformance(terminalreporter)
+        if self.faults:
+            (self.folder / "faults.json").write_text(json.dumps(self.faults, indent=1) + "\n")
         passed = {report.nodeid for report in stats.get("passed", ())}
         second = sorted({name_of(report.nodeid) for report in
                          stats.get("rerun", ()) if report.nodeid in passed})
