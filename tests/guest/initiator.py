@@ -66,14 +66,14 @@ exit 3
 # for longer than fast_io_fail_tmo.
 LOGOUT = r"""
 for i in $(seq 400); do
-    grep -qsx blocked /sys/class/srp_remote_ports/port-*/state || break
+    grep -qsx blocked /sys/class/srp_remote_ports/{ports}/state || break
     sleep 0.1
 done
-for f in /sys/class/srp_remote_ports/port-*/delete; do
+for f in /sys/class/srp_remote_ports/{ports}/delete; do
     [ -e $f ] && echo 1 > $f
 done
 left() {{
-    [ -n "$(ls /sys/class/srp_remote_ports 2>/dev/null)" ]
+    [ -n "$(ls -d /sys/class/srp_remote_ports/{ports} 2>/dev/null)" ]
 }}
 for i in $(seq 1200); do
     left || break
@@ -172,12 +172,16 @@ class Initiator(KernelLog):
         return "id_ext=%s,ioc_guid=%s,dest=%s:%d%s" % (
             guid, guid, dest, port, more and "," + more)
 
+    def login_script(self, more="", params="", disks=1, hca=None, **where):
+        """A script for quick() that logs in, by default through its first HCA."""
+        return LOGIN.format(
+            params=params, file=ADD_TARGET % (hca or self.hca), disks=disks,
+            string=shlex.quote(self.string(more, **where)))
+
     def try_login(self, more="", params="", disks=1, timeout=60, **where):
         """Log in; returns the command's result."""
-        return self.quick(LOGIN.format(
-            params=params, file=ADD_TARGET % self.hca, disks=disks,
-            string=shlex.quote(self.string(more, **where))),
-            check=False, timeout=timeout)
+        return self.quick(self.login_script(more, params, disks, **where),
+                          check=False, timeout=timeout)
 
     def login(self, more=TWO_CHANNELS, params="", disks=1, timeout=60,
               **where):
@@ -213,11 +217,15 @@ class Initiator(KernelLog):
             r"SRP LOGIN (?:from \S+ to \S+ )?REJECTED, reason (0x[0-9a-f]+)", log)
         return int(found[-1], 16) if found else None
 
+    @staticmethod
+    def logout_script(unload=True, ports="port-*"):
+        """A script for quick() that logs out of these remote ports."""
+        return LOGOUT.format(unload=UNLOAD if unload else "", ports=ports)
+
     def logout(self, unload=True, timeout=150):
         """Log out of everything. A login that is being tried while the
         target is away ends after 80 s at the latest, and is waited for."""
-        self.quick(LOGOUT.format(unload=UNLOAD if unload else ""),
-                   timeout=timeout)
+        self.quick(self.logout_script(unload), timeout=timeout)
 
     def hosts(self):
         """SCSI host numbers of the logins."""
@@ -321,9 +329,14 @@ class Initiator(KernelLog):
         self.moves(disk)
         return job
 
+    @staticmethod
+    def stat(disk):
+        """The file with what was read and written so far."""
+        return "/sys/block/%s/stat" % disk.split("/")[-1]
+
     def sectors(self, disk):
         """Sectors read and written so far."""
-        out = self.run(["cat", "/sys/block/%s/stat" % disk.split("/")[-1]]).out
+        out = self.run(["cat", self.stat(disk)]).out
         words = out.split()
         return int(words[2]) + int(words[6])
 

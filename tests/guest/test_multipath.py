@@ -59,8 +59,9 @@ rm -rf /run/udev /etc/multipath /etc/multipath.conf /etc/modprobe.d/local-ib_srp
 
 @contextlib.contextmanager
 def second_network(bench):
-    """rxe1 on both machines, on a network of their own; yields a function that
-    cuts it (True) and mends it."""
+    """rxe1 on both machines, on a network of their own; yields a function that gives
+    netem these words for what these ends send, by default both; without words the
+    network is whole."""
     ends = (bench.target, bench.initiator)
     for n, end in enumerate(ends):
         end.run(SECOND_NETWORK.format(mac=MACS[n], address=ADDRESSES[n],
@@ -68,11 +69,11 @@ def second_network(bench):
                                       other_mac=MACS[1 - n], queue=QUEUE))
     bench.initiator.run(OLDER)
 
-    def cut(off):
-        for end in ends:
+    def netem(words="", only=ends):
+        for end in only:
             end.run("tc qdisc change dev second root netem limit 100000 "
-                    "loss %d%%" % (100 if off else 0))
-    yield cut
+                    "loss 0% corrupt 0% " + words)
+    yield netem
     for end in ends:
         end.run(NO_SECOND_NETWORK, timeout=60)
 
@@ -152,7 +153,7 @@ def test_paths_come_and_go(bench):
     target, initiator = bench.target, bench.initiator
     if initiator.run("modprobe -q dm_multipath", check=False).rc:
         bench.skip("the kernel has no dm-multipath")
-    with second_network(bench) as cut, \
+    with second_network(bench) as netem, \
             bench.configured(acls=[], disks=0, enable=False), \
             Multipath(initiator) as multipath:
         target.shell(DISK)
@@ -174,7 +175,7 @@ def test_paths_come_and_go(bench):
         job = initiator.load(disk, UNTIL_STOPPED, depth=4)
 
         multipath.both_work()
-        multipath.lives_without(("active", "failed"), lambda: cut(True), lambda: cut(False))
+        multipath.lives_without(("active", "failed"), lambda: netem("loss 100%"), netem)
         multipath.lives_without(("failed", "active"), lambda: target.enable(False), target.enable)
 
         initiator.stop(job, disk)

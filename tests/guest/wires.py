@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# A session over a wire of its own, which is cut, or made bad, while another session goes
+# on: how it logs in, is watched and comes back.
+#
+# Not here: when that is done, and what must be seen (test_wires.py).
+
+import contextlib
+import time
+
+from lab.guest import quick
+
+from .checks import equal, expect, sit_through, until
+from .initiator import UNTIL_STOPPED
+from .lio import SRPT
+from .test_multipath import ADDRESSES, second_network
+from .test_ports import gid_of
+
+HCA = "rxe1"
+# A lost connection is noticed with few retries, after some 8 s.
+LOGIN = "max_sect=8192,ch_count=1,tl_retry_count=2"
+IMMEDIATE = "/sys/module/ib_srp/parameters/use_imm_data"
+# Seconds until a session is back after the worst that is done to its wire. An attempt to
+# log in that was begun meanwhile is given up after 80 s.
+BACK = 150
+
+PORT = """
+backstore disk1 %(pages)d
+mkdir -p %(tpg)s
+lun %(tpg)s 0 disk1
+acl %(tpg)s %(name)s
+echo 1 > %(tpg)s/enable
+"""
+
+# Prints the time and the numbers of requests so far, twice a second.
+WATCH = """
+while read -r now rest < /proc/uptime && read -r r x x x w x < %s; do
+    echo $now $((r + w))
+    sleep 0.5
+done
+"""
+
+
+class Disturbed:
+    """The session, its disk, its portal group, and its wire: netem() of
+    second_network()."""
+
+    def __init__(self, bench, netem):
+        self.bench, self.netem = bench, netem
+        self.target, self.initiator = bench.target, bench.initiator
+        self.tpg = "%s/%s/tpgt_1" % (SRPT, gid_of(self.target, HCA))
+        self.disk = None
+        # The queue pairs of the other session.
+        self.others = self.target.queue_pairs()
+
+    def configure(self, megabytes=16):
+        name = "0x" + "0" * 16 + gid_of(self.initiator, HCA)[-16:]
+        self.target.shell(PORT % {"pages": megabytes * 256, "tpg": self.tpg, "name": name})
+
+    def enable(self, on=True):
+        self.target.quick("echo %d > %s/enable" % (on, self.tpg), timeout=30)
+
+    def logs_in(self):
+        """A job that logs in and prints the disk."""
+        return self.initiator.spawn(quick(self.initiator.login_script(
+            LOGIN, dest=ADDRESSES[0], hca=HCA)), timeout=240)
+
+    def logs_out(self):
+        """A job that logs out."""
+        return self.initiator.spawn(quick(self.initiator.logout_script(
+            unload=False, ports="port-%d:*" % self.host())), timeout=240)
+
+    def log_in(self, job=None):
+        """Log in, or take what such a job has found, if it has: a login that met a cut
+        may fail, or come without its disk; the next one must not."""
+        done = (job or self.logs_in()).wait(240, check=False)
+        if job and done.rc:
+            if self.host() is not None:
+                self.logs_out().wait(240)
+            done = self.logs_in().wait(240, check=False)
+        equal(done.rc, 0, "status of the login, which says %s:" % done.out)
+        self.disk, = done.out.split()
+        self.initiator.patient()
+
+    def log_out(self, job=None):
+        (job or self.logs_out()).wait(240)
+        self.disk = None
+        until(lambda: self.target.queue_pairs() == self.others, 60,
+              "nothing of the session is left on the target")
+
+    def host(self):
+        """The number of its SCSI host, None without a session."""
+        out = self.initiator.quick(
+            "for h in /sys/class/scsi_host/host*; do [ \"$(cat $h/local_ib_device 2>/dev/null)\" "
+            "= %s ] && echo ${h##*host}; done; true" % HCA).out.split()
+        return int(out[-1]) if out else None
+
+    def load(self, more=()):
+        """I/O that verifies until stop()."""
+        return self.initiator.load(self.disk, UNTIL_STOPPED, "8m", depth=8, more=more)
+
+    def cut(self, moment, seconds, ends):
+        """Cut what these ends send, at a moment, for so long."""
+        sit_through(moment, "the moment of the cut")
+        self.netem("loss 100%", ends)
+        sit_through(seconds, "the length of the cut")
+        self.netem()
+
+    def back(self):
+        """Wait until data moves again; returns the seconds."""
+        began, before = time.monotonic(), self.initiator.sectors(self.disk)
+        until(lambda: self.initiator.sectors(self.disk) > before, BACK,
+              "data moves again", 0.1)
+        until(lambda: set(self.initiator.port_state()) == {"running"}, BACK,
+              "all sessions run")
+        return time.monotonic() - began
+
+    @contextlib.contextmanager
+    def watched(self):
+        """Yields a list that has (time, IOPS) at the end."""
+        found = []
+        job = self.initiator.spawn(quick(WATCH % self.initiator.stat(self.disk)), timeout=600)
+        yield found
+        job.kill()
+        job.wait(20, check=False)
+        points = [tuple(map(float, line.split())) for line in job.output.splitlines()[:-1]]
+        found += [(b[0], (b[1] - a[1]) / (b[0] - a[0])) for a, b in zip(points, points[1:])
+                  if b[0] > a[0]]
+
+    def now(self):
+        """The time on the clock of watched()."""
+        return float(self.initiator.run("cat /proc/uptime").out.split()[0])
+
+
+@contextlib.contextmanager
+def beside_a_session(bench):
+    """A session that must not be disturbed, with verified I/O, and a Disturbed that is
+    configured; both are as they were and gone at the end."""
+    initiator = bench.initiator
+    with second_network(bench) as netem, bench.session("ch_count=1", megabytes=16) as disk:
+        initiator.patient()
+        other = Disturbed(bench, netem)
+        other.configure()
+        job = initiator.load(disk, UNTIL_STOPPED, "8m", depth=2)
+        requests = errors(bench, disk)
+        yield other
+        initiator.moves(disk)
+        initiator.stop(job, disk)
+        equal(errors(bench, disk), requests, "requests of the other disk that failed")
+        expect(bench.target.queue_pairs() == other.others, "its queue pairs are all there are")
+
+
+def errors(bench, disk):
+    """Requests of a disk that were not answered well."""
+    return bench.initiator.run("cat /sys/block/%s/device/ioerr_cnt" % disk[5:]).out.strip()
