@@ -9,7 +9,9 @@
 
 import contextlib
 import json
+import os
 import re
+import time
 
 import pytest
 
@@ -258,6 +260,74 @@ def test_reboot(bench):
     target.run(FORGET)
 
 
+# Each in a directory of its own, as rtslib makes them: it cannot remove others.
+RAM_DISKS = """
+for n in $(seq 0 %(last)d); do
+    d=core/rd_mcp_$n/disk$n
+    mkdir -p $d
+    echo rd_pages=256 > $d/control
+    echo 1 > $d/enable
+    mkdir %(tpg)s/lun/lun_$n
+    ln -s $d %(tpg)s/lun/lun_$n/disk
+done
+"""
+
+# Two sessions of the initiator, by different identifiers, and how long they may take to
+# come back once the target is configured: an attempt to log in that was begun before is
+# given up after 80 s.
+EXTENSIONS, BACK = (0, 2), 120
+
+
+@pytest.mark.skipif(os.environ.get("LUNS") != "all", reason="it takes minutes: LUNS=all")
+@pytest.mark.timeout(600)
+@pytest.mark.stock("its port for RDMA/CM logins is no module parameter")
+@pytest.mark.parametrize("luns", [1, 16, 128])
+def test_sessions_return(bench, luns):
+    """the target machine is switched off and on under sessions with this many LUNs each:
+    with what the service at boot restores, all come back by themselves, and each disk
+    answers"""
+    target, initiator = bench.target, bench.initiator
+    target.guest.system_bus()
+    target.guest.put(OPTIONS, "options ib_srpt rdma_cm_port=%d\n" % CM_PORT)
+    target.install()
+    names = ["0x%016x%s" % (extension, initiator.guid) for extension in EXTENSIONS]
+    target.configure([], disks=0)
+    target.shell(RAM_DISKS % {"last": luns - 1, "tpg": target.tpg()}
+                 + "\n".join("acl %s %s" % (target.tpg(), name) for name in names))
+    for extension in EXTENSIONS:
+        initiator.login("max_sect=8192,ch_count=1,initiator_ext=%016x" % extension,
+                        disks=luns, timeout=200)
+    initiator.patient()
+    target.run("mkdir -p $(dirname {0}); targetctl save {0}".format(SAVED), timeout=240)
+    service(target, "ExecStop")
+    kept = {path: target.guest.get(path) for path in (SAVED, OPTIONS)}
+    began = time.monotonic()
+    target.guest.restart()
+    target.prepare()
+    for path, text in kept.items():
+        target.guest.put(path, text)
+    target.install()
+    target.guest.system_bus()
+    booted = time.monotonic()
+    service(target, "ExecStart")
+    restored = time.monotonic()
+    until(lambda: initiator.port_state() == ["running"] * len(EXTENSIONS), BACK,
+          "all sessions are back")
+    back = time.monotonic()
+    bench.fault("reboot of the target, %d LUNs" % luns,
+                "up after %.0f s, restored in %.0f s, all sessions back, all disks answer" % (
+                    booted - began, restored - booted), back - restored)
+    out = initiator.run(
+        "for d in /dev/sd*; do dd if=$d of=/dev/null bs=4k count=1 iflag=direct status=none "
+        "&& echo answers; done", timeout=200).out
+    equal(out.count("answers"), luns * len(EXTENSIONS), "disks that answer")
+    initiator.logout()
+    until(lambda: target.queue_pairs() == 0, 30, "the logout")
+    target.run("targetctl clear", timeout=120)
+    nothing_left(target)
+    target.run(FORGET)
+
+
 @pytest.mark.timeout(180)
 @pytest.mark.stock("its port for RDMA/CM logins is no module parameter")
 def test_restored_in_part(bench):
@@ -284,4 +354,4 @@ def service(target, what):
     """Run what the unit of this name runs; returns what it says."""
     lines = re.findall(r"^%s=(.*)$" % what, target.read(UNIT), re.M)
     expect(any("targetctl" in line for line in lines), "the unit has " + what)
-    return target.run("set -e\n" + "\n".join(lines), timeout=120).out
+    return target.run("set -e\n" + "\n".join(lines), timeout=240).out
