@@ -173,6 +173,10 @@ test-sanitized: ## Run the guest tests on a kernel that reports wrong accesses, 
 test-install: ## Install the package on a machine with systemd, reboot, upgrade, remove
 	@$(LAB) python tests/install/run
 
+.PHONY: faults
+faults: ## Let go wrong what can, in the lab, for hours, and write docs/faults.md (K=: some; CUTS=100 WALK=600)
+	@$(if $(K),K='$(K)') $(LAB) tests-python tests/bench/faults
+
 .PHONY: bench
 bench: lab-module ## Measure what commands cost, beside the C driver (CELL=read-4k-32: one cell)
 	@$(if $(CELL),CELL='$(CELL)') $(LAB) tests-python tests/bench/run

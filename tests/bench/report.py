@@ -75,7 +75,11 @@ def pictures(found, cells):
 
 def replace(document, part, name=""):
     """The text of a document with another part between the markers of this name."""
-    begin, end = (mark % (name and " CELL=" + name) for mark in (BEGIN, END))
+    return between(document, part, *(mark % (name and " CELL=" + name) for mark in (BEGIN, END)))
+
+
+def between(document, part, begin, end):
+    """The text of a document with another part between these lines."""
     if document.count(begin) != 1 or document.count(end) != 1:
         raise ValueError("the document has no place for the figures")
     before, _, rest = document.partition(begin)
