@@ -5,6 +5,7 @@
 #   KDIR=<tree>      the kernel to build for (default: the running one)
 #   ENGINE=lio       the storage engine behind the target, or scst
 #   SCST_DIR=<tree>  a built SCST tree, for ENGINE=scst
+#   ARCH=arm64       what KDIR must be for; known by itself, as is CROSS_COMPILE=
 #   RUSTC= BINDGEN=  other programs than those found in PATH
 #   CC= / LLVM=1     another compiler than the kernel's own
 #   OFED_DIR=<directory>  the RDMA headers of an OFED, with their Module.symvers

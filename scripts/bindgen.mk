@@ -38,8 +38,10 @@ srpt_bindgen_target_powerpc := powerpc64le-linux-gnu
 srpt_bindgen_target_riscv := riscv64-linux-gnu
 srpt_bindgen_target_s390 := s390x-linux-gnu
 srpt_bindgen_keep := -m32 -m64 -mabi=% -fms% -fshort-wchar -funsigned-char -fsigned-char -fshort-enums
+# What GCC calls the ABI of arm64, and is the only one that libclang has there.
+srpt_bindgen_drop_arm64 := -mabi=lp64
 srpt_bindgen_flags = $(filter-out -f% -m% -O% -g% -W% --param%, $(c_flags)) \
-	$(filter -Wp% $(srpt_bindgen_keep), $(c_flags)) -w \
+	$(filter-out $(srpt_bindgen_drop_$(SRCARCH)),$(filter -Wp% $(srpt_bindgen_keep), $(c_flags))) -w \
 	$(addprefix --target=,$(srpt_bindgen_target_$(SRCARCH)))
 endif
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=sh
 # What the build scripts know about a kernel tree and its tools. Sourced, with
-# KDIR and optionally RUSTC, BINDGEN, CC, LLVM set; see kdir_check.
+# KDIR and optionally ARCH, CROSS_COMPILE, RUSTC, BINDGEN, CC, LLVM set; see kdir_check.
 #
 # Not here: repairing a tree (prepare-kdir) and running Kbuild (kbuild).
 
@@ -73,7 +73,7 @@ kdir_check_kernel() {
 	oldest=${SUPPORTED_SERIES%% *} newest=${SUPPORTED_SERIES##* }
 	if ! at_least "$series" "$oldest"; then
 		problem "kernel $kdir_release is too old: series $(echo "$SUPPORTED_SERIES" |
-			sed 's/ / and /g') are supported (Debian 13: linux-image-amd64 from trixie-backports)"
+			sed 's/ / and /g') are supported (Debian 13: linux-image-amd64 or -arm64 from trixie-backports)"
 	elif kdir_is_newer; then
 		say "warning: kernel $kdir_release is newer than series $newest, the newest this was tested with"
 	fi
@@ -82,6 +82,35 @@ kdir_check_kernel() {
 			"for such a kernel: use one that has it (Debian's of series $oldest and later do)"
 		return 1
 	fi
+}
+
+# kdir_find_arch: sets kdir_arch to what the kernel calls the architecture it is for,
+# and kdir_make to the words that tell its make. Empty if it is this machine's, or none
+# that is known here.
+kdir_find_arch() {
+	kdir_arch= kdir_make=
+	case $(config X86_64)/$(config ARM64) in
+	y/*) kdir_arch=x86 prefix=x86_64-linux-gnu- ;;
+	*/y) kdir_arch=arm64 prefix=aarch64-linux-gnu- ;;
+	*) return ;;
+	esac
+	case $(uname -m)/$kdir_arch in
+	x86_64/x86 | aarch64/arm64) return ;;
+	esac
+	: "${CROSS_COMPILE:=$prefix}"
+	kdir_make="ARCH=$kdir_arch CROSS_COMPILE=$CROSS_COMPILE"
+}
+
+kdir_check_arch() {
+	kdir_find_arch
+	case $ARCH/$kdir_arch in
+	/* | */ | "$kdir_arch/$kdir_arch" | x86_64/x86) ;;
+	*)
+		problem "kernel $kdir_release is one for $kdir_arch, not for ARCH=$ARCH: name the headers of another" \
+			"one with KDIR=<directory> (Debian: those of foreign architectures are installed like" \
+			"linux-headers-<release>:arm64)"
+		;;
+	esac
 }
 
 kdir_check_rustc() {
@@ -122,7 +151,8 @@ kdir_check_bindgen() {
 	fi
 }
 
-# Sets kdir_cc to the make variable that selects the compiler.
+# Sets kdir_cc to the make variable that selects the compiler, and HOSTCC to the one
+# for programs that run here.
 kdir_check_cc() {
 	if [ "$(config CC_IS_CLANG)" = y ]; then
 		major=$(($(config CLANG_VERSION) / 10000))
@@ -151,17 +181,20 @@ kdir_check_cc() {
 	fi
 	major=$(($(config GCC_VERSION) / 10000))
 	first=$(config CC_VERSION_TEXT)
-	for candidate in "${CC:-${first%% *}}" "${CC:-gcc-$major}" "${CC:-gcc}"; do
+	cross=${kdir_make:+$CROSS_COMPILE}
+	for candidate in "${CC:-${first%% *}}" "${CC:-${cross}gcc-$major}" "${CC:-${cross}gcc}"; do
 		have=$($candidate -dumpversion 2>/dev/null) || continue
 		if [ "${have%%.*}" = "$major" ] || [ -n "$CC" ]; then
 			[ "${have%%.*}" = "$major" ] ||
 				say "warning: $CC is GCC $have but kernel $kdir_release was built by GCC $major"
 			CC=$candidate HOSTCC=$candidate kdir_cc="CC=$candidate"
+			[ -z "$cross" ] || HOSTCC=gcc
 			return
 		fi
 	done
-	problem "kernel $kdir_release was built by GCC $major and ${CC:-gcc-$major} is not there: install it" \
-		"(Debian: apt-get install gcc-$major) or name another with CC=<program>"
+	package=gcc-$major${cross:+-${cross%-}}
+	problem "kernel $kdir_release was built by GCC $major and ${CC:-${cross}gcc-$major} is not there: install it" \
+		"(Debian: apt-get install $package) or name another with CC=<program>"
 }
 
 # Prints the Rust metadata that is missing in KDIR, one file per line.
@@ -238,13 +271,14 @@ kdir_check_source() {
 }
 
 # kdir_check: says everything that is in the way of a build, one sentence per
-# problem. Sets RUSTC, BINDGEN, CC or LLVM, kdir_cc, and kdir_prepare.
+# problem. Sets RUSTC, BINDGEN, CC or LLVM, HOSTCC, kdir_cc, kdir_make, and kdir_prepare.
 kdir_check() {
 	if [ ! -r /proc/self/maps ]; then
 		problem "/proc is not mounted, and neither rustc nor objtool works without it: mount it" \
 			"(mount -t proc proc /proc)"
 	fi
 	if kdir_open && kdir_check_kernel; then
+		kdir_check_arch
 		kdir_check_rustc
 		kdir_check_bindgen
 		kdir_check_cc

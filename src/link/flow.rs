@@ -30,6 +30,7 @@ use crate::{
     },
     sync::{
         atomic::{
+            Acquire,
             Atomic,
             Full,
             Relaxed, //
@@ -175,7 +176,8 @@ impl Flow {
     #[inline]
     fn check_quiet(&self, accounts: &Accounts) {
         let sendq = &accounts.sendq;
-        if sendq.is_closed() && sendq.is_idle() && self.busy.load(Relaxed) == 0 {
+        // Acquire: tear-down also sees what the tasks that have ended did.
+        if sendq.is_closed() && sendq.is_idle() && self.busy.load(Acquire) == 0 {
             self.quiet.complete_all();
         }
     }

@@ -273,7 +273,8 @@ impl RwSlot {
                 self.state.store(Fill::Idle, Release);
                 true
             }
-            Err(state) => state == Fill::Idle,
+            // An exchange that fails orders nothing: what made the slot idle is seen from here on.
+            Err(_) => self.state.load(Acquire) == Fill::Idle,
         }
     }
 

@@ -65,6 +65,25 @@ expect 1 'built by clang, and clang-93 is none or is missing' "no clang for a ke
 tool clang "clang version 93.1.7"
 expect 0 'LLVM=1\)' "clang is chosen for a kernel built by clang" "$check"
 
+# A kernel of another architecture.
+arm64() { edit 's/X86_64/ARM64/; s/x86_64-linux-gnu/aarch64-linux-gnu/'; }
+fresh; tool uname x86_64
+expect 0 'CC=x86_64-linux-gnu-gcc-14\)' "a kernel for this machine needs no more" env ARCH=x86_64 "$check"
+expect 1 'is one for x86, not for ARCH=arm64: ' "a kernel for this machine, and ARCH= of another" \
+	env ARCH=arm64 "$check"
+arm64
+expect 1 'GCC 14 and aarch64-linux-gnu-gcc-14 is not there: .*apt-get install gcc-14-aarch64-linux-gnu\)' \
+	"a kernel for another machine, and no compiler for it" "$check"
+tool aarch64-linux-gnu-gcc-14 14
+expect 0 'CC=aarch64-linux-gnu-gcc-14, ARCH=arm64 CROSS_COMPILE=aarch64-linux-gnu-\)' "... and a compiler for it" "$check"
+expect 0 'everything is there' "... which ARCH= names, too" make -s -C "$top" check ARCH=arm64
+expect 1 'is one for arm64, not for ARCH=x86_64: ' "... and ARCH= of this one" env ARCH=x86_64 "$check"
+tool my-gcc-14 14
+expect 0 'CC=my-gcc-14, ARCH=arm64 CROSS_COMPILE=my-\)' "... with compilers that the user names" \
+	env CROSS_COMPILE=my- CC=my-gcc-14 "$check"
+rm "$KDIR/scripts/target.json"; tool uname aarch64
+expect 0 'CC=aarch64-linux-gnu-gcc-14\)' "the same kernel on its own machine, without target.json" "$check"
+
 fresh; rm "$KDIR/rust/libkernel.rmeta"
 expect 1 'Rust metadata .*\(rust/libkernel.rmeta\).*apt-get install linux-source-7.3' \
 	"one metadata file is missing, and so is the source package" "$check"

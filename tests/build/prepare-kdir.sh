@@ -13,11 +13,13 @@ chmod +x "$work/bin/dpkg-query"
 
 # What the made-up kernel's Makefile does.
 cat >"$work/rules" <<'MAKEFILE'
+CONFIG_COMPAT_VDSO := n
 olddefconfig:
 	@[ -z "$$FAKE_NO_PAHOLE" ] || sed -i '/BTF/d' .config
 	@[ -z "$$FAKE_OTHER_GCC" ] || sed -i 's/Debian 14.2.0-19/Debian 14.2.0-20/' .config
 modules_prepare:
 	@echo "  RUSTC L rust/core.o"
+	@echo "$(ARCH),$(CROSS_COMPILE),$(CC),$(HOSTCC),$(CROSS_COMPILE_COMPAT),$(CONFIG_COMPAT_VDSO)" >"$(IB_SRPT_CACHE)/told"
 	@[ -z "$$FAKE_FAIL" ] || { echo "fatal: libclang.so not found"; exit 1; }
 	@mkdir -p include/config include/generated
 	@echo 'EXPORT_SYMBOL_RUST_GPL(_RNvTest);' >rust/exports_core_generated.h
@@ -60,6 +62,23 @@ verify "... and is not made twice" compiled 1
 echo '# changed' >>"$KDIR/.config"
 expect 0 done "another configuration gets another tree" "$prepare"
 verify "... indeed" compiled 2
+
+told() { [ "$(cat "$IB_SRPT_CACHE/told")" = "$1" ]; }
+fresh; tool uname x86_64; tool aarch64-linux-gnu-gcc-14 14
+expect 0 done "a kernel for this machine" "$prepare"
+verify "... has one compiler" told ",,x86_64-linux-gnu-gcc-14,x86_64-linux-gnu-gcc-14,,n"
+fresh
+for file in .config include/config/auto.conf; do
+	sed -i 's/X86_64/ARM64/; s/x86_64-linux-gnu/aarch64-linux-gnu/' "$KDIR/$file"
+done
+expect 0 done "a kernel for another one" "$prepare"
+verify "... has two, and none for 32 bits" told \
+	arm64,aarch64-linux-gnu-,aarch64-linux-gnu-gcc-14,gcc,arm-linux-gnueabihf-,
+tool uname aarch64
+expect 0 done "it on a machine of its own" "$prepare"
+verify "... has one, and none for 32 bits" told \
+	,,aarch64-linux-gnu-gcc-14,aarch64-linux-gnu-gcc-14,arm-linux-gnueabihf-,
+rm "$work/bin/uname"
 
 fresh
 FAKE_SLOW=30 setsid "$prepare" >/dev/null 2>&1 &
