@@ -10,7 +10,7 @@ import signal
 
 import pytest
 
-from lab import env, root, sanitized
+from lab import env, root
 
 from harness.built import Built
 from harness.names import run_name
@@ -25,6 +25,7 @@ for name in ("KDIR", "OFED", "OFED_DIR", "LLVM", "INSTALL_MOD_PATH",
 ENGINE = os.environ.get("ENGINE") or "lio"
 TARGET = os.environ.get("TARGET") or "rust"
 KERNEL = os.environ.get("KERNEL") or "stock"
+PEER_KERNEL = os.environ.get("PEER_KERNEL") or "stock"
 TRANSPORT = os.environ.get("TRANSPORT") or "rxe"
 ENGINES, TARGETS = ("lio", "scst"), ("rust", "stock")
 
@@ -49,6 +50,7 @@ def pytest_configure():
     for name, value, known in (("ENGINE", ENGINE, ENGINES),
                                ("TARGET", TARGET, TARGETS),
                                ("KERNEL", KERNEL, env.PACE),
+                               ("PEER_KERNEL", PEER_KERNEL, env.PACE),
                                ("TRANSPORT", TRANSPORT, env.TRANSPORTS)):
         if value not in known:
             raise pytest.UsageError("%s may be %s, not '%s'" % (
@@ -75,7 +77,8 @@ def folder(item):
 def pytest_collection_modifyitems(config, items):
     """Leave out what does not depend on what a run is about; choose an order."""
     about_none = ENGINE == "lio" and TARGET == "rust" and \
-        TRANSPORT == "rxe" and not sanitized.wanted() and not os.environ.get("LAB_KERNEL")
+        TRANSPORT == "rxe" and KERNEL == PEER_KERNEL == "stock" and \
+        not os.environ.get("LAB_KERNEL")
     left_out = [item for item in items if folder(item) in HERE]
     if left_out and not about_none:
         config.hook.pytest_deselected(items=left_out)

@@ -16,7 +16,8 @@ import threading
 import tty
 from pathlib import Path
 
-from . import (agent, console, demo, enter, env, hcas, python, root, sanitized)
+from . import (agent, arm64, chosen, console, demo, enter, env, hcas, python,
+               root, sanitized)
 from .channel import GuestDied
 from .guest import Guest
 from .pair import Pair
@@ -32,8 +33,8 @@ exit status: that of the command or script; 70 if a guest's kernel complained,
 environment:
   IB_SRPT_CACHE  the cache (default /var/cache/ib_srpt)
   KSERIES        kernel series, for example 7.2 (default: 7.3, else 7.2)
-  KERNEL         stock (default) or sanitized: the kernel of the guests, and
-                 the one that modules are built for
+  KERNEL         stock (default), sanitized, arm64 or arm64-16k: the kernel of
+                 the guests, and the one that modules are built for
   TRANSPORT      rxe (default), siw or ib: the HCA of the guests, RoCE, iWARP
                  or InfiniBand
   IB_CORE        parameters of ib_core in the guests, such as force_mr=1
@@ -134,14 +135,14 @@ def cmd_exec(args):
             raise env.LabError("exec: -e wants NAME=VALUE, not '%s'" % word)
         environ[name] = value
     cwd = str(Path(args.cwd).resolve()) if args.cwd else None
-    fs = root.get().fs
-    enter.replace_process(fs, cmd, cwd=cwd, environ=environ, binds=args.binds)
+    enter.replace_process(chosen.build_fs(), cmd, cwd=cwd, environ=environ, binds=args.binds)
 
 
 def cmd_pytest(arguments):
     """What takes long is made here, where its progress is seen."""
     if os.geteuid() == 0 and not ASKS & set(arguments):
-        sanitized.chosen_kernel()
+        chosen.chosen_kernel()
+        chosen.chosen_kernel("PEER_KERNEL")
     python.become(["-m", "pytest", *arguments])
 
 
@@ -293,14 +294,19 @@ def cmd_clean(args):
     trees = [env.out_dir()]
     keep = None if args.all else root.folder().name
     trees += [p for p in cache.glob("root-*") if p.name != keep]
+    trees += [p for p in cache.glob("arm64-*")
+              if args.all or p.name != arm64.folder().name]
     trees += [p for p in cache.glob("python-*")
               if args.all or p.name != python.folder().name]
     current = ("none",)
     if keep and root.existing():
         there = root.existing()
-        kernels = [there] + [k for k in [sanitized.existing()] if k]
+        kernels = [there.kernel()] + [k.kernel() for k in [sanitized.existing()] if k]
+        foreign = arm64.existing()
+        if foreign:
+            kernels += [foreign.kernel(flavour) for flavour in arm64.FLAVOURS]
         current = (sanitized.folder(there).name,
-                   *(driver.folder(there, k.kernel()).name
+                   *(driver.folder(there, k).name
                      for k in kernels for driver in hcas.DRIVERS))
     trees += [p for kind in ("kernel-sanitized-*", "siw-*", "softib-*")
               for p in cache.glob(kind) if not p.name.startswith(current)]
@@ -322,7 +328,7 @@ def dispatch(args):
         if args.series:
             print(root.get().series)
         else:
-            found = sanitized.chosen_kernel()
+            found = chosen.chosen_kernel()
             print(found.kdir if args.kdir else found.release)
     elif args.command == "exec":
         return cmd_exec(args)

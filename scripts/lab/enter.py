@@ -22,22 +22,31 @@ PASS = ("TERM", "LANG", "LC_ALL", "TZ", "MAKEFLAGS", "MFLAGS", "MAKELEVEL",
 PASS_PREFIXES = ("IB_SRPT_", "LAB_", "CARGO_NET_", "CARGO_HTTP_", "RUST_",
                  "RUSTFLAGS", "KBUILD_BUILD_")
 
-# Runs as the first program in the new namespace. Arguments: the root, "w" to
-# write to it or "-" for a scratch layer, the directory to start in, then the
-# directories to bind (same path inside), "--", and the command.
+# Runs as the first program in the new namespace. Arguments: the root, or several,
+# the upper ones first, with colons between them; "w" to write to it, "-" for a
+# scratch layer, or a directory in which a layer is kept; the directory to start in,
+# then the directories to bind (same path inside), "--", and the command.
 SETUP = r"""
 set -e
 fs=$1 mode=$2 cwd=$3
 shift 3
 top=$fs
 if [ "$mode" != w ]; then
-    # A tmpfs over a directory every system has; seen only in this namespace.
-    mount -t tmpfs -o mode=0755,size=75% lab /mnt
-    mkdir /mnt/up /mnt/work /mnt/top
-    if mount -t overlay -o "lowerdir=$fs,upperdir=/mnt/up,workdir=/mnt/work" \
-        lab /mnt/top 2>/dev/null; then
-        top=/mnt/top
+    layer=$mode
+    if [ "$mode" = - ]; then
+        # A tmpfs over a directory every system has; seen only in this namespace.
+        layer=/mnt
+        mount -t tmpfs -o mode=0755,size=75% lab /mnt
+    fi
+    mkdir -p "$layer/up" "$layer/work" "$layer/top"
+    if mount -t overlay -o "lowerdir=$fs,upperdir=$layer/up,workdir=$layer/work" \
+        lab "$layer/top" 2>/dev/null; then
+        top=$layer/top
     else
+        [ "$mode" = - ] && [ -d "$fs" ] || {
+            echo "lab: no overlay on this file system" >&2
+            exit 1
+        }
         echo "lab: no overlay on this file system; using the root itself" >&2
         mount --bind "$fs" "$fs"
     fi
@@ -94,19 +103,20 @@ def unshare(contained=False):
     return words
 
 
-def command(fs, cmd, writable=False, cwd=None, environ=None, binds=()):
-    """The command line that runs `cmd` (a list) in the root `fs`."""
+def command(fs, cmd, writable=False, cwd=None, environ=None, binds=(), layer=None):
+    """The command line that runs `cmd` (a list) in the root `fs`. What it writes
+    is lost, unless it is `writable`, or goes to <layer>/up."""
     inside = environment(environ)
-    if writable:
+    if writable or layer:
         binds, cwd = (), "/"
     else:
         env.cache_dir().mkdir(parents=True, exist_ok=True)
         binds = [str(env.REPO), str(env.cache_dir().resolve())] + \
             [str(Path(b).resolve()) for b in binds]
         cwd = str(cwd or default_cwd())
-    return (unshare(contained=writable) +
+    return (unshare(contained=writable or layer) +
             ["/bin/sh", "-c", SETUP, "lab-exec", str(fs),
-             "w" if writable else "-", cwd] + list(binds) +
+             "w" if writable else str(layer or "-"), cwd] + list(binds) +
             ["--", "/usr/bin/env", "-i"] +
             ["%s=%s" % pair for pair in inside.items()] + list(map(str, cmd)))
 

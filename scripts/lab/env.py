@@ -37,7 +37,7 @@ HOST_TOOLS = {
 
 
 # How much longer everything takes with the kernel chosen by KERNEL=.
-PACE = {"stock": 1.0, "sanitized": 5.0}
+PACE = {"stock": 1.0, "sanitized": 5.0, "arm64": 2.0, "arm64-16k": 2.0}
 
 
 # What HCA guests have, by TRANSPORT=: software RoCE, iWARP or InfiniBand; and
@@ -50,8 +50,8 @@ class LabError(Exception):
 
 
 def kernel_choice(variable="KERNEL"):
-    """Which kernel guests boot, "stock" or "sanitized"; with PEER_KERNEL, those
-    that only talk to the one that is tested."""
+    """Which kernel guests boot, one of PACE; with PEER_KERNEL, those that only talk
+    to the one that is tested."""
     choice = os.environ.get(variable) or "stock"
     if choice not in PACE:
         raise LabError("%s may be %s, not '%s'"
@@ -75,7 +75,8 @@ def core_parameters():
 
 def pace():
     """What time limits in guests are multiplied with; LAB_PACE overrides."""
-    return float(os.environ.get("LAB_PACE") or PACE[kernel_choice()])
+    return float(os.environ.get("LAB_PACE") or
+                 max(PACE[kernel_choice()], PACE[kernel_choice("PEER_KERNEL")]))
 
 
 def cache_dir():

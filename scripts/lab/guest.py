@@ -17,7 +17,7 @@ import time
 import weakref
 from pathlib import Path
 
-from . import channel, console, env, hcas, kernel, qemu, root, sanitized
+from . import channel, chosen, console, env, hcas, kernel, qemu, root
 from .channel import GuestDied
 
 # Where things are in the guest.
@@ -29,12 +29,12 @@ READY_TIMEOUT = 120
 HUNG_TASK = 60
 
 # MiB of memory; KASAN takes an eighth, and keeps freed memory for a while.
-MEMORY = {"stock": 1536, "sanitized": 2560}
+MEMORY = {"stock": 1536, "sanitized": 2560, "arm64": 1536, "arm64-16k": 2048}
 
 # More kernel parameters. The allocator keeps pointers to objects that it has
 # handed out in its per-CPU arrays (sheaves) until others take their place, and
 # kmemleak takes them for references; caches that are being debugged have none.
-APPEND = {"stock": "", "sanitized": "slab_debug=F,kmalloc-*"}
+APPEND = {"sanitized": "slab_debug=F,kmalloc-*"}
 
 # rdma_rxe (7.3) frees packets of a queue pair that ends while it holds the
 # queue pair's lock with interrupts off. If their memory belongs to a page pool,
@@ -167,8 +167,8 @@ class Guest:
     rdma        make an HCA on eth0, rxe0 or siw0
     transport   which of them; by default what TRANSPORT= says
     manages     over InfiniBand: the subnet manager runs here
-    kernel      a kernel.Kernel; default: LAB_KERNEL=<dir>, or by KERNEL= the
-                stock one or the sanitized one
+    kernel      a kernel.Kernel; default: LAB_KERNEL=<dir>, or the one that
+                KERNEL= names
     append      more kernel parameters
     shares      more directories: (host path, guest path, "ro" or "rw")
     allow       excused console lines: (expression, reason)
@@ -189,6 +189,8 @@ class Guest:
         self.name = name
         self.root = root.get()
         self.kernel = kernel or default_kernel()
+        foreign = self.kernel.foreign
+        self.fs = foreign.fs if foreign else self.root.fs
         self.run_dir = Path(run_dir or env.new_run_dir(name)).resolve()
         self.share = self.run_dir / "share"
         self.share.mkdir(parents=True, exist_ok=True)
@@ -221,7 +223,7 @@ class Guest:
         self._began = time.monotonic()
         self.sockets = Path(tempfile.mkdtemp(prefix="lab-"))
         _running.add(self)
-        self.qemu = qemu.Qemu(self.root.fs, self._options(), self.sockets,
+        self.qemu = qemu.Qemu(self._program(), self._options(), self.sockets,
                               self.console.path, self.log, self.limit)
         try:
             self.channel = channel.Channel(str(self.sockets / "agent"),
@@ -603,26 +605,29 @@ class Guest:
 
     # --- QEMU's command line ----------------------------------------------
 
+    def _program(self):
+        return qemu.program(self.root.fs, self.kernel.foreign)
+
     def _options(self):
         shares = [(str(env.REPO), REPO_IN_GUEST, "ro")]
         if str(env.REPO) != REPO_IN_GUEST:
             shares.append((str(env.REPO), str(env.REPO), "ro"))
         shares.append((str(self.share), SHARE_IN_GUEST, "rw"))
-        if self.root.fs not in self.kernel.modules.parents:
+        if self.fs not in self.kernel.modules.parents:
             shares.append((str(self.kernel.modules),
                            "/usr/lib/modules/" + self.kernel.release, "ro"))
         shares += [(str(h), str(g), m) for h, g, m in self.shares]
 
-        options = qemu.acceleration(self.smp, self.icount)
+        options = qemu.machine(self.kernel.foreign, self.smp, self.icount)
         options += ["-m", str(self.mem), "-kernel", str(kernel.bootable(self.kernel)),
                     "-initrd",
-                    str(kernel.initramfs(self.kernel, self.root.fs))]
-        options += qemu.share("root", self.root.fs, True)
-        words = [qemu.APPEND]
+                    str(kernel.initramfs(self.kernel, self.fs))]
+        options += qemu.share("root", self.fs, True)
+        words = [qemu.console(self.kernel.foreign), qemu.APPEND]
         for n, (host, inside, mode) in enumerate(shares):
             options += qemu.share("s%d" % n, host, mode == "ro")
             words.append("lab.share=s%d:%s:%s" % (n, mode, inside))
-        words += [APPEND[self.kernel.kind], self.append]
+        words += [APPEND.get(self.kernel.kind, ""), self.append]
         options += ["-append", " ".join(words)]
         options += ["-device", "virtio-serial-pci", "-chardev",
                     "socket,id=agent,path=%s/agent,server=on,wait=off"
@@ -650,7 +655,7 @@ def default_kernel(variable="KERNEL"):
         own = kernel.custom(os.environ["LAB_KERNEL"])
         own.kind = env.kernel_choice()
         return own
-    return sanitized.chosen_kernel(variable)
+    return chosen.chosen_kernel(variable)
 
 
 def conclude(guests, error):

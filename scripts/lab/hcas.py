@@ -15,7 +15,7 @@ import os
 import re
 from dataclasses import dataclass
 
-from . import enter, env, root, sanitized
+from . import arm64, enter, env, root, sanitized
 
 # Raise this when the way they are built changes.
 VERSION = 1
@@ -67,7 +67,8 @@ class Driver:
         releases = {the_root.release}
         if sanitized.existing():
             releases.add(sanitized.existing().release)
-        if kernel.release not in releases:
+        # That of the other architecture is of the same source.
+        if not kernel.foreign and kernel.release not in releases:
             raise Missing("the source of kernel %s is not here, from which %s is "
                           "built" % (kernel.release, self.called))
         place = self.folder(the_root, kernel)
@@ -79,11 +80,11 @@ class Driver:
     def folder(self, the_root, kernel):
         """<name>-<release>-<key>/ in the cache; the key is a hash of all that
         decides what the module is."""
-        compiler = "clang" if kernel.make_options else "gcc"
+        compiler = _cross(kernel) + ("clang" if kernel.kind == "sanitized" else "gcc")
         inputs = json.dumps([
             VERSION, SOURCE, APPLY, self.option, the_root.meta["version"],
             kernel.kdir, kernel.make_options,
-            enter.output(the_root.fs, [compiler, "--version"]),
+            enter.output(_build_fs(the_root, kernel), [compiler, "--version"]),
             [(path.name, path.read_text()) for path in [self.patch, *self._files()]]])
         return env.cache_dir() / ("%s-%s-%s" % (
             self.name, kernel.release,
@@ -97,8 +98,10 @@ class Driver:
         source = temporary / "source"
         source.mkdir()
 
+        fs = _build_fs(the_root, kernel)
+
         def run(text, *words):
-            env.run_logged(enter.command(the_root.fs, words, cwd=source), log, text)
+            env.run_logged(enter.command(fs, words, cwd=source), log, text)
 
         run(None, "sh", "-c", SOURCE, self.name, the_root.series, self.source,
             source, *self._files())
@@ -114,9 +117,17 @@ class Driver:
         run("building %s for kernel %s" % (self.called, kernel.release),
             "make", "-C", kernel.kdir, *kernel.make_options, "M=%s" % source,
             self.option + "=m", "-j%d" % os.cpu_count(), "modules")
-        run(None, "strip", "--strip-debug", "-o", temporary / self.ko,
+        run(None, _cross(kernel) + "strip", "--strip-debug", "-o", temporary / self.ko,
             source / self.ko)
         env.remove_tree(source)
+
+
+def _build_fs(the_root, kernel):
+    return arm64.build_fs() if kernel.foreign else the_root.fs
+
+
+def _cross(kernel):
+    return kernel.foreign.cross if kernel.foreign else ""
 
 
 SIW = Driver("siw", "siw", "software iWARP", "siw", "siw.ko", "CONFIG_RDMA_SIW")

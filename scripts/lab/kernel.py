@@ -41,6 +41,16 @@ class Choice:
 
 
 @dataclass
+class Foreign:
+    """What a kernel of another architecture needs: the root file system that its
+    guests boot from, the layer over the lab's root with compilers and QEMU for it,
+    and how the names of these compilers begin."""
+    fs: Path
+    layer: Path
+    cross: str
+
+
+@dataclass
 class Kernel:
     """What a guest boots: the image, and the modules of the same release.
 
@@ -54,6 +64,7 @@ class Kernel:
     kdir: str
     make_options: list = field(default_factory=list)
     kind: str = "stock"
+    foreign: Foreign = None
 
 
 def custom(folder):
@@ -70,7 +81,7 @@ def custom(folder):
                   str(releases[0] / "build"))
 
 
-def choose(names, versions, wanted):
+def choose(names, versions, wanted, flavour=FLAVOUR):
     """The newest plain kernel of the first wanted series that is complete.
 
     `names` are all package names; `versions(name)` lists what a package is
@@ -79,7 +90,7 @@ def choose(names, versions, wanted):
     names = set(names)
     for series in wanted:
         pattern = re.compile(r"linux-headers-(%s(?:\.(\d+))?\+[a-z0-9.~]+-%s)$"
-                             % (re.escape(series), FLAVOUR))
+                             % (re.escape(series), flavour))
         found = []
         for name in names:
             match = pattern.match(name)
@@ -96,7 +107,7 @@ def choose(names, versions, wanted):
                 return Choice(release, series, common[0], packages)
     raise env.LabError(
         "%s (headers, image, modules and source of one version, flavour %s) "
-        "of series %s" % (NOT_OFFERED, FLAVOUR, " or ".join(wanted)))
+        "of series %s" % (NOT_OFFERED, flavour, " or ".join(wanted)))
 
 
 def _packages(names, release, series):

@@ -20,7 +20,7 @@ from . import env
 # the console during boot; the guest's first process lets "info" through, too.
 # RCU stalls get a longer limit because a loaded host makes an emulated CPU
 # stand still for seconds.
-APPEND = ("console=ttyS0 printk.time=1 printk.devkmsg=on loglevel=6 "
+APPEND = ("printk.time=1 printk.devkmsg=on loglevel=6 "
           "panic=-1 mitigations=off net.ifnames=0 "
           "rcupdate.rcu_cpu_stall_timeout=120 "
           "watchdog_thresh=60 nmi_watchdog=0 "
@@ -29,18 +29,32 @@ APPEND = ("console=ttyS0 printk.time=1 printk.devkmsg=on loglevel=6 "
           "cryptomgr.notests raid=noautodetect nokaslr")
 
 
-def acceleration(smp, icount):
-    """Emulation unless LAB_ACCEL=kvm asks for the hardware."""
+def console(foreign):
+    """The boot parameter that names the console."""
+    return "console=ttyAMA0" if foreign else "console=ttyS0"
+
+
+def machine(foreign, smp, icount):
+    """Options for the machine and its processors. Emulation, unless LAB_ACCEL=kvm
+    asks for the hardware; `foreign` is the kernel.Foreign of another architecture."""
+    if foreign:
+        # A processor of servers, with atomic instructions and pages of 4 and 16 KiB.
+        return ["-M", "virt,gic-version=3", "-accel", "tcg,thread=multi", "-cpu",
+                "neoverse-n1", "-smp", str(smp)]
+    # Without the PIT the kernel measures its clock with the HPET. On a busy host it
+    # got it wrong with the PIT by a factor, in 4 of 351 boots ("PIT calibration
+    # deviates from HPET"), and time passed four times as fast.
+    options = ["-M", "q35,usb=off,pit=off"]
     if icount:
-        return ["-accel", "tcg,thread=single", "-icount",
-                "shift=0,sleep=off", "-smp", "1",
-                # Instructions that repeat themselves count once per repetition,
-                # that is per byte if the CPU says it is good at bytes.
-                "-cpu", "max,la57=off,erms=off,fsrm=off,fsrs=off,fzrm=off"]
+        return options + [
+            "-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off", "-smp", "1",
+            # Instructions that repeat themselves count once per repetition, that is
+            # per byte if the CPU says it is good at bytes.
+            "-cpu", "max,la57=off,erms=off,fsrm=off,fsrs=off,fzrm=off"]
     if os.environ.get("LAB_ACCEL", "tcg") == "kvm":
-        return ["-accel", "kvm", "-cpu", "host", "-smp", str(smp)]
-    return ["-accel", "tcg,thread=multi", "-cpu", "max,la57=off",
-            "-smp", str(smp)]
+        return options + ["-accel", "kvm", "-cpu", "host", "-smp", str(smp)]
+    return options + ["-accel", "tcg,thread=multi", "-cpu", "max,la57=off", "-smp",
+                      str(smp)]
 
 
 def share(tag, path, readonly):
@@ -52,9 +66,10 @@ def share(tag, path, readonly):
             "-device", "virtio-9p-pci,fsdev=fs-%s,mount_tag=%s" % (tag, tag)]
 
 
-def program(fs):
+def program(fs, foreign):
     """The words that start QEMU: the one in the root, run by the root's own
-    dynamic loader; LAB_QEMU=<program> overrides it.
+    dynamic loader; LAB_QEMU=<program> overrides it. That for another architecture
+    is in the layer over the root.
 
     The host's QEMU is not used because it may be older than 8.1, which has
     "accel/tcg: Always lock pages before translation". Before that a virtual
@@ -62,26 +77,26 @@ def program(fs):
     With QEMU 7.2, 3 of 14 boots with two CPUs died early of a leftover
     breakpoint ("Oops: int3" in sched_clock_cpu), which fits that bug; with
     QEMU 10.0 none was seen."""
+    libraries = "%s/usr/lib/x86_64-linux-gnu" % fs
+    start = [libraries + "/ld-linux-x86-64.so.2", "--library-path"]
+    if foreign:
+        return start + ["%s/usr/lib/x86_64-linux-gnu:%s" % (foreign.layer, libraries),
+                        "%s/usr/bin/qemu-system-aarch64" % foreign.layer]
     own = os.environ.get("LAB_QEMU")
     if own:
         return [own]
-    libraries = "%s/usr/lib/x86_64-linux-gnu" % fs
-    return [libraries + "/ld-linux-x86-64.so.2", "--argv0",
-            "qemu-system-x86_64", "--library-path", libraries,
-            "%s/usr/bin/qemu-system-x86_64" % fs,
-            "-L", "%s/usr/share/qemu" % fs, "-L", "%s/usr/share/seabios" % fs]
+    return start + [libraries, "--argv0", "qemu-system-x86_64",
+                    "%s/usr/bin/qemu-system-x86_64" % fs,
+                    "-L", "%s/usr/share/qemu" % fs, "-L", "%s/usr/share/seabios" % fs]
 
 
 class Qemu:
-    """A running QEMU from the root `fs`. `options` are what the guest adds to
-    the basics."""
+    """A running QEMU, started by the words of program(). `options` are what the
+    guest adds to the basics."""
 
-    def __init__(self, fs, options, sockets, console, log, limit):
+    def __init__(self, program, options, sockets, console, log, limit):
         self.qmp_path = str(sockets / "qmp")
-        # Without the PIT the kernel measures its clock with the HPET. On a busy
-        # host it got it wrong with the PIT by a factor, in 4 of 351 boots ("PIT
-        # calibration deviates from HPET"), and time passed four times as fast.
-        cmd = program(fs) + ["-M", "q35,usb=off,pit=off",
+        cmd = program + [
                "-nodefaults", "-display", "none", "-no-reboot",
                "-chardev", "file,id=console,path=%s,append=on" % console,
                "-serial", "chardev:console",

@@ -24,22 +24,25 @@ VERSION = 1
 SUITE = "trixie"
 SUITES = (SUITE, SUITE + "-updates", SUITE + "-backports")
 
-# Compilers and everything Kbuild wants, then what guests use, then what runs
-# them (see qemu.program() for why it is not the host's QEMU).
-PACKAGES = """
+# Compilers and everything Kbuild wants.
+BUILD_PACKAGES = """
     ca-certificates make gcc-14 gcc g++ libc6-dev rustc rust-src rustfmt cargo
     rust-clippy bindgen clang libclang-dev lld llvm flex bison bc libelf-dev
     libssl-dev python3 kmod cpio xz-utils zstd patch rsync git pahole pkgconf
     file less debhelper dh-dkms lintian mandoc
+""".split()
 
+# What guests use.
+GUEST_PACKAGES = """
     busybox-static iproute2 rdma-core ibverbs-providers ibverbs-utils
     libibverbs-dev librdmacm-dev libibumad-dev rdmacm-utils srptools perftest
     python3-pyverbs targetcli-fb python3-rtslib-fb dbus fio lsscsi sg3-utils
     multipath-tools e2fsprogs util-linux procps udev iputils-ping ethtool
     pciutils strace opensm infiniband-diags
-
-    qemu-system-x86 seabios
 """.split()
+
+# And what runs them (see qemu.program() for why it is not the host's QEMU).
+PACKAGES = BUILD_PACKAGES + GUEST_PACKAGES + ["qemu-system-x86", "seabios"]
 
 
 def series_wanted():
@@ -134,7 +137,7 @@ def _make(temporary):
                    "what they need) from %s" % (SUITE, len(PACKAGES), mirror))
 
     _certificates(fs)
-    choice = _choose_kernel(fs)
+    choice = choose_kernel(fs, series_wanted())
     names = ["%s=%s" % (name, choice.version) for name in choice.packages]
     env.run_logged(
         enter.command(fs, ["apt-get", "install", "-y",
@@ -143,9 +146,7 @@ def _make(temporary):
                            "DEBIAN_FRONTEND": "noninteractive"}),
         log, "installing Linux %s with headers and source" % choice.release)
     env.run_logged(enter.command(fs, ["apt-get", "clean"], writable=True), log)
-    for sub in ("var/lib/apt/lists",):
-        shutil.rmtree(fs / sub)
-        (fs / sub / "partial").mkdir(parents=True)
+    forget_lists(fs)
     # Cargo and friends resolve names through the host's resolver file, which
     # enter.py binds over this one.
     (fs / "etc/resolv.conf").unlink(missing_ok=True)
@@ -161,6 +162,13 @@ def _make(temporary):
     (temporary / "meta.json").write_text(json.dumps(meta, indent=1) + "\n")
 
 
+def forget_lists(fs):
+    """Remove the lists of packages."""
+    lists = fs / "var/lib/apt/lists"
+    shutil.rmtree(lists)
+    (lists / "partial").mkdir(parents=True)
+
+
 def _certificates(fs):
     """Let cargo and apt inside trust what the host trusts."""
     bundle = env.ca_bundle()
@@ -174,7 +182,7 @@ def _apt_cache(fs, *args):
     return enter.output(fs, ["apt-cache"] + list(args))
 
 
-def _choose_kernel(fs):
+def choose_kernel(fs, wanted, flavour=kernel.FLAVOUR):
     """Ask the package lists in the root for the newest stock kernel."""
     names = _apt_cache(fs, "pkgnames", "linux-").split()
 
@@ -183,4 +191,4 @@ def _choose_kernel(fs):
         out = _apt_cache(fs, "madison", name)
         return re.findall(r"^\s*\S+ \| (\S+) \|", out, re.M)
 
-    return kernel.choose(names, versions, series_wanted())
+    return kernel.choose(names, versions, wanted, flavour)

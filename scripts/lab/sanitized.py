@@ -56,11 +56,6 @@ def wanted(variable="KERNEL"):
     return env.kernel_choice(variable) == "sanitized"
 
 
-def chosen_kernel(variable="KERNEL"):
-    """The kernel.Kernel that this variable chooses; made first if necessary."""
-    return get().kernel() if wanted(variable) else root.get().kernel()
-
-
 def key(the_root):
     """A hash of everything that decides what the kernel is."""
     versions = enter.output(the_root.fs, ["sh", "-c", " && ".join(

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import REPO, env, sanitized
+from lab import REPO, chosen, env
 from lab.guest import default_kernel
 
 from .clock import clock
@@ -66,7 +66,7 @@ class Built:
             return self.scst.c_driver() if self.scst else None
         if os.environ.get("IB_SRPT_MODULE"):
             return Path(os.environ["IB_SRPT_MODULE"]).resolve()
-        kernel = sanitized.chosen_kernel()
+        kernel = chosen.chosen_kernel()
         words = ["make", "KDIR=" + kernel.kdir, "ENGINE=" + self.engine, "-j2"]
         binds = []
         if self.scst:
@@ -89,19 +89,24 @@ class Built:
         if self.module is None:
             return None
         small = self.stamps.parent / "ib_srpt.ko"
+        foreign = default_kernel().foreign
         self._once("small", lambda: succeed(
-            ["strip", "--strip-debug", "-o", small, self.module], 60,
+            [(foreign.cross if foreign else "") + "strip", "--strip-debug", "-o", small, self.module], 60,
             binds=[small.parent, self.module.parent]))
         return small
 
     def program(self, name):
-        """One of the programs of tools/."""
+        """One of the programs of tools/, for initiators."""
         folder = self.stamps.parent / "programs"
+        foreign = default_kernel("PEER_KERNEL").foreign
+        compiler = ["gcc"]
+        if foreign:
+            compiler = [foreign.cross + "gcc", "--sysroot=%s" % foreign.fs]
 
         def make():
             folder.mkdir(exist_ok=True)
             for source in sorted(TOOLS.glob("*.c")):
-                succeed(["gcc", "-O1", "-Wall", "-Wextra", "-Werror", "-o",
+                succeed([*compiler, "-O1", "-Wall", "-Wextra", "-Werror", "-o",
                          folder / source.stem, source, "-lrdmacm",
                          "-libverbs"], 120, binds=[folder])
         self._once("programs", make)
@@ -111,9 +116,11 @@ class Built:
     def initiator(self):
         """The scripted initiator, tests/initiator."""
         folder = REPO / "build/initiator"
+        foreign = default_kernel("PEER_KERNEL").foreign
+        variables = cross_cargo(foreign) if foreign else {}
         self._once("initiator", lambda: succeed(
-            [REPO / "tests/initiator/build", folder], 900))
-        return folder / "release/initiator"
+            [REPO / "tests/initiator/build", folder], 900, **variables))
+        return folder / variables.get("CARGO_BUILD_TARGET", "") / "release/initiator"
 
     def test_module(self, name, kernel=None):
         """One of the modules of modules/, for a kernel.Kernel, by default that of the
@@ -128,3 +135,14 @@ class Built:
                      "modules"], 300)
         self._once("modules-" + kernel.release, make)
         return folder / (name + ".ko")
+
+
+def cross_cargo(foreign):
+    """What tells cargo and bindgen that a program is for a kernel.Foreign."""
+    target = "aarch64-unknown-linux-gnu"
+    prefix = "CARGO_TARGET_%s_" % target.upper().replace("-", "_")
+    sysroot = "--sysroot=%s" % foreign.fs
+    return {"CARGO_BUILD_TARGET": target,
+            prefix + "LINKER": foreign.cross + "gcc",
+            prefix + "RUSTFLAGS": "-Clink-arg=" + sysroot,
+            "BINDGEN_EXTRA_CLANG_ARGS": "--target=aarch64-linux-gnu " + sysroot}

@@ -68,8 +68,8 @@ class DiskGuest(Guest):
 
     def _options(self):
         path = str(self.disk).replace(",", ",,")
-        words = [qemu.APPEND, "root=/dev/vda rw", self.append]
-        return qemu.acceleration(self.smp, False) + [
+        words = [qemu.console(None), qemu.APPEND, "root=/dev/vda rw", self.append]
+        return qemu.machine(None, self.smp, False) + [
             "-m", str(self.mem), "-kernel", str(self.kernel.image),
             "-initrd", str(self.initrd), "-append", " ".join(words),
             "-drive", "if=none,id=disk,format=raw,cache=unsafe,file=" + path,

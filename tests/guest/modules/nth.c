@@ -11,7 +11,7 @@
  *   echo 3 > /sys/module/nth/parameters/left    the third from now on
  *   cat /sys/module/nth/parameters/left         0: it has failed
  *
- * For x86-64, and machines with one CPU: "left" is counted without a lock.
+ * For machines with one CPU: "left" is counted without a lock.
  *
  * Not here: failures by chance (/sys/kernel/debug/failslab); what fails as long as a test
  * wants it to (stuck.c).
@@ -75,8 +75,8 @@ static bool is(struct kprobe *probe, const char *name)
  */
 static bool must_not_fail(struct kprobe *probe, struct pt_regs *regs)
 {
-	return (is(probe, "should_failslab") && regs->si & __GFP_NOFAIL) ||
-	       (is(probe, "should_fail_alloc_page") && regs->di & __GFP_NOFAIL);
+	return (is(probe, "should_failslab") && regs_get_kernel_argument(regs, 1) & __GFP_NOFAIL) ||
+	       (is(probe, "should_fail_alloc_page") && regs_get_kernel_argument(regs, 0) & __GFP_NOFAIL);
 }
 
 /* Any context; the probe is taken with preemption off, on one CPU. */
@@ -89,9 +89,9 @@ static int before(struct kprobe *probe, struct pt_regs *regs)
 		return 0;
 	/* int (*)(queue, wr, bad_wr): none of the chain was posted. */
 	if (strstr(probe->symbol_name, "post_"))
-		*(unsigned long *)regs->dx = regs->si;
-	regs->ax = result;
-	regs->ip = (unsigned long)nothing;
+		*(unsigned long *)regs_get_kernel_argument(regs, 2) = regs_get_kernel_argument(regs, 1);
+	regs_set_return_value(regs, result);
+	instruction_pointer_set(regs, (unsigned long)nothing);
 	return 1;
 }
 
