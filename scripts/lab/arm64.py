@@ -45,6 +45,18 @@ dpkg-deb --fsys-tarfile qemu-user_*.deb | tar -x -C / ./%s
 """ % USER_QEMU
 INSTALL = "apt-get install -y --no-install-recommends".split()
 
+# The disk of tests that takes its time, which Debian's kernel has only where it is
+# amd64. Arguments: series, headers, where it goes.
+SCSI_DEBUG = r"""
+set -e
+mkdir "$3"
+tar -C "$3" --strip-components=3 -xf "/usr/src/linux-source-$1.tar.xz" \
+    "linux-source-$1/drivers/scsi/scsi_debug.c" "linux-source-$1/drivers/scsi/sd.h" \
+    "linux-source-$1/drivers/scsi/scsi_logging.h"
+echo "obj-m := scsi_debug.o" >"$3/Kbuild"
+make -C "$2" M="$3" modules
+"""
+
 # Runs as the first program in namespaces of its own, one for users among them, in
 # which whoever is root remains root: so the kernel lets it say how programs of
 # arm64 are run, for itself and nothing else on this machine.
@@ -69,8 +81,13 @@ class Arm64:
     """What was made."""
 
     def __init__(self, path):
+        self.path = path
         self.foreign = kernel.Foreign(path / "fs", path / "up", "aarch64-linux-gnu-")
         self.releases = json.loads((path / "kernels.json").read_text())
+
+    def scsi_debug(self, release):
+        """The module scsi_debug for the kernel of this release."""
+        return self.path / release / "scsi_debug.ko"
 
     def kernel(self, flavour):
         """The kernel.Kernel of this flavour."""
@@ -85,7 +102,7 @@ class Arm64:
 def key():
     """A hash of everything that decides what they contain."""
     inputs = json.dumps([VERSION, root.key(), LAYER, FLAVOURS, CROSS_PACKAGES,
-                         GUEST_PACKAGES])
+                         GUEST_PACKAGES, SCSI_DEBUG])
     return hashlib.sha256(inputs.encode()).hexdigest()[:12]
 
 
@@ -139,6 +156,13 @@ def _make(temporary, log):
     root.forget_lists(temporary / "up")
     for name in ("work", "top"):
         env.remove_tree(temporary / name)
+
+    for choice in found.values():
+        env.run_logged(enter.command(
+            "%s:%s" % (temporary / "up", the_root.fs),
+            ["sh", "-c", SCSI_DEBUG, "scsi_debug", choice.series,
+             "/usr/src/linux-headers-" + choice.release, temporary / choice.release],
+            cwd="/"), log, "building scsi_debug for " + choice.release)
 
     names = ["%s=%s" % (name, choice.version) for choice in found.values()
              for name in choice.packages

@@ -8,7 +8,7 @@
 # (conftest.py), what is compiled for them (built.py).
 
 from harness.clock import clock
-from lab import LabError, Pair, leaks
+from lab import LabError, Pair, arm64, leaks
 from lab.guest import default_kernel
 
 from .initiator import Initiator
@@ -72,6 +72,8 @@ class Machines:
         self.say("booted a pair in %.1f s (consoles in %s)" % (
             max(g.boot_seconds for g in self.guests()), folder))
         target = self.machine.target
+        if target.kernel.foreign:
+            target.install_module(arm64.get().scsi_debug(target.kernel.release), load=False)
         if self.scst:
             self.target = ScstTarget(target, self.variant, module, self.scst)
         else:
