@@ -118,8 +118,8 @@ def existing():
 
 
 def get():
-    """The layer and the root; made first when they are not there (5 to 10
-    minutes)."""
+    """The layer and the root; made first when they are not there (7 minutes of a
+    processor's time)."""
     root.get()
     env.cached(folder(), _make)
     return Arm64(folder())
