@@ -12,6 +12,7 @@
 # protocol (test_rogue.py).
 
 import contextlib
+import os
 import time
 
 import pytest
@@ -169,6 +170,7 @@ DISK_SIZE = 64 << 20
 
 @pytest.mark.timeout(330)
 @pytest.mark.engine("lio")
+@pytest.mark.skipif(not os.environ.get("CUTS"), reason="it takes minutes: CUTS=<number>")
 @pytest.mark.unsanitized("it has no driver for disks of QEMU")
 def test_target_dies(bench):
     """the target loses power under writes, and comes back with its disk and its
