@@ -13,7 +13,8 @@
 #   INSTALL_MOD_PATH=<dir>, INSTALL_MOD_STRIP=1   as in the kernel
 #   KSERIES=7.2      in the lab: the kernel of another series
 #   TRANSPORT=siw    in the lab: iWARP instead of RoCE; TRANSPORT=ib: InfiniBand
-#   KERNEL=sanitized in the lab: the kernel that reports errors, not the stock one
+#   KERNEL=sanitized in the lab: the kernel that reports errors, not the stock one;
+#                    arm64, arm64-16k: of that architecture; PEER_KERNEL=: the initiator's
 #   V=1              show commands
 #   K=<expression>   tests to run, as for pytest's -k: K='guest.acl or guest.reject'
 #   ARGS=<options>   more for pytest: ARGS='-x --lf'
@@ -175,7 +176,7 @@ test-install: ## Install the package on a machine with systemd, reboot, upgrade,
 	@$(LAB) python tests/install/run
 
 .PHONY: faults
-faults: ## Let go wrong what can, in the lab, for hours, and write docs/faults.md (K=: some; CUTS=100 WALK=600)
+faults: ## Cause every fault that the lab can cause, for hours; write docs/faults.md (K=: some; CUTS=100 SEED=1 WALK=600 LUNS=all)
 	@$(if $(K),K='$(K)') $(LAB) tests-python tests/bench/faults
 
 .PHONY: bench

@@ -106,8 +106,8 @@ kdir_check_arch() {
 	case $ARCH/$kdir_arch in
 	/* | */ | "$kdir_arch/$kdir_arch" | x86_64/x86) ;;
 	*)
-		problem "kernel $kdir_release is one for $kdir_arch, not for ARCH=$ARCH: name the headers of another" \
-			"one with KDIR=<directory> (Debian: those of foreign architectures are installed like" \
+		problem "kernel $kdir_release is one for $kdir_arch, not for ARCH=$ARCH: name headers for that" \
+			"architecture with KDIR=<directory> (Debian: those of foreign architectures are installed like" \
 			"linux-headers-<release>:arm64)"
 		;;
 	esac

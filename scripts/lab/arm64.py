@@ -9,6 +9,7 @@
 
 import hashlib
 import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -70,7 +71,7 @@ shift
 exec "$@"
 """
 # What the first bytes of such a program are, and which of them count
-# (Documentation/admin-guide/binfmt-misc.rst). F: it is opened now, and needs not
+# (Documentation/admin-guide/binfmt-misc.rst). F: it is opened now, and need not
 # be found in the new root.
 BINFMT = (r":qemu-aarch64:M::\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00"
           r"\x00\x02\x00\xb7\x00:\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff"
@@ -101,8 +102,8 @@ class Arm64:
 
 def key():
     """A hash of everything that decides what they contain."""
-    inputs = json.dumps([VERSION, root.key(), LAYER, FLAVOURS, CROSS_PACKAGES,
-                         GUEST_PACKAGES, SCSI_DEBUG])
+    inputs = json.dumps([VERSION, root.get().meta["version"], root.key(), LAYER, FLAVOURS,
+                         CROSS_PACKAGES, GUEST_PACKAGES, SCSI_DEBUG, FOREIGN, BINFMT])
     return hashlib.sha256(inputs.encode()).hexdigest()[:12]
 
 
@@ -132,6 +133,9 @@ def build_fs():
 
 def _make(temporary, log):
     the_root = root.get()
+    if tuple(map(int, os.uname().release.split(".")[:2])) < (6, 7):
+        raise env.LabError("the kernel of this machine, %s, lets nothing but itself say how "
+                           "programs of arm64 are run: 6.7 and later do" % os.uname().release)
 
     def in_layer(text, *words):
         env.run_logged(enter.command(

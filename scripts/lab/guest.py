@@ -209,6 +209,7 @@ class Guest:
         self.qemu = self.channel = self.sockets = None
         self.boot_seconds = None
         self.netem = False              # packets are lost or delayed
+        self.plugged = None             # what is in the slot
         self.boots = 0
 
     # --- life and death ---------------------------------------------------
@@ -218,7 +219,7 @@ class Guest:
         if self.alive():
             raise env.LabError("guest '%s' already runs" % self.name)
         self._clean()
-        self.netem = False
+        self.netem, self.plugged = False, None
         self.boots += 1
         self._began = time.monotonic()
         self.sockets = Path(tempfile.mkdtemp(prefix="lab-"))
@@ -497,7 +498,9 @@ class Guest:
     # --- network ----------------------------------------------------------
 
     def add_card(self, wire):
-        """Plug in another network card, eth1, with a wire of Fabric.wire()."""
+        """Plug in another network card, eth1, with a wire of Fabric.wire(). There is one
+        slot, for a card or a disk."""
+        self.plugged = "a network card"
         self.qemu.command("netdev_add", **wire, id="wire1")
         self._monitored("device_add virtio-net-pci,id=nic1,netdev=wire1,bus=slot1,"
                         "romfile=,%s,mac=%s" % (NO_PAGE_POOL, mac_of(self.number, 1)))
@@ -508,10 +511,12 @@ class Guest:
         """Pull it out again."""
         self._pull("nic1")
         self.qemu.command("netdev_del", id="wire1")
+        self.plugged = None
 
     def add_disk(self, path):
         """Plug in a disk, /dev/vda, whose contents are in this file and survive the
         machine, if what was written has reached the disk."""
+        self.plugged = "a disk"
         self.qemu.command("blockdev-add", **{
             "driver": "raw", "node-name": "image1",
             "file": {"driver": "file", "filename": str(path)}})
@@ -522,6 +527,7 @@ class Guest:
     def remove_disk(self):
         self._pull("disk1")
         self.qemu.command("blockdev-del", **{"node-name": "image1"})
+        self.plugged = None
 
     def _pull(self, device):
         """Pull out a device. Its slot is switched off a moment after the driver has let

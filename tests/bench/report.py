@@ -6,10 +6,20 @@
 # Not here: measuring (machine.py), what a sample is counted as (owners.py).
 
 import statistics
+import subprocess
+
+from lab import REPO
 
 from .owners import OWNERS
 
 BEGIN, END = "<!-- begin: make bench%s -->", "<!-- end: make bench%s -->"
+
+
+def commit():
+    """What is measured, as git calls it."""
+    return subprocess.run(
+        ["git", "-C", REPO, "describe", "--always", "--dirty", "--exclude=*"],
+        check=True, text=True, stdout=subprocess.PIPE).stdout.strip()
 
 
 def median(profiles, name):

@@ -76,18 +76,19 @@ cp -R "$linux/drivers" "$linux/Documentation" "$linux/MAINTAINERS" "$work/repo/"
 git -C "$work/repo" add -A && git -C "$work/repo" commit -q -m base
 # am BRANCH PATCH...: the patches, as commits on the base.
 am() {
-	git -C "$work/repo" checkout -q -b "$1" "${base:-HEAD}"
+	git -C "$work/repo" checkout -q -b "$1" "$base"
 	shift
 	git -C "$work/repo" am -q "$@"
 }
 base=$(git -C "$work/repo" rev-parse HEAD)
 verify "... git am takes it" am one "$work/driver.patch"
-split() { "$top/patches/make-driver-patch" --series "$work/series" "$linux"; }
+split() { (cd "$work" && "$top/patches/make-driver-patch" --series series "$linux"); }
 verify "it is split into a series" split
 verify "... with a patch for each paragraph of patches/series" [ "$(ls "$work/series" | grep -vc '^0000-')" -eq \
 	"$(grep -c '^Subject: ' "$top/patches/series")" ]
-verify "... git am takes it" am several "$work/series"/000[1-9]* "$work/series"/001*
+verify "... git am takes it" am several "$work/series"/*[!0]-*.patch
 verify "... and makes the same of the tree" git -C "$work/repo" diff --exit-code one several
+expect 1 'series is there already' "... not twice" split
 verify "... git would apply it" git -C "$linux" apply --check "$work/driver.patch"
 verify "... it applies" patch -d "$linux" -p1 -s -i "$work/driver.patch"
 expect 1 'is missing: is this the source of a kernel' "a tree that is no kernel's source is refused" \

@@ -94,6 +94,8 @@ class Machines:
         """What a test left that the next one should not find."""
         found = ["packets of the %s are lost or late" % guest.name
                  for guest in self.guests() if guest.netem]
+        found += ["%s is plugged into the %s" % (guest.plugged, guest.name)
+                  for guest in self.guests() if guest.plugged]
         jobs = [(end, end.left_behind()) for end in
                 (self.target, self.initiator) if end]
         for end, job in jobs:

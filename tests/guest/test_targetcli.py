@@ -314,7 +314,7 @@ def test_sessions_return(bench, luns):
     until(lambda: initiator.port_state() == ["running"] * len(EXTENSIONS), BACK,
           "all sessions are back")
     back = time.monotonic()
-    bench.fault("reboot of the target, %d LUNs" % luns,
+    bench.fault("reboot of the target, LUNs: %d" % luns,
                 "up after %.0f s, restored in %.0f s, all sessions back, all disks answer" % (
                     booted - began, restored - booted), back - restored)
     out = initiator.run(

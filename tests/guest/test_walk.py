@@ -119,7 +119,7 @@ def test_model():
 @pytest.mark.timeout(240 + 4 * WALK)
 def test_walk(bench):
     """every action that an administrator has, by chance, under load: each ends as it must,
-    the session comes back by itself with its data, the state is that without a load"""
+    the session comes back by itself with its data, the state is as without a load"""
     target, initiator = bench.target, bench.initiator
     target.guest.system_bus()
     done = []
@@ -149,7 +149,7 @@ def test_walk(bench):
         until(lambda: initiator.port_state() == ["running"], BACK, "the session runs")
         initiator.stop(job, disk)
         bench.fault("administrators (SEED=%d)" % SEED, "%d actions in %d s, each as expected; "
-                    "data right, the state that without a load" % (len(done), WALK), max(waits))
+                    "data right, the state as without a load" % (len(done), WALK), max(waits))
         counts = collections.Counter((a.kind, a.said) for a in done)
         bench.say("\n".join("%-15s %5d  %s" % (kind, count, said or "done")
                             for (kind, said), count in sorted(counts.items())))

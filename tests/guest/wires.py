@@ -134,7 +134,7 @@ class Disturbed:
 
 @contextlib.contextmanager
 def beside_a_session(bench):
-    """A session that must not be disturbed, with verified I/O, and a Disturbed that is
+    """A session that the target must not end, with verified I/O, and a Disturbed that is
     configured; both are as they were and gone at the end."""
     initiator = bench.initiator
     with second_network(bench) as netem, bench.session("ch_count=1", megabytes=16) as disk:
