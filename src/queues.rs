@@ -19,7 +19,7 @@ use crate::sync::{
 
 /// All queues.
 pub(crate) struct Queues {
-    /// For tear-down, which waits for work on the other queues.
+    /// For tear-down, which waits for work on the other queues, and on the engine's.
     pub(crate) tear_down: Queue,
     /// For work of channels and commands that may wait for other commands. Tear-down waits for
     /// commands, so they do not share a queue.
@@ -42,7 +42,7 @@ global_mutex! {
 pub(crate) fn start() -> Result<Arc<Queue>> {
     let retry = Arc::new(Queue::unbound(c"ib_srpt_retry")?, GFP_KERNEL)?;
     let queues = Queues {
-        tear_down: Queue::unbound(c"ib_srpt")?,
+        tear_down: Queue::waiting(c"ib_srpt")?,
         retry: retry.clone(),
         completions: Queue::per_cpu(c"ib_srpt_done")?,
     };

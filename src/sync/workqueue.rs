@@ -60,6 +60,16 @@ impl Queue {
         Self::new(name, bindings::wq_flags_WQ_UNBOUND)
     }
 
+    /// As [`Self::unbound`], but without a thread for times without memory (`WQ_MEM_RECLAIM`): for
+    /// work that waits for queues which have none.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn waiting(name: &'static CStr) -> Result<Self> {
+        Self::with_flags(name, bindings::wq_flags_WQ_UNBOUND)
+    }
+
     /// As [`Self::unbound`], but work runs on the CPU that it is queued for or from (`WQ_PERCPU`).
     ///
     /// # Errors
@@ -70,7 +80,10 @@ impl Queue {
     }
 
     fn new(name: &'static CStr, bound: bindings::wq_flags) -> Result<Self> {
-        let flags = bound | bindings::wq_flags_WQ_MEM_RECLAIM;
+        Self::with_flags(name, bound | bindings::wq_flags_WQ_MEM_RECLAIM)
+    }
+
+    fn with_flags(name: &'static CStr, flags: bindings::wq_flags) -> Result<Self> {
         // SAFETY: The format takes one string, and `name` is one. 0 is the default concurrency.
         let raw = unsafe {
             bindings::alloc_workqueue_noprof(c"%s".as_char_ptr(), flags, 0, name.as_char_ptr())

@@ -242,9 +242,6 @@ class ScstConfigured(Configured):
         "commands.blocks_2_31": "CHECK CONDITION 05/24/00; works",
         "commands.ata_length": "CHECK CONDITION 05/24/00; works",
         "commands.sense_short": "CHECK CONDITION 05/24/00; works",
-        # As many SIMPLE commands are made ORDERED without a pause.
-        "order.many_behind":
-            "1024 GOOD, 76 BUSY, none of another kind; GOOD; works",
         # It knows READ(32) and WRITE(32), and lets them through to disks with
         # protection information only, as SBC has it.
         "commands.cdb_32": "CHECK CONDITION 05/20/00 out under 512, "

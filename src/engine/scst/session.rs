@@ -101,6 +101,8 @@ impl HasGate<SUBMITTERS> for Side {
 /// until then. Drops also count off an ORDERED command.
 pub(super) struct Submitted {
     pass: Pass<Side>,
+    /// Logical unit that it is for.
+    lun: u64,
     /// Whether it is counted in [`Shared::order`].
     ordered: bool,
 }
@@ -119,11 +121,11 @@ impl Submitted {
 
     /// Decides on the attribute of the command; see [`Order::admit`]. Returns [`None`] if it is to
     /// be answered with BUSY. The command is to be given to SCST while the guard exists. To be
-    /// called at most once. Process context; sleeps with an ORDERED command.
+    /// called at most once. Process context; sleeps with a command that becomes ORDERED.
     #[inline]
     pub(super) fn admit(&mut self, attr: TaskAttr, cdb: &[u8]) -> Option<(TaskAttr, rcu::Guard)> {
         let reading = rcu::read_lock();
-        let bits = self.pass.shared.order.load(Acquire);
+        let bits = self.order().load(Acquire);
         if attr == TaskAttr::Simple && bits == Order::NONE.to_bits() {
             return Some((attr, reading));
         }
@@ -140,7 +142,7 @@ impl Submitted {
     /// sleeps.
     #[cold]
     pub(super) fn count_ordered(&mut self) {
-        let bits = self.pass.shared.order.load(Acquire);
+        let bits = self.order().load(Acquire);
         // An ORDERED command is always admitted.
         let _ = self.admit_in_order(TaskAttr::Ordered, false, bits);
         self.settle();
@@ -158,8 +160,7 @@ impl Submitted {
             if next == now {
                 return Some(attr);
             }
-            let order = &self.pass.shared.order;
-            match order.cmpxchg(bits, next.to_bits(), Full) {
+            match self.order().cmpxchg(bits, next.to_bits(), Full) {
                 Ok(_) => {
                     self.ordered = true;
                     return Some(attr);
@@ -177,9 +178,8 @@ impl Submitted {
     /// two of them. (`several` is set before a second channel reads the state.)
     #[cold]
     fn settle(&self) {
-        let shared = &self.pass.shared;
-        let state = Order::from_bits(shared.order.load(Acquire));
-        if state.is_settled() || !shared.several.load(Acquire) {
+        let state = Order::from_bits(self.order().load(Acquire));
+        if state.is_settled() || !self.pass.shared.several.load(Acquire) {
             return;
         }
         // SAFETY: Process context, outside of a read-side critical section: the callers are.
@@ -196,10 +196,16 @@ impl Submitted {
         }
     }
 
-    /// Changes the state of the session's ORDERED commands.
+    /// The ORDERED commands to the same logical unit.
+    #[inline]
+    fn order(&self) -> &Atomic<u64> {
+        self.pass.shared.order(self.lun)
+    }
+
+    /// Changes the state of the ORDERED commands.
     #[cold]
     fn change(&self, f: impl Fn(Order) -> Order) {
-        let order = &self.pass.shared.order;
+        let order = self.order();
         let mut bits = order.load(Acquire);
         while let Err(changed) = order.cmpxchg(bits, f(Order::from_bits(bits)).to_bits(), Full) {
             bits = changed;
@@ -235,10 +241,12 @@ impl Submission<'_> {
         self.session.place.as_raw()
     }
 
-    /// Returns the pass that a submitted command or function keeps until it is returned.
-    pub(super) fn submitted(&self) -> Option<Submitted> {
+    /// Returns the pass that a submitted command or function for this logical unit keeps until it
+    /// is returned.
+    pub(super) fn submitted(&self, lun: u64) -> Option<Submitted> {
         Some(Submitted {
             pass: Pass::enter(&self.session.side)?,
+            lun,
             ordered: false,
         })
     }

@@ -8,7 +8,10 @@
 //!
 //! C source: `scst/src/scst_targ.c`, `scst_lib.c`, `scst_pres.c`.
 
-use core::ptr::NonNull;
+use core::{
+    array,
+    ptr::NonNull, //
+};
 
 use kernel::{
     new_mutex,
@@ -43,6 +46,9 @@ use crate::{
     }, //
 };
 
+/// Number of counts of ORDERED commands of a session.
+const ORDERS: usize = 32;
+
 /// State of a session that callbacks and commands use: the private pointer of the C object.
 pub(super) struct Shared {
     initiator_port: PortId,
@@ -54,8 +60,8 @@ pub(super) struct Shared {
     forced: Atomic<bool>,
     /// Whether there has been more than one channel at a time.
     pub(super) several: Atomic<bool>,
-    /// The ORDERED commands that SCST has of the session; the number of [`Order::to_bits`].
-    pub(super) order: Atomic<u64>,
+    /// See [`Self::order`].
+    orders: [Atomic<u64>; ORDERS],
 }
 
 impl Shared {
@@ -71,9 +77,21 @@ impl Shared {
             epoch,
             forced: Atomic::new(false),
             several: Atomic::new(false),
-            order: Atomic::new(Order::NONE.to_bits()),
+            orders: array::from_fn(|_| Atomic::new(Order::NONE.to_bits())),
         };
         Ok(Arc::new(new, GFP_KERNEL)?)
+    }
+
+    /// Returns the ORDERED commands that SCST has of the session for a logical unit, as the number
+    /// of [`Order::to_bits`]. Logical units with the same remainder share it, which orders more
+    /// than it has to: one that hangs holds up its own commands, and theirs.
+    #[inline]
+    pub(super) fn order(&self, lun: u64) -> &Atomic<u64> {
+        let [first, ..] = &self.orders;
+        // CAST: A small number.
+        self.orders
+            .get((lun % ORDERS as u64) as usize)
+            .unwrap_or(first)
     }
 
     /// Returns whether the session was not requested to be closed.

@@ -28,7 +28,7 @@ bool srpt_scst_headers_trace(void) { return false; }
 #endif
 
 bool srpt_scst_may_sleep(void)
-{ return preemptible(); }
+{ return preemptible() && !rcu_preempt_depth(); }
 int srpt_scst_register_template(struct scst_tgt_template *tgtt)
 { SRPT_SCST_HAS_CALLERS(tgtt); return scst_register_target_template(tgtt); }
 void *srpt_scst_tgt_priv(struct scst_tgt *tgt)

@@ -81,7 +81,7 @@ pub(super) fn submit<C: TargetCmd>(
     else {
         return Err((RxError::InvalidCdb, cmd));
     };
-    let Some(mut shared) = submission.submitted() else {
+    let Some(mut shared) = submission.submitted(rx.lun) else {
         return Err((RxError::ShuttingDown, cmd));
     };
     // What it sets changes the attributes of other commands, whatever its own is.
@@ -168,7 +168,7 @@ pub(super) fn submit_tmf<C: TargetCmd>(
     let Some(submission) = session.begin() else {
         return Err((RxError::ShuttingDown, cmd));
     };
-    let Some(mut shared) = submission.submitted() else {
+    let Some(mut shared) = submission.submitted(rx.lun) else {
         return Err((RxError::ShuttingDown, cmd));
     };
     if matches!(rx.function, TmFunction::LunReset) {

@@ -198,14 +198,14 @@ unsafe extern "C" fn rdy_to_xfer_callback<T: engine::Target>(
 ///
 /// # Safety
 ///
-/// Called by SCST with a command that was submitted in a session that is not closed yet.
+/// Called by SCST with a command that was submitted, and whose channel has not left the session.
 unsafe extern "C" fn on_hw_pending_cmd_timeout_callback<T: engine::Target>(
     raw: *mut bindings::scst_cmd,
 ) {
     // SAFETY: SCST does not hold the command, so it may be completed meanwhile, and submitted
-    // again. But it exists: SCST waits for this work before it ends the session
-    // (`scst_free_session_callback()`), and the submitter of a command keeps it until the session
-    // is closed, see the contract in `crate::engine`.
+    // again. But it exists: its channel waits for this work before it leaves the session
+    // (`Place::leave()`), and the submitter of a command keeps it until its part in the session is
+    // closed, see the contract in `crate::engine`.
     ScstCmd::timed_out(unsafe { cmd::borrow::<T::Cmd>(raw) });
 }
 

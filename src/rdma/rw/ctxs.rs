@@ -456,12 +456,17 @@ impl Limit {
         // CAST: 4 to 64 KiB.
         const PAGE: u32 = kernel::page::PAGE_SIZE as u32;
 
-        // The data may begin within a page.
-        let whole = region_pages(purpose).saturating_sub(1).max(1);
+        let attrs = purpose.core.device().attrs();
+        let bytes = match attrs.max_region_pages {
+            // There are no regions.
+            0 => u32::MAX,
+            // The data may begin within a page.
+            _ => region_pages(purpose).saturating_sub(1).max(1) * PAGE,
+        };
         Self {
             // An entry takes at most `MIN_PART` requests (`rdma_rw_init_one_mr`).
             entries: (part / MIN_PART).max(1) as usize,
-            bytes: whole.saturating_mul(PAGE),
+            bytes,
         }
     }
 

@@ -68,6 +68,10 @@ pub(crate) mod workqueue {
     pub(crate) struct Queue(Inner);
 
     impl Queue {
+        pub(crate) fn waiting(name: &'static CStr) -> Result<Self> {
+            Self::unbound(name)
+        }
+
         pub(crate) fn unbound(name: &'static CStr) -> Result<Self> {
             Ok(Self(Inner::new(name.to_str().unwrap_or("work"))))
         }
