@@ -44,10 +44,7 @@ def machine(foreign, smp, icount):
     # Without the PIT the kernel measures its clock with the HPET. On a busy host it
     # got it wrong with the PIT by a factor, in 4 of 351 boots ("PIT calibration
     # deviates from HPET"), and time passed four times as fast.
-    # Cards that are plugged in are announced by their slot, as PCI Express has it,
-    # not by ACPI, for which kernels need another driver.
-    options = ["-M", "q35,usb=off,pit=off",
-               "-global", "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off"]
+    options = ["-M", "q35,usb=off,pit=off"]
     if icount:
         return options + [
             "-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off", "-smp", "1",
