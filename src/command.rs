@@ -390,13 +390,7 @@ impl<O: Pool> Command<O> {
         self.engine.age()
     }
 
-    /// Returns whether this is a SCSI command with this tag that is not answered yet.
-    pub(crate) fn is_task(&self, tag: u64) -> bool {
-        let inner = self.inner.lock();
-        inner.head.tag == tag && inner.machine.state().is_task()
-    }
-
-    /// Returns the tag if this is a SCSI command in progress.
+    /// Returns the tag if this is a SCSI command that is not answered yet.
     pub(crate) fn task(&self) -> Option<u64> {
         let inner = self.inner.lock();
         inner.machine.state().is_task().then_some(inner.head.tag)

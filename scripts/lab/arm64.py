@@ -102,8 +102,10 @@ class Arm64:
 
 def key():
     """A hash of everything that decides what they contain."""
-    inputs = json.dumps([VERSION, root.get().meta["version"], root.key(), LAYER, FLAVOURS,
-                         CROSS_PACKAGES, GUEST_PACKAGES, SCSI_DEBUG, FOREIGN, BINFMT])
+    there = root.existing()
+    inputs = json.dumps([VERSION, there and there.meta["version"], root.key(), LAYER,
+                         FLAVOURS, CROSS_PACKAGES, GUEST_PACKAGES, SCSI_DEBUG, FOREIGN,
+                         BINFMT])
     return hashlib.sha256(inputs.encode()).hexdigest()[:12]
 
 
@@ -171,15 +173,8 @@ def _make(temporary, log):
     names = ["%s=%s" % (name, choice.version) for choice in found.values()
              for name in choice.packages
              if not name.startswith(("linux-headers-", "linux-source-"))]
-    env.host_tools("mmdebstrap", "unshare")
-    command = [env.find_tool("mmdebstrap"), "--variant=minbase", "--mode=root",
-               "--skip=check/qemu", "--architectures=arm64",
-               "--dpkgopt=force-unsafe-io",
-               "--include=" + ",".join(GUEST_PACKAGES + names)]
-    command += ["--aptopt=" + line for line in env.apt_network_options()]
-    command += [root.SUITE, str(temporary / "fs")]
-    command += ["deb %s %s main" % (env.debian_mirror(), suite)
-                for suite in root.SUITES]
+    command = root.mmdebstrap(temporary / "fs", "arm64", GUEST_PACKAGES + names,
+                              "--skip=check/qemu", "--dpkgopt=force-unsafe-io")
     with env.Step("making the root file system for arm64 (its log is %s)" % log):
         _foreign(temporary / "up" / USER_QEMU, command, log)
     (temporary / "up" / USER_QEMU).unlink()

@@ -114,8 +114,18 @@ def get():
     return Root(folder())
 
 
-def _make(temporary):
+def mmdebstrap(fs, architecture, packages, *options):
+    """The words that make a root file system; what they need is installed."""
     env.host_tools("mmdebstrap", "unshare")
+    words = [env.find_tool("mmdebstrap"), "--variant=minbase", "--mode=root",
+             "--architectures=" + architecture, *options,
+             "--include=" + ",".join(packages)]
+    words += ["--aptopt=" + line for line in env.apt_network_options()]
+    words += [SUITE, str(fs)]
+    return words + ["deb %s %s main" % (env.debian_mirror(), suite) for suite in SUITES]
+
+
+def _make(temporary):
     logs = env.cache_dir() / "log"
     logs.mkdir(parents=True, exist_ok=True)
     log = logs / ("root-%s.log" % key())
@@ -124,15 +134,8 @@ def _make(temporary):
     mirror = env.debian_mirror()
     start = time.time()
 
-    cmd = enter.unshare(contained=True) + ["--mount-proc",
-           env.find_tool("mmdebstrap"), "--variant=minbase", "--mode=root",
-           "--architectures=amd64", "--skip=cleanup/apt",
-           "--include=" + ",".join(PACKAGES)]
-    for line in env.apt_network_options():
-        cmd.append("--aptopt=" + line)
-    cmd += [SUITE, str(fs)]
-    for suite in SUITES:
-        cmd.append("deb %s %s main" % (mirror, suite))
+    cmd = mmdebstrap(fs, "amd64", PACKAGES, "--skip=cleanup/apt")
+    cmd = enter.unshare(contained=True) + ["--mount-proc", *cmd]
     env.run_logged(cmd, log, "making the %s root file system (%d packages and "
                    "what they need) from %s" % (SUITE, len(PACKAGES), mirror))
 

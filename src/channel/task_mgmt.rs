@@ -55,7 +55,7 @@ impl Channel {
             .commands
             .all
             .iter()
-            .any(|cmd| cmd.is_task(tag))
+            .any(|cmd| cmd.task() == Some(tag))
     }
 
     /// Returns the tags of the SCSI commands in progress.

@@ -27,6 +27,7 @@ use super::{
         LUN_RESET,
         SLOW, //
     },
+    Bench,
     Scenario, //
 };
 use crate::{
@@ -124,8 +125,7 @@ pub(super) const ROWS: &[Scenario] = &[
                 s.send(&short_iu(3, tag))?;
                 let end = s.next(Duration::from_secs(15))?;
                 drop(s);
-                let left = b.connections(0, Duration::from_secs(30))?;
-                Ok(format!("{} answers; {end}; {left} connections", seen.len()))
+                gone(b, &format!("{} answers; {end}", seen.len()))
             })
         },
     ),
@@ -150,8 +150,7 @@ pub(super) const ROWS: &[Scenario] = &[
                     seen += answers(channel, 1)?.len();
                 }
                 drop(channels);
-                let left = b.connections(0, Duration::from_secs(30))?;
-                Ok(format!("{seen} answers; {left} connections"))
+                gone(b, &format!("{seen} answers"))
             })
         },
     ),
@@ -173,8 +172,7 @@ pub(super) const ROWS: &[Scenario] = &[
                 start_slow(&mut s)?;
                 let seen = answers(&mut s, 9)?.len();
                 drop(s);
-                let left = b.connections(0, Duration::from_secs(30))?;
-                Ok(format!("{seen} answers; {left} connections"))
+                gone(b, &format!("{seen} answers"))
             })
         },
     ),
@@ -199,8 +197,7 @@ pub(super) const ROWS: &[Scenario] = &[
                     }
                 }
                 drop(s);
-                let left = b.connections(0, Duration::from_secs(30))?;
-                Ok(format!("{twice} answered twice; {left} connections"))
+                gone(b, &format!("{twice} answered twice"))
             })
         },
     ),
@@ -218,6 +215,12 @@ pub(super) const ROWS: &[Scenario] = &[
         },
     ),
 ];
+
+/// Adds to what was seen how many connections are left.
+fn gone(b: &Bench, seen: &str) -> Fallible<String> {
+    let left = b.connections(0, Duration::from_secs(30))?;
+    Ok(format!("{seen}; {left} connections"))
+}
 
 /// MODE SELECT(6) of the control mode page of the slow disk, as HEAD OF QUEUE.
 fn set_modifier(modifier: u8) -> Cmd {
