@@ -103,7 +103,7 @@ class Arm64:
 def key():
     """A hash of everything that decides what they contain."""
     there = root.existing()
-    inputs = json.dumps([VERSION, there and there.meta["version"], root.key(), LAYER,
+    inputs = json.dumps([VERSION, there and there.version, root.key(), LAYER,
                          FLAVOURS, CROSS_PACKAGES, GUEST_PACKAGES, SCSI_DEBUG, FOREIGN,
                          BINFMT])
     return hashlib.sha256(inputs.encode()).hexdigest()[:12]
@@ -147,13 +147,14 @@ def _make(temporary, log):
     in_layer("reading the lists of packages for arm64", "sh", "-c", LAYER)
     found = {}
     for flavour in FLAVOURS:
-        choice = found[flavour] = root.choose_kernel(
+        choice, = root.choose_kernels(
             "%s:%s" % (temporary / "up", the_root.fs), [the_root.series], flavour)
-        if choice.version != the_root.meta["version"]:
+        found[flavour] = choice
+        if choice.version != the_root.version:
             raise env.LabError(
                 "the kernel of the lab's root is version %s, and that for %s is %s: "
                 "`lab clean --all`, and make the root again"
-                % (the_root.meta["version"], flavour, choice.version))
+                % (the_root.version, flavour, choice.version))
     names = ["%s:arm64=%s" % (name, choice.version) for choice in found.values()
              for name in choice.packages if name.startswith("linux-headers-")]
     in_layer("installing compilers, headers and QEMU for arm64",
@@ -174,7 +175,7 @@ def _make(temporary, log):
              for name in choice.packages
              if not name.startswith(("linux-headers-", "linux-source-"))]
     command = root.mmdebstrap(temporary / "fs", "arm64", GUEST_PACKAGES + names,
-                              "--skip=check/qemu", "--dpkgopt=force-unsafe-io")
+                              "--skip=check/qemu")
     with env.Step("making the root file system for arm64 (its log is %s)" % log):
         _foreign(temporary / "up" / USER_QEMU, command, log)
     (temporary / "up" / USER_QEMU).unlink()

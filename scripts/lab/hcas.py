@@ -74,7 +74,7 @@ class Driver:
         place = self.folder(the_root, kernel)
         env.cached(place,
                    lambda temporary, log: self._make(the_root, kernel, temporary, log),
-                   release=kernel.release, version=the_root.meta["version"])
+                   release=kernel.release, version=the_root.version)
         return place / self.ko
 
     def folder(self, the_root, kernel):
@@ -82,7 +82,7 @@ class Driver:
         decides what the module is."""
         compiler = _cross(kernel) + ("clang" if kernel.kind == "sanitized" else "gcc")
         inputs = json.dumps([
-            VERSION, SOURCE, APPLY, self.option, the_root.meta["version"],
+            VERSION, SOURCE, APPLY, self.option, the_root.version,
             kernel.kdir, kernel.make_options,
             enter.output(_build_fs(the_root, kernel), [compiler, "--version"]),
             [(path.name, path.read_text()) for path in [self.patch, *self._files()]]])
@@ -113,7 +113,7 @@ class Driver:
                 "%s does not apply to %s of linux-source-%s, version %s, and has "
                 "to be changed (%s; see %s)" % (
                     self.patch.relative_to(env.REPO), self.source, the_root.series,
-                    the_root.meta["version"], ", ".join(files), log)) from None
+                    the_root.version, ", ".join(files), log)) from None
         run("building %s for kernel %s" % (self.called, kernel.release),
             "make", "-C", kernel.kdir, *kernel.make_options, "M=%s" % source,
             self.option + "=m", "-j%d" % os.cpu_count(), "modules")

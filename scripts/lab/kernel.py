@@ -81,33 +81,36 @@ def custom(folder):
                   str(releases[0] / "build"))
 
 
-def choose(names, versions, wanted, flavour=FLAVOUR):
-    """The newest plain kernel of the first wanted series that is complete.
+def not_offered(flavour, *series):
+    """Says that the package lists have no kernel of these series."""
+    return "%s (headers, image, modules and source of one version, flavour %s) of series %s" % (
+        NOT_OFFERED, flavour, " or ".join(series))
+
+
+def choose(names, versions, series, flavour=FLAVOUR):
+    """The newest plain kernel of a series that is complete; None if there is none.
 
     `names` are all package names; `versions(name)` lists what a package is
     offered in. A release counts only if its headers, image, modules and the
     source package of its series exist in one and the same version."""
     names = set(names)
-    for series in wanted:
-        pattern = re.compile(r"linux-headers-(%s(?:\.(\d+))?\+[a-z0-9.~]+-%s)$"
-                             % (re.escape(series), flavour))
-        found = []
-        for name in names:
-            match = pattern.match(name)
-            if match:
-                found.append((int(match.group(2) or 0), match.group(1)))
-        for _, release in sorted(found, reverse=True):
-            packages = _packages(names, release, series)
-            if not packages:
-                continue
-            offered = [set(versions(p)) for p in packages]
-            common = [v for v in versions(packages[0])
-                      if all(v in o for o in offered)]
-            if common:
-                return Choice(release, series, common[0], packages)
-    raise env.LabError(
-        "%s (headers, image, modules and source of one version, flavour %s) "
-        "of series %s" % (NOT_OFFERED, flavour, " or ".join(wanted)))
+    pattern = re.compile(r"linux-headers-(%s(?:\.(\d+))?\+[a-z0-9.~]+-%s)$"
+                         % (re.escape(series), flavour))
+    found = []
+    for name in names:
+        match = pattern.match(name)
+        if match:
+            found.append((int(match.group(2) or 0), match.group(1)))
+    for _, release in sorted(found, reverse=True):
+        packages = _packages(names, release, series)
+        if not packages:
+            continue
+        offered = [set(versions(p)) for p in packages]
+        common = [v for v in versions(packages[0])
+                  if all(v in o for o in offered)]
+        if common:
+            return Choice(release, series, common[0], packages)
+    return None
 
 
 def _packages(names, release, series):

@@ -3,10 +3,10 @@
 # The one root file system of the lab: Debian trixie with updates and
 # backports, made by mmdebstrap in the cache. It is both the build root (gcc,
 # rustc, bindgen, kernel headers and source) and what guests boot from, and it
-# brings the QEMU that runs them.
+# brings the QEMU that runs them. It has a kernel of each series.
 #
-# Not here: running commands in it (enter.py), which kernel gets installed
-# (kernel.py), the initramfs (kernel.py).
+# Not here: running commands in it (enter.py), which release of a series gets
+# installed (kernel.py), the initramfs (kernel.py).
 
 import hashlib
 import json
@@ -19,7 +19,7 @@ from pathlib import Path
 from . import enter, env, kernel
 
 # Raise this when the way the root is made changes.
-VERSION = 1
+VERSION = 2
 
 SUITE = "trixie"
 SUITES = (SUITE, SUITE + "-updates", SUITE + "-backports")
@@ -45,16 +45,16 @@ GUEST_PACKAGES = """
 PACKAGES = BUILD_PACKAGES + GUEST_PACKAGES + ["qemu-system-x86", "seabios"]
 
 
-def series_wanted():
-    """The kernel series to take, best first; KSERIES overrides."""
-    if os.environ.get("KSERIES"):
-        return [os.environ["KSERIES"]]
-    return list(kernel.SERIES)
+def series_kept():
+    """The kernel series of which the root has a kernel each, best first. KSERIES may
+    ask for one more."""
+    asked = os.environ.get("KSERIES")
+    return list(kernel.SERIES) + [asked] * (bool(asked) and asked not in kernel.SERIES)
 
 
 def key():
     """A hash of everything that decides what the root contains."""
-    inputs = json.dumps([VERSION, SUITES, sorted(PACKAGES), series_wanted(),
+    inputs = json.dumps([VERSION, SUITES, sorted(PACKAGES), series_kept(),
                          kernel.FLAVOUR])
     return hashlib.sha256(inputs.encode()).hexdigest()[:12]
 
@@ -65,17 +65,20 @@ def folder():
 
 
 class Root:
-    """A finished root file system."""
+    """A finished root file system, and the stock kernel in it that a run is about: of
+    series KSERIES, or of the best there is."""
 
     def __init__(self, path):
         self.path = Path(path)
         self.fs = self.path / "fs"
-        self.meta = json.loads((self.path / "meta.json").read_text())
-        self.release = self.meta["release"]
-        self.series = self.meta["series"]
+        kernels = json.loads((self.path / "meta.json").read_text())["kernels"]
+        self.series = os.environ.get("KSERIES") or next(iter(kernels))
+        if self.series not in kernels:
+            raise env.LabError(kernel.not_offered(kernel.FLAVOUR, self.series))
+        self.release, self.version = kernels[self.series]
 
     def kernel(self):
-        """The stock kernel in this root (see kernel.Kernel)."""
+        """This kernel (see kernel.Kernel)."""
         modules = self.fs / "usr/lib/modules" / self.release
         return kernel.Kernel(self.release, modules / "vmlinuz", modules,
                              "/lib/modules/%s/build" % self.release)
@@ -118,7 +121,7 @@ def mmdebstrap(fs, architecture, packages, *options):
     """The words that make a root file system; what they need is installed."""
     env.host_tools("mmdebstrap", "unshare")
     words = [env.find_tool("mmdebstrap"), "--variant=minbase", "--mode=root",
-             "--architectures=" + architecture, *options,
+             "--architectures=" + architecture, "--dpkgopt=force-unsafe-io", *options,
              "--include=" + ",".join(packages)]
     words += ["--aptopt=" + line for line in env.apt_network_options()]
     words += [SUITE, str(fs)]
@@ -140,14 +143,16 @@ def _make(temporary):
                    "what they need) from %s" % (SUITE, len(PACKAGES), mirror))
 
     _certificates(fs)
-    choice = choose_kernel(fs, series_wanted())
-    names = ["%s=%s" % (name, choice.version) for name in choice.packages]
+    choices = choose_kernels(fs, series_kept())
+    names = ["%s=%s" % (name, choice.version)
+             for choice in choices for name in choice.packages]
     env.run_logged(
         enter.command(fs, ["apt-get", "install", "-y",
                            "--no-install-recommends"] + names,
                        writable=True, environ={
                            "DEBIAN_FRONTEND": "noninteractive"}),
-        log, "installing Linux %s with headers and source" % choice.release)
+        log, "installing Linux %s with headers and source"
+        % " and ".join(choice.release for choice in choices))
     env.run_logged(enter.command(fs, ["apt-get", "clean"], writable=True), log)
     forget_lists(fs)
     # Cargo and friends resolve names through the host's resolver file, which
@@ -155,12 +160,13 @@ def _make(temporary):
     (fs / "etc/resolv.conf").unlink(missing_ok=True)
     (fs / "etc/resolv.conf").write_text("")
 
-    stock = fs / "usr/lib/modules" / choice.release
-    if not (stock / "vmlinuz").is_file():
-        raise env.LabError("the package of %s has no %s/vmlinuz"
-                           % (choice.release, stock))
-    meta = {"release": choice.release, "series": choice.series,
-            "version": choice.version, "suite": SUITE, "mirror": mirror,
+    for choice in choices:
+        stock = fs / "usr/lib/modules" / choice.release
+        if not (stock / "vmlinuz").is_file():
+            raise env.LabError("the package of %s has no %s/vmlinuz"
+                               % (choice.release, stock))
+    meta = {"kernels": {c.series: (c.release, c.version) for c in choices},
+            "suite": SUITE, "mirror": mirror,
             "key": key(), "seconds": round(time.time() - start)}
     (temporary / "meta.json").write_text(json.dumps(meta, indent=1) + "\n")
 
@@ -185,8 +191,9 @@ def _apt_cache(fs, *args):
     return enter.output(fs, ["apt-cache"] + list(args))
 
 
-def choose_kernel(fs, wanted, flavour=kernel.FLAVOUR):
-    """Ask the package lists in the root for the newest stock kernel."""
+def choose_kernels(fs, wanted, flavour=kernel.FLAVOUR):
+    """Ask the package lists in the root for the newest stock kernel of each series, best
+    first; a series of which they have none is left out, unless a run is to be about it."""
     names = _apt_cache(fs, "pkgnames", "linux-").split()
 
     def versions(name):
@@ -194,4 +201,8 @@ def choose_kernel(fs, wanted, flavour=kernel.FLAVOUR):
         out = _apt_cache(fs, "madison", name)
         return re.findall(r"^\s*\S+ \| (\S+) \|", out, re.M)
 
-    return kernel.choose(names, versions, wanted, flavour)
+    found = {series: kernel.choose(names, versions, series, flavour) for series in wanted}
+    asked = os.environ.get("KSERIES")
+    if not any(found.values()) or (asked in found and not found[asked]):
+        raise env.LabError(kernel.not_offered(flavour, *([asked] if asked else wanted)))
+    return [choice for choice in found.values() if choice]

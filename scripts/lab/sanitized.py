@@ -60,7 +60,7 @@ def key(the_root):
     """A hash of everything that decides what the kernel is."""
     versions = enter.output(the_root.fs, ["sh", "-c", " && ".join(
         name + " --version" for name in COMPILERS)])
-    inputs = json.dumps([VERSION, the_root.meta["version"],
+    inputs = json.dumps([VERSION, the_root.version,
                          FRAGMENT.read_text(), versions])
     return hashlib.sha256(inputs.encode()).hexdigest()[:12]
 
@@ -139,7 +139,7 @@ def _make(the_root, top):
     link.unlink(missing_ok=True)
     link.symlink_to("../../../tree")
     _prune(tree)
-    meta = {"release": release, "version": the_root.meta["version"],
+    meta = {"release": release, "version": the_root.version,
             "seconds": round(time.time() - began)}
     (top / "meta.json").write_text(json.dumps(meta, indent=1) + "\n")
 
