@@ -165,7 +165,7 @@ conformance: ## Print what the target answers, scenario by scenario (TARGET=stoc
 
 .PHONY: fuzz-guest
 fuzz-guest: ## Send random requests to the module (FUZZ_COUNT=500000 FUZZ_SEED=1)
-	@FUZZ_SEED=$${FUZZ_SEED:-$$(($$(date +%s) / 86400))} $(LAB) pytest -k guest.fuzz -rP $(ARGS)
+	@FUZZ_COUNT=$${FUZZ_COUNT:-50000} FUZZ_SEED=$${FUZZ_SEED:-$$(($$(date +%s) / 86400))} $(LAB) pytest -k guest.fuzz -rP $(ARGS)
 
 .PHONY: test-sanitized
 test-sanitized: ## Run the guest tests on a kernel that reports wrong accesses, locks, leaks

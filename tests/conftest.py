@@ -33,6 +33,9 @@ ENGINES, TARGETS = ("lio", "scst"), ("rust", "stock")
 # target, the kernel, the transport.
 HERE = ("bench", "build", "docs", "fuzz", "host", "kernels", "model", "softib", "source", "top")
 
+# Of these, what takes a while and needs neither a kernel nor its headers.
+WITHOUT_KERNEL = ("host", "model")
+
 # What part of the guest tests the others are mixed into.
 SPREAD = 0.6
 
@@ -87,22 +90,30 @@ def pytest_collection_modifyitems(config, items):
 
 
 def mixed(items):
-    """The order in which workers take tests, one at a time: what takes long and
-    keeps processors busy is spread over tests in machines, which mostly wait;
-    what is short comes last, so that workers end at the same time."""
+    """The order in which workers take tests, one at a time: what needs no kernel
+    beside the first that makes what all need; what takes long and
+    keeps processors busy spread over tests in machines, which mostly wait;
+    what is short last, so that workers end at the same time."""
     short = [i for i in items if i.get_closest_marker("keeps")]
     short += [i for i in items if folder(i) in ("docs", "top")]
     taken = set(short)
     guests = [i for i in items if folder(i) == "guest" and i not in taken]
+    early = [i for i in items if folder(i) in WITHOUT_KERNEL]
+    # Each worker gets two at first.
+    order, guests = guests[:2], guests[2:]
+    for item in early:
+        order += [item, *guests[:1]]
+        guests = guests[1:]
+    taken.update(order)
     others = sorted((i for i in items if folder(i) != "guest"
                      and i not in taken),
                     key=lambda i: i.get_closest_marker("long") is None)
-    order, step = [], SPREAD * len(guests) / max(len(others), 1)
+    begun, step = 0, SPREAD * len(guests) / max(len(others), 1)
     for number, item in enumerate(others):
-        begin = round(number * step)
-        order.append(item)
-        order += guests[begin:round((number + 1) * step)]
-    return order + guests[round(len(others) * step):] + short
+        end = round((number + 1) * step)
+        order += [item, *guests[begun:end]]
+        begun = end
+    return order + guests[begun:] + short
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ import pytest
 
 from harness.tools import CARGO_TARGET, fetch_crates, succeed
 
-SECONDS = int(os.environ.get("FUZZ_SECONDS") or 20)
+SECONDS = int(os.environ.get("FUZZ_SECONDS") or 10)
 MANIFEST = "tests/fuzz/Cargo.toml"
 TARGETS = sorted(p.stem for p in
                  Path(__file__).with_name("fuzz_targets").glob("*.rs"))

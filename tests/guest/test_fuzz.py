@@ -21,7 +21,7 @@ from .checks import Failed, Wrong, expect, until
 from .conformance import pace, where
 from .initiator import UNTIL_STOPPED
 
-COUNT = int(os.environ.get("FUZZ_COUNT", "50000"))
+COUNT = int(os.environ.get("FUZZ_COUNT") or 20000)
 SEED = int(os.environ.get("FUZZ_SEED") or 1)
 CHANNELS = int(os.environ.get("FUZZ_CHANNELS", "4"))
 

@@ -238,8 +238,8 @@ pub(crate) fn random(scale: u64) -> Vec<Bound> {
     let bound = |cfg: Config| {
         // Those of two channels take longer.
         let executions = match cfg.second {
-            Second::None => 50_000 * scale,
-            Second::Beside | Second::Instead => 25_000 * scale,
+            Second::None => 20_000 * scale,
+            Second::Beside | Second::Instead => 10_000 * scale,
         };
         let how = How::Random { executions };
         Bound { cfg, how }
