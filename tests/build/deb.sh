@@ -58,20 +58,31 @@ rm -r "$work/modules/$later"
 
 # What speaks up at every boot of a kernel whose ib_srpt is not ours.
 sys=$work/sys
-printf '#!/bin/sh\n[ "$1" = -F ] && cat "%s/version" || cat "%s/file"\n' "$work" "$work" >"$work/bin/modinfo"
+cat >"$work/bin/modinfo" <<-MODINFO
+	#!/bin/sh
+	case \$2 in version) cat "$work/version" ;; parm) cat "$work/parm" ;; *) cat "$work/file" ;; esac
+MODINFO
 echo /lib/modules/x/ib_srpt.ko.xz >"$work/file"
 chmod +x "$work/bin/modinfo"
 which_one() { IB_SRPT_SYS=$sys sh "$top/scripts/srpt-check"; }
 echo 9.8.7 >"$work/version"
+echo 'max_channels_per_nexus:Most channels (uint)' >"$work/parm"
 expect 0 'ib_srpt 9.8.7 is what .* would load' "the module that would be loaded is ours" which_one
+verify "... by a parameter that it has" grep -q '^module_param_named(max_channels_per_nexus,' "$top/src/params.c"
+: >"$work/parm"
+echo 0.1 >"$work/version"
+expect 1 'would load another module .*, version 0.1, .*ib_srpt.ko.xz' "... or the empty one of an OFED" which_one
 : >"$work/version"
 expect 1 'would load the C driver .*ib_srpt.ko.xz.*dkms status' "... or the C driver" which_one
 rm "$work/file"
 expect 1 'has no ib_srpt, not the module' "... or there is none" which_one
-mkdir -p "$sys/module/ib_srpt"
+mkdir -p "$sys/module/ib_srpt/parameters"
 echo 9.8.7 >"$work/version"
 expect 1 'has loaded the C driver' "... which is loaded, whatever is installed" which_one
+echo 0.1 >"$sys/module/ib_srpt/version"
+expect 1 'has loaded another module .*, version 0.1' "... or the empty one is" which_one
 echo 9.8.6 >"$sys/module/ib_srpt/version"
+echo 256 >"$sys/module/ib_srpt/parameters/max_channels_per_nexus"
 : >"$work/version"
 expect 0 'ib_srpt 9.8.6 is what .* has loaded' "... or ours is" which_one
 rm -r "$sys" "$work/bin/modinfo"
@@ -115,6 +126,8 @@ verify "... what says at boot which driver there is" grep -qx 'ExecStart=/usr/sh
 verify "... and can be executed" [ -x "$work/x/usr/share/ib-srpt/srpt-check" ]
 dpkg-deb -e "$deb" "$work/control"
 verify "... and is enabled" grep -q 'enable .*ib-srpt-check.service' "$work/control/postinst"
+verify "... and what puts DKMS's module before that of an OFED" grep -qx 'override ib_srpt \* updates/dkms' \
+	"$work/x/usr/lib/depmod.d/ib-srpt-dkms.conf"
 rules=$(find "$work/x" -name '*ib-srpt*.rules')
 unit=$(find "$work/x" -name 'ib-srpt-restore@.service')
 verify "... which udev has started" grep -q 'SUBSYSTEM=="infiniband".*ib-srpt-restore@\$kernel.service' "${rules:-/dev/null}"
