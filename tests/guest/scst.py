@@ -151,8 +151,6 @@ class ScstTarget(Target):
     def __init__(self, guest, variant, module, tree):
         super().__init__(guest, variant, module)
         self.tree = tree
-        if variant == "rust":
-            self.session_per_login = "session_per_channel=Y"
 
     @property
     def service_guid(self):
@@ -255,6 +253,9 @@ class ScstTarget(Target):
                               "name": session_name(address)})
 
     # --- what there is ----------------------------------------------------
+
+    def sessions_counted(self):
+        return self.calls("scst_register_session")
 
     def sessions(self):
         """Names of the sessions."""

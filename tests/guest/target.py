@@ -7,6 +7,7 @@
 # Not here: how a target is configured (lio.py, scst.py), the other end
 # (initiator.py), checks of what is found.
 
+import contextlib
 import shlex
 
 from lab import demo, env, sanitized
@@ -17,6 +18,7 @@ from .kernel_log import KernelLog
 
 QUEUE_PAIRS = ["rdma", "resource", "show", "qp"]
 PARAMETERS = "/sys/module/ib_srpt/parameters"
+TRACING = "/sys/kernel/tracing"
 CM_PORT = 5555
 
 # Queue pairs of management datagrams, which an HCA always has.
@@ -60,7 +62,6 @@ class Target(KernelLog):
     resets_silently = True  # what an initiator's reset ends for others
     largest_lun = 65535     # that tests use
     leaves = {}             # objects per slab cache that its sessions leave
-    session_per_login = ""  # parameters with which no login finds an older session
     functions = ""          # that scripts of shell() have
     traces = ""             # more that a test may have left, as a script
 
@@ -212,6 +213,25 @@ class Target(KernelLog):
         until(lambda: self.queue_pairs() == count, timeout,
               "%d queue pairs on the target (there are %s)"
               % (count, self.run(QUEUE_PAIRS).out.strip()))
+
+    @contextlib.contextmanager
+    def calls(self, function):
+        """A function that says how often the kernel has called this one of its own since."""
+        probe = TRACING + "/kprobe_events"
+        self.run("mountpoint -q %s || mount -t tracefs tracefs %s" % (TRACING, TRACING))
+        self.run("echo 'p:lab/calls %s' > %s; echo 1 > %s/events/lab/calls/enable"
+                 % (function, probe, TRACING))
+
+        def count():
+            lines = self.read(TRACING + "/kprobe_profile").splitlines()
+            return next(int(x.split()[1]) for x in lines if x.split()[0] == "calls")
+        yield count
+        self.run("echo 0 > %s/events/lab/calls/enable; echo '-:lab/calls' >> %s; "
+                 "echo > %s/trace" % (TRACING, probe, TRACING))
+
+    def sessions_counted(self):
+        """The same of sessions that the engine opens, if `leaves` says what they leave."""
+        return contextlib.nullcontext(lambda: 0)
 
     def left_behind(self):
         """A job that prints what a test left."""

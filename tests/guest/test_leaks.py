@@ -62,11 +62,15 @@ def nothing_grows(bench, granted, **fields):
     many(bench, BATCH // 2, granted, **fields)
     usages = [usage(target)]
     known = target.leaves if granted else {}
-    for batch in range(1, BATCHES + 1):
-        rate = many(bench, BATCH, granted, **fields)
-        usages.append(usage(target))
-        for name, count in known.items():
-            usages[-1][name] -= count * BATCH * batch
+    with target.sessions_counted() as opened:
+        for _ in range(BATCHES):
+            rate = many(bench, BATCH, granted, **fields)
+            usages.append(usage(target))
+            for name, count in known.items():
+                usages[-1][name] -= count * opened()
+        if known:
+            bench.say("not counted, as the engine leaves it: %s with each of %d sessions"
+                      % (", ".join("%s %+d" % item for item in known.items()), opened()))
     expect(sum(n.startswith("kmalloc") for n in relevant(usages[-1])) > 10,
            "the kmalloc caches are looked at")
     grown = growing(usages, TOLERANCE)
@@ -81,23 +85,28 @@ def nothing_grows(bench, granted, **fields):
         BATCHES * BATCH, rate, ", ".join(
             "%s %+d" % (n, d) for n, d in sorted(
                 changed.items(), key=lambda x: -abs(x[1]))[:4])))
-    if known:
-        bench.say("not counted, as the engine leaves it: %s with every login"
-                  % ", ".join("%s %+d" % item for item in known.items()))
 
 
 @pytest.mark.timeout(LIMIT)
 def test_logins(bench):
     """many logins and logouts leave no object behind"""
-    with bench.configured(params=bench.target.session_per_login):
+    with bench.configured():
         nothing_grows(bench, True)
 
 
 @pytest.mark.timeout(LIMIT)
 def test_logins_shared_queue(bench):
     """the same with a shared receive queue"""
-    with bench.configured(params=bench.target.session_per_login,
-                          attributes={"use_srq": 1}):
+    with bench.configured(attributes={"use_srq": 1}):
+        nothing_grows(bench, True)
+
+
+@pytest.mark.engine("scst")
+@pytest.mark.stock("each channel is a session there")
+@pytest.mark.timeout(LIMIT)
+def test_logins_session_per_channel(bench):
+    """the same with a session for each login, which joins no older one"""
+    with bench.configured(params="session_per_channel=Y"):
         nothing_grows(bench, True)
 
 

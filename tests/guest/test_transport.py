@@ -19,7 +19,6 @@ from .lio import LioTarget
 from .test_faults import hca_removed
 from .test_load import BOUND
 
-TRACING = "/sys/kernel/tracing"
 # For requests of 4 MiB: a login, what the block layer has to be told, and memory
 # in few pieces. (siw registers none with more than 256, and ib_srp tries again
 # for ever.)
@@ -134,18 +133,9 @@ def registering(target):
     """The target registers memory for each transfer: ib_core says so, which only
     takes the parameter when it is loaded. Yields a function that says how many
     registrations there were."""
-    run, probe = target.run, TRACING + "/kprobe_events"
     target.guest.reload_rdma("force_mr=1")
-    run("mountpoint -q %s || mount -t tracefs tracefs %s" % (TRACING, TRACING))
-    run("echo 'p:lab/mr ib_map_mr_sg' > %s; echo 1 > %s/events/lab/mr/enable"
-        % (probe, TRACING))
-
-    def count():
-        lines = target.read(TRACING + "/kprobe_profile").splitlines()
-        return next(int(x.split()[1]) for x in lines if x.split()[0] == "mr")
-    yield count
-    run("echo 0 > %s/events/lab/mr/enable; echo '-:lab/mr' >> %s; "
-        "echo > %s/trace" % (TRACING, probe, TRACING))
+    with target.calls("ib_map_mr_sg") as count:
+        yield count
     target.guest.reload_rdma()
 
 
