@@ -218,6 +218,12 @@ pub(super) const ROWS: &[Scenario] = &[
         },
     ),
     admin_row(
+        "tasks.abort_same_tags",
+        "ABORT TASK on a channel where three commands have the same tag: one of them ends",
+        &["code 0, 2 GOOD; code 5; all credits; works"],
+        |b| slowly(b, abort_same_tags),
+    ),
+    admin_row(
         "tasks.abort_of_another",
         "ABORT TASK of a task of another initiator finds nothing",
         &["code 5, GOOD"],
@@ -368,6 +374,38 @@ fn abort_table_gone(b: &Bench) -> Fallible<String> {
     }
     let rest = credits_and_work(&mut s)?;
     Ok(format!("all answered; {rest}"))
+}
+
+/// ABORT TASK of three slow commands with one tag: its answer, and how many of the commands have one.
+/// Then the same once more, when there is none of them any more.
+fn abort_same_tags(b: &Bench) -> Fallible<String> {
+    let mut s = b.session()?;
+    let task = start_slow(&mut s)?;
+    let same = Cmd {
+        tag: task,
+        lun: lun(SLOW),
+        ..Cmd::data_in(read_10(0, 1), s.conn.memory.desc(0, BLOCK))
+    };
+    for _ in 0..2 {
+        s.send(&same.bytes())?;
+    }
+    std::thread::sleep(Duration::from_millis(200));
+    let tag = s.tag();
+    s.send(&task_management(tag, ABORT_TASK, lun(SLOW), task))?;
+    let (mut aborted, mut good) = (String::new(), 0);
+    loop {
+        match s.answer(Duration::from_secs(5))? {
+            Seen::Rsp(rsp) if rsp.tag == tag => aborted = rsp.to_string(),
+            Seen::Rsp(rsp) if rsp.tag == task && rsp.status == 0 => good += 1,
+            Seen::Nothing => break,
+            other => return Ok(other.to_string()),
+        }
+    }
+    let tag = s.tag();
+    s.send(&task_management(tag, ABORT_TASK, lun(SLOW), task))?;
+    let after = s.answer_to(tag)?;
+    let rest = credits_and_work(&mut s)?;
+    Ok(format!("{aborted}, {good} GOOD; {after}; {rest}"))
 }
 
 /// Runs a scenario while commands to the slow disk take two seconds.
