@@ -60,9 +60,9 @@ def nothing_grows(bench, granted, **fields):
     target = bench.target
     expect(LOGINS >= 60, "LOGINS is enough to tell a leak from noise")
     many(bench, BATCH // 2, granted, **fields)
-    usages = [usage(target)]
     known = target.leaves if granted else {}
     with target.sessions_counted() as opened:
+        usages = [usage(target)]
         for _ in range(BATCHES):
             rate = many(bench, BATCH, granted, **fields)
             usages.append(usage(target))
