@@ -176,7 +176,7 @@ test-install: ## Install the package on a machine with systemd, reboot, upgrade,
 	@$(LAB) python tests/install/run
 
 .PHONY: faults
-faults: ## Cause every fault that the lab can cause, for hours; write docs/faults.md (K=: some; CUTS=100 SEED=1 WALK=600 LUNS=all)
+faults: ## Cause every fault that the lab can cause, for hours; write docs/faults.md (K=: some; OF=: of earlier runs; CUTS=100 SEED=1 WALK=600 LUNS=all)
 	@$(if $(K),K='$(K)') $(LAB) tests-python tests/bench/faults
 
 .PHONY: bench
