@@ -272,6 +272,13 @@ for n in $(seq 0 %(last)d); do
 done
 """
 
+
+def limit(luns):
+    """Seconds within which rtslib saves, restores or removes so many: for each logical unit
+    it looks at every disk."""
+    return 240 + luns ** 2 // 12
+
+
 # Two sessions of the initiator, by different identifiers, and how long they may take to
 # come back once the target is configured: an attempt to log in that was begun before is
 # given up after 80 s.
@@ -279,9 +286,9 @@ EXTENSIONS, BACK = (0, 2), 120
 
 
 @pytest.mark.skipif(os.environ.get("LUNS") != "all", reason="it takes minutes: LUNS=all")
-@pytest.mark.timeout(600)
 @pytest.mark.stock("its port for RDMA/CM logins is no module parameter")
-@pytest.mark.parametrize("luns", [1, 16, 128])
+@pytest.mark.parametrize("luns", [pytest.param(luns, marks=pytest.mark.timeout(
+    600 + 3 * limit(luns))) for luns in (1, 16, 128)])
 def test_sessions_return(bench, luns):
     """the target machine is switched off and on under sessions with this many LUNs each:
     with what the service at boot restores, all come back by themselves, and each disk
@@ -296,10 +303,11 @@ def test_sessions_return(bench, luns):
                  + "\n".join("acl %s %s" % (target.tpg(), name) for name in names))
     for extension in EXTENSIONS:
         initiator.login("max_sect=8192,ch_count=1,initiator_ext=%016x" % extension,
-                        disks=luns, timeout=200)
+                        disks=luns, timeout=limit(luns))
     initiator.patient()
-    target.run("mkdir -p $(dirname {0}); targetctl save {0}".format(SAVED), timeout=240)
-    service(target, "ExecStop")
+    target.run("mkdir -p $(dirname {0}); targetctl save {0}".format(SAVED),
+               timeout=limit(luns))
+    service(target, "ExecStop", limit(luns))
     kept = {path: target.guest.get(path) for path in (SAVED, OPTIONS)}
     began = time.monotonic()
     target.guest.restart()
@@ -309,7 +317,7 @@ def test_sessions_return(bench, luns):
     target.install()
     target.guest.system_bus()
     booted = time.monotonic()
-    service(target, "ExecStart")
+    service(target, "ExecStart", limit(luns))
     restored = time.monotonic()
     until(lambda: initiator.port_state() == ["running"] * len(EXTENSIONS), BACK,
           "all sessions are back")
@@ -319,11 +327,11 @@ def test_sessions_return(bench, luns):
                     booted - began, restored - booted), back - restored)
     out = initiator.run(
         "for d in /dev/sd*; do dd if=$d of=/dev/null bs=4k count=1 iflag=direct status=none "
-        "&& echo answers; done", timeout=200).out
+        "&& echo answers; done", timeout=limit(luns)).out
     equal(out.count("answers"), luns * len(EXTENSIONS), "disks that answer")
     initiator.logout()
     until(lambda: target.queue_pairs() == 0, 30, "the logout")
-    target.run("targetctl clear", timeout=120)
+    target.run("targetctl clear", timeout=limit(luns))
     nothing_left(target)
     target.run(FORGET)
 
@@ -350,8 +358,8 @@ def test_restored_in_part(bench):
         session(bench, data)
 
 
-def service(target, what):
+def service(target, what, timeout=240):
     """Run what the unit of this name runs; returns what it says."""
     lines = re.findall(r"^%s=(.*)$" % what, target.read(UNIT), re.M)
     expect(any("targetctl" in line for line in lines), "the unit has " + what)
-    return target.run("set -e\n" + "\n".join(lines), timeout=240).out
+    return target.run("set -e\n" + "\n".join(lines), timeout=timeout).out

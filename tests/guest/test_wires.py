@@ -142,8 +142,7 @@ def test_cuts(bench, phase):
                 usages.append(usage(target))
         if job:
             initiator.stop(job, other.disk)
-            until(lambda: target.queue_pairs() == target.connections(), 60,
-                  "no dead queue pair is left on the target")
+            other.is_whole()
             other.log_out()
         if len(usages) > 3:
             equal(growing(usages, TOLERANCE), {}, "what grows on the target with each cut")
@@ -204,8 +203,7 @@ def test_through(bench, kind):
             seconds = other.back()
             sit_through(AFTER, "how it is afterwards")
         initiator.stop(job, other.disk)
-        until(lambda: bench.target.queue_pairs() == bench.target.connections(), 60,
-              "no dead queue pair is left on the target")
+        other.is_whole()
         during = [value for when, value in points if began + 1 < when < ended]
         rate = sum(during) / max(len(during), 1)
         expect(points, "the disk was watched")

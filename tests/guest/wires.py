@@ -49,7 +49,7 @@ class Disturbed:
         self.bench, self.netem = bench, netem
         self.target, self.initiator = bench.target, bench.initiator
         self.tpg = "%s/%s/tpgt_1" % (SRPT, gid_of(self.target, HCA))
-        self.disk = None
+        self.disk = self.granted = None
         # The queue pairs of the other session.
         self.others = self.target.queue_pairs()
 
@@ -81,6 +81,24 @@ class Disturbed:
         equal(done.rc, 0, "status of the login, which says %s:" % done.out)
         self.disk, = done.out.split()
         self.initiator.patient()
+        # The first commands may be under way.
+        self.granted = max(self.credits() for _ in range(5))
+
+    def credits(self):
+        """How many requests its initiator may send."""
+        return int(self.initiator.quick(
+            "cat /sys/class/scsi_host/host%d/req_lim" % self.host()).out)
+
+    def is_whole(self):
+        """With a good wire nothing is left of what happened: no dead queue pair, a reset is
+        answered, every credit is back."""
+        until(lambda: self.target.queue_pairs() == self.target.connections(), 60,
+              "no dead queue pair is left on the target")
+        # -N: what the reset does not reach is not done by a new login.
+        equal(self.initiator.run(["sg_reset", "-N", "-d", self.disk], check=False).rc, 0,
+              "status of a reset")
+        until(lambda: self.credits() == self.granted, 10,
+              "the initiator has all of its %d credits" % self.granted)
 
     def log_out(self, job=None):
         (job or self.logs_out()).wait(240)
