@@ -170,7 +170,9 @@ def beside_a_session(bench):
 
 def ended_by_target(bench, mark):
     """What the target said, since a mark, of channels of the initiator's first HCA that it
-    ended. The stock initiator was seen to end one by itself, once, on a busy host."""
+    ended. One that the initiator ends is the doing of its rdma_rxe: when a busy host keeps
+    acknowledgements back, that repeats what is unacknowledged, with registrations of memory
+    among it, which fail the second time (req_retry(), rxe_reg_fast_mr())."""
     return [line for line in bench.target.log_since(mark).splitlines()
             if bench.initiator.port_id + ": closing: " in line
             and not line.endswith("disconnected by initiator")]
