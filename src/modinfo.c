@@ -6,7 +6,12 @@
  */
 #include <linux/module.h>
 
+#include "shims.h"
+
 #define SRPT_VERSION "0.1.0"
 
 MODULE_VERSION(SRPT_VERSION);
 MODULE_SOFTDEP(SRPT_SOFTDEP);
+
+/* Not that of THIS_MODULE, which is NULL in a driver that is built in. */
+const char *srpt_version(void) { return SRPT_VERSION; }

@@ -57,6 +57,7 @@ void srpt_sg_set_one(struct scatterlist *sg, const void *data, unsigned int len)
 void srpt_sg_mark_end(struct scatterlist *sg);
 struct scatterlist *srpt_sg_next(struct scatterlist *sg);
 bool srpt_ratelimit(void);
+const char *srpt_version(void);
 void *srpt_dev_get_drvdata(const struct device *dev);
 struct kobject *srpt_dev_kobj(struct device *dev);
 

@@ -112,7 +112,9 @@ kconfig() {
 }
 if [ -x "$tree/scripts/kconfig/conf" ]; then
 	expect 0 '^CONFIG_INFINIBAND_SRPT_RUST=m' "it can be chosen" kconfig INFINIBAND_SRPT_RUST=m
-	expect 0 '^CONFIG_INFINIBAND_SRPT_RUST=m' "... as a module only" kconfig INFINIBAND_SRPT_RUST=y
+	expect 0 '^CONFIG_INFINIBAND_SRPT_RUST=m' "... as a module, where RDMA is one" kconfig INFINIBAND_SRPT_RUST=y
+	expect 0 '^CONFIG_INFINIBAND_SRPT_RUST=y' "... built in, where RDMA and target core are" \
+		kconfig INFINIBAND=y TARGET_CORE=y INFINIBAND_SRPT_RUST=y
 	expect 0 'CONFIG_INFINIBAND_SRPT=m' "... and not beside the C driver" \
 		kconfig INFINIBAND_SRPT_RUST=m INFINIBAND_SRPT=m
 	verify "... indeed" sh -c "! grep -q '^CONFIG_INFINIBAND_SRPT_RUST=' '$work/.config'"
@@ -126,6 +128,13 @@ verify "... and is the module" grep -qaF 'description=SCSI RDMA Protocol target 
 	"$linux/$dir/ib_srpt.ko"
 verify "... and nothing without the option" sh -c "rm '$linux/$dir/ib_srpt.ko'; make -C '$tree' \
 	$(paste -sd ' ' "$work/tools") M='$linux/$dir' modules && [ ! -e '$linux/$dir/ib_srpt.ko' ]"
+# Rust is checked and not translated, which would take half a minute more; objtool would miss its code.
+in_c="src/modinfo.o src/params.o src/shims.o src/trace.o src/engine/lio/shims.o"
+# shellcheck disable=SC2086 # a list of files
+expect 0 'RUSTC +src/srpt\.o' "it compiles as a part of the kernel's image" kernel_make M="$linux/$dir" \
+	CONFIG_INFINIBAND_SRPT_RUST=y CONFIG_OBJTOOL= KRUSTFLAGS=-Zno-codegen src/srpt.o $in_c
+verify "... where it is no module" sh -c "cd '$linux/$dir' && nm $in_c >'$work/symbols' && ! grep __this_module '$work/symbols'"
+verify "... and nothing looks into THIS_MODULE, which is NULL there" sh -c "! grep -rn 'THIS_MODULE *->' '$linux/$dir/src'"
 
 # --- Those that would spare shims, in their order ---------------------------
 

@@ -207,13 +207,7 @@ fn info<T: Target>(entry: &Entry, page: &mut Page<'_>) -> Result {
 
 /// Shows the version of this module.
 fn version(page: &mut Page<'_>) -> Result {
-    // SAFETY: The shim only reads a member of `THIS_MODULE`.
-    let version = unsafe { bindings::srpt_version() };
-    if version.is_null() {
-        return page.line("");
-    }
-    // SAFETY: Not null, hence the string `setup_modinfo()` has copied, which lives
-    // as long as the module.
-    let version = unsafe { CStr::from_char_ptr(version) };
+    // SAFETY: The shim returns a string literal, which lives as long as the module.
+    let version = unsafe { CStr::from_char_ptr(bindings::srpt_version()) };
     page.line(version.to_str().unwrap_or(""))
 }

@@ -16,8 +16,6 @@ void srpt_acls_lock(struct se_portal_group *tpg)
 { mutex_lock(&tpg->acl_node_mutex); }
 void srpt_acls_unlock(struct se_portal_group *tpg)
 { mutex_unlock(&tpg->acl_node_mutex); }
-const char *srpt_version(void)
-{ return THIS_MODULE->version; }
 unsigned long srpt_delayed_cmd_lock(struct se_device *dev)
 { unsigned long flags; spin_lock_irqsave(&dev->delayed_cmd_lock, flags); return flags; }
 void srpt_delayed_cmd_unlock(struct se_device *dev, unsigned long flags)

@@ -13,7 +13,6 @@ struct se_node_acl *srpt_item_to_acl(struct config_item *item);
 bool srpt_session_acl_gone(struct se_session *sess);
 void srpt_acls_lock(struct se_portal_group *tpg);
 void srpt_acls_unlock(struct se_portal_group *tpg);
-const char *srpt_version(void);
 unsigned long srpt_delayed_cmd_lock(struct se_device *dev);
 void srpt_delayed_cmd_unlock(struct se_device *dev, unsigned long flags);
 bool srpt_delayed_cmd_none(struct se_device *dev);
