@@ -98,7 +98,7 @@ def mixed(items):
     short += [i for i in items if folder(i) in ("docs", "top")]
     taken = set(short)
     guests = [i for i in items if folder(i) == "guest" and i not in taken]
-    early = [i for i in items if folder(i) in WITHOUT_KERNEL]
+    early = [i for i in items if folder(i) in WITHOUT_KERNEL and i not in taken]
     # Each worker gets two at first.
     order, guests = guests[:2], guests[2:]
     for item in early:

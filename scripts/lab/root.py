@@ -64,6 +64,10 @@ def folder():
     return env.cache_dir() / ("root-" + key())
 
 
+class Without(env.LabError):
+    """There is a root, without a kernel of the series that a run is to be about."""
+
+
 class Root:
     """A finished root file system, and the stock kernel in it that a run is about: of
     series KSERIES, or of the best there is."""
@@ -74,7 +78,8 @@ class Root:
         kernels = json.loads((self.path / "meta.json").read_text())["kernels"]
         self.series = os.environ.get("KSERIES") or next(iter(kernels))
         if self.series not in kernels:
-            raise env.LabError(kernel.not_offered(kernel.FLAVOUR, self.series))
+            raise Without("%s when %s was made; `lab clean --all` has it made anew" % (
+                kernel.not_offered(kernel.FLAVOUR, self.series), self.path))
         self.release, self.version = kernels[self.series]
 
     def kernel(self):
@@ -85,22 +90,27 @@ class Root:
 
 
 def existing():
-    """The root, if it is complete; else None."""
-    if (folder() / "meta.json").is_file():
-        return Root(folder())
-    return None
+    """The root, if it is complete and has what a run is about; else None."""
+    try:
+        return _there()
+    except Without:
+        return None
+
+
+def _there():
+    return Root(folder()) if (folder() / "meta.json").is_file() else None
 
 
 def get():
     """The root; made first when it is not there. A complete root needs no
     network and no package tool."""
-    found = existing()
+    found = _there()
     if found:
         return found
     env.require_root()
     env.cache_dir().mkdir(parents=True, exist_ok=True)
     with env.locked("root-" + key()):
-        found = existing()
+        found = _there()
         if found:
             return found
         # Whatever an interrupted run left is never trusted.

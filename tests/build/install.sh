@@ -13,7 +13,6 @@ modules=$INSTALL_MOD_PATH/lib/modules/$RELEASE
 cat >"$work/bin/depmod" <<DEPMOD
 #!/bin/sh
 echo "\$*" >>"$work/depmod"
-echo "\$FOUND: kernel/other.ko" >"$modules/modules.dep"
 DEPMOD
 chmod +x "$work/bin/depmod"
 
@@ -26,10 +25,14 @@ expect 0 'installed .*/updates/ib_srpt.ko' "the module is installed" make -s -C 
 verify "... in updates/" grep -q '^module$' "$modules/updates/ib_srpt.ko"
 verify "... in place of an older one" [ ! -e "$modules/updates/ib_srpt.ko.xz" ]
 verify "... and depmod has run for that kernel" grep -qxF -e "-b $INSTALL_MOD_PATH -a $RELEASE" "$work/depmod"
-expect 0 'installed' "... which is the one that depmod has found" env FOUND=updates/ib_srpt.ko make -s -C "$copy" modules_install
-expect 1 'modprobe takes updates/drivers/infiniband/ulp/srpt/ib_srpt.ko.xz instead: .*override ib_srpt \* updates' \
-	"... and is not, with that of an OFED beside it" env FOUND=updates/drivers/infiniband/ulp/srpt/ib_srpt.ko.xz \
-	make -s -C "$copy" modules_install
+other=$modules/updates/drivers/infiniband/ulp/srpt/ib_srpt.ko.xz
+mkdir -p "${other%/*}" "$INSTALL_MOD_PATH/etc/depmod.d"
+echo empty >"$other"
+expect 1 'drivers/infiniband/ulp/srpt/ib_srpt.ko.xz is there, too, .*override ib_srpt \* updates' \
+	"... and may not be the one that is loaded, with that of an OFED beside it" make -s -C "$copy" modules_install
+echo 'override ib_srpt * updates' >"$INSTALL_MOD_PATH/etc/depmod.d/ib_srpt.conf"
+expect 0 'installed' "... unless it is said that it is" make -s -C "$copy" modules_install
+rm -r "$modules/updates/drivers"
 : >"$work/depmod"
 expect 0 'removed ib_srpt.ko' "the module is uninstalled" make -s -C "$copy" uninstall
 verify "... and nothing of it is left" [ ! -e "$modules/updates" ]
