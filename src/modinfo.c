@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Module information that the kernel crate's module! macro cannot express.
- * The only definition of the project's version; SRPT_SOFTDEP depends on the
- * engine.
+ * The only definition of the project's version, and its reader for Rust;
+ * SRPT_SOFTDEP depends on the engine.
  */
 #include <linux/module.h>
 

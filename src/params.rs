@@ -13,10 +13,11 @@
 //! # The parameter lock
 //!
 //! The kernel calls the set and get operations of a module's parameters, at load time and from
-//! sysfs, with that module's parameter mutex held (`kernel_param_lock()`, see `parse_one()` and
-//! `param_attr_store()`). The other writer of `rdma_cm_port` (configfs) takes the same lock in
-//! [`set_rdma_cm_port`], so changes are serialised and both files show one value. The lock is
-//! outermost: it is taken before any lock of the listener's owner, never inside one.
+//! sysfs, with that module's parameter mutex held, in a kernel's image that of all parameters
+//! (`kernel_param_lock()`, see `parse_one()` and `param_attr_store()`). The other writer of
+//! `rdma_cm_port` (configfs) takes the same lock in [`set_rdma_cm_port`], so changes are serialised
+//! and both files show one value. The lock is outermost: it is taken before any lock of the
+//! listener's owner, never inside one.
 
 use core::cell::UnsafeCell;
 

@@ -216,21 +216,25 @@ class Target(KernelLog):
 
     @contextlib.contextmanager
     def calls(self, function):
-        """A function that says how often the kernel has called this one of its own since."""
+        """Yields a function that says how often the kernel has called one of its own since;
+        one at a time."""
         probe = TRACING + "/kprobe_events"
         self.run("mountpoint -q %s || mount -t tracefs tracefs %s" % (TRACING, TRACING))
-        self.run("echo 'p:lab/calls %s' > %s; echo 1 > %s/events/lab/calls/enable"
+        self.run("echo 'p:lab/calls %s' >> %s && echo 1 > %s/events/lab/calls/enable"
                  % (function, probe, TRACING))
 
         def count():
             lines = self.read(TRACING + "/kprobe_profile").splitlines()
             return next(int(x.split()[1]) for x in lines if x.split()[0] == "calls")
-        yield count
-        self.run("echo 0 > %s/events/lab/calls/enable; echo '-:lab/calls' >> %s; "
-                 "echo > %s/trace" % (TRACING, probe, TRACING))
+        try:
+            yield count
+        finally:
+            self.run("echo 0 > %s/events/lab/calls/enable && echo '-:lab/calls' >> %s && "
+                     "echo > %s/trace" % (TRACING, probe, TRACING))
 
     def sessions_counted(self):
-        """The same of sessions that the engine opens, if `leaves` says what they leave."""
+        """Yields a function that says how many sessions the engine has opened since, if
+        `leaves` says what these leave."""
         return contextlib.nullcontext(lambda: 0)
 
     def left_behind(self):

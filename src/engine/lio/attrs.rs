@@ -207,7 +207,7 @@ fn info<T: Target>(entry: &Entry, page: &mut Page<'_>) -> Result {
 
 /// Shows the version of this module.
 fn version(page: &mut Page<'_>) -> Result {
-    // SAFETY: The shim returns a string literal, which lives as long as the module.
+    // SAFETY: `modinfo.c` returns a string literal, which lives as long as the module.
     let version = unsafe { CStr::from_char_ptr(bindings::srpt_version()) };
     page.line(version.to_str().unwrap_or(""))
 }

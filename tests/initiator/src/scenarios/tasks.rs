@@ -393,13 +393,16 @@ fn abort_same_tags(b: &Bench) -> Fallible<String> {
     let tag = s.tag();
     s.send(&task_management(tag, ABORT_TASK, lun(SLOW), task))?;
     let (mut aborted, mut good) = (String::new(), 0);
-    loop {
-        match s.answer(Duration::from_secs(5))? {
+    while aborted.is_empty() || good < 2 {
+        match s.answer(PATIENCE)? {
             Seen::Rsp(rsp) if rsp.tag == tag => aborted = rsp.to_string(),
             Seen::Rsp(rsp) if rsp.tag == task && rsp.status == 0 => good += 1,
-            Seen::Nothing => break,
-            other => return Ok(other.to_string()),
+            other => return Ok(format!("{aborted}, {good} GOOD; {other}")),
         }
+    }
+    match s.answer(Duration::from_secs(1))? {
+        Seen::Nothing => (),
+        other => return Ok(format!("{aborted}, {good} GOOD; {other}")),
     }
     let tag = s.tag();
     s.send(&task_management(tag, ABORT_TASK, lun(SLOW), task))?;
