@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * Prototypes of the one-line functions over kernel inlines and macros that
- * bindgen does not translate. Input of bindgen.
+ * bindgen does not translate, and of the version's in modinfo.c. Input of bindgen.
  *
  * Not here, nor in shims.c: any logic.
  */

@@ -178,7 +178,11 @@ def cached(place, make, **meta):
         log = logs / (place.name + ".log")
         log.unlink(missing_ok=True)
         began = time.time()
-        make(temporary, log)
+        try:
+            make(temporary, log)
+        except LabError:
+            remove_tree(temporary)
+            raise
         (temporary / "meta.json").write_text(json.dumps(
             dict(meta, seconds=round(time.time() - began)), indent=1) + "\n")
         os.rename(temporary, place)

@@ -13,13 +13,12 @@ import json
 import os
 import re
 import shutil
-import time
 from pathlib import Path
 
 from . import enter, env, kernel
 
 # Raise this when the way the root is made changes.
-VERSION = 2
+VERSION = 3
 
 SUITE = "trixie"
 SUITES = (SUITE, SUITE + "-updates", SUITE + "-backports")
@@ -48,8 +47,10 @@ PACKAGES = BUILD_PACKAGES + GUEST_PACKAGES + ["qemu-system-x86", "seabios"]
 def series_kept():
     """The kernel series of which the root has a kernel each, best first. KSERIES may
     ask for one more."""
-    asked = os.environ.get("KSERIES")
-    return list(kernel.SERIES) + [asked] * (bool(asked) and asked not in kernel.SERIES)
+    kept, asked = list(kernel.SERIES), os.environ.get("KSERIES")
+    if asked and asked not in kept:
+        kept.append(asked)
+    return kept
 
 
 def key():
@@ -60,7 +61,7 @@ def key():
 
 
 def folder():
-    """root-<key>/ holds fs/ (the tree) and meta.json (what is in it)."""
+    """root-<key>/ holds fs/ (the tree) and kernels.json (which kernels are in it)."""
     return env.cache_dir() / ("root-" + key())
 
 
@@ -75,7 +76,7 @@ class Root:
     def __init__(self, path):
         self.path = Path(path)
         self.fs = self.path / "fs"
-        kernels = json.loads((self.path / "meta.json").read_text())["kernels"]
+        kernels = json.loads((self.path / "kernels.json").read_text())
         self.series = os.environ.get("KSERIES") or next(iter(kernels))
         if self.series not in kernels:
             raise Without("%s when %s was made; `lab clean --all` has it made anew" % (
@@ -92,38 +93,15 @@ class Root:
 def existing():
     """The root, if it is complete and has what a run is about; else None."""
     try:
-        return _there()
+        return Root(folder()) if (folder() / "meta.json").is_file() else None
     except Without:
         return None
-
-
-def _there():
-    return Root(folder()) if (folder() / "meta.json").is_file() else None
 
 
 def get():
     """The root; made first when it is not there. A complete root needs no
     network and no package tool."""
-    found = _there()
-    if found:
-        return found
-    env.require_root()
-    env.cache_dir().mkdir(parents=True, exist_ok=True)
-    with env.locked("root-" + key()):
-        found = _there()
-        if found:
-            return found
-        # Whatever an interrupted run left is never trusted.
-        for stale in env.cache_dir().glob("root-%s.tmp*" % key()):
-            env.remove_tree(stale)
-        temporary = folder().with_name(folder().name + ".tmp")
-        temporary.mkdir()
-        try:
-            _make(temporary)
-        except env.LabError:
-            env.remove_tree(temporary)
-            raise
-        os.rename(temporary, folder())
+    env.cached(folder(), _make)
     return Root(folder())
 
 
@@ -138,19 +116,12 @@ def mmdebstrap(fs, architecture, packages, *options):
     return words + ["deb %s %s main" % (env.debian_mirror(), suite) for suite in SUITES]
 
 
-def _make(temporary):
-    logs = env.cache_dir() / "log"
-    logs.mkdir(parents=True, exist_ok=True)
-    log = logs / ("root-%s.log" % key())
-    log.unlink(missing_ok=True)
+def _make(temporary, log):
     fs = temporary / "fs"
-    mirror = env.debian_mirror()
-    start = time.time()
-
     cmd = mmdebstrap(fs, "amd64", PACKAGES, "--skip=cleanup/apt")
     cmd = enter.unshare(contained=True) + ["--mount-proc", *cmd]
     env.run_logged(cmd, log, "making the %s root file system (%d packages and "
-                   "what they need) from %s" % (SUITE, len(PACKAGES), mirror))
+                   "what they need) from %s" % (SUITE, len(PACKAGES), env.debian_mirror()))
 
     _certificates(fs)
     choices = choose_kernels(fs, series_kept())
@@ -175,10 +146,8 @@ def _make(temporary):
         if not (stock / "vmlinuz").is_file():
             raise env.LabError("the package of %s has no %s/vmlinuz"
                                % (choice.release, stock))
-    meta = {"kernels": {c.series: (c.release, c.version) for c in choices},
-            "suite": SUITE, "mirror": mirror,
-            "key": key(), "seconds": round(time.time() - start)}
-    (temporary / "meta.json").write_text(json.dumps(meta, indent=1) + "\n")
+    (temporary / "kernels.json").write_text(json.dumps(
+        {c.series: (c.release, c.version) for c in choices}, indent=1) + "\n")
 
 
 def forget_lists(fs):

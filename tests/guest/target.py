@@ -219,7 +219,6 @@ class Target(KernelLog):
         """Yields a function that says how often the kernel has called one of its own since;
         one at a time."""
         probe = TRACING + "/kprobe_events"
-        self.run("mountpoint -q %s || mount -t tracefs tracefs %s" % (TRACING, TRACING))
         self.run("echo 'p:lab/calls %s' >> %s && echo 1 > %s/events/lab/calls/enable"
                  % (function, probe, TRACING))
 

@@ -9,13 +9,14 @@ import json
 import re
 import subprocess
 import sys
+
 import pytest
 
 from lab import REPO
 
 from .checks import equal, expect, sit_through
+from .target import TRACING
 
-TRACING = "/sys/kernel/tracing"
 WHY = "it has no tracepoints"
 EVENTS = ("close data gone iu login login_refused rdma_read rdma_write response "
           "sent submit").split()
@@ -26,7 +27,6 @@ WRITE_10, READ_10 = "0x2a", "0x28"
 def traced(bench):
     """Records all events meanwhile; yields a list that gets the lines."""
     run = bench.target.run
-    run("mountpoint -q %s || mount -t tracefs tracefs %s" % (TRACING, TRACING))
     run("echo 8192 > %s/buffer_size_kb; echo > %s/trace; "
         "echo 1 > %s/events/srpt/enable" % ((TRACING,) * 3))
     lines = []

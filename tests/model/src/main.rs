@@ -14,7 +14,7 @@
 //! RUSTC_BOOTSTRAP=srpt_model cargo run --locked [-- name...]
 //! ```
 //!
-//! `MODEL_BOUND=large` explores fifty times as many orders, and larger bounds. `MODEL_REPLAY=<what a
+//! `MODEL_BOUND=large` explores 125 times as many orders, and larger bounds. `MODEL_REPLAY=<what a
 //! failure says>` repeats one execution and prints what happens in it.
 //!
 //! Prints KTAP, a result per exploration; exit status 0 if all are ok.
@@ -167,7 +167,7 @@ fn main() -> ExitCode {
     let is_wanted =
         |name: &str| wanted.is_empty() || wanted.iter().any(|w| name.contains(w.as_str()));
     let large = std::env::var("MODEL_BOUND").is_ok_and(|bound| bound == "large");
-    let random = bounds::random(if large { 50 } else { 1 });
+    let random = bounds::random(if large { 125 } else { 1 });
     let mut bounds = bounds::all(large);
     bounds.extend(&random);
     if let Ok(what) = std::env::var("MODEL_REPLAY") {
