@@ -14,12 +14,16 @@ chmod +x "$work/bin/dpkg-query"
 # What the made-up kernel's Makefile does.
 cat >"$work/rules" <<'MAKEFILE'
 CONFIG_COMPAT_VDSO := n
+CONFIG_OBJTOOL := objtool
+CONFIG_DEBUG_INFO_BTF := btf
 olddefconfig:
 	@[ -z "$$FAKE_NO_PAHOLE" ] || sed -i '/BTF/d' .config
 	@[ -z "$$FAKE_OTHER_GCC" ] || sed -i 's/Debian 14.2.0-19/Debian 14.2.0-20/' .config
 modules_prepare:
 	@echo "  RUSTC L rust/core.o"
 	@echo "$(ARCH),$(CROSS_COMPILE),$(CC),$(HOSTCC),$(CROSS_COMPILE_COMPAT),$(CONFIG_COMPAT_VDSO)" >"$(IB_SRPT_CACHE)/told"
+	@echo "$(CONFIG_OBJTOOL)$(CONFIG_DEBUG_INFO_BTF)" >"$(IB_SRPT_CACHE)/tools-made"
+	@find . -name '*.c' | sort >"$(IB_SRPT_CACHE)/unpacked"
 	@[ -z "$$FAKE_FAIL" ] || { echo "fatal: libclang.so not found"; exit 1; }
 	@mkdir -p include/config include/generated
 	@echo 'EXPORT_SYMBOL_RUST_GPL(_RNvTest);' >rust/exports_core_generated.h
@@ -31,13 +35,15 @@ MAKEFILE
 
 # source_package VERSION: make the source package of that upstream version.
 source_package() {
-	dir=$work/linux-source
+	dir=$work/linux-source-7.3
 	rm -rf "$dir"
-	mkdir -p "$dir/drivers" "$dir/rust" "$dir/scripts"
-	: >"$dir/drivers/big.c"
+	mkdir -p "$dir/drivers/net" "$dir/rust" "$dir/scripts" "$dir/tools/lib/api/fs" "$dir/tools/objtool"
+	: >"$dir/drivers/net/big.c"
+	: >"$dir/tools/lib/api/fs/fs.c"
+	echo '	... --crate-type rlib -O ...' >"$dir/rust/Makefile"
 	echo "$1" | sed 's/^\([0-9]*\)\.\([0-9]*\)\.\([0-9]*\)$/VERSION = \1\nPATCHLEVEL = \2\nSUBLEVEL = \3/' >"$dir/Makefile"
 	cat "$work/rules" >>"$dir/Makefile"
-	tar -C "$work" -cJf "$work/src/linux-source-7.3.tar.xz" linux-source
+	tar -C "$work" -cJf "$work/src/linux-source-7.3.tar.xz" linux-source-7.3
 }
 
 fresh() {
@@ -58,10 +64,34 @@ verify "... its path is printed" [ -d "$made" ]
 verify "... it has the distribution's Module.symvers" cmp "$made/Module.symvers" "$KDIR/Module.symvers"
 verify "... and release" cmp "$made/include/config/kernel.release" "$KDIR/include/config/kernel.release"
 verify "... but not what nobody needs" [ ! -e "$made/drivers" ]
+unpacked() { [ "$(cat "$IB_SRPT_CACHE/unpacked")" = ./tools/lib/api/fs/fs.c ]; }
+verify "... which was not even unpacked, unlike what has a similar name" unpacked
+verify "... macros are not optimised" sh -c "grep -q 'crate-type rlib' '$made/rust/Makefile' && ! grep -q -e -O '$made/rust/Makefile'"
 verify "... and is not made twice" compiled 1
 echo '# changed' >>"$KDIR/.config"
 expect 0 done "another configuration gets another tree" "$prepare"
 verify "... indeed" compiled 2
+
+made_tools() { [ "$(cat "$IB_SRPT_CACHE/tools-made")" = "$1" ]; }
+verify "tools that the headers lack are made" made_tools objtoolbtf
+# bring TEXT: the headers have both tools, with this in each.
+bring() {
+	fresh
+	for tool in objtool/objtool bpf/resolve_btfids/resolve_btfids; do
+		mkdir -p "$KDIR/tools/${tool%/*}"
+		printf '%s\n' "$1" >"$KDIR/tools/$tool"
+		chmod +x "$KDIR/tools/$tool"
+	done
+}
+bring '#!/bin/sh
+exit 129'
+expect 0 'taking objtool and resolve_btfids from' "those that they have are taken" "$prepare"
+verify "... and not made" made_tools ""
+made=$("$prepare" 2>/dev/null)
+verify "... indeed" cmp "$made/tools/objtool/objtool" "$KDIR/tools/objtool/objtool"
+bring '#!/of/another/machine'
+expect 0 done "those that do not run here" "$prepare"
+verify "... are made" made_tools objtoolbtf
 
 told() { [ "$(cat "$IB_SRPT_CACHE/told")" = "$1" ]; }
 fresh; tool uname x86_64; tool aarch64-linux-gnu-gcc-14 14
