@@ -455,6 +455,9 @@ pub(crate) trait EngineCmd: Send + Sync {
     fn residual(&self) -> Residual;
     /// Result to report. Valid inside `task_mgmt_fn_done`.
     fn tm_result(&self) -> TmResult;
+    /// Returns whether the engine has used immediate data in place, where [`Self::status`] may be
+    /// read.
+    fn used_immediate(&self) -> bool;
     /// Memory that a command keeps for its next use.
     type Kept: Send;
     /// Hands over memory that the command keeps, if it was not used since the last call; the caller
@@ -464,8 +467,8 @@ pub(crate) trait EngineCmd: Send + Sync {
 
 /// A command of the SRP target, as called by a storage engine.
 pub(crate) trait TargetCmd: HasEngineCmd + Send + Sync + 'static {
-    /// Fetches the initiator's data into the engine's buffer `data`. If that is empty, the engine
-    /// uses the immediate data in place.
+    /// Fetches the initiator's data into the engine's buffer `data`. Not called by an engine that
+    /// uses immediate data in place.
     fn rdy_to_xfer(this: ArcBorrow<'_, Self>, data: SgList) -> Delivery;
     /// Sends the data of a read, if `data` is not empty, and the response.
     fn xmit_response(this: ArcBorrow<'_, Self>, data: SgList) -> Delivery;

@@ -13,8 +13,6 @@ void srpt_trace_close(u64 channel, const char *reason)
 { trace_srpt_close(channel, reason); }
 void srpt_trace_gone(u64 channel)
 { trace_srpt_gone(channel); }
-bool srpt_trace_iu_enabled(void)
-{ return trace_srpt_iu_enabled(); }
 void srpt_trace_iu(u64 channel, u8 opcode, u64 tag, u32 len)
 { trace_srpt_iu(channel, opcode, tag, len); }
 void srpt_trace_submit(u64 channel, u64 tag, u64 lun, u8 op, u32 bytes)

@@ -19,9 +19,13 @@ use super::{
     answer::LocalAnswer,
     note,
     step,
-    timing::Time,
+    timing::{
+        Time,
+        Timing, //
+    },
     transfer::is_transient,
     Command,
+    Descs,
     Inner,
     Part,
     Pool, //
@@ -224,7 +228,7 @@ impl<O: Pool> Command<O> {
         let (action, buf) = {
             let mut inner = this.inner.lock();
             inner.rdma_slots = rdma;
-            if let Some(timing) = &mut inner.timing {
+            if let Some(timing) = inner.timed(this.engine.used_immediate()) {
                 timing.answered(read, rsp.status != status::GOOD);
             }
             let action = step(&mut inner.machine, Event::XmitResponse);
@@ -279,10 +283,11 @@ impl<O: Pool> Command<O> {
         let link = &self.link;
         let (action, buf, finished) = {
             let mut inner = self.inner.lock();
-            let finished = inner.timing.take().map(|mut timing| {
+            let finished = inner.timed(self.engine.used_immediate()).map(|timing| {
                 timing.answered(0, false);
                 timing.finished(true, None)
             });
+            inner.timing = None;
             let action = step(&mut inner.machine, Event::XmitUnsignaled);
             inner.complete(&mut rsp, residual);
             (action, inner.buf.take(), finished)
@@ -335,6 +340,17 @@ impl<O: Pool> Command<O> {
 }
 
 impl<O: Pool> Inner<O> {
+    /// Returns the timestamps of a command that is to be answered. `used`: its immediate data was
+    /// used in place.
+    #[inline]
+    fn timed(&mut self, used: bool) -> Option<&mut Timing> {
+        let timing = self.timing.as_mut()?;
+        if let (true, Descs::Immediate(len, _)) = (used, self.descs) {
+            timing.came_with_data(len);
+        }
+        Some(timing)
+    }
+
     /// Adds the fields that a response has from its request, and the residual where it belongs.
     #[inline]
     fn complete(&self, rsp: &mut Rsp<'_>, residual: Residual) {

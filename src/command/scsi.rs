@@ -73,6 +73,9 @@ pub(crate) fn submit<O: Pool>(
 ) {
     let op = rx.cdb().first().copied().unwrap_or(0);
     trace::submit(owner.serial(), rx.tag, rx.lun, op, rx.data_len);
+    if immediate.is_some() {
+        trace::data(owner.serial(), rx.tag, true);
+    }
     if let Some(sense) = Active::refusal(rx) {
         // The response posts the receive buffer, of which this is a part.
         drop(immediate);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The data of a command: copies immediate data unless the engine uses it in place, fetches other
-//! data by RDMA READ, and prepares the RDMA WRITEs of a read.
+//! The data of a command: copies immediate data unless the engine has used it in place, fetches
+//! other data by RDMA READ, and prepares the RDMA WRITEs of a read.
 //!
 //! Not here: descriptor tables ([`super::table`]).
 
@@ -63,7 +63,7 @@ use crate::{
 
 /// Result of a request for data.
 enum Fetch {
-    /// Immediate data: it is in the engine's buffer, or used in place.
+    /// Immediate data: it is in the engine's buffer.
     Here,
     /// RDMA READs are prepared.
     Posting,
@@ -79,16 +79,7 @@ pub(super) fn is_transient(e: Error) -> bool {
 impl<O: Pool> Command<O> {
     /// Fetches the data of a write. See [`crate::engine::TargetCmd::rdy_to_xfer`].
     pub(crate) fn rdy_to_xfer(this: ArcBorrow<'_, Self>, data: SgList) -> Delivery {
-        // Without a buffer the engine uses immediate data in place.
-        let noted = match data.is_empty() {
-            true => this.note_immediate(),
-            false => None,
-        };
-        let fetch = match noted {
-            Some(fetch) => fetch,
-            None => Self::fetch(&this, data),
-        };
-        match fetch {
+        match this.fetch(data) {
             Fetch::Here => {
                 Active::rx_data(this, RxDataStatus::Success);
                 Delivery::Success
@@ -147,7 +138,6 @@ impl<O: Pool> Command<O> {
         let (Descs::Immediate(len, _), true) = (inner.descs, inner.buf.is_some()) else {
             return None;
         };
-        trace::data(self.link.owner.serial(), inner.head.tag, true);
         if let Some(timing) = &mut inner.timing {
             timing.came_with_data(len);
         }

@@ -204,6 +204,8 @@ struct Place {
     buf: Option<DataBuf>,
     /// Data that arrived with the command, until the response.
     immediate: Option<Immediate>,
+    /// Target core has used such data, until the command is free.
+    used: bool,
     entry: bindings::scatterlist,
 }
 
@@ -232,6 +234,7 @@ impl<C: TargetCmd> LioCmd<C> {
             place: UnsafeCell::new(Place {
                 buf: None,
                 immediate: None,
+                used: false,
                 entry: Default::default(),
             }),
             caller: Caller::new(),
@@ -291,13 +294,14 @@ impl<C: TargetCmd> LioCmd<C> {
         // was not returned.
         unsafe { this.kept.take(this.se.get(), execute_kept_callback::<C>) };
         // SAFETY: Target core has called back, so `place` is this task's.
-        let in_place = unsafe { (*this.place.get()).immediate.is_some() };
-        let data = if in_place {
-            SgList::empty()
-        } else {
-            // SAFETY: Target core owns the command until the phase is set to `Fetching`.
-            unsafe { this.lend() }
-        };
+        let place = unsafe { &mut *this.place.get() };
+        if place.immediate.is_some() {
+            place.used = true;
+            let _inside = this.caller.enter();
+            return Self::use_data(cmd.as_arc_borrow());
+        }
+        // SAFETY: Target core owns the command until the phase is set to `Fetching`.
+        let data = unsafe { this.lend() };
         this.phase.set(Phase::Fetching);
         match C::rdy_to_xfer(cmd.as_arc_borrow(), data) {
             Delivery::Success => {}
@@ -410,20 +414,25 @@ impl<C: TargetCmd> LioCmd<C> {
             return;
         }
         match status {
-            RxDataStatus::Success => {
-                let action = this.reservation_action();
-                if matches!(action, Some(REGISTER | REGISTER_AND_IGNORE)) {
-                    this.check_registrant();
-                }
-                if action == Some(PREEMPT_AND_ABORT) {
-                    Self::retry_later(cmd.into(), Phase::Deferred);
-                } else {
-                    this.execute();
-                }
-            }
+            RxDataStatus::Success => Self::use_data(cmd),
             RxDataStatus::Error => {
                 this.fail(bindings::tcm_sense_reason_table_TCM_CHECK_CONDITION_ABORT_CMD);
             }
+        }
+    }
+
+    /// Executes a write whose data is there. Process context, may sleep. The caller owns the
+    /// command, and must hold a reference of its own during the call.
+    fn use_data(cmd: ArcBorrow<'_, C>) {
+        let this = &cmd.engine_cmd();
+        let action = this.reservation_action();
+        if matches!(action, Some(REGISTER | REGISTER_AND_IGNORE)) {
+            this.check_registrant();
+        }
+        if action == Some(PREEMPT_AND_ABORT) {
+            Self::retry_later(cmd.into(), Phase::Deferred);
+        } else {
+            this.execute();
         }
     }
 
@@ -611,6 +620,15 @@ impl<C> LioCmd<C> {
         // SAFETY: `place` is the caller's.
         unsafe { (*self.place.get()).immediate = None };
     }
+
+    /// Forgets the data of a command that target core has released. To be called by the task that
+    /// handles it.
+    fn forget_data(&self) {
+        // SAFETY: `place` is the caller's.
+        let place = unsafe { &mut *self.place.get() };
+        place.immediate = None;
+        place.used = false;
+    }
 }
 
 impl<C> EngineCmd for LioCmd<C> {
@@ -643,6 +661,11 @@ impl<C> EngineCmd for LioCmd<C> {
         // callback has, if a work item calls the target.
         let sense = unsafe { &*self.sense.get() };
         sense.get(..len).unwrap_or(sense)
+    }
+
+    fn used_immediate(&self) -> bool {
+        // SAFETY: Target core has called back, so `place` is this task's.
+        unsafe { (*self.place.get()).used }
     }
 
     /// Residual, where [`Self::status`] may be read.

@@ -340,6 +340,11 @@ impl<C> EngineCmd for ScstCmd<C> {
         None
     }
 
+    /// SCST has a buffer of its own for every command.
+    fn used_immediate(&self) -> bool {
+        false
+    }
+
     /// SCSI status, inside `xmit_response()`.
     fn status(&self) -> u8 {
         // SAFETY: SCST has passed the command to `xmit_response()`.

@@ -88,7 +88,8 @@ impl Histogram {
     /// Counts a duration in nanoseconds.
     #[inline]
     pub(crate) fn note(&mut self, ns: u64) {
-        let bits = u64::BITS.saturating_sub(ns.leading_zeros());
+        // Times of 0 and 1 are in the same bucket.
+        let bits = u64::BITS.saturating_sub((ns | 1).leading_zeros());
         let index = bits.saturating_sub(FIRST_BITS) as usize;
         if let Some(bucket) = self.0.get_mut(index.min(BUCKETS - 1)) {
             *bucket = bucket.wrapping_add(1);

@@ -184,7 +184,7 @@ impl<C: TargetCmd> LioCmd<C> {
     }
 
     fn give_back(cmd: Arc<C>) {
-        cmd.engine_cmd().return_immediate();
+        cmd.engine_cmd().forget_data();
         cmd.engine_cmd().phase.set(Phase::Idle);
         C::on_free_cmd(cmd);
     }
