@@ -77,6 +77,9 @@ def why_not(item):
     roce = item.get_closest_marker("roce")
     if roce and TRANSPORT != "rxe":
         return "TRANSPORT=%s: %s" % (TRANSPORT, roce.args[0])
+    no_iwarp = item.get_closest_marker("no_iwarp")
+    if no_iwarp and TRANSPORT == "siw":
+        return "TRANSPORT=siw: " + no_iwarp.args[0]
     ip = item.get_closest_marker("ip")
     if ip and TRANSPORT == "ib":
         return "TRANSPORT=%s: %s" % (TRANSPORT, ip.args[0])

@@ -21,13 +21,14 @@ IOC_PROFILE, SERVICE_ENTRIES = 0x0011, 0x0012
 # srp_daemon's names for the four bits of a slot.
 IOC_PRESENT = 1
 
+PORTS = "/sys/class/infiniband/rxe0/ports/"
 # IsDeviceManagementSupported in a port's capability mask.
 CAPABILITY = 1 << 19
 
 
-def is_announced(target):
+def is_announced(target, port=1):
     """The port of the target says that it has an agent."""
-    text = target.read("/sys/class/infiniband/rxe0/ports/1/cap_mask")
+    text = target.read(PORTS + "%d/cap_mask" % port)
     return bool(int(text, 16) & CAPABILITY)
 
 
@@ -61,18 +62,23 @@ class Asker:
     """Asks the target's port from the initiator machine."""
 
     def __init__(self, bench, gid=None):
-        self.initiator = bench.initiator
+        self.target, self.initiator = bench.target, bench.initiator
         self.program = bench.initiator.tool(
             bench.machines.built.initiator)
         self.gid = (gid or bench.target.gid)[2:]
         self.initiator.run("modprobe ib_umad")
 
     def words(self, questions, **options):
-        words = [self.program, "dm", "--dgid",
-                 str(ipaddress.IPv6Address(bytes.fromhex(self.gid)))]
+        words = [self.program, "dm", *self.where()]
         for name, value in options.items():
             words += ["--" + name.replace("_", "-"), str(value)]
         return words + list(questions)
+
+    def where(self):
+        """Over InfiniBand by the LID, as srp_daemon does; else by the GID."""
+        if self.target.guest.transport == "ib":
+            return ["--lid", str(int(self.target.read(PORTS + "1/lid"), 16))]
+        return ["--dgid", str(ipaddress.IPv6Address(bytes.fromhex(self.gid)))]
 
     def ask(self, *questions, **options):
         """Answers to these questions, each an Answer, "timeout" or what else

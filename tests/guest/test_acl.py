@@ -165,7 +165,7 @@ def test_guid_form(bench):
     keeps_out(bench, guid_name(bench.initiator.guid))
 
 
-@pytest.mark.roce("iWARP ports have no GUID")
+@pytest.mark.no_iwarp("its ports have no GUID")
 @pytest.mark.stock("under this name of the port it tries no port identifiers")
 def test_under_port_guid(bench):
     """the same entries work below the port's other name, its GUID"""
@@ -209,7 +209,8 @@ acl %(tpg)s %(acl)s
         target.wait_for_connections(0)
 
 
-@pytest.mark.roce("iWARP ports have no GUID")
+@pytest.mark.no_iwarp("its ports have no GUID")
+@pytest.mark.ip(ADDRESSES)
 @pytest.mark.timeout(90)
 def test_order(bench):
     """of two entries that match, the one below the port's GUID wins, whichever

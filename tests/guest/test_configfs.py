@@ -102,7 +102,7 @@ def test_attributes(bench):
     target.unconfigure()
 
 
-@pytest.mark.roce("iWARP ports have no GUID")
+@pytest.mark.no_iwarp("its ports have no GUID")
 @pytest.mark.timeout(60)
 def test_port_names(bench):
     """a port is taken by its GID or its GUID, and by nothing else"""
@@ -130,7 +130,7 @@ def test_port_names(bench):
     target.unconfigure()
 
 
-@pytest.mark.roce("iWARP ports have no GUID")
+@pytest.mark.no_iwarp("its ports have no GUID")
 @pytest.mark.timeout(60)
 def test_shared_attributes(bench):
     """portal groups of one port share its attributes, whatever its name"""

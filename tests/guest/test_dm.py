@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # Device management: what srp_daemon asks a port to find targets. Datagrams of
-# our own, with a global route header, because srp_daemon itself refuses RoCE.
+# our own: over InfiniBand to a LID, as srp_daemon's; over RoCE, which srp_daemon itself
+# refuses, with a global route header.
 #
 # The header and layout of every attribute, byte by byte, are also a matter of
 # the host tests; here, that the agent is there when it should be, says what is
@@ -15,7 +16,7 @@ from .dm import (CLASS_PORT_INFO, GET_RESP, IO_UNIT_INFO,
                  daemon_scan, is_announced, number)
 from .target import PARAMETERS
 
-pytestmark = pytest.mark.roce("iWARP has no device management")
+pytestmark = pytest.mark.no_iwarp("it has no device management")
 
 # "The attribute is not supported": also what the kernel itself answers to a
 # request that no agent takes.

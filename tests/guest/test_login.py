@@ -20,7 +20,7 @@ from .usage import free_kib
 # Where an SRP_LOGIN_RSP says what became of older channels.
 NO_CHANNEL, TERMINATED, MAINTAINED = 0, 1, 2
 
-COUNTED = "packets of InfiniBand are counted"
+COUNTED = "packets of InfiniBand or RoCE are counted"
 
 
 @pytest.mark.timeout(240)
@@ -118,7 +118,7 @@ def test_channels(bench):
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.roce(COUNTED)
+@pytest.mark.no_iwarp(COUNTED)
 def test_immediate_data(bench):
     """with immediate data, small writes need no RDMA READ; without, each
     does"""
@@ -144,7 +144,7 @@ def test_immediate_data(bench):
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.roce(COUNTED)
+@pytest.mark.no_iwarp(COUNTED)
 def test_many_descriptors(bench):
     """255 memory descriptors in one command, in both directions"""
     initiator = bench.initiator
@@ -217,7 +217,7 @@ CHANNELS = 16
 @pytest.mark.timeout(120)
 @pytest.mark.stock("it is what is compared with")
 @pytest.mark.unsanitized("that kernel takes more memory for each allocation")
-@pytest.mark.roce("memory regions of siw take most of it, with either driver")
+@pytest.mark.no_iwarp("memory regions of siw take most of it, with either driver")
 def test_memory_of_channels(bench):
     """an idle channel with immediate data takes a quarter of the memory that the C
     driver takes for one, and gives it back"""

@@ -271,7 +271,7 @@ def test_bad_memory_key(bench):
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.roce("siw reports a WRITE as done when TCP has it")
+@pytest.mark.no_iwarp("siw reports a WRITE as done when TCP has it")
 def test_memory_of_the_target(bench):
     """no memory of the target has a key for peers; a WRITE there with a key of the
     target's, or a guessed one, ends the connection, and no other"""

@@ -166,7 +166,7 @@ def test_attributes(bench):
             equal(target.read(path), before, name)
 
 
-@pytest.mark.roce("iWARP has no device management")
+@pytest.mark.no_iwarp("it has no device management")
 @pytest.mark.stock(WHY)
 def test_port_id(bench):
     """port_id: its limits, and that device management and the engine say the same"""

@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0
 #
-# Counts the RoCE packets on eth0 by their InfiniBand opcode, until standard
-# input ends, and prints one JSON object {"opcode": packets}. Tests tell from it
+# Counts the packets of RoCE or InfiniBand (tests/softib) on eth0 by their opcode, until
+# standard input ends, and prints one JSON object {"opcode": packets}. Tests tell from it
 # how data really travelled.
 #
 # Not here: the meaning of the counts (see initiator.py, WIRE).
@@ -14,12 +14,18 @@ import socket
 import sys
 
 ROCE_PORT = 4791
-ETH_IP, ETH_IP6 = 0x0800, 0x86dd
+ETH_IP, ETH_IP6, ETH_SOFTIB = 0x0800, 0x86dd, 0x88b5
+# Lengths of the local and the global route header, and the bits that say whether there is
+# the latter.
+LRH, GRH, NEXT_HEADER, GLOBAL = 8, 40, 3, 3
 
 
 def opcode(frame):
-    """The opcode of a RoCE v2 frame, or None."""
+    """The opcode of a frame of RoCE v2 or InfiniBand, or None."""
     kind = int.from_bytes(frame[12:14], "big")
+    if kind == ETH_SOFTIB:
+        has_grh = frame[15] & NEXT_HEADER == GLOBAL
+        return frame[14 + LRH + (GRH if has_grh else 0)]
     if kind == ETH_IP:
         udp = 14 + (frame[14] & 15) * 4
         if frame[23] != 17:

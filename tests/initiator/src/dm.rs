@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `initiator dm`: asks a port's device management agent, as `srp_daemon` does, but over any link
-//! layer, with a global route header, and whatever one likes.
+//! layer, by its LID or with a global route header, and whatever one likes.
 //!
 //! Prints a line per question: the question, then the answer's bytes, or what came instead of an
 //! answer. What `srp_daemon` would make of the answers is for the test to say.
@@ -67,9 +67,15 @@ pub(crate) fn command() -> Command {
         .arg(
             Arg::new("dgid")
                 .long("dgid")
-                .required(true)
+                .required_unless_present("lid")
                 .value_parser(value_parser!(Ipv6Addr))
                 .help("GID of the port to ask, written like an IPv6 address"),
+        )
+        .arg(
+            Arg::new("lid")
+                .long("lid")
+                .value_parser(value_parser!(u16))
+                .help("LID of the port to ask; without --dgid there is no global route header"),
         )
         .arg(
             Arg::new("device")
@@ -262,7 +268,8 @@ fn ask_all(arguments: &ArgMatches) -> Result<(), String> {
 struct Agent {
     port: c_int,
     agent: c_int,
-    dgid: Ipv6Addr,
+    dgid: Option<Ipv6Addr>,
+    lid: u16,
     gid_index: u8,
     timeout: c_int,
     retries: c_int,
@@ -278,7 +285,6 @@ impl Agent {
             .get_one::<String>("device")
             .and_then(|name| CString::new(name.as_str()).ok())
             .ok_or("a device is needed")?;
-        let dgid = *arguments.get_one("dgid").ok_or("a GID is needed")?;
         let gid_index = u8::try_from(number("gid-index")).map_err(|e| e.to_string())?;
         // SAFETY: The name is a string; the library has no other requirement.
         let port = unsafe {
@@ -307,7 +313,8 @@ impl Agent {
         Ok(Self {
             port,
             agent,
-            dgid,
+            dgid: arguments.get_one("dgid").copied(),
+            lid: number("lid"),
             gid_index,
             timeout: number("timeout").into(),
             retries: number("retries").into(),
@@ -325,12 +332,14 @@ impl Agent {
         let (size, qkey) = (dm::MAD_SIZE as c_int, QP1_QKEY as c_int);
         // SAFETY: The buffer has room for the header and a datagram, aligned.
         let sent = unsafe {
-            sys::umad_set_addr(umad, 0, 1, 0, qkey);
+            sys::umad_set_addr(umad, self.lid.into(), 1, 0, qkey);
             let addr = &mut *sys::umad_get_mad_addr(umad);
-            addr.grh_present = 1;
-            addr.gid_index = self.gid_index;
-            addr.hop_limit = 64;
-            addr.__bindgen_anon_1.gid = self.dgid.octets();
+            if let Some(dgid) = self.dgid {
+                addr.grh_present = 1;
+                addr.gid_index = self.gid_index;
+                addr.hop_limit = 64;
+                addr.__bindgen_anon_1.gid = dgid.octets();
+            }
             let data = &mut *sys::umad_get_mad(umad).cast::<Mad>();
             *data = *mad;
             data[8..16].copy_from_slice(&u64::from(self.transaction).to_be_bytes());
