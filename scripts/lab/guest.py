@@ -94,6 +94,7 @@ SIW_IN_GUEST = "/lab/modules/siw.ko"
 # themselves apart by their version.
 SOFTIB_IN_GUEST = "/lab/modules/softib/rdma_rxe.ko"
 IS_SOFTIB = "grep -qsx softib /sys/module/rdma_rxe/version"
+SECOND_PORT = "/sys/module/rdma_rxe/parameters/second_port"
 BRING_SOFTIB = """
 if ! {is_softib}; then
     [ ! -d /sys/module/rdma_rxe ] || rmmod rdma_rxe || exit
@@ -121,7 +122,7 @@ done
 echo "opensm does not end"
 exit 1
 """
-PORT_STATE = "/sys/class/infiniband/%s/ports/1/state"
+PORT_STATE = "/sys/class/infiniband/%s/ports/%d/state"
 
 # What the shell of Guest.quick() does not take from busybox.
 PROGRAMS = "".join('%s() { %s "$@"; }\n' % (path.rsplit("/")[-1], path) for path in (
@@ -428,6 +429,13 @@ class Guest:
         self.stop_sm()
         self.run("rdma link delete " + self.hca, timeout=timeout)
 
+    def remake_hca(self, second=""):
+        """Over InfiniBand, the same HCA again with another port on this network card,
+        or without one. wait_active() is due then."""
+        self.remove_hca()
+        self.run("echo '%s' > %s" % (second, SECOND_PORT))
+        self.add_hca(wait=False)
+
     def change_hca(self, transport):
         """Until the next boot, an HCA of another kind instead. Over InfiniBand,
         wait_active() is due when all have changed."""
@@ -478,9 +486,9 @@ class Guest:
         self.stop_sm()
         self.start_sm(partitions, options)
 
-    def port_state(self, hca="rxe0"):
+    def port_state(self, hca="rxe0", number=1):
         """DOWN, INIT, ARMED or ACTIVE."""
-        return self.run(["cat", PORT_STATE % hca]).out.split()[-1]
+        return self.run(["cat", PORT_STATE % (hca, number)]).out.split()[-1]
 
     def wait_active(self, timeout=60):
         """Over InfiniBand, wait until the subnet manager has brought up the

@@ -34,7 +34,7 @@ REJECTED = "REJ reason 0xffffff98"
 # one that is off.
 TWO_CHANNELS = "max_sect=8192,ch_count=2"
 
-ADD_TARGET = "/sys/class/infiniband_srp/srp-%s-1/add_target"
+ADD_TARGET = "/sys/class/infiniband_srp/srp-%s-%d/add_target"
 
 # Log in and wait for the disks; prints their names, one per line.
 LOGIN = r"""
@@ -133,6 +133,9 @@ class Initiator(KernelLog):
         """The name of the HCA that it logs in through."""
         return self.guest.hca
 
+    port_number = 1
+    """The port of the HCA."""
+
     @property
     def guid(self):
         """GUID of its port, of which iWARP has none."""
@@ -175,7 +178,7 @@ class Initiator(KernelLog):
     def login_script(self, more="", params="", disks=1, hca=None, **where):
         """A script for quick() that logs in, by default through its first HCA."""
         return LOGIN.format(
-            params=params, file=ADD_TARGET % (hca or self.hca), disks=disks,
+            params=params, file=ADD_TARGET % (hca or self.hca, self.port_number), disks=disks,
             string=shlex.quote(self.string(more, **where)))
 
     def try_login(self, more="", params="", disks=1, timeout=60, **where):

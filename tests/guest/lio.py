@@ -103,6 +103,20 @@ echo %(port)d > srpt/discovery_auth/rdma_cm_port
 echo 1 > %(tpg)s/enable
 """
 
+# Without a serial number, which targetcli gives it, a disk that is behind several
+# ports could not be told to be the same.
+SHARED = r"""
+if [ ! -d core/rd_mcp_0/disk0 ]; then
+    backstore disk0 16384
+    echo 5a1c0e0a-27d5-4f0b-9a53-1b6a33d0c001 > core/rd_mcp_0/disk0/wwn/vpd_unit_serial
+    mkdir -p $(cat dbroot)/pr
+fi
+mkdir -p %(tpg)s
+lun %(tpg)s 0 disk0
+for a in %(names)s; do acl %(tpg)s $a; done
+echo 1 > %(tpg)s/enable
+"""
+
 TRACES = r"""
 ls -d /sys/kernel/config/target/srpt /sys/kernel/config/target/core/*_[0-9]* \
     2>/dev/null
@@ -182,6 +196,15 @@ class LioTarget(Target):
 
     def remove_acl(self, name, timeout=60):
         self.shell("drop_acl %s/acls/%s" % (self.tpg(), name), timeout)
+
+    def open(self, gid, on=True, timeout=60):
+        self.quick("cd %s; for p in %s %s; do [ ! -d $p ] || echo %d > $p/tpgt_1/enable; done"
+                   % (SRPT, gid, guid_name(gid[-16:]), on), timeout=timeout)
+
+    def share(self, gid, *names):
+        # The C driver knows GUIDs below a port's GUID only, and identifiers below its GID.
+        port = guid_name(gid[-16:]) if ":" in names[0] else gid
+        self.shell(SHARED % {"tpg": "%s/%s/tpgt_1" % (SRPT, port), "names": " ".join(names)})
 
     def private_disks(self, names, address):
         self.shell(PRIVATE % {"tpg": self.tpg(), "names": " ".join(names)})

@@ -161,12 +161,19 @@ class ScstTarget(Target):
     @property
     def name(self):
         """Name of the target: the port's default GID."""
-        digits = self.gid[2:]
-        return ":".join(digits[i:i + 4] for i in range(0, 32, 4))
+        return self.name_of(self.gid)
+
+    @staticmethod
+    def name_of(gid):
+        return ":".join(gid[2:][i:i + 4] for i in range(0, 32, 4))
 
     @property
     def directory(self):
-        return "%s/%s" % (DRIVER, self.name)
+        return self.port(self.gid)
+
+    def port(self, gid):
+        """The directory of the port with this GID."""
+        return "%s/%s" % (DRIVER, self.name_of(gid))
 
     # --- configuration ----------------------------------------------------
 
@@ -228,7 +235,7 @@ class ScstTarget(Target):
         self.shell("drop_all", timeout)
 
     def enable(self, on=True, timeout=60):
-        self.must(int(on), self.directory + "/enabled", timeout)
+        self.open(self.gid, on, timeout)
 
     def listen(self, port):
         return self.write(PARAMETERS + "/rdma_cm_port", port)
@@ -247,6 +254,13 @@ class ScstTarget(Target):
             skip("with SCST, TAS is in a mode page")
         self.load("rdma_cm_port=%d" % CM_PORT)
         self.shell(slow.SCSI_DEBUG + SLOW_DISK % {"target": self.directory})
+
+    def share(self, gid, *names):
+        self.shell("disk disk0 64\nput 'add disk0 0' %s/luns/mgmt" % self.port(gid))
+        self.open(gid)
+
+    def open(self, gid, on=True, timeout=60):
+        self.must(int(on), self.port(gid) + "/enabled", timeout)
 
     def private_disks(self, names, address):
         self.shell(PRIVATE % {"target": self.directory,

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # A second InfiniBand subnet: both machines have another HCA, rxe1, on a switch of
-# their own, with a subnet manager that gives its subnet another prefix; and a third
+# their own, or their HCA has a second port there, with a subnet manager that gives its subnet another prefix; and a third
 # machine, an initiator, on that switch. The subnet manager looks at the subnet every
 # 10 s, its default: in between, the switch's trap tells it of links.
 #
@@ -36,16 +36,15 @@ def target_guid(target):
 
 class Second(Initiator):
     """An initiator that logs in through the second subnet, by the HCA on a card of its
-    machine, at a port of the switch."""
+    machine, or a port of another, at a port of the switch."""
 
-    def __init__(self, guest, target, card, port):
+    hca = None
+
+    def __init__(self, guest, target, card, port, hca, number=1):
         super().__init__(guest, target)
         self.card, self.port = card, port
+        self.hca, self.port_number = hca, number
         self.prefix = PREFIX
-
-    @property
-    def hca(self):
-        return "rxe%d" % self.card
 
     @property
     def guid(self):
@@ -56,17 +55,35 @@ class Second(Initiator):
         return "0x" + self.prefix + target_guid(self.target)
 
     def wait_active(self):
-        until(lambda: self.guest.port_state(self.hca) == "ACTIVE", 60, "the port of %s on the switch is "
-              "active" % self.guest.name)
+        wait_active(self.guest, self.hca, self.port_number)
+
+
+def wait_active(guest, hca, number):
+    until(lambda: guest.port_state(hca, number) == "ACTIVE", 60,
+          "the port of the %s on the switch is active" % guest.name)
 
 
 class Subnet:
     """The second subnet; what it is made of is there while the context lasts."""
 
+    hca, number = "rxe1", 1
+
     def __init__(self, bench):
         self.target, self.pair = bench.target, bench.pair
-        self.initiator = Second(bench.initiator.guest, bench.target, 1, INITIATOR)
+        self.initiator = Second(bench.initiator.guest, bench.target, 1, INITIATOR, self.hca,
+                                self.number)
         self.sm = None
+
+    def make(self, end):
+        """Make a port on the card of a machine."""
+        end.run(RXE1)
+
+    def unmake(self, end):
+        end.run(NO_RXE1)
+
+    def files(self, name):
+        """A file of such a port."""
+        return "/sys/class/infiniband/%s/ports/%d/%s" % (self.hca, self.number, name)
 
     def __enter__(self):
         with contextlib.ExitStack() as all_of_it, contextlib.ExitStack() as stack:
@@ -74,8 +91,8 @@ class Subnet:
             for port, end in (TARGET, self.target), (INITIATOR, self.initiator):
                 end.guest.add_card(self.fabric.wire(port))
                 stack.callback(end.guest.remove_card)
-                end.run(RXE1)
-                stack.callback(end.run, NO_RXE1)
+                self.make(end)
+                stack.callback(self.unmake, end)
             self.start_sm()
             stack.callback(self.stop_sm)
             self.wait_active()
@@ -89,9 +106,9 @@ class Subnet:
                 self.machines.close()
 
     def wait_active(self):
-        self.initiator.wait_active()
-        until(lambda: self.target.guest.port_state("rxe1") == "ACTIVE", 60,
-              "the target's port on the switch is active")
+        for guest in self.pair.guests:
+            wait_active(guest, self.hca, self.number)
+        self.pair.wait_active()
 
     # --- the subnet manager -----------------------------------------------
 
@@ -120,16 +137,32 @@ class Subnet:
         self.fabric.set_link(port, up)
 
     @contextlib.contextmanager
-    def third(self):
-        """Another initiator's machine on the switch."""
+    def third(self, append="slab_nomerge"):
+        """Another initiator's machine on the switch, with these kernel parameters."""
         guest = Guest("other", self.pair.run_dir, number=3, smp=1, peers=(),
                       wire=json.dumps(dict(self.fabric.wire(OTHER), id="wire")),
-                      transport="ib", manages=False, append="slab_nomerge",
+                      transport="ib", manages=False, append=append,
                       kernel=self.initiator.guest.kernel, limit=3600)
         with guest:
-            other = Second(guest, self.target, 0, OTHER)
+            other = Second(guest, self.target, 0, OTHER, "rxe0")
             other.be_patient()
             other.wait_active()
             yield other
 
 
+class SecondPorts(Subnet):
+    """The second subnet by a second port of the HCA of each machine, whose first is on
+    the cable as ever."""
+
+    hca, number = "rxe0", 2
+
+    def make(self, end):
+        end.guest.remake_hca("eth1")
+
+    def unmake(self, end):
+        end.guest.remake_hca()
+
+    def __exit__(self, kind, value, trace):
+        super().__exit__(kind, value, trace)
+        if kind is None:
+            self.pair.wait_active()

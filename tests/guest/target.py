@@ -188,6 +188,15 @@ class Target(KernelLog):
         counts."""
         return None
 
+    def open(self, gid, on=True, timeout=60):
+        """Let initiators in through the port with this GID, or close it."""
+        raise NotImplementedError
+
+    def share(self, gid, *names):
+        """Export one disk, the same each time, through the port with this GID to these
+        initiators."""
+        raise NotImplementedError
+
     def private_disks(self, names, address):
         """LUNs 0 and 1 for nobody but these initiators, who have a configured
         target, and come from this address."""

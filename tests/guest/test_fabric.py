@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # More of InfiniBand than a cable between two ports: two subnets with prefixes of
-# their own, a switch, two initiators on it, several LIDs per port, many sessions, a
+# their own, HCAs with two ports, a switch, two initiators on it, several LIDs per port, many sessions, a
 # subnet manager that moves. With TRANSPORT=ib only, as they take long.
 #
 # Not here: two ports on a cable (test_softib.py).
 
 import contextlib
+import re
 
 import pytest
 
@@ -14,36 +15,38 @@ from conftest import TRANSPORT
 from lab import hcas
 
 from .checks import contains, equal, expect, sit_through, until
-from .initiator import TWO_CHANNELS, UNTIL_STOPPED
-from .lio import SRPT, guid_name
-from .subnet import PREFIX, Subnet, target_guid
-from .test_multipath import DISK, PORT, Multipath
-from .test_softib import LOAD, PORT as PORT_OF_RXE0, daemon, disk_of
+from .dm import is_announced
+from .initiator import ADD_TARGET, TWO_CHANNELS, UNTIL_STOPPED
+from .lio import guid_name
+from .subnet import PREFIX, SecondPorts, Subnet, target_guid
+from .test_multipath import Multipath
+from .test_softib import LOAD, PARTITION, PORT as PORT_OF_RXE0, daemon, disk_of, found, scan
 
-pytestmark = [pytest.mark.engine("lio"),
-              pytest.mark.skipif(TRANSPORT != "ib", reason="it takes long: with TRANSPORT=ib")]
+pytestmark = pytest.mark.skipif(TRANSPORT != "ib", reason="it takes long: with TRANSPORT=ib")
 
 # A lost link is noticed sooner with few retries.
 HASTY = "max_sect=8192,tl_retry_count=2"
 SIZE = 4 << 20          # bytes of a disk that a machine uses
-LOGIN_INFO = "/sys/class/infiniband_srpt/srpt-rxe1-1/login_info"
+SHOWN = "/sys/class/infiniband_srpt/srpt-%s-%d/"
+PARTITIONS = "/run/lab/partitions2.conf"
 
 
 @pytest.fixture
-def second(bench):
+def second(bench, request):
     """The second subnet, beside the first."""
     for guest in bench.pair.guests:
         hcas.SOFTIB.module(guest.kernel)
-    return Subnet(bench)
+    return getattr(request, "param", Subnet)(bench)
 
 
-def export(bench, *names):
-    """One disk, which these initiators may use through the target's port on the
-    switch."""
-    target = bench.target
-    tpg = "%s/%s/tpgt_1" % (SRPT, guid_name(target_guid(target)))
-    target.shell(DISK + PORT.format(tpg=tpg, name=names[0])
-                 + "".join("acl %s %s\n" % (tpg, name) for name in names[1:]))
+def export(second, *ends):
+    """One disk, which these may use through the target's port on the switch."""
+    second.target.share(second.initiator.target_gid, *[guid_name(end.guid) for end in ends])
+
+
+def shown(second, name):
+    """A file of the target's port on the switch."""
+    return second.target.read(SHOWN % (second.hca, second.number) + name)
 
 
 def own_part(end):
@@ -51,17 +54,19 @@ def own_part(end):
     return ["--offset=%d" % (end.guest.number * SIZE)]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(360)
+@pytest.mark.parametrize("second", [Subnet, SecondPorts], ids=["hcas", "ports"], indirect=True)
 def test_two_subnets(bench, second):
-    """the disk through two cables, in two subnets with prefixes of their own: either
-    cable out costs a path, no error; both return, data is verified"""
+    """the disk through two cables, in two subnets with prefixes of their own, by two
+    HCAs of each machine or by two ports of one: a cable that is out, or a port that is
+    disabled or goes with its HCA, costs a path, no error; all return, data is verified"""
     target, initiator = bench.target, bench.initiator
     with second, bench.configured(acls=[], disks=0, enable=False), \
             Multipath(initiator) as multipath:
         through = second.initiator
-        export(bench, guid_name(through.guid))
-        target.shell(PORT.format(tpg=target.tpg(), name=initiator.port_id))
-        gids = target.run("cat /sys/class/infiniband/rxe[01]/ports/1/gids/0").out
+        export(second, through)
+        target.share(target.gid, initiator.port_id)
+        gids = target.run("cat %sgids/0 %s" % (PORT_OF_RXE0, second.files("gids/0"))).out
         equal([gid.replace(":", "") for gid in gids.split()],
               [target.gid[2:], PREFIX + target_guid(target)], "GIDs of the target")
         initiator.login(HASTY)
@@ -73,9 +78,58 @@ def test_two_subnets(bench, second):
         multipath.lives_without(("active", "failed"), lambda: second.set_link(target, False),
                                 lambda: second.set_link(target, True))
         multipath.lives_without(("failed", "active"), bench.pair.unplug, bench.pair.plug)
+        multipath.lives_without(("active", "failed"), lambda: target.open(through.target_gid, False),
+                                lambda: target.open(through.target_gid))
+        if target.keeps_configuration:
+            second.unmake(target)
+            multipath.wait_for("active", "failed")
+            second.make(target)
+            second.wait_active()
+            multipath.both_work()
         initiator.stop(job, disk)
         multipath.end()
         initiator.logout()
+        target.wait_for_connections(0)
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.stock("it announces itself before it lets anybody in")
+@pytest.mark.parametrize("second", [SecondPorts], ids=["ports"], indirect=True)
+def test_second_port(bench, second):
+    """port 2 of an HCA by itself: while only it lets an initiator in, it is announced and
+    found, and port 1 is not; it is in a partition in which port 1 is not, and a login
+    with that P_Key works; sessions and refusals are shown at the port they are of"""
+    target, first, through = bench.target, bench.initiator, second.initiator
+    with second, bench.configured(acls=[], disks=0, enable=False):
+        first.run(LOAD)
+        infos = target.run("cat /sys/class/infiniband_srpt/*/login_info").out
+        equal(re.findall(r"dgid=(\w+)", infos), [target.gid[2:], through.target_gid[2:]],
+              "GIDs in login_info of both ports")
+        export(second, through)
+        until(lambda: is_announced(target, 2), 15, "port 2 is announced")
+        equal(is_announced(target), False, "port 1 is announced")
+        equal(scan(first), [], "what is found through port 1")
+        equal(scan(first, "umad1"), [found(target, gid=through.target_gid)],
+              "what is found through port 2")
+        second.stop_sm()
+        through.guest.put(PARTITIONS, PARTITION)
+        second.start_sm("-P", PARTITIONS)
+        for end in target, through:
+            until(lambda: "0x8001" in end.run("cat %s" % second.files("pkeys/*")).out, 30,
+                  "opensm has set the P_Keys of the " + end.guest.name)
+            expect("0x8001" not in end.run("cat %spkeys/*" % PORT_OF_RXE0).out,
+                   "port 1 of the %s is not in the partition" % end.guest.name)
+        disk, = through.login(pkey="8001")
+        through.fio(disk, "1m", "16k", 8)
+        expect(first.refused() is not None, "port 1 refuses")
+        channels = target.connections()
+        for number, sessions, logins, refused in (1, 0, 0, 1), (2, channels, channels, 0):
+            place = SHOWN % ("rxe0", number)
+            counted = target.run("cd %s; ls sessions | wc -l; cat counters/logins "
+                                 "counters/logins_refused" % place).out.split()
+            equal(list(map(int, counted)), [sessions, logins, refused],
+                  "sessions, logins and refusals of port %d" % number)
+        through.logout()
         target.wait_for_connections(0)
 
 
@@ -91,11 +145,11 @@ def test_two_hosts(bench, second):
         contains(seen, "switch of the lab", "the topology")
         for guid in first.guid, other.guid, target_guid(target):
             contains(seen, guid, "the topology")
-        export(bench, guid_name(first.guid), guid_name(other.guid))
+        export(second, first, other)
         disks = {}
         for end in first, other:
             end.run(LOAD)
-            said = end.run(daemon(end, "-o", hca=end.hca)).out
+            said = end.run(daemon(end, "-o")).out
             contains(said, "dgid=" + first.target_gid[2:], "srp_daemon")
             disks[end] = disk_of(end)
             end.fio(disks[end], "1m", more=own_part(end))
@@ -123,8 +177,7 @@ def test_fencing(bench, second):
     target = bench.target
     with second, second.third() as other, bench.configured(acls=[], disks=0, enable=False):
         first = second.initiator
-        export(bench, guid_name(first.guid), guid_name(other.guid))
-        target.shell("mkdir -p $(cat dbroot)/pr")
+        export(second, first, other)
         disks = {end: end.login()[0] for end in (first, other)}
 
         def reserve(end, *words, check=True):
@@ -156,12 +209,12 @@ def test_several_lids(bench, second):
         second.stop_sm()
         second.start_sm("-l", "1")
         for end in target, second.initiator:
-            until(lambda: end.run("cat /sys/class/infiniband/rxe1/ports/1/lid_mask_count"
-                                  ).out.strip() == "1", 60, "LMC of the " + end.guest.name)
+            until(lambda: end.run(["cat", second.files("lid_mask_count")]).out.strip() == "1",
+                  60, "LMC of the " + end.guest.name)
         second.wait_active()
         with bench.configured(acls=[], disks=0, enable=False):
             through = second.initiator
-            export(bench, guid_name(through.guid))
+            export(second, through)
             paths = through.run(["saquery", "-C", "rxe1", "PathRecord", "--sgid-to-dgid", "%s-%s" % (
                 colons(PREFIX + through.guid), colons(through.target_gid[2:]))]).out
             expect(paths.count("dlid") > 1, "several paths:\n" + paths)
@@ -177,7 +230,7 @@ def test_prefix_changes(bench, second):
     have no GID; the target names its new GID, and a login finds it by that"""
     target, through = bench.target, second.initiator
     with second, bench.configured(acls=[], disks=0, enable=False):
-        export(bench, guid_name(through.guid))
+        export(second, through)
         disk, = through.login()
         job = through.load(disk, UNTIL_STOPPED)
         mark = target.mark()
@@ -185,10 +238,10 @@ def test_prefix_changes(bench, second):
         second.start_sm(prefix="fe80000000000002")
         gid = through.target_gid[2:]
         for end in target, through:
-            until(lambda: end.run("cat /sys/class/infiniband/rxe1/ports/1/gids/0").out.startswith(
+            until(lambda: end.run(["cat", second.files("gids/0")]).out.startswith(
                 "fe80:0000:0000:0002:"), 60, "the prefix of the " + end.guest.name)
         if target.variant == "rust":
-            until(lambda: "dgid=%s," % gid in target.read(LOGIN_INFO), 20, "the new login_info")
+            until(lambda: "dgid=%s," % gid in shown(second, "login_info"), 20, "the new login_info")
         through.moves(disk)
         through.stop(job, disk)
         equal(target.log_since(mark).count("closing"), 0, "connections that ended")
@@ -213,8 +266,8 @@ def many(ends, each):
         end.run(LOAD)
         words = end.string("queue_size=8,ch_count=1,initiator_ext=$(printf %016x $n)")
         jobs.append(end.spawn(
-            "for n in $(seq %d); do echo %s > /sys/class/infiniband_srp/srp-%s-1/add_target || exit; "
-            "done" % (each, words, end.hca), 600))
+            "for n in $(seq %d); do echo %s > %s || exit; done" % (
+                each, words, ADD_TARGET % (end.hca, end.port_number)), 600))
     for job in jobs:
         job.wait(600)
     yield
@@ -231,7 +284,7 @@ def test_many_sessions(bench, second, count):
     with second, second.third() as other, bench.configured(acls=[], disks=0, enable=False):
         first = second.initiator
         ends = first, other
-        export(bench, *[guid_name(end.guid) for end in ends])
+        export(second, *ends)
         with many(ends, count // 2):
             equal(target.connections(), count, "connections")
             equal(sum(len(end.hosts()) for end in ends), count, "sessions")

@@ -14,7 +14,6 @@ import pytest
 from . import manual
 from .checks import Failed, equal, until
 from .initiator import ADD_TARGET, UNTIL_STOPPED
-from .lio import SRPT
 from .test_ports import NO_SECOND_NETWORK, SECOND_NETWORK, gid_of
 
 pytestmark = [pytest.mark.engine("lio"),
@@ -29,19 +28,6 @@ QUEUE = "tc qdisc add dev second root netem limit 100000"
 # rxe0 has the addresses of interfaces on top of its own, too, and who connects
 # gets the HCA that is older.
 OLDER = "rdma link delete rxe0; rdma link add rxe0 type rxe netdev eth0"
-
-# One disk for both ports. Without a serial number, which targetcli gives it,
-# nobody could tell that it is the same.
-DISK = """
-backstore disk0 16384
-echo 5a1c0e0a-27d5-4f0b-9a53-1b6a33d0c001 > core/rd_mcp_0/disk0/wwn/vpd_unit_serial
-"""
-PORT = """
-mkdir -p {tpg}
-lun {tpg} 0 disk0
-acl {tpg} {name}
-echo 1 > {tpg}/enable
-"""
 
 # udevd starts late: HCAs keep their names.
 UDEV = r"""
@@ -156,18 +142,15 @@ def test_paths_come_and_go(bench):
     with second_network(bench) as netem, \
             bench.configured(acls=[], disks=0, enable=False), \
             Multipath(initiator) as multipath:
-        target.shell(DISK)
         for hca, initiator_guid in (("rxe0", initiator.guid), (
                 "rxe1", gid_of(initiator, "rxe1")[-16:])):
-            target.shell(PORT.format(
-                tpg="%s/%s/tpgt_1" % (SRPT, gid_of(target, hca)),
-                name="0x0000000000000000" + initiator_guid))
+            target.share(gid_of(target, hca), "0x0000000000000000" + initiator_guid)
         # A lost link is noticed sooner with few retries.
         more = "max_sect=8192,tl_retry_count=2"
         first, = initiator.login(more)
         initiator.run("echo %s > %s" % (
             initiator.string(more, dest=ADDRESSES[0]),
-            ADD_TARGET % "rxe1"))
+            ADD_TARGET % ("rxe1", 1)))
         multipath.wait_for("active", "active")
         names = sorted(multipath.paths())
         equal("/dev/" + names[0], first, "the path that is first by name")

@@ -47,26 +47,27 @@ def subnet(bench):
     return bench.other_hcas(hcas.SOFTIB)
 
 
-def daemon(initiator, *more, hca="rxe0", leave_out=()):
-    """The words by which the distribution's unit starts srp_daemon for an HCA."""
+def daemon(initiator, *more, leave_out=()):
+    """The words by which the distribution's unit starts srp_daemon for a port."""
     unit = initiator.run(["cat", UNIT]).out
     line, = re.findall(r"^ExecStart=(.*)$", unit, re.M)
     for words in ("--systemd", *leave_out):
         expect(words in line, "%r is in %r" % (words, line))
         line = line.replace(words, "")
-    return ["stdbuf", "-oL", *line.replace("%I", hca + ":1").split(), *more]
+    return ["stdbuf", "-oL", *line.replace("%I", "%s:%d" % (
+        initiator.hca, initiator.port_number)).split(), *more]
 
 
-def scan(initiator):
+def scan(initiator, port="umad0"):
     """What ibsrpdm finds: the lines for add_target."""
-    return initiator.run("ibsrpdm -c -d /dev/infiniband/umad0").out.splitlines()
+    return initiator.run("ibsrpdm -c -d /dev/infiniband/" + port).out.splitlines()
 
 
-def found(target, pkey="ffff"):
+def found(target, pkey="ffff", gid=None):
     """Such a line, as it should be."""
     guid = target.service_guid
     return "id_ext=%s,ioc_guid=%s,dgid=%s,pkey=%s,service_id=%s" % (
-        guid, guid, target.gid[2:], pkey, guid)
+        guid, guid, (gid or target.gid)[2:], pkey, guid)
 
 
 def disk_of(initiator):

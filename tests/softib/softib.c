@@ -50,6 +50,25 @@ static struct softib_av *softib_av(struct rxe_av *av)
 	return (struct softib_av *)av->dmac;
 }
 
+/* --- ports ------------------------------------------------------------------ */
+
+struct softib *softib_of(struct rxe_dev *rxe, u32 number)
+{
+	return &rxe->softib[number == SOFTIB_PORTS && rxe->ib_dev.phys_port_cnt == SOFTIB_PORTS];
+}
+
+struct softib *softib_on(struct rxe_dev *rxe, struct net_device *ndev)
+{
+	struct softib *second = softib_of(rxe, SOFTIB_PORTS);
+
+	return second->ndev == ndev ? second : softib_of(rxe, 1);
+}
+
+static struct softib *softib_of_pkt(struct rxe_pkt_info *pkt)
+{
+	return softib_of(pkt->rxe, pkt->port_num);
+}
+
 static u16 path_mask(struct rxe_port *port)
 {
 	return (1 << port->attr.lmc) - 1;
@@ -81,29 +100,31 @@ void softib_av_to_attr(struct rxe_av *av, struct rdma_ah_attr *attr)
 /* --- packets on their way out ---------------------------------------------- */
 
 /* An entry of the P_Key table; 0 is no P_Key. */
-u16 softib_pkey_at(struct rxe_dev *rxe, u16 index)
+u16 softib_pkey_at(struct softib *ib, u16 index)
 {
-	return index < SOFTIB_PKEYS ? be16_to_cpu(READ_ONCE(rxe->softib.pkeys[index])) : 0;
+	return index < SOFTIB_PKEYS ? be16_to_cpu(READ_ONCE(ib->pkeys[index])) : 0;
 }
 
 /* What a queue pair sends; queue pair 1 is told with each message. */
 u16 softib_pkey(struct rxe_qp *qp, u16 ud_index)
 {
-	struct rxe_dev *rxe = to_rdev(qp->ibqp.device);
+	struct softib *ib = softib_of(to_rdev(qp->ibqp.device), qp->attr.port_num);
 
 	switch (qp_type(qp)) {
 	case IB_QPT_SMI:
 		return IB_DEFAULT_PKEY_FULL;
 	case IB_QPT_GSI:
-		return softib_pkey_at(rxe, ud_index);
+		return softib_pkey_at(ib, ud_index);
 	default:
-		return softib_pkey_at(rxe, qp->attr.pkey_index);
+		return softib_pkey_at(ib, qp->attr.pkey_index);
 	}
 }
 
-struct sk_buff *softib_init_packet(struct rxe_dev *rxe, int paylen, struct rxe_pkt_info *pkt)
+struct sk_buff *softib_init_packet(struct rxe_dev *rxe, struct rxe_av *av, int paylen,
+				   struct rxe_pkt_info *pkt)
 {
-	struct net_device *ndev = ib_device_get_netdev(&rxe->ib_dev, SOFTIB_PORT);
+	u32 number = softib_of(rxe, av->port_num)->number;
+	struct net_device *ndev = ib_device_get_netdev(&rxe->ib_dev, number);
 	int room = sizeof(struct softib_lrh) + sizeof(struct ib_grh);
 	struct sk_buff *skb;
 
@@ -117,14 +138,14 @@ struct sk_buff *softib_init_packet(struct rxe_dev *rxe, int paylen, struct rxe_p
 	skb_reserve(skb, room);
 	skb->protocol = SOFTIB_PROTOCOL;
 	pkt->rxe = rxe;
-	pkt->port_num = SOFTIB_PORT;
+	pkt->port_num = number;
 	pkt->hdr = skb_put(skb, paylen);
 	return skb;
 }
 
 int softib_prepare(struct rxe_av *av, struct rxe_pkt_info *pkt, struct sk_buff *skb)
 {
-	struct rxe_port *port = &pkt->rxe->port;
+	struct rxe_port *port = softib_of_pkt(pkt)->port;
 	struct softib_av *ib = softib_av(av);
 	u16 lid = port->attr.lid;
 	struct softib_lrh *lrh;
@@ -175,7 +196,7 @@ static void loop_back(struct sk_buff *skb, struct rxe_pkt_info *pkt)
 int softib_send(struct sk_buff *skb, struct rxe_pkt_info *pkt)
 {
 	struct softib_lrh *lrh = (struct softib_lrh *)skb->data;
-	struct rxe_port *port = &pkt->rxe->port;
+	struct rxe_port *port = softib_of_pkt(pkt)->port;
 	enum ib_port_state state = READ_ONCE(port->attr.state);
 	struct net_device *ndev;
 
@@ -185,7 +206,7 @@ int softib_send(struct sk_buff *skb, struct rxe_pkt_info *pkt)
 	}
 	if (state == IB_PORT_DOWN || (state != IB_PORT_ACTIVE && qp_type(pkt->qp) != IB_QPT_SMI))
 		goto drop;
-	ndev = ib_device_get_netdev(&pkt->rxe->ib_dev, SOFTIB_PORT);
+	ndev = ib_device_get_netdev(&pkt->rxe->ib_dev, pkt->port_num);
 	if (!ndev)
 		goto drop;
 	skb->dev = ndev;
@@ -250,6 +271,7 @@ static int softib_rcv(struct sk_buff *skb, struct net_device *ndev, struct packe
 {
 	struct softib_lrh *lrh;
 	struct rxe_pkt_info *pkt;
+	struct softib *ib;
 	struct rxe_dev *rxe;
 	int length, headers;
 	bool global;
@@ -274,7 +296,8 @@ static int softib_rcv(struct sk_buff *skb, struct net_device *ndev, struct packe
 	if (length > skb->len || length < headers + RXE_BTH_BYTES + RXE_ICRC_SIZE)
 		goto put;
 	bth = skb->data + headers;
-	if (!is_for_us(&rxe->port, be16_to_cpu(lrh->dlid), get_unaligned_be24(bth + 5)))
+	ib = softib_on(rxe, ndev);
+	if (!is_for_us(ib->port, be16_to_cpu(lrh->dlid), get_unaligned_be24(bth + 5)))
 		goto put;
 	if (pskb_trim(skb, length))
 		goto put;
@@ -283,7 +306,7 @@ static int softib_rcv(struct sk_buff *skb, struct net_device *ndev, struct packe
 	pkt = SKB_TO_PKT(skb);
 	memset(pkt, 0, sizeof(*pkt));
 	pkt->rxe = rxe;
-	pkt->port_num = SOFTIB_PORT;
+	pkt->port_num = ib->number;
 	pkt->hdr = bth;
 	pkt->mask = global ? RXE_GRH_MASK : 0;
 	pkt->paylen = length - headers;
@@ -304,6 +327,7 @@ static struct packet_type softib_packets = {
 /* Queue pair 0 takes any, queue pair 1 any of the table, others one. */
 bool softib_pkey_matches(struct rxe_pkt_info *pkt, u16 pkey, struct rxe_qp *qp)
 {
+	struct softib *ib = softib_of_pkt(pkt);
 	int index;
 
 	switch (qp_type(qp)) {
@@ -311,7 +335,7 @@ bool softib_pkey_matches(struct rxe_pkt_info *pkt, u16 pkey, struct rxe_qp *qp)
 		return true;
 	case IB_QPT_GSI:
 		for (index = 0; index < SOFTIB_PKEYS; index++) {
-			if (pkey_match(pkey, softib_pkey_at(pkt->rxe, index))) {
+			if (pkey_match(pkey, softib_pkey_at(ib, index))) {
 				pkt->pkey_index = index;
 				return true;
 			}
@@ -319,7 +343,7 @@ bool softib_pkey_matches(struct rxe_pkt_info *pkt, u16 pkey, struct rxe_qp *qp)
 		return false;
 	default:
 		pkt->pkey_index = qp->attr.pkey_index;
-		return pkey_match(pkey, softib_pkey_at(pkt->rxe, pkt->pkey_index));
+		return pkey_match(pkey, softib_pkey_at(ib, pkt->pkey_index));
 	}
 }
 
@@ -337,7 +361,7 @@ void softib_complete(struct rxe_pkt_info *pkt, struct ib_wc *wc)
 	wc->network_hdr_type = RDMA_NETWORK_IB;
 	wc->slid = be16_to_cpu(lrh->slid);
 	wc->sl = lrh->sl_next >> 4;
-	wc->dlid_path_bits = be16_to_cpu(lrh->dlid) & path_mask(&pkt->rxe->port);
+	wc->dlid_path_bits = be16_to_cpu(lrh->dlid) & path_mask(softib_of_pkt(pkt)->port);
 	wc->pkey_index = pkt->pkey_index;
 }
 
@@ -348,7 +372,7 @@ void softib_complete_user(struct rxe_pkt_info *pkt, struct ib_uverbs_wc *wc)
 	wc->wc_flags = pkt->mask & RXE_GRH_MASK ? IB_WC_GRH : 0;
 	wc->slid = be16_to_cpu(lrh->slid);
 	wc->sl = lrh->sl_next >> 4;
-	wc->dlid_path_bits = be16_to_cpu(lrh->dlid) & path_mask(&pkt->rxe->port);
+	wc->dlid_path_bits = be16_to_cpu(lrh->dlid) & path_mask(softib_of_pkt(pkt)->port);
 	wc->pkey_index = pkt->pkey_index;
 }
 

@@ -14,16 +14,20 @@
 #define SOFTIB_PROTOCOL	htons(ETH_P_802_EX1)
 
 enum {
-	SOFTIB_PORT	= 1,
-	SOFTIB_PKEYS	= 8,	/* in the port's P_Key table */
+	SOFTIB_PORTS	= 2,	/* of a device at most */
+	SOFTIB_PKEYS	= 8,	/* in the P_Key table of a port */
 };
 
 /*
  * The state of a port that the subnet manager sets, as far as it is not in
- * struct ib_port_attr. port.port_lock of the device guards both.
+ * struct ib_port_attr. port->port_lock guards both.
  */
 struct softib {
-	u32 smi_index;		/* of queue pair 0, as port.qp_gsi_index is of 1 */
+	struct rxe_dev *rxe;
+	struct rxe_port *port;
+	struct net_device *ndev;	/* is compared, and no more */
+	u32 number;
+	u32 smi_index;		/* of queue pair 0, as port->qp_gsi_index is of 1 */
 	bool disabled;		/* by the subnet manager: no link */
 	u8 neighbor_mtu;	/* enum ib_mtu; 0 before it is set */
 	u8 mkey_protection;
@@ -44,6 +48,7 @@ struct rdma_ah_attr;
 struct rxe_av;
 struct rxe_dev;
 struct rxe_pkt_info;
+struct rxe_port;
 struct rxe_qp;
 struct sk_buff;
 
@@ -51,16 +56,21 @@ int softib_init(void);
 void softib_exit(void);
 int softib_port_init(void);
 void softib_port_exit(void);
-void softib_setup(struct rxe_dev *rxe, const char *name, struct net_device *ndev);
+int softib_setup(struct rxe_dev *rxe, const char *name, struct net_device *ndev);
+
+/* ports: by number, a wrong one is taken for 1; by network card */
+struct softib *softib_of(struct rxe_dev *rxe, u32 number);
+struct softib *softib_on(struct rxe_dev *rxe, struct net_device *ndev);
 
 /* address vectors */
 void softib_av_from_attr(struct rxe_av *av, struct rdma_ah_attr *attr);
 void softib_av_to_attr(struct rxe_av *av, struct rdma_ah_attr *attr);
 
 /* packets on their way out */
-u16 softib_pkey_at(struct rxe_dev *rxe, u16 index);
+u16 softib_pkey_at(struct softib *ib, u16 index);
 u16 softib_pkey(struct rxe_qp *qp, u16 ud_index);
-struct sk_buff *softib_init_packet(struct rxe_dev *rxe, int paylen, struct rxe_pkt_info *pkt);
+struct sk_buff *softib_init_packet(struct rxe_dev *rxe, struct rxe_av *av, int paylen,
+				   struct rxe_pkt_info *pkt);
 int softib_prepare(struct rxe_av *av, struct rxe_pkt_info *pkt, struct sk_buff *skb);
 int softib_send(struct sk_buff *skb, struct rxe_pkt_info *pkt);
 __be32 softib_icrc(struct rxe_pkt_info *pkt, __be32 crc);
