@@ -234,9 +234,24 @@ exec switch_root /new /usr/bin/busybox sh /run/lab/pid1
 
 PID1 = r"""#!/bin/sh
 # Process 1 of the guest: the remaining mounts, then the agent. The shell's
-# wait also reaps whatever orphans come its way.
+# wait also reaps whatever orphans come its way. With lab.systemd, systemd is
+# process 1, and starts the agent among its services.
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export HOME=/root LANG=C.UTF-8 TERM=linux
+case " $(cat /proc/cmdline) " in *" lab.systemd "*)
+    units=/run/systemd/system
+    mkdir -p $units/multi-user.target.wants
+    cat > $units/lab-agent.service <<'END'
+[Unit]
+Description=Agent of the lab
+[Service]
+ExecStart=/usr/bin/python3 -I -S /run/lab/agent.py
+Environment=HOME=/root LANG=C.UTF-8
+StandardInput=null
+END
+    ln -s ../lab-agent.service $units/multi-user.target.wants/
+    exec /usr/lib/systemd/systemd
+esac
 mkdir -p /dev/pts /dev/shm
 mount -t devpts -o mode=620,ptmxmode=666 pts /dev/pts
 mount -t tmpfs -o mode=1777 shm /dev/shm

@@ -137,12 +137,13 @@ class Subnet:
         self.fabric.set_link(port, up)
 
     @contextlib.contextmanager
-    def third(self, append="slab_nomerge"):
-        """Another initiator's machine on the switch, with these kernel parameters."""
+    def third(self, append="slab_nomerge", **options):
+        """Another initiator's machine on the switch, with these kernel parameters and
+        options of Guest."""
         guest = Guest("other", self.pair.run_dir, number=3, smp=1, peers=(),
                       wire=json.dumps(dict(self.fabric.wire(OTHER), id="wire")),
                       transport="ib", manages=False, append=append,
-                      kernel=self.initiator.guest.kernel, limit=3600)
+                      kernel=self.initiator.guest.kernel, limit=3600, **options)
         with guest:
             other = Second(guest, self.target, 0, OTHER, "rxe0")
             other.be_patient()

@@ -70,11 +70,11 @@ def found(target, pkey="ffff", gid=None):
         guid, guid, (gid or target.gid)[2:], pkey, guid)
 
 
-def disk_of(initiator):
+def disk_of(initiator, timeout=30):
     """Wait for the one disk."""
     return until(lambda: initiator.quick(
         "cd /sys/block; for d in sd*; do [ -e $d ] && [ $(cat $d/size) != 0 ] && "
-        "echo /dev/$d; done; true").out.split(), 30, "a disk")[0]
+        "echo /dev/$d; done; true").out.split(), timeout, "a disk")[0]
 
 
 def traps(initiator):
