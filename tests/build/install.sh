@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # make modules_install and make uninstall, into a scratch directory, with a
-# made-up kernel tree and module. The checkout's build/ is not touched.
+# made-up kernel tree and module, and which of two modules depmod takes. The
+# checkout's build/ is not touched.
 . ./lib.sh
 
 export PATH=$work/bin:$PATH KDIR=$work/k INSTALL_MOD_PATH=$work/root
@@ -58,6 +59,43 @@ if command -v as >/dev/null && command -v objcopy >/dev/null; then
 		make -s -C "$copy" modules_install
 else
 	skip "an ib_core that came after the build" "no binutils here"
+fi
+
+# The real depmod, and two modules below updates/: it takes the one that it reads last.
+rm "$work/bin/depmod"
+PATH=$PATH:/usr/sbin:/sbin
+export INSTALL_MOD_PATH=$work/root
+taken() { sed -n 's/:.*//p' "$modules/modules.dep"; }
+# rivals DIR: ib_srpt in DIR, and another, which wins as long as nothing is said.
+rivals() {
+	for n in $(seq 20); do
+		rm -rf "$modules"
+		rival=updates/ofed-$n/ib_srpt.ko
+		[ $((n % 2)) -eq 0 ] || mkdir -p "$modules/$1"
+		mkdir -p "$modules/${rival%/*}" "$modules/$1"
+		cp "$work/empty.ko" "$modules/$1/ib_srpt.ko"
+		cp "$work/empty.ko" "$modules/$rival"
+		: >"$modules/modules.order"
+		: >"$modules/modules.builtin"
+		depmod -b "$INSTALL_MOD_PATH" "$RELEASE" || return
+		[ "$(taken)" != "$rival" ] || return 0
+	done
+	echo "of 20 none won"
+	return 1
+}
+if command -v as >/dev/null && command -v depmod >/dev/null; then
+	as -o "$work/empty.ko" /dev/null
+	mkdir "$work/depmod.d"
+	verify "an OFED's ib_srpt may win against DKMS's" rivals updates/dkms
+	cp "$top/scripts/deb/debian/ib-srpt-dkms.depmod" "$work/depmod.d/ib-srpt-dkms.conf"
+	depmod -b "$INSTALL_MOD_PATH" -C "$work/depmod.d" "$RELEASE" 2>"$work/out"
+	verify "... not with the package's line" [ "$(taken)" = updates/dkms/ib_srpt.ko ]
+	verify "... and against that of make modules_install" rivals updates
+	cp "$work/empty.ko" "$copy/build/$RELEASE/lio/ib_srpt.ko"
+	expect 0 'installed' "... which is installed with a line for it" make -s -C "$copy" modules_install
+	verify "... and wins" [ "$(taken)" = updates/ib_srpt.ko ]
+else
+	skip "which of two modules depmod takes" "kmod or binutils are not installed"
 fi
 
 finish
