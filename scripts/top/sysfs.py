@@ -14,6 +14,8 @@ from pathlib import Path
 
 CLASS = "class/infiniband_srpt"
 MODULE = "module/ib_srpt"
+# A parameter that no other ib_srpt has, as in srpt-check.
+MARK = "parameters/max_channels_per_nexus"
 
 # The stages of a command, in their order, and their histograms' size.
 STAGES = ("receive", "engine", "fetch", "send")
@@ -260,9 +262,14 @@ def why_nothing(sample, root="/sys"):
         return ("no ports in %s: ib_srpt is loaded, but found no HCA.\n"
                 "Look with: rdma link; dmesg | grep ib_srpt" % folder)
     module = Path(root) / MODULE
-    if module.is_dir() and not (module / "version").exists():
-        return ("no ports: the C driver of the same name is loaded, and logins "
-                "are served by it.\n"
-                "Look with: modinfo ib_srpt; dkms status ib_srpt")
+    if module.is_dir() and not (module / MARK).exists():
+        version = text(module / "version")
+        if version is None:
+            return ("no ports: the C driver of the same name is loaded, and logins "
+                    "are served by it.\n"
+                    "Look with: modinfo ib_srpt; dkms status ib_srpt")
+        return ("no ports: another module of the same name is loaded, version %s; "
+                "that of an OFED is empty.\n"
+                "Look with: modinfo ib_srpt; dkms status ib_srpt" % version)
     return ("no ports: there is no %s. Is the module loaded?\n"
             "Load it with: modprobe ib_srpt" % folder)

@@ -274,11 +274,14 @@ class Nothing(fake.Case):
         (self.root / "class/infiniband_srpt").mkdir()
         self.check("loaded, but found no HCA")
 
-    def test_c_driver(self):
+    def test_not_ours(self):
         module = self.root / "module/ib_srpt"
         module.mkdir(parents=True)
         self.check("the C driver .* is loaded, and logins are served by it")
-        (module / "version").write_text("0.1.0\n")
+        (module / "version").write_text("0.1\n")
+        self.check("another module .* is loaded, version 0.1; that of an OFED is empty")
+        (module / "parameters").mkdir()
+        (module / "parameters/max_channels_per_nexus").write_text("256\n")
         self.check("Is the module loaded")
 
     def test_other_module(self):
