@@ -172,8 +172,8 @@ test-sanitized: ## Run the guest tests on a kernel that reports wrong accesses, 
 	@KERNEL=sanitized $(LAB) pytest -n 2 $(SELECTED)
 
 .PHONY: test-install
-test-install: ## Install the package on a machine with systemd, reboot, upgrade, remove
-	@$(LAB) python tests/install/run
+test-install: ## Install the package on a machine with systemd, reboot, upgrade, remove (BUILD=0: nothing is built or booted)
+	@$(LAB) python tests/install/run $(if $(filter 0,$(BUILD)),--no-build)
 
 .PHONY: faults
 faults: ## Cause every fault that the lab can cause, for hours; write docs/faults.md (K=: some; OF=: of earlier runs; CUTS=100 SEED=1 WALK=600 LUNS=all)

@@ -214,7 +214,8 @@ verify "... it has the tests that autopkgtest runs, and they name what exists" s
 	done' sh "$work/again/ib-srpt" "$dsc"
 # A file that uscan, of devscripts, would have nothing to do with: no address is known.
 verify "... without an address debian/watch looks nowhere" [ "$(grep -vc '^#' "$work/again/ib-srpt/debian/watch")" -eq 1 ]
-expect 0 built "with an address" env UPSTREAM=https://example.org/srpt/ "$copy/scripts/deb/build" source
+expect 0 built "with an address, said to make" env MAKEFLAGS=' -- UPSTREAM=https://example.org/srpt/' \
+	UPSTREAM=https://example.org/srpt/ "$copy/scripts/deb/build" source
 verify "... debian/watch looks there, for archives that have the name of ours" sh -c '
 	pattern=$(sed -n "s|^https://example.org/srpt/ ||p" "$1/watch" | sed "s/@ANY_VERSION@/([0-9.]+)/")
 	[ -n "$pattern" ] && echo "$2" | grep -qxE "$pattern"' \
