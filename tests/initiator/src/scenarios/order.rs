@@ -179,7 +179,7 @@ pub(super) const ROWS: &[Scenario] = &[
     admin_row(
         "order.reset_between",
         "LUN RESET between ORDERED READs of the slow disk, each with others behind it; the session ends",
-        &["none answered twice; 0 connections"],
+        &["LUN RESET code 0, none answered twice; 0 connections"],
         |b| {
             b.connections(0, Duration::from_secs(30))?;
             slowly(b, |b| {
@@ -191,13 +191,17 @@ pub(super) const ROWS: &[Scenario] = &[
                 start_ordered(&mut s)?;
                 start_refused(&mut s)?;
                 let (mut tags, mut twice) = (HashSet::new(), "none");
+                let mut done = "silent".to_string();
                 while let Seen::Rsp(rsp) = s.answer(Duration::from_secs(5))? {
+                    if rsp.tag == reset {
+                        done = rsp.to_string();
+                    }
                     if !tags.insert(rsp.tag) {
                         twice = "one";
                     }
                 }
                 drop(s);
-                gone(b, &format!("{twice} answered twice"))
+                gone(b, &format!("LUN RESET {done}, {twice} answered twice"))
             })
         },
     ),
