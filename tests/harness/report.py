@@ -79,6 +79,10 @@ class Summary:
             self.folder.mkdir(parents=True, exist_ok=True)
             with open(self.table, "a") as table:
                 table.write("\t".join(self.row(report.nodeid)) + "\n")
+            if self.faults:
+                new = self.folder / "faults.new"
+                new.write_text(json.dumps(self.faults, indent=1) + "\n")
+                new.replace(self.folder / "faults.json")
 
     def row(self, nodeid):
         row = self.times[nodeid]
@@ -142,8 +146,6 @@ class Summary:
                                         + "".join("%10s" % x for x in row[2:]))
         if self.conformance:
             self.print_conformance(terminalreporter)
-        if self.faults:
-            (self.folder / "faults.json").write_text(json.dumps(self.faults, indent=1) + "\n")
         passed = {report.nodeid for report in stats.get("passed", ())}
         second = sorted({name_of(report.nodeid) for report in
                          stats.get("rerun", ()) if report.nodeid in passed})
