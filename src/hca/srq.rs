@@ -49,7 +49,7 @@ pub(super) fn create<O: QpOwner>(
     let size = params::srp_max_req_size();
     let mut bufs = buffers(device, size, limit::IMM_DATA_OFFSET_LINUX, entries)?;
     for _ in 0..entries {
-        srq.post_recv(bufs.take()?).map_err(|(e, _)| e)?;
+        srq.post_recv(bufs.take()?)?;
     }
     Ok(srq)
 }

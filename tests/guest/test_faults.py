@@ -17,8 +17,9 @@ import time
 
 import pytest
 
-from .checks import equal, expect, sit_through, until
+from .checks import contains, equal, expect, sit_through, until
 from .initiator import TOOLS, UNTIL_STOPPED
+from .peer import cmd, read_10, write_10
 
 BOUND = 60
 
@@ -320,6 +321,36 @@ def test_hca_stuck(bench, fault, shared):
         target.run("echo N > /sys/module/stuck/parameters/" + fault)
         bench.fault("an HCA that hangs (%s) goes and returns" % fault, "data right",
                     goes_on(bench, job, disk))
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.engine("lio")
+@pytest.mark.stock("it frees what is in use")
+@pytest.mark.parametrize("shared", [0, 1], ids=["own", "shared"])
+def test_received_twice(bench, shared):
+    """the target's HCA reports a request twice, the second time while its buffer is in use:
+    it is executed once, its data is right, and the connection goes on"""
+    target = bench.target
+    data = os.urandom(4096)
+    with bench.target_module("stuck"), \
+            bench.configured(acls=[], attributes={"use_srq": shared}), \
+            bench.peer() as one:
+        target.add_acl(one.port_id)
+        one.login()
+        one.settle()
+        one.fill(0, data)
+        mark = target.mark()
+        target.run("echo Y > /sys/module/stuck/parameters/twice")
+        # Its data is fetched, and until then it is not answered.
+        equal(one.ask(cmd(1, write_10(0, 1024), data_out=one.at(0, 524288)), 30).status, 0,
+              "status of the write")
+        target.run("echo N > /sys/module/stuck/parameters/twice")
+        contains(target.log_since(mark), "a request was completed twice", "the log")
+        one.fill(0, bytes(4096))
+        equal(one.ask(cmd(2, read_10(0, 8), data_in=one.at(0, 4096))).status, 0,
+              "status of the read")
+        equal(one.dump(0, 4096), data, "what was written")
+    target.wait_for_connections(0)
 
 
 @pytest.mark.timeout(330)

@@ -50,6 +50,7 @@ VERBS = ("alloc_mr alloc_pd create_ah create_cq create_qp create_srq map_mr_sg m
 KINDS = {
     "memory": "",
     "verbs": "result=-5 functions=" + ",".join("rxe_" + verb for verb in VERBS),
+    "receives": "result=-5 functions=rxe_post_srq_recv",
 }
 
 
@@ -112,9 +113,14 @@ def memory(bench):
     yield from made(bench, "memory")
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=["memory", "verbs"])
 def nth(request, bench):
     yield from made(bench, request.param)
+
+
+@pytest.fixture
+def receives(bench):
+    yield from made(bench, "receives")
 
 
 def is_served(target):
@@ -191,6 +197,29 @@ def test_login(bench, nth, shared):
         with bench.peer() as one:
             one.login()
             one.settle()
+
+
+@pytest.mark.timeout(120)
+def test_shared_receives(bench, receives):
+    """of a shared receive queue of four the HCA does not take a receive, five times, each
+    time from another connection: that one ends, and the queue does not run dry"""
+    target = bench.target
+    with bench.configured(acls=[], attributes={"use_srq": 1}, params="srpt_srq_size=4"):
+        receives.of(CODE)
+        with bench.peer() as one:
+            target.add_acl(one.port_id)
+        for number in range(5):
+            with bench.peer() as one:
+                one.login()
+                one.settle()
+                receives.arm(1)
+                equal(one.ask(cmd(1, [TEST_UNIT_READY])), "disconnected", "the answer")
+                expect(not receives.disarm(), "a receive was not posted (%d)" % number)
+            target.wait_for_connections(0, 60)
+        with bench.peer() as one:
+            one.login()
+            one.settle()
+            equal(one.ask(cmd(1, [TEST_UNIT_READY])).status, 0, "status of the last")
 
 
 # Information units by what they are called; each takes the peer and a tag.

@@ -61,12 +61,8 @@ pub(super) unsafe extern "C" fn recv_done<O: QpOwner>(
     _cq: *mut bindings::ib_cq,
     wc: *mut bindings::ib_wc,
 ) {
-    // SAFETY: The completion is valid. The entry is the first member of the buffer that `post_recv`
-    // turned into a pointer; the completion gives it back.
-    let mut buf = unsafe { KBox::from_raw((*wc).__bindgen_wr_cqe.wr_cqe.cast::<RecvBuf<O>>()) };
-    let posted = ::core::mem::replace(&mut buf.posted, Posted::No);
-    buf.dma().sync_for_cpu();
-    let Posted::Qp(flight) = posted else {
+    // SAFETY: This is its completion.
+    let Some((buf, Posted::Qp(flight))) = (unsafe { take_back::<O>(wc) }) else {
         return;
     };
     // INVARIANT: It has completed.
@@ -77,6 +73,39 @@ pub(super) unsafe extern "C" fn recv_done<O: QpOwner>(
         O::recv_done(owner, KBox::into_pin(buf), received);
     }
     drop(flight);
+}
+
+/// Begins the completion of a receive: takes the buffer back. Returns [`None`] if it is not posted.
+///
+/// # Safety
+///
+/// `wc` must be the completion of a buffer of an `O`, which was posted.
+pub(super) unsafe fn take_back<O: QpOwner>(
+    wc: *mut bindings::ib_wc,
+) -> Option<(KBox<RecvBuf<O>>, Posted<O>)> {
+    // SAFETY: The completion is valid. The entry is the first member of the buffer.
+    let raw = unsafe { (*wc).__bindgen_wr_cqe.wr_cqe.cast::<RecvBuf<O>>() };
+    // SAFETY: The buffer is posted, and so nothing else accesses it; one that has completed before
+    // is usually still there.
+    let posted = unsafe { core::mem::take(&mut (*raw).posted) };
+    if matches!(posted, Posted::No) {
+        completed_twice();
+        return None;
+    }
+    // SAFETY: The post turned the buffer into a pointer, and its completion turns it back. This is
+    // that completion: the mark was there.
+    let buf = unsafe { KBox::from_raw(raw) };
+    buf.dma().sync_for_cpu();
+    Some((buf, posted))
+}
+
+/// Says that a device's driver completes a request twice, as siw does with RDMA READs that it
+/// flushes. It must not make us drop two references, or free what is in use.
+#[cold]
+fn completed_twice() {
+    if ratelimit::ok() {
+        pr_warn!("a request was completed twice\n");
+    }
 }
 
 /// Begins the completion of an entry of the send queue: takes the item back. Returns [`None`] if
@@ -92,11 +121,7 @@ unsafe fn begin<T: HasCqe<ID>, const ID: u64>(
     let cqe = unsafe { (*wc).__bindgen_wr_cqe.wr_cqe.cast::<Cqe<T, ID>>() };
     // SAFETY: The entry is part of an item; one that has completed before is usually still there.
     if !unsafe { (*cqe).end() } {
-        // A driver that completes a request twice, as siw does with RDMA READs that it flushes,
-        // must not make us drop two references.
-        if ratelimit::ok() {
-            pr_warn!("a request was completed twice\n");
-        }
+        completed_twice();
         return None;
     }
     // SAFETY: The post turned the item into a pointer, and its completion turns it back. This is

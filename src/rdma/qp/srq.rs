@@ -43,6 +43,7 @@ use super::{
         pd::ProtectionDomain,
         wc::WorkCompletion, //
     },
+    complete::take_back,
     Context,
     Posted,
     QpOwner,
@@ -76,6 +77,8 @@ struct Tables<O: QpOwner> {
     slots: KVVec<Option<Slot<O>>>,
     /// Free indices.
     free: KVVec<usize>,
+    /// Buffers that the device did not take.
+    kept: KVVec<Pin<KBox<RecvBuf<O>>>>,
     /// Queue pairs that use the queue, by address.
     users: RBTree<usize, User<O>>,
 }
@@ -120,6 +123,7 @@ impl<O: QpOwner> SharedReceiveQueue<O> {
     pub(crate) fn new(pd: &Arc<ProtectionDomain>, max_wr: u32) -> Result<Arc<Self>> {
         let mut slots = KVVec::with_capacity(max_wr as usize, GFP_KERNEL)?;
         let mut free = KVVec::with_capacity(max_wr as usize, GFP_KERNEL)?;
+        let kept = KVVec::with_capacity(max_wr as usize, GFP_KERNEL)?;
         for index in 0..max_wr as usize {
             slots.push(None, GFP_KERNEL)?;
             free.push(index, GFP_KERNEL)?;
@@ -151,6 +155,7 @@ impl<O: QpOwner> SharedReceiveQueue<O> {
                     Tables {
                         slots,
                         free,
+                        kept,
                         users: RBTree::new(),
                     },
                     "SharedReceiveQueue::tables"
@@ -192,18 +197,15 @@ impl<O: QpOwner> SharedReceiveQueue<O> {
     ///
     /// # Errors
     ///
-    /// Returned with the buffer: `EBUSY` if a part of it is lent, `EINVAL` if it is for another
-    /// device, `EAGAIN` if the queue is full, and those of the device's driver.
-    #[allow(clippy::type_complexity, reason = "the buffer must not be lost")]
-    pub(crate) fn post_recv(
-        &self,
-        buf: Pin<KBox<RecvBuf<O>>>,
-    ) -> Result<(), (Error, Pin<KBox<RecvBuf<O>>>)> {
+    /// `EBUSY` if a part of the buffer is lent, `EINVAL` if it is for another device, `EAGAIN` if
+    /// the queue is full: the buffer is freed. Those of the device's driver: the buffer is kept for
+    /// [`Self::refill`].
+    pub(crate) fn post_recv(&self, buf: Pin<KBox<RecvBuf<O>>>) -> Result {
         if buf.is_lent() {
-            return Err((EBUSY, buf));
+            return Err(EBUSY);
         }
         if buf.dma().device().id() != self.device().id() {
-            return Err((EINVAL, buf));
+            return Err(EINVAL);
         }
         // SAFETY: The buffer is not moved out of the box.
         let mut owned = unsafe { Pin::into_inner_unchecked(buf) };
@@ -214,8 +216,8 @@ impl<O: QpOwner> SharedReceiveQueue<O> {
         // INVARIANT: It is being posted.
         let Some(index) = self.insert(raw) else {
             // SAFETY: It was not posted, so it is ours.
-            let owned = unsafe { KBox::from_raw(raw) };
-            return Err((EAGAIN, KBox::into_pin(owned)));
+            drop(unsafe { KBox::from_raw(raw) });
+            return Err(EAGAIN);
         };
         let mut wr = bindings::ib_recv_wr {
             sg_list: &mut sge,
@@ -235,7 +237,27 @@ impl<O: QpOwner> SharedReceiveQueue<O> {
         // SAFETY: The device did not take it, so it is ours.
         let mut owned = unsafe { KBox::from_raw(raw) };
         owned.posted = Posted::No;
-        Err((Error::from_errno(ret), KBox::into_pin(owned)))
+        // There is room: no more buffers are made than fit in the queue.
+        let lost = {
+            let mut tables = self.tables.lock();
+            tables
+                .kept
+                .push_within_capacity(KBox::into_pin(owned))
+                .err()
+        };
+        drop(lost);
+        Err(Error::from_errno(ret))
+    }
+
+    /// Posts the receives that the device did not take, until it does not take one. Does not sleep.
+    pub(crate) fn refill(&self) {
+        loop {
+            let next = self.tables.lock().kept.pop();
+            match next.map(|buf| self.post_recv(buf)) {
+                Some(Ok(())) => {}
+                Some(Err(_)) | None => return,
+            }
+        }
     }
 
     /// Adds a buffer to the table and stores its index in the buffer. Returns `None` if the table
@@ -345,16 +367,12 @@ unsafe extern "C" fn event_callback(event: *mut bindings::ib_event, context: *mu
 ///
 /// Called by the RDMA core only, for a buffer that `post_recv` of a queue for `O` has posted.
 unsafe extern "C" fn srq_recv_done<O: QpOwner>(cq: *mut bindings::ib_cq, wc: *mut bindings::ib_wc) {
-    // SAFETY: The completion is valid. The entry is the first member of the buffer that `post_recv`
-    // turned into a pointer; the completion gives it back.
-    let (mut buf, qp) = unsafe {
-        let raw = (*wc).__bindgen_wr_cqe.wr_cqe.cast::<RecvBuf<O>>();
-        (KBox::from_raw(raw), (*wc).qp)
-    };
-    let Posted::Srq(srq, index) = core::mem::replace(&mut buf.posted, Posted::No) else {
+    // SAFETY: This is its completion.
+    let Some((buf, Posted::Srq(srq, index))) = (unsafe { take_back::<O>(wc) }) else {
         return;
     };
-    buf.dma().sync_for_cpu();
+    // SAFETY: The completion is valid.
+    let qp = unsafe { (*wc).qp };
     // SAFETY: The queue exists: the queue pair holds it until its completion queue was freed, which
     // waits for this function.
     let srq = unsafe { srq.as_ref() };
@@ -373,11 +391,10 @@ unsafe extern "C" fn srq_recv_done<O: QpOwner>(cq: *mut bindings::ib_cq, wc: *mu
             let received = unsafe { WorkCompletion::from_raw(wc).received() };
             O::recv_done(context.owner.as_arc_borrow(), buf, received);
         }
-        // The queue pair is destroyed; the other queue pairs need the buffer.
+        // The queue pair is destroyed; the other queue pairs need the buffer. If the device does
+        // not take it now, it is kept.
         None => {
-            if srq.post_recv(buf).is_err() {
-                pr_warn!("{}: a shared receive buffer is lost\n", srq.device().name());
-            }
+            let _ = srq.post_recv(buf);
         }
     }
 }

@@ -5,6 +5,7 @@
  *
  *   echo Y > /sys/module/stuck/parameters/refuse    no way into the error state
  *   echo Y > /sys/module/stuck/parameters/lose      completions are lost
+ *   echo Y > /sys/module/stuck/parameters/twice     receives complete twice
  *   echo Y > /sys/module/stuck/parameters/fixed     ports cannot be modified
  *
  * Not here: events about queues (bad_news.c).
@@ -22,6 +23,10 @@ MODULE_PARM_DESC(refuse, "Queue pairs cannot be put into the error state");
 static bool lose;
 module_param(lose, bool, 0600);
 MODULE_PARM_DESC(lose, "Completions of connections are lost");
+
+static bool twice;
+module_param(twice, bool, 0600);
+MODULE_PARM_DESC(twice, "Receives of connections complete twice");
 
 static bool fixed;
 module_param(fixed, bool, 0600);
@@ -44,10 +49,19 @@ static int stuck_modify_qp(struct ib_qp *qp, struct ib_qp_attr *attr, int mask,
 
 static int stuck_poll_cq(struct ib_cq *cq, int entries, struct ib_wc *wc)
 {
-	int found = saved.poll_cq(cq, entries, wc);
+	int found, all, n;
 
 	/* Those of management datagrams are on another queue. */
-	return lose && cq->poll_ctx == IB_POLL_WORKQUEUE ? 0 : found;
+	if (cq->poll_ctx != IB_POLL_WORKQUEUE)
+		return saved.poll_cq(cq, entries, wc);
+	all = found = saved.poll_cq(cq, twice ? DIV_ROUND_UP(entries, 2) : entries, wc);
+	if (lose)
+		return 0;
+	for (n = 0; twice && n < found && all < entries; n++) {
+		if (wc[n].opcode & IB_WC_RECV)
+			wc[all++] = wc[n];
+	}
+	return all;
 }
 
 static int stuck_add(struct ib_device *device)

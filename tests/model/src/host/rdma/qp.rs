@@ -419,10 +419,7 @@ pub(crate) mod srq {
             match self.0 {}
         }
 
-        pub(crate) fn post_recv(
-            &self,
-            _: Pin<Box<RecvBuf<O>>>,
-        ) -> Result<(), (Error, Pin<Box<RecvBuf<O>>>)> {
+        pub(crate) fn post_recv(&self, _: Pin<Box<RecvBuf<O>>>) -> Result<(), Error> {
             match self.0 {}
         }
     }
