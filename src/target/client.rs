@@ -87,6 +87,8 @@ impl Client for SrpClient {
     fn add(device: &Device) -> Result<Attached> {
         let hca = Hca::new(device)
             .inspect_err(|e| pr_err!("{}: cannot be used: {:?}\n", device.name(), e))?;
+        // Before logins: the RDMA/CM may have one already, whose channel gets a directory in these.
+        hca.make_dirs(device);
         hcas::add(&hca, device.node_guid())?;
         let events = Arc::new(PortWatch { id: device.id() }, GFP_KERNEL)
             .map_err(Error::from)
@@ -98,7 +100,6 @@ impl Client for SrpClient {
             hca_port.refresh(device);
             hca_port.log(device);
         }
-        hca.make_dirs(device);
         hca.start_agents(device);
         offer_ports(&hca);
         let listener = listen(&hca, device);
