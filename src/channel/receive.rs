@@ -7,7 +7,6 @@
 
 use kernel::{
     alloc::kvec::PushError,
-    prelude::*,
     sync::{
         Arc,
         ArcBorrow, //

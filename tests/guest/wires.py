@@ -6,11 +6,12 @@
 # Not here: when that is done, and what must be seen (test_wires.py).
 
 import contextlib
+import signal
 import time
 
 from lab.guest import quick
 
-from .checks import Late, equal, expect, sit_through, until
+from .checks import Failed, Late, equal, expect, sit_through, until
 from .initiator import UNTIL_STOPPED
 from .lio import SRPT
 from .test_multipath import ADDRESSES, second_network
@@ -31,6 +32,8 @@ lun %(tpg)s 0 disk1
 acl %(tpg)s %(name)s
 echo 1 > %(tpg)s/enable
 """
+
+LISTED = "ls -d /sys/class/infiniband_srpt/*/sessions/* | wc -l"
 
 # Prints the time and the numbers of requests so far, twice a second.
 WATCH = """
@@ -91,19 +94,30 @@ class Disturbed:
 
     def is_whole(self):
         """With a good wire nothing is left of what happened: no dead queue pair, a reset is
-        answered, and of the connection that there is now, no credit is missing of those that
-        the initiator was seen to have after its login."""
+        answered, no credit is missing."""
         until(lambda: self.target.queue_pairs() == self.target.connections(), 60,
               "no dead queue pair is left on the target")
+        equal(int(self.target.quick(LISTED).out), self.target.connections(),
+              "how many connections sysfs lists")
         # -N: no new login if the reset is not answered.
         equal(self.initiator.run(["sg_reset", "-N", "-d", self.disk], check=False).rc, 0,
               "status of a reset")
-        # What is missing after that time is not late.
-        with contextlib.suppress(Late):
+        self.has_credits()
+
+    def has_credits(self):
+        """With the connection that there is now, the initiator has as many as it was seen to
+        have after its login. A load waits meanwhile."""
+        loaded = self.job and self.job.poll() is None
+        if loaded:
+            self.job.signal(signal.SIGSTOP)
+        try:
             until(lambda: self.credits() >= self.granted, 10, "credits")
-        expect(self.credits() >= self.granted,
-               "the initiator has as many credits as after its login: %d, not %d"
-               % (self.granted, self.credits()))
+        except Late:
+            raise Failed("the initiator has %d credits, not %d as after its login" % (
+                self.credits(), self.granted)) from None
+        finally:
+            if loaded:
+                self.job.signal(signal.SIGCONT)
 
     def log_out(self, job=None):
         (job or self.logs_out()).wait(240)
