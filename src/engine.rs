@@ -455,8 +455,8 @@ pub(crate) trait EngineCmd: Send + Sync {
     fn residual(&self) -> Residual;
     /// Result to report. Valid inside `task_mgmt_fn_done`.
     fn tm_result(&self) -> TmResult;
-    /// Returns whether the engine has used immediate data in place, where [`Self::status`] may be
-    /// read.
+    /// Returns whether the engine has used immediate data in place. For a command that is being
+    /// answered, by the engine or by the target.
     fn used_immediate(&self) -> bool;
     /// Memory that a command keeps for its next use.
     type Kept: Send;
@@ -467,8 +467,8 @@ pub(crate) trait EngineCmd: Send + Sync {
 
 /// A command of the SRP target, as called by a storage engine.
 pub(crate) trait TargetCmd: HasEngineCmd + Send + Sync + 'static {
-    /// Fetches the initiator's data into the engine's buffer `data`. Not called by an engine that
-    /// uses immediate data in place.
+    /// Fetches the initiator's data into the engine's buffer `data`. Not called for a command whose
+    /// immediate data the engine uses in place.
     fn rdy_to_xfer(this: ArcBorrow<'_, Self>, data: SgList) -> Delivery;
     /// Sends the data of a read, if `data` is not empty, and the response.
     fn xmit_response(this: ArcBorrow<'_, Self>, data: SgList) -> Delivery;

@@ -85,9 +85,11 @@ impl Tick for Reaper {
         list::close(CloseReason::QpError, Channel::has_failed);
         list::look_after_peers();
         list::announce_luns(Channel::sees_other_luns);
-        each_hca(Hca::refill_srq);
-        // LIO's entries come and go without a report, or before they are complete.
-        follow_ports(false, |_| true);
+        each_hca(|hca| {
+            hca.refill_srq();
+            // LIO's entries come and go without a report, or before they are complete.
+            hca.follow_ports(false, |_| true);
+        });
     }
 }
 

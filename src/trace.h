@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Prototypes of the functions of trace.c, and tracepoints that Rust looks at first. Input of bindgen. */
+/* Functions of trace.c, and tracepoints that Rust looks at first. Input of bindgen. */
 #ifndef SRPT_TRACE_SHIMS_H
 #define SRPT_TRACE_SHIMS_H
 

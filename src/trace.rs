@@ -16,6 +16,9 @@ use crate::{
     srp::wire::ident::PortId, //
 };
 
+/// Without this option there are no tracepoints, and no objects to look at.
+const EXIST: bool = cfg!(CONFIG_TRACEPOINTS);
+
 /// Returns whether a tracepoint of `trace.c` is enabled (`tracepoint_enabled()`).
 ///
 /// Not the macro of the kernel crate for static keys: it includes a file that packages with Rust
@@ -41,7 +44,7 @@ macro_rules! tracepoints {
                 unsafe { bindings::$shim($($arg),*) }
             }
 
-            if is_enabled(&raw const bindings::$tracepoint) {
+            if EXIST && is_enabled(&raw const bindings::$tracepoint) {
                 record($($arg),*);
             }
         }
@@ -74,7 +77,7 @@ tracepoints! {
 /// Returns whether [`iu`] records anything.
 #[inline]
 pub(crate) fn wants_iu() -> bool {
-    is_enabled(&raw const bindings::__tracepoint_srpt_iu)
+    EXIST && is_enabled(&raw const bindings::__tracepoint_srpt_iu)
 }
 
 /// Records that a login was granted.

@@ -101,9 +101,7 @@ impl<O: Pool> Command<O> {
                 let fetched = self.fetch_inside(&rx, data);
                 self.put_rx(rx);
                 match fetched {
-                    Fetch::Here => self
-                        .note_immediate()
-                        .unwrap_or(Fetch::Refused(Delivery::FatalError)),
+                    Fetch::Here => self.note_immediate(),
                     other => other,
                 }
             }
@@ -132,20 +130,20 @@ impl<O: Pool> Command<O> {
         }
     }
 
-    /// Notes that the engine has the data, which is immediate data; returns [`None`] if it is not.
-    fn note_immediate(&self) -> Option<Fetch> {
+    /// Notes that the engine has the data, which is immediate data.
+    fn note_immediate(&self) -> Fetch {
         let mut inner = self.inner.lock();
         let (Descs::Immediate(len, _), true) = (inner.descs, inner.buf.is_some()) else {
-            return None;
+            return Fetch::Refused(Delivery::FatalError);
         };
         if let Some(timing) = &mut inner.timing {
             timing.came_with_data(len);
         }
         // This is the event's only action.
-        Some(match step(&mut inner.machine, Event::HasData) {
+        match step(&mut inner.machine, Event::HasData) {
             Some(Action::Execute) => Fetch::Here,
             _ => Fetch::Refused(Delivery::FatalError),
-        })
+        }
     }
 
     /// Prepares to fetch data from `segments` by RDMA.

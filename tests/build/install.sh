@@ -77,7 +77,7 @@ rivals() {
 		cp "$work/empty.ko" "$modules/$rival"
 		: >"$modules/modules.order"
 		: >"$modules/modules.builtin"
-		depmod -b "$INSTALL_MOD_PATH" "$RELEASE" || return
+		depmod -C "$work/none" -b "$INSTALL_MOD_PATH" "$RELEASE" || return
 		[ "$(taken)" != "$rival" ] || return 0
 	done
 	echo "of 20 none won"
@@ -85,7 +85,7 @@ rivals() {
 }
 if command -v as >/dev/null && command -v depmod >/dev/null; then
 	as -o "$work/empty.ko" /dev/null
-	mkdir "$work/depmod.d"
+	mkdir "$work/depmod.d" "$work/none"
 	verify "an OFED's ib_srpt may win against DKMS's" rivals updates/dkms
 	cp "$top/scripts/deb/debian/ib-srpt-dkms.depmod" "$work/depmod.d/ib-srpt-dkms.conf"
 	depmod -b "$INSTALL_MOD_PATH" -C "$work/depmod.d" "$RELEASE" 2>"$work/out"

@@ -61,11 +61,11 @@ ENOUGH = "/tmp/enough"
 class Asker:
     """Asks the target's port from the initiator machine."""
 
-    def __init__(self, bench, gid=None):
+    def __init__(self, bench):
         self.target, self.initiator = bench.target, bench.initiator
         self.program = bench.initiator.tool(
             bench.machines.built.initiator)
-        self.gid = (gid or bench.target.gid)[2:]
+        self.gid = bench.target.gid[2:]
         self.initiator.run("modprobe ib_umad")
 
     def words(self, questions, **options):

@@ -198,7 +198,8 @@ class LioTarget(Target):
         self.shell("drop_acl %s/acls/%s" % (self.tpg(), name), timeout)
 
     def open(self, gid, on=True, timeout=60):
-        self.quick("cd %s; for p in %s %s; do [ ! -d $p ] || echo %d > $p/tpgt_1/enable; done"
+        self.quick("cd %s && for p in $(ls -d %s %s 2>/dev/null || :); do "
+                   "echo %d > $p/tpgt_1/enable && found=1 || exit; done; [ -n \"$found\" ]"
                    % (SRPT, gid, guid_name(gid[-16:]), on), timeout=timeout)
 
     def share(self, gid, *names):

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # A second InfiniBand subnet: both machines have another HCA, rxe1, on a switch of
-# their own, or their HCA has a second port there, with a subnet manager that gives its subnet another prefix; and a third
-# machine, an initiator, on that switch. The subnet manager looks at the subnet every
-# 10 s, its default: in between, the switch's trap tells it of links.
+# their own, or their HCA has a second port there, with a subnet manager that gives its
+# subnet another prefix; and a third machine, an initiator, on that switch. The subnet
+# manager looks at the subnet every 10 s, its default: in between, the switch's trap
+# tells it of links.
 #
 # Not here: the switch (scripts/lab/fabric.py), the cable between rxe0 of both
 # (scripts/lab/pair.py).
@@ -38,7 +39,7 @@ class Second(Initiator):
     """An initiator that logs in through the second subnet, by the HCA on a card of its
     machine, or a port of another, at a port of the switch."""
 
-    hca = None
+    hca = None    # of each object; a property of Initiator
 
     def __init__(self, guest, target, card, port, hca, number=1):
         super().__init__(guest, target)
@@ -87,6 +88,8 @@ class Subnet:
 
     def __enter__(self):
         with contextlib.ExitStack() as all_of_it, contextlib.ExitStack() as stack:
+            # At the end: HCAs that were made anew work again.
+            stack.callback(self.pair.wait_active)
             self.fabric = all_of_it.enter_context(Fabric(3))
             for port, end in (TARGET, self.target), (INITIATOR, self.initiator):
                 end.guest.add_card(self.fabric.wire(port))
@@ -162,8 +165,3 @@ class SecondPorts(Subnet):
 
     def unmake(self, end):
         end.guest.remake_hca()
-
-    def __exit__(self, kind, value, trace):
-        super().__exit__(kind, value, trace)
-        if kind is None:
-            self.pair.wait_active()

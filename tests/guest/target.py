@@ -194,7 +194,7 @@ class Target(KernelLog):
 
     def share(self, gid, *names):
         """Export one disk, the same each time, through the port with this GID to these
-        initiators."""
+        initiators; with SCST, to all."""
         raise NotImplementedError
 
     def private_disks(self, names, address):

@@ -58,8 +58,8 @@ def own_part(end):
 @pytest.mark.parametrize("second", [Subnet, SecondPorts], ids=["hcas", "ports"], indirect=True)
 def test_two_subnets(bench, second):
     """the disk through two cables, in two subnets with prefixes of their own, by two
-    HCAs of each machine or by two ports of one: a cable that is out, or a port that is
-    disabled or goes with its HCA, costs a path, no error; all return, data is verified"""
+    HCAs of each machine or by two ports of one: a cable that is out or a port that is
+    disabled costs a path, an HCA that goes its ports, no error; all return, data is verified"""
     target, initiator = bench.target, bench.initiator
     with second, bench.configured(acls=[], disks=0, enable=False), \
             Multipath(initiator) as multipath:

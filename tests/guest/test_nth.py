@@ -10,7 +10,9 @@
 #            kernel can let them fail. It looks for memory without an owner in the end.
 #   verbs    what the HCA's driver is asked for
 #
-# They take minutes each: NTH=<first>,<step> asks for them, NTH=1,1 for each call.
+# They take minutes each: NTH=<first>,<step> asks for them, NTH=1,1 for each call. Receives
+# of a shared receive queue, which are what a connection shares with others, fail in every
+# run.
 #
 # Not here: allocations that fail by chance (test_memory.py); an HCA whose verbs fail as
 # long as a test wants it to (test_faults.py).
@@ -208,13 +210,15 @@ def test_shared_receives(bench, receives):
         receives.of(CODE)
         with bench.peer() as one:
             target.add_acl(one.port_id)
-        for number in range(5):
+        ended = 0
+        while ended < 5:
             with bench.peer() as one:
                 one.login()
                 one.settle()
                 receives.arm(1)
-                equal(one.ask(cmd(1, [TEST_UNIT_READY])), "disconnected", "the answer")
-                expect(not receives.disarm(), "a receive was not posted (%d)" % number)
+                # The failure may have met what posts a receive that was lost before.
+                ended += one.ask(cmd(1, [TEST_UNIT_READY])) == "disconnected"
+                expect(not receives.disarm(), "a receive was not posted (%d)" % ended)
             target.wait_for_connections(0, 60)
         with bench.peer() as one:
             one.login()

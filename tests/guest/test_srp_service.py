@@ -13,7 +13,7 @@ from conftest import TRANSPORT
 from lab import hcas
 
 from . import manual
-from .checks import Late, contains, equal, sit_through, until
+from .checks import Late, equal, sit_through, until
 from .lio import guid_name
 from .subnet import Subnet
 from .test_softib import disk_of
@@ -58,7 +58,8 @@ def test_orders(bench, tmp_path):
     second = Subnet(bench)
     with second, second.third(SYSTEMD, shares=[(tmp_path, FOLDER, "ro")]) as other:
         is_started(other)
-        contains(other.run("journalctl -b -u " + SERVICE).out, "Started ", "the journal")
+        equal(other.run(["systemctl", "show", "-p", "PrivateNetwork", SERVICE]).out.strip(),
+              "PrivateNetwork=no", "what the unit has of the file")
         names = [guid_name(other.guid)]
         with bench.configured(acls=[], disks=0, enable=False):
             sit_through(5, "it looks at a target that is not enabled")

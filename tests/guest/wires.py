@@ -97,8 +97,8 @@ class Disturbed:
         answered, no credit is missing."""
         until(lambda: self.target.queue_pairs() == self.target.connections(), 60,
               "no dead queue pair is left on the target")
-        equal(int(self.target.quick(LISTED).out), self.target.connections(),
-              "how many connections sysfs lists")
+        until(lambda: int(self.target.quick(LISTED).out) == self.target.connections(), 10,
+              "sysfs lists the connections that there are")
         # -N: no new login if the reset is not answered.
         equal(self.initiator.run(["sg_reset", "-N", "-d", self.disk], check=False).rc, 0,
               "status of a reset")

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * InfiniBand over Ethernet frames, for rdma_rxe: what rxe.patch calls, and what
- * it keeps per device. softib.c has the code.
+ * it keeps per port. softib.c has the code.
  */
 #ifndef SOFTIB_H
 #define SOFTIB_H
@@ -19,8 +19,9 @@ enum {
 };
 
 /*
- * The state of a port that the subnet manager sets, as far as it is not in
- * struct ib_port_attr. port->port_lock guards both.
+ * A port: which it is, set once; then the state that the subnet manager sets, as
+ * far as it is not in struct ib_port_attr. port->port_lock guards that and
+ * port->attr.
  */
 struct softib {
 	struct rxe_dev *rxe;

@@ -599,8 +599,13 @@ static void setup_port(struct rxe_dev *rxe, u32 number, struct rxe_port *port,
 static int add_second_port(struct rxe_dev *rxe, struct net_device *ndev)
 {
 	struct rxe_port *port = &rxe->second_port;
+	struct rxe_dev *other = rxe_get_dev_from_net(ndev);
 	int err;
 
+	if (other) {
+		ib_device_put(&other->ib_dev);
+		return -EEXIST;
+	}
 	rxe->ib_dev.phys_port_cnt = SOFTIB_PORTS;
 	err = ib_device_set_netdev(&rxe->ib_dev, ndev, SOFTIB_PORTS);
 	if (err)
@@ -637,7 +642,9 @@ int softib_setup(struct rxe_dev *rxe, const char *name, struct net_device *ndev)
 		second = dev_get_by_name(dev_net(ndev), second_name);
 		if (!second)
 			return -ENODEV;
-		err = add_second_port(rxe, second);
+		/* rdma_rxe keeps one MTU for both. */
+		err = second == ndev || second->mtu != ndev->mtu ? -EINVAL :
+		      add_second_port(rxe, second);
 		dev_put(second);
 	}
 	return err;

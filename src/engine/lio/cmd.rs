@@ -298,7 +298,8 @@ impl<C: TargetCmd> LioCmd<C> {
         if place.immediate.is_some() {
             place.used = true;
             let _inside = this.caller.enter();
-            return Self::use_data(cmd.as_arc_borrow());
+            // Only plain WRITEs are here, see `place_data()`.
+            return this.execute();
         }
         // SAFETY: Target core owns the command until the phase is set to `Fetching`.
         let data = unsafe { this.lend() };
@@ -414,25 +415,20 @@ impl<C: TargetCmd> LioCmd<C> {
             return;
         }
         match status {
-            RxDataStatus::Success => Self::use_data(cmd),
+            RxDataStatus::Success => {
+                let action = this.reservation_action();
+                if matches!(action, Some(REGISTER | REGISTER_AND_IGNORE)) {
+                    this.check_registrant();
+                }
+                if action == Some(PREEMPT_AND_ABORT) {
+                    Self::retry_later(cmd.into(), Phase::Deferred);
+                } else {
+                    this.execute();
+                }
+            }
             RxDataStatus::Error => {
                 this.fail(bindings::tcm_sense_reason_table_TCM_CHECK_CONDITION_ABORT_CMD);
             }
-        }
-    }
-
-    /// Executes a write whose data is there. Process context, may sleep. The caller owns the
-    /// command, and must hold a reference of its own during the call.
-    fn use_data(cmd: ArcBorrow<'_, C>) {
-        let this = &cmd.engine_cmd();
-        let action = this.reservation_action();
-        if matches!(action, Some(REGISTER | REGISTER_AND_IGNORE)) {
-            this.check_registrant();
-        }
-        if action == Some(PREEMPT_AND_ABORT) {
-            Self::retry_later(cmd.into(), Phase::Deferred);
-        } else {
-            this.execute();
         }
     }
 
@@ -473,8 +469,8 @@ impl<C: TargetCmd> LioCmd<C> {
     /// Executes a write whose data has arrived, or ends it if it was aborted meanwhile.
     fn execute(&self) {
         // SAFETY: The command was passed to the fabric with `write_pending()` and not returned
-        // since (it was in `Fetching`, `FetchBlocked` or `Deferred`), so target core's reference is
-        // held. Process context with interrupts enabled.
+        // since (this is inside that callback, or it was in `Fetching`, `FetchBlocked` or
+        // `Deferred`), so target core's reference is held. Process context with interrupts enabled.
         unsafe { bindings::target_execute_cmd(self.se.get()) };
     }
 
@@ -664,7 +660,8 @@ impl<C> EngineCmd for LioCmd<C> {
     }
 
     fn used_immediate(&self) -> bool {
-        // SAFETY: Target core has called back, so `place` is this task's.
+        // SAFETY: The caller answers the command, so `place` is this task's: after a callback, or
+        // because target core does not hold the command, which is not in the pool.
         unsafe { (*self.place.get()).used }
     }
 

@@ -85,8 +85,8 @@ pub(super) unsafe fn take_back<O: QpOwner>(
 ) -> Option<(KBox<RecvBuf<O>>, Posted<O>)> {
     // SAFETY: The completion is valid. The entry is the first member of the buffer.
     let raw = unsafe { (*wc).__bindgen_wr_cqe.wr_cqe.cast::<RecvBuf<O>>() };
-    // SAFETY: The buffer is posted, and so nothing else accesses it; one that has completed before
-    // is usually still there.
+    // SAFETY: The buffer is posted, and so nothing else accesses it. After a completion too many
+    // this may be untrue; then it is usually still there, and not being posted (docs/security.md).
     let posted = unsafe { core::mem::take(&mut (*raw).posted) };
     if matches!(posted, Posted::No) {
         completed_twice();

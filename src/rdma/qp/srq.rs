@@ -51,9 +51,12 @@ use super::{
 };
 use crate::{
     bindings,
-    sync::atomic::{
-        AtomicFlag,
-        Relaxed, //
+    sync::{
+        atomic::{
+            AtomicFlag,
+            Relaxed, //
+        },
+        ratelimit, //
     }, //
 };
 
@@ -89,7 +92,7 @@ pub(in crate::rdma) struct Reservation<O: QpOwner> {
     context: Arc<Context<O>>,
 }
 
-/// A `struct ib_srq`; dropping it destroys it and frees the buffers that are posted.
+/// A `struct ib_srq`; dropping it destroys it and frees the buffers that are posted or kept.
 ///
 /// Queue pairs that use it hold it until they and their completion queues are destroyed.
 ///
@@ -202,10 +205,10 @@ impl<O: QpOwner> SharedReceiveQueue<O> {
     /// [`Self::refill`].
     pub(crate) fn post_recv(&self, buf: Pin<KBox<RecvBuf<O>>>) -> Result {
         if buf.is_lent() {
-            return Err(EBUSY);
+            return Err(self.loses(EBUSY));
         }
         if buf.dma().device().id() != self.device().id() {
-            return Err(EINVAL);
+            return Err(self.loses(EINVAL));
         }
         // SAFETY: The buffer is not moved out of the box.
         let mut owned = unsafe { Pin::into_inner_unchecked(buf) };
@@ -217,7 +220,7 @@ impl<O: QpOwner> SharedReceiveQueue<O> {
         let Some(index) = self.insert(raw) else {
             // SAFETY: It was not posted, so it is ours.
             drop(unsafe { KBox::from_raw(raw) });
-            return Err(EAGAIN);
+            return Err(self.loses(EAGAIN));
         };
         let mut wr = bindings::ib_recv_wr {
             sg_list: &mut sge,
@@ -237,16 +240,31 @@ impl<O: QpOwner> SharedReceiveQueue<O> {
         // SAFETY: The device did not take it, so it is ours.
         let mut owned = unsafe { KBox::from_raw(raw) };
         owned.posted = Posted::No;
+        let e = Error::from_errno(ret);
+        let mut tables = self.tables.lock();
         // There is room: no more buffers are made than fit in the queue.
-        let lost = {
-            let mut tables = self.tables.lock();
-            tables
-                .kept
-                .push_within_capacity(KBox::into_pin(owned))
-                .err()
-        };
-        drop(lost);
-        Err(Error::from_errno(ret))
+        let lost = tables
+            .kept
+            .push_within_capacity(KBox::into_pin(owned))
+            .err();
+        drop(tables);
+        match lost {
+            None => Err(e),
+            Some(_) => Err(self.loses(e)),
+        }
+    }
+
+    /// Says that a buffer is lost. Returns the error.
+    #[cold]
+    fn loses(&self, e: Error) -> Error {
+        if ratelimit::ok() {
+            pr_warn!(
+                "{}: a shared receive buffer is lost: {:?}\n",
+                self.device().name(),
+                e
+            );
+        }
+        e
     }
 
     /// Posts the receives that the device did not take, until it does not take one. Does not sleep.

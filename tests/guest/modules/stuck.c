@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Makes queue pairs of connections, and ports, fail as those of an HCA whose firmware
- * hangs or refuses, which rdma_rxe's never do. To be loaded before ib_srpt; ib_srpt must go first.
+ * hangs, refuses or reports twice, which rdma_rxe's never do. To be loaded before ib_srpt;
+ * ib_srpt must go first.
  *
  *   echo Y > /sys/module/stuck/parameters/refuse    no way into the error state
  *   echo Y > /sys/module/stuck/parameters/lose      completions are lost
