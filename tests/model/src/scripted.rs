@@ -95,6 +95,10 @@ impl<C> EngineCmd for LioCmd<C> {
         &[]
     }
 
+    fn used_immediate(&self) -> bool {
+        self.entry().is_some_and(|entry| entry.used.get())
+    }
+
     fn residual(&self) -> Residual {
         Residual::None
     }
@@ -199,6 +203,7 @@ impl Lio {
             len,
             lent: Rc::default(),
             immediate: RefCell::new(immediate),
+            used: Cell::new(false),
             mgmt,
             tasks,
             in_call: Cell::new(false),

@@ -90,6 +90,8 @@ pub(super) struct Entry {
     pub(super) lent: Lent,
     /// Data that came with the command and is used where it is, until the response.
     pub(super) immediate: RefCell<Option<Immediate>>,
+    /// It was used.
+    pub(super) used: Cell<bool>,
     pub(super) mgmt: Option<RxMgmt>,
     /// Commands that the function is to abort.
     pub(super) tasks: Vec<Rc<Entry>>,
@@ -227,6 +229,7 @@ pub(crate) fn work(conn: Rc<Conn>) {
             Step::Free => {
                 entry.freeing.set(true);
                 drop(entry.immediate.take());
+                entry.used.set(false);
                 entry.asked.on_free_cmd();
                 entry.phase.set(Phase::Freed);
                 let mut entries = engine.entries.borrow_mut();
@@ -240,15 +243,14 @@ pub(crate) fn work(conn: Rc<Conn>) {
 }
 
 fn fetch(conn: &Conn, entry: &Entry) {
+    if entry.immediate.borrow().is_some() {
+        entry.used.set(true);
+        entry.phase.set(Phase::Ready);
+        return;
+    }
     entry.phase.set(Phase::Data);
     entry.again.set(Some(conn.completed.get()));
-    let in_place = entry.immediate.borrow().is_some();
-    let data = if in_place {
-        SgList::lend(0, &entry.lent)
-    } else {
-        entry.data()
-    };
-    match entry.asked.rdy_to_xfer(data) {
+    match entry.asked.rdy_to_xfer(entry.data()) {
         Delivery::Success => entry.again.set(None),
         Delivery::QueueFull => entry.phase.set(Phase::Has),
         Delivery::FatalError => {
