@@ -78,7 +78,7 @@ impl<O: Owner> Link<O> {
     pub(crate) fn repost(&self, buf: Buffer<O>) {
         let posted = match &self.srq {
             Some(srq) => srq.post_recv(buf),
-            None => self.qp.post_recv(buf).map_err(|(e, _)| e),
+            None => self.qp.post_recv(buf),
         };
         // A credit of the peer has no buffer now; a shared one is kept for later.
         if let Err(e) = posted {

@@ -157,6 +157,13 @@ class Step:
         note(line)
 
 
+def write_whole(file, text):
+    """Write a file in one step: a reader finds all of a text, the former or this."""
+    new = file.with_name(file.name + ".new")
+    new.write_text(text)
+    new.replace(file)
+
+
 def cached(place, make, **meta):
     """A folder of the cache, made first when it is not there: `make` is called with
     a new folder and the file of its log. `meta` goes into its meta.json."""

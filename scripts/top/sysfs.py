@@ -265,11 +265,11 @@ def why_nothing(sample, root="/sys"):
     if module.is_dir() and not (module / MARK).exists():
         version = text(module / "version")
         if version is None:
-            return ("no ports: the C driver of the same name is loaded, and logins "
-                    "are served by it.\n"
-                    "Look with: modinfo ib_srpt; dkms status ib_srpt")
-        return ("no ports: another module of the same name is loaded, version %s; "
-                "that of an OFED is empty.\n"
-                "Look with: modinfo ib_srpt; dkms status ib_srpt" % version)
+            loaded = "the C driver of the same name is loaded, and logins are served by it"
+        else:
+            loaded = ("another module of the same name is loaded, version %s; that of "
+                      "an OFED is empty" % version)
+        return ("no ports: %s.\n"
+                "Look with: modinfo ib_srpt; dkms status ib_srpt" % loaded)
     return ("no ports: there is no %s. Is the module loaded?\n"
             "Load it with: modprobe ib_srpt" % folder)

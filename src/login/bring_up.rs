@@ -208,7 +208,7 @@ fn post_receives(prepared: &Prepared, link: &Link) -> Result {
     let imm_offset = grant.imm_offset.unwrap_or(0);
     let mut bufs = srq::buffers(&prepared.device, grant.max_it_iu_len, imm_offset, count)?;
     for _ in 0..count {
-        link.qp.post_recv(bufs.take()?).map_err(|(e, _)| e)?;
+        link.qp.post_recv(bufs.take()?)?;
     }
     Ok(())
 }

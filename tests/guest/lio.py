@@ -103,6 +103,17 @@ echo %(port)d > srpt/discovery_auth/rdma_cm_port
 echo 1 > %(tpg)s/enable
 """
 
+# The port is there by its GID, by its GUID, or by both.
+OPEN = """
+cd %s || exit
+for port in %s %s; do
+    [ -d $port ] || continue
+    echo %d > $port/tpgt_1/enable || exit
+    opened=1
+done
+[ -n "$opened" ]
+"""
+
 # Without a serial number, which targetcli gives it, a disk that is behind several
 # ports could not be told to be the same.
 SHARED = r"""
@@ -198,9 +209,7 @@ class LioTarget(Target):
         self.shell("drop_acl %s/acls/%s" % (self.tpg(), name), timeout)
 
     def open(self, gid, on=True, timeout=60):
-        self.quick("cd %s && for p in $(ls -d %s %s 2>/dev/null || :); do "
-                   "echo %d > $p/tpgt_1/enable && found=1 || exit; done; [ -n \"$found\" ]"
-                   % (SRPT, gid, guid_name(gid[-16:]), on), timeout=timeout)
+        self.quick(OPEN % (SRPT, gid, guid_name(gid[-16:]), on), timeout=timeout)
 
     def share(self, gid, *names):
         # The C driver knows GUIDs below a port's GUID only, and identifiers below its GID.

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # More of InfiniBand than a cable between two ports: two subnets with prefixes of
-# their own, HCAs with two ports, a switch, two initiators on it, several LIDs per port, many sessions, a
-# subnet manager that moves. With TRANSPORT=ib only, as they take long.
+# their own, HCAs with two ports, a switch, two initiators on it, several LIDs per port,
+# many sessions, a subnet manager that moves. With TRANSPORT=ib only, as they take long.
 #
 # Not here: two ports on a cable (test_softib.py).
 

@@ -80,9 +80,8 @@ class Summary:
             with open(self.table, "a") as table:
                 table.write("\t".join(self.row(report.nodeid)) + "\n")
             if self.faults:
-                new = self.folder / "faults.new"
-                new.write_text(json.dumps(self.faults, indent=1) + "\n")
-                new.replace(self.folder / "faults.json")
+                env.write_whole(self.folder / "faults.json",
+                                json.dumps(self.faults, indent=1) + "\n")
 
     def row(self, nodeid):
         row = self.times[nodeid]

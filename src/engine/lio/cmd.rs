@@ -290,9 +290,6 @@ impl<C: TargetCmd> LioCmd<C> {
     /// answered and released on another CPU before the target's function returns.
     pub(super) fn fetch(cmd: Arc<C>) {
         let this = &cmd.engine_cmd();
-        // SAFETY: Target core has passed the command to `write_pending()`; if this is a retry, it
-        // was not returned.
-        unsafe { this.kept.take(this.se.get(), execute_kept_callback::<C>) };
         // SAFETY: Target core has called back, so `place` is this task's.
         let place = unsafe { &mut *this.place.get() };
         if place.immediate.is_some() {
@@ -301,6 +298,9 @@ impl<C: TargetCmd> LioCmd<C> {
             // Only plain WRITEs are here, see `place_data()`.
             return this.execute();
         }
+        // SAFETY: Target core has passed the command to `write_pending()`; if this is a retry, it
+        // was not returned.
+        unsafe { this.kept.take(this.se.get(), execute_kept_callback::<C>) };
         // SAFETY: Target core owns the command until the phase is set to `Fetching`.
         let data = unsafe { this.lend() };
         this.phase.set(Phase::Fetching);

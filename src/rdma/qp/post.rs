@@ -83,35 +83,25 @@ impl<O: QpOwner> QueuePair<O> {
     ///
     /// # Errors
     ///
-    /// Returned with the buffer: `EPIPE` if the queue pair is being torn down, `EBUSY` if a part of
-    /// the buffer is lent, `EINVAL` if it is for another device, was posted to another queue pair
-    /// before, or the queue pair has a shared receive queue, `ENOSPC` if there were as many
-    /// buffers as fit in the queue already, and those of the device's driver.
-    #[allow(clippy::type_complexity, reason = "the buffer must not be lost")]
-    pub(crate) fn post_recv(
-        &self,
-        buf: Pin<KBox<RecvBuf<O>>>,
-    ) -> Result<(), (Error, Pin<KBox<RecvBuf<O>>>)> {
+    /// `EPIPE` if the queue pair is being torn down, `EBUSY` if a part of the buffer is lent,
+    /// `EINVAL` if it is for another device, was posted to another queue pair before, or the queue
+    /// pair has a shared receive queue, `ENOSPC` if there were as many buffers as fit in the queue
+    /// already, and those of the device's driver. The buffer is freed.
+    pub(crate) fn post_recv(&self, buf: Pin<KBox<RecvBuf<O>>>) -> Result {
         let Some(inner) = Inside::<_, CALLERS>::enter(&**self.inner) else {
-            return Err((EPIPE, buf));
+            return Err(EPIPE);
         };
         let core = &inner.core;
         if buf.is_lent() {
-            return Err((EBUSY, buf));
+            return Err(EBUSY);
         }
         if core.has_srq() || buf.dma().device().id() != core.device().id() {
-            return Err((EINVAL, buf));
+            return Err(EINVAL);
         }
-        let flight = match QpInner::launch(&inner) {
-            Ok(flight) => flight,
-            Err(e) => return Err((e, buf)),
-        };
+        let flight = QpInner::launch(&inner)?;
         // SAFETY: The buffer is not moved out of the box.
         let mut owned = unsafe { Pin::into_inner_unchecked(buf) };
-        let seat = match inner.seat(&mut owned.seat) {
-            Ok(seat) => seat,
-            Err(e) => return Err((e, KBox::into_pin(owned))),
-        };
+        let seat = inner.seat(&mut owned.seat)?;
         owned.cqe.set_done(recv_done::<O>);
         owned.posted = Posted::Qp(flight);
         owned.dma().sync_for_device();
@@ -139,7 +129,7 @@ impl<O: QpOwner> QueuePair<O> {
         // SAFETY: The device did not take it, so it is still ours.
         let mut owned = unsafe { KBox::from_raw(raw) };
         owned.posted = Posted::No;
-        Err((Error::from_errno(ret), KBox::into_pin(owned)))
+        Err(Error::from_errno(ret))
     }
 
     /// Posts the first `len` bytes of the item's response buffer as a SEND (`ib_post_send`), which

@@ -270,10 +270,11 @@ impl<O: QpOwner> SharedReceiveQueue<O> {
     /// Posts the receives that the device did not take, until it does not take one. Does not sleep.
     pub(crate) fn refill(&self) {
         loop {
-            let next = self.tables.lock().kept.pop();
-            match next.map(|buf| self.post_recv(buf)) {
-                Some(Ok(())) => {}
-                Some(Err(_)) | None => return,
+            let Some(buf) = self.tables.lock().kept.pop() else {
+                return;
+            };
+            if self.post_recv(buf).is_err() {
+                return;
             }
         }
     }

@@ -110,16 +110,13 @@ impl<O: QpOwner> QueuePair<O> {
         &self.conn
     }
 
-    pub(crate) fn post_recv(
-        &self,
-        buf: Pin<Box<RecvBuf<O>>>,
-    ) -> Result<(), (Error, Pin<Box<RecvBuf<O>>>)> {
+    pub(crate) fn post_recv(&self, buf: Pin<Box<RecvBuf<O>>>) -> Result<(), Error> {
         sched::access(&self.conn.qp, true);
         if buf.is_lent() {
-            return Err((EBUSY, buf));
+            return Err(EBUSY);
         }
         if self.conn.gate_closed.get() {
-            return Err((EPIPE, buf));
+            return Err(EPIPE);
         }
         let owner = self.owner.clone();
         let done = move |received: Option<Vec<u8>>| {
