@@ -192,9 +192,12 @@ pub(super) const ROWS: &[Scenario] = &[
                 start_refused(&mut s)?;
                 let (mut tags, mut twice) = (HashSet::new(), "none");
                 let mut done = "silent".to_string();
-                while let Seen::Rsp(rsp) = s.answer(Duration::from_secs(5))? {
+                // The function waits for what it aborts: up to four READs of 2 s, in turn.
+                let mut patience = Duration::from_secs(30);
+                while let Seen::Rsp(rsp) = s.answer(patience)? {
                     if rsp.tag == reset {
                         done = rsp.to_string();
+                        patience = Duration::from_secs(5);
                     }
                     if !tags.insert(rsp.tag) {
                         twice = "one";
