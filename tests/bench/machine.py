@@ -69,6 +69,10 @@ wait $fio
 exit $status
 """
 
+# Without sg_tablesize ib_srp takes 12 segments, 48 KiB of pages that are not adjacent:
+# larger requests would be several commands each, how many is chance.
+LOGIN = "max_sect=8192,ch_count=1,sg_tablesize=256"
+
 # A disk without memory behind it: what is read is what was in the buffer.
 DISK = "backstore disk0 16384,rd_nullio=1"
 
@@ -159,8 +163,7 @@ class Machine:
         with self.exported(name) as (_, initiator):
             with clock.preparing():
                 disk, = initiator.login(
-                    "max_sect=8192,ch_count=1",
-                    "use_imm_data=%s" % "NY"[immediate])
+                    LOGIN, "use_imm_data=%s" % "NY"[immediate])
             self.names = symbols.Names(self.guest, self.full)
             try:
                 yield disk.rpartition("/")[2]
