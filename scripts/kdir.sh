@@ -7,6 +7,8 @@
 
 # Series this module is written for and tested with, oldest first.
 SUPPORTED_SERIES="7.2 7.3"
+# The oldest that may have what it needs: make builds for it, with a warning.
+OLDEST_SERIES=7.0
 
 # Where Debian's linux-source-<series> packages put their archive.
 SOURCE_DIR=${IB_SRPT_SOURCE_DIR:-/usr/src}
@@ -29,15 +31,23 @@ at_least() { [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]; 
 series_of() { printf '%s\n' "$1" | sed -n 's/^\([0-9]*\.[0-9]*\).*/\1/p'; }
 
 # supported_releases: an extended regular expression for the releases of the oldest
-# supported series (its numbers have one digit) and of all newer ones, known or not.
+# supported series (its numbers have one digit) and of all newer ones, known or not: those
+# that the package builds for.
 supported_releases() {
 	oldest=${SUPPORTED_SERIES%% *}
 	printf '^(%s\\.([%s-9]|[1-9][0-9]+)|([%s-9]|[1-9][0-9]+)\\.[0-9]+)([^0-9]|$)' \
 		"${oldest%.*}" "${oldest#*.}" $((${oldest%.*} + 1))
 }
 
-# kdir_is_newer: is the kernel of a newer series than this was tested with?
-kdir_is_newer() { ! at_least "${SUPPORTED_SERIES##* }" "$(series_of "$kdir_release")"; }
+# kdir_untested: of what series the kernel is if this was not tested with it, in words.
+kdir_untested() {
+	series=$(series_of "$kdir_release")
+	if ! at_least "${SUPPORTED_SERIES##* }" "$series"; then
+		echo "newer than series ${SUPPORTED_SERIES##* }, the newest"
+	elif ! at_least "$series" "${SUPPORTED_SERIES%% *}"; then
+		echo "older than series ${SUPPORTED_SERIES%% *}, the oldest"
+	fi
+}
 
 # upstream_of VERSION: 7.3.4+deb13-amd64 or 7.3.4-1~bpo13+1 -> 7.3.4
 upstream_of() { printf '%s\n' "$1" | sed -n 's/^\([0-9][0-9.]*[0-9]\).*/\1/p'; }
@@ -69,17 +79,16 @@ kdir_open() {
 }
 
 kdir_check_kernel() {
-	series=$(series_of "$kdir_release")
-	oldest=${SUPPORTED_SERIES%% *} newest=${SUPPORTED_SERIES##* }
-	if ! at_least "$series" "$oldest"; then
+	untested=$(kdir_untested)
+	if ! at_least "$(series_of "$kdir_release")" "$OLDEST_SERIES"; then
 		problem "kernel $kdir_release is too old: series $(echo "$SUPPORTED_SERIES" |
 			sed 's/ / and /g') are supported (Debian 13: linux-image-amd64 or -arm64 from trixie-backports)"
-	elif kdir_is_newer; then
-		say "warning: kernel $kdir_release is newer than series $newest, the newest this was tested with"
+	elif [ -n "$untested" ]; then
+		say "warning: kernel $kdir_release is $untested this was tested with"
 	fi
 	if [ "$(config RUST)" != y ]; then
 		problem "kernel $kdir_release was built without CONFIG_RUST=y, and no Rust module can be built" \
-			"for such a kernel: use one that has it (Debian's of series $oldest and later do)"
+			"for such a kernel: use one that has it (Debian's of series ${SUPPORTED_SERIES%% *} and later do)"
 		return 1
 	fi
 }

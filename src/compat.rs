@@ -3,7 +3,8 @@
 //! Differences between the supported kernel series.
 //!
 //! This is the only file that depends on the series (`srpt_kernel`, see `Kbuild`), which `make
-//! style` checks. Series other than 7.2 are treated like 7.3, so that newer kernels can be tried.
+//! style` checks. Series before 7.2 are treated like 7.2 and later ones like 7.3, so that kernels
+//! can be tried that are not supported.
 //!
 //! The rest of this module uses only those parts of the kernel crate that all series have. Known
 //! differences:
@@ -44,7 +45,7 @@ where
 
 /// Place expression of the member `show` or `store` of a `struct kobj_attribute`: in an anonymous
 /// union since 7.3.
-#[cfg(not(srpt_kernel = "7.2"))]
+#[cfg(not(any(srpt_kernel = "7.0", srpt_kernel = "7.1", srpt_kernel = "7.2")))]
 macro_rules! kobj_attribute_fn {
     ($attribute:ident.show) => {
         $attribute.__bindgen_show.show
@@ -53,7 +54,7 @@ macro_rules! kobj_attribute_fn {
         $attribute.__bindgen_store.store
     };
 }
-#[cfg(srpt_kernel = "7.2")]
+#[cfg(any(srpt_kernel = "7.0", srpt_kernel = "7.1", srpt_kernel = "7.2"))]
 macro_rules! kobj_attribute_fn {
     ($attribute:ident.$name:ident) => {
         $attribute.$name

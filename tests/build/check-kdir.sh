@@ -26,8 +26,10 @@ expect 1 'not configured and prepared: run' "a tree that was never configured" "
 
 fresh; release 6.12.1-amd64
 expect 1 'kernel 6.12.1-amd64 is too old: series 7.2 and 7.3 are supported' "an old kernel" "$check"
-release 7.1.12
+release 6.19.12
 expect 1 'too old' "the series before the oldest" "$check"
+release 7.0.0-22-generic
+expect 0 'warning: .*older than series 7.2, the oldest this was tested with' "an older one than was tested gets a warning" "$check"
 release 7.10.1
 expect 0 'warning: .*newer than series 7.3' "a new kernel gets a warning only" "$check"
 release 7.2.12+deb13-amd64

@@ -4,7 +4,7 @@
 # login, I/O. The kernel is chosen by the environment, hence in another process;
 # what it reports becomes subtests.
 #
-# Not here: these tests (tests/guest, tests/module).
+# Not here: these tests (tests/build, tests/guest, tests/module).
 
 import os
 
@@ -14,6 +14,7 @@ from harness.tools import junit, pytest_apart, tail
 from lab import kernel
 
 TESTS = ("tests/module/test_module.py::test_build",
+         "tests/build/test_build.py::test_build[series]",
          "tests/guest/test_module.py::test_identity",
          "tests/guest/test_login.py::test_channels",
          "tests/guest/test_load.py::test_disable_enable")
