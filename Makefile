@@ -179,6 +179,10 @@ test-install: ## Install the package on a machine with systemd, reboot, upgrade,
 faults: ## Cause every fault that the lab can cause, for hours; write docs/faults.md (K=: some; OF=: of earlier runs; CUTS=100 SEED=1 WALK=600 LUNS=all)
 	@$(if $(K),K='$(K)') $(LAB) tests-python tests/bench/faults
 
+.PHONY: soak
+soak: ## Run faults and load in random order for HOURS (1), on machines that stay (SEED=1; K=: some)
+	@HOURS=$${HOURS:-1} $(if $(K),K='$(K)') $(LAB) tests-python tests/bench/faults
+
 .PHONY: bench
 bench: lab-module ## Measure what commands cost, beside the C driver (CELL=read-4k-32: one cell)
 	@$(if $(CELL),CELL='$(CELL)') $(LAB) tests-python tests/bench/run

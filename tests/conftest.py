@@ -6,7 +6,9 @@
 # Not here: fixtures of one folder (its conftest.py); options (pytest.ini).
 
 import os
+import random
 import signal
+import time
 
 import pytest
 
@@ -35,6 +37,10 @@ HERE = ("bench", "build", "docs", "fuzz", "host", "kernels", "model", "softib", 
 
 # Of these, what takes a while and needs neither a kernel nor its headers.
 WITHOUT_KERNEL = ("host", "model")
+
+# A soak: tests in random order, of which none begins after this moment (seconds since the
+# epoch). tests/bench/faults sets it.
+UNTIL = float(os.environ.get("SOAK_UNTIL") or 0)
 
 # What part of the guest tests the others are mixed into.
 SPREAD = 0.6
@@ -86,7 +92,15 @@ def pytest_collection_modifyitems(config, items):
     if left_out and not about_none:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
-    items[:] = mixed(items)
+    if UNTIL:
+        random.Random(os.environ["SEED"]).shuffle(items)
+    else:
+        items[:] = mixed(items)
+
+
+def pytest_runtest_teardown(item):
+    if UNTIL and time.time() > UNTIL:
+        item.session.shouldstop = "the time of the soak is over"
 
 
 def mixed(items):
