@@ -91,6 +91,10 @@ use crate::{
             rsp::Residual, //
         }, //
     },
+    sync::atomic::{
+        Atomic,
+        Relaxed, //
+    },
 };
 
 pub(crate) mod answer;
@@ -278,6 +282,8 @@ pub(crate) struct Command<O: Pool> {
     read: Cqe<Command<O>, READ>,
     #[pin]
     rw: RwSlot,
+    /// Send queue slots that the transfer did not find; 0 if it did not look for any.
+    wanted: Atomic<u32>,
     tx: TxBuf,
     #[pin]
     inner: SpinLock<Inner<O>>,
@@ -308,6 +314,7 @@ impl<O: Pool> Command<O> {
                 send: Cqe::new(),
                 read: Cqe::new(),
                 rw <- RwSlot::new(),
+                wanted: Atomic::new(0),
                 tx,
                 inner <- new_spinlock!(
                     Inner {
@@ -359,6 +366,7 @@ impl<O: Pool> Command<O> {
 
     #[inline]
     fn begin(&self, head: Head, rx: Received<O>, descs: Descs) -> SpinLockGuard<'_, Inner<O>> {
+        self.wanted.store(0, Relaxed);
         let mut inner = self.inner.lock();
         inner.head = head;
         inner.arrived = rx.at.at;

@@ -142,6 +142,7 @@ impl<O: Pool> Command<O> {
         };
         let writes = match data.is_empty() {
             true => Ok(Writes::NONE),
+            false if this.must_wait() => return Delivery::QueueFull,
             false => this.prepare(data),
         };
         let writes = match writes {
@@ -221,7 +222,7 @@ impl<O: Pool> Command<O> {
         } = writes;
         let delta = link.flow().reserve_response(rdma).map_err(|e| {
             if rdma != 0 {
-                this.rw.cancel();
+                this.give_up(rdma, e);
             }
             NotSent::from(e)
         })?;

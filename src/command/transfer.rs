@@ -58,6 +58,7 @@ use crate::{
             DirectDesc, //
         }, //
     },
+    sync::atomic::Relaxed,
     trace, //
 };
 
@@ -79,6 +80,9 @@ pub(super) fn is_transient(e: Error) -> bool {
 impl<O: Pool> Command<O> {
     /// Fetches the data of a write. See [`crate::engine::TargetCmd::rdy_to_xfer`].
     pub(crate) fn rdy_to_xfer(this: ArcBorrow<'_, Self>, data: SgList) -> Delivery {
+        if this.must_wait() {
+            return Delivery::QueueFull;
+        }
         match this.fetch(data) {
             Fetch::Here => {
                 Active::rx_data(this, RxDataStatus::Success);
@@ -175,6 +179,23 @@ impl<O: Pool> Command<O> {
         Fetch::Refused(Delivery::FatalError)
     }
 
+    /// Returns whether the transfer found no room in the send queue, and still would not: it is
+    /// not prepared again in vain.
+    #[inline]
+    pub(super) fn must_wait(&self) -> bool {
+        let wanted = self.wanted.load(Relaxed);
+        wanted != 0 && !self.link.flow().has_room(wanted)
+    }
+
+    /// Gives up a prepared transfer that needs `slots` and cannot have them. If there may be some
+    /// later, [`Self::must_wait`] says when.
+    pub(super) fn give_up(&self, slots: u32, why: NoSlot) {
+        self.rw.cancel();
+        if why == NoSlot::Full {
+            self.wanted.store(slots, Relaxed);
+        }
+    }
+
     /// Fills the RDMA slot and reserves send queue slots; undoes both on failure.
     fn reserve_rdma(
         &self,
@@ -191,7 +212,7 @@ impl<O: Pool> Command<O> {
         })?;
         let reserved = self.link.flow().reserve_rdma(slots);
         reserved.map(|()| slots).map_err(|e| {
-            self.rw.cancel();
+            self.give_up(slots, e);
             match e {
                 NoSlot::Full => Delivery::QueueFull,
                 NoSlot::NeverFits | NoSlot::Closed => Delivery::FatalError,

@@ -270,6 +270,12 @@ impl Flow {
         self.accounts.lock().reserve_rdma(slots)
     }
 
+    /// Returns whether a transfer that found no room can reserve its slots now, or never will.
+    pub(crate) fn has_room(&self, slots: u32) -> bool {
+        let accounts = self.accounts.lock();
+        accounts.sendq.is_closed() || accounts.sendq.has_room(slots)
+    }
+
     /// Reserves slots for the READ of a descriptor table. It never waits, so it is not counted.
     ///
     /// # Errors

@@ -312,6 +312,23 @@ def test_counters(bench):
                    name + " after the logout")
 
 
+@pytest.mark.timeout(120)
+@pytest.mark.engine("lio")
+@pytest.mark.stock(WHY)
+def test_full_send_queue(bench):
+    """a transfer that finds no room in the send queue is counted once, and not
+    prepared again before there is room"""
+    with bench.session("max_sect=8192,ch_count=1", attributes={"srp_sq_size": 16}) as disk:
+        before = numbers(bench, PORT)
+        # The WRITEs are read back.
+        bench.initiator.fio(disk, "16m", "32k", 32, more=["--verify_backlog=64"])
+        after = numbers(bench, PORT)
+        grown = {name: after["counters/" + name] - before["counters/" + name]
+                 for name in ("reads", "writes", "sq_full")}
+        expect(0 < grown["sq_full"] <= grown["reads"] + grown["writes"],
+               "transfers that found no room are some of all: %s" % grown)
+
+
 @pytest.mark.stock(WHY)
 def test_bad_things(bench):
     """refusals by reason, malformed units, failed commands, task management

@@ -90,21 +90,31 @@ impl SendQueue {
         if n == 0 {
             return Ok(());
         }
-        let left = match self.wanted {
+        if !self.has_room(n) {
+            self.wanted = self.wanted.max(n);
+            return Err(NoSlot::Full);
+        }
+        if self.left_by(n) == 0 {
+            self.wanted = 0;
+        }
+        self.rdma = self.rdma.saturating_add(n);
+        Ok(())
+    }
+
+    /// Returns whether `n` slots for RDMA can be reserved now: whether a transfer of this size that
+    /// found no room is worth preparing again.
+    pub(crate) fn has_room(&self, n: u32) -> bool {
+        // The sums are of numbers that are each at most the size of the queue.
+        let used = self.rdma.saturating_add(n);
+        used.saturating_add(self.left_by(n)) <= self.rdma_limit
+    }
+
+    /// Returns how many slots a transfer of `n` slots leaves to a larger one.
+    fn left_by(&self, n: u32) -> u32 {
+        match self.wanted {
             wanted if wanted > n && self.rdma != 0 => wanted,
             _ => 0,
-        };
-        // The sums are of numbers that are each at most the size of the queue.
-        let rdma = self.rdma.saturating_add(n);
-        if rdma.saturating_add(left) <= self.rdma_limit {
-            self.rdma = rdma;
-            if left == 0 {
-                self.wanted = 0;
-            }
-            return Ok(());
         }
-        self.wanted = self.wanted.max(n);
-        Err(NoSlot::Full)
     }
 
     /// Releases `n` RDMA slots, because the work requests completed or were not posted.

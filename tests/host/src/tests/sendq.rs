@@ -148,6 +148,9 @@ proptest! {
                     if expected == Err(NoSlot::Full) {
                         waits = waits.max(n);
                     }
+                    if !closed && (1..=room).contains(&n) {
+                        prop_assert_eq!(queue.has_room(n), expected.is_ok());
+                    }
                     prop_assert_eq!(queue.reserve_rdma(n), expected);
                 }
                 Op::RdmaDone(n) => {
