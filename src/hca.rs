@@ -166,6 +166,8 @@ impl<O: QpOwner> Hca<O> {
         let verbs = (*verbs).as_mut().ok_or(ENODEV)?;
         // Channels that use a failed one are being closed; they hold it until then.
         if let Some(srq) = verbs.srq.as_ref().filter(|srq| !srq.has_failed()) {
+            // Nothing has done so while no channel used it.
+            srq.refill();
             return Ok(srq.clone());
         }
         let entries = params::srq_size()
@@ -174,16 +176,6 @@ impl<O: QpOwner> Hca<O> {
         let srq = srq::create(&device, &verbs.pd, entries)?;
         verbs.srq = Some(srq.clone());
         Ok(srq)
-    }
-
-    /// Posts the shared receives that the device did not take. May sleep.
-    pub(crate) fn refill_srq(&self) {
-        let srq = (*self.verbs.lock())
-            .as_ref()
-            .and_then(|verbs| verbs.srq.clone());
-        if let Some(srq) = srq {
-            srq.refill();
-        }
     }
 
     /// Drops the shared receive queue if no port is configured to use it; it exists until the last

@@ -86,7 +86,6 @@ impl Tick for Reaper {
         list::look_after_peers();
         list::announce_luns(Channel::sees_other_luns);
         each_hca(|hca| {
-            hca.refill_srq();
             // LIO's entries come and go without a report, or before they are complete.
             hca.follow_ports(false, |_| true);
         });

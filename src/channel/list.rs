@@ -134,7 +134,8 @@ pub(crate) fn look<R>(f: impl FnOnce(&[Arc<Channel>]) -> R) -> R {
 }
 
 /// Probes the peers that have been silent, and confirms connections on which the peer sends without
-/// a confirmation; frees what commands keep in vain. Called once per period. Process context.
+/// a confirmation; frees what commands keep in vain; posts shared receives that an HCA did not
+/// take. Called once per period. Process context.
 pub(crate) fn look_after_peers() {
     let mut early = KVec::new();
     let mut silent = KVec::new();
@@ -143,6 +144,7 @@ pub(crate) fn look_after_peers() {
         let channels = CHANNELS.lock();
         for channel in channels.iter() {
             channel.age();
+            channel.refill();
             // Without memory the next look, in the next period, finds the same.
             if channel.confirmation_is_late() && early.push(channel.clone(), GFP_KERNEL).is_err() {
                 break;

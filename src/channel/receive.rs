@@ -25,6 +25,7 @@ use super::{
 use crate::{
     command::timing::Arrival,
     link::Owner,
+    rdma::qp::srq::SharedReceiveQueue,
     srp::machine::channel::{
         CloseReason,
         Disposition, //
@@ -167,16 +168,22 @@ impl Channel {
     /// Reposts a buffer of the shared receive queue; frees any other. For channels that are
     /// closing.
     pub(super) fn discard(&self, buf: Buffer) {
-        let srq = self
-            .inner
-            .lock()
-            .connection
-            .link
-            .as_ref()
-            .and_then(|link| link.srq.clone());
-        if let Some(srq) = srq {
+        if let Some(srq) = self.shared_queue() {
             // If the device does not take it now, it is kept.
             let _ = srq.post_recv(buf);
         }
+    }
+
+    /// Posts the shared receives that the device did not take. Called once per period.
+    pub(crate) fn refill(&self) {
+        if let Some(srq) = self.shared_queue() {
+            srq.refill();
+        }
+    }
+
+    fn shared_queue(&self) -> Option<Arc<SharedReceiveQueue<Self>>> {
+        let inner = self.inner.lock();
+        let link = inner.connection.link.as_ref();
+        link.and_then(|link| link.srq.clone())
     }
 }

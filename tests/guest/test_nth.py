@@ -24,7 +24,7 @@ import pytest
 
 from conftest import TRANSPORT
 
-from .checks import Failed, equal, expect, until
+from .checks import Failed, equal, expect, sit_through, until
 from .dm import Answer, Asker
 from .peer import (ABORT_TASK, CONSUMER_DEFINED, IMMEDIATE, LUN_RESET, TEST_UNIT_READY, Response, cmd, indirect,
                    logout, read_10, tsk_mgmt, write_10)
@@ -224,6 +224,35 @@ def test_shared_receives(bench, receives):
             one.login()
             one.settle()
             equal(one.ask(cmd(1, [TEST_UNIT_READY])).status, 0, "status of the last")
+
+
+@pytest.mark.timeout(120)
+def test_left_receives(bench, receives):
+    """of a shared receive queue of four that no port is to use any more, four connections
+    end as the HCA does not take their receives; the fifth, which still uses it, is served"""
+    target = bench.target
+    with bench.configured(acls=[], attributes={"use_srq": 1}, params="srpt_srq_size=4"), \
+            contextlib.ExitStack() as stack:
+        receives.of(CODE)
+        peers = [stack.enter_context(bench.peer(extension=number)) for number in range(6)]
+        for one in peers:
+            target.add_acl(one.port_id)
+        *losers, last, unshared = peers
+        for one in (*losers, last):
+            one.login()
+            one.settle()
+        equal(target.write(target.tpg() + "/attrib/use_srq", 0), "", "error of the change")
+        # With this the queue is forgotten.
+        unshared.login()
+        for one in losers:
+            receives.arm(1)
+            equal(one.ask(cmd(1, [TEST_UNIT_READY])), "disconnected", "answer")
+            expect(not receives.disarm(), "a receive was not posted")
+        sit_through(6, "receives are posted again every 5 s")
+        for tag in range(2, 8):
+            answer = last.ask(cmd(tag, [TEST_UNIT_READY]))
+            expect(isinstance(answer, Response) and answer.status == 0,
+                   "the fifth is served: %s" % (answer,))
 
 
 # Information units by what they are called; each takes the peer and a tag.

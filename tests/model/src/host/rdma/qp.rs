@@ -419,5 +419,9 @@ pub(crate) mod srq {
         pub(crate) fn post_recv(&self, _: Pin<Box<RecvBuf<O>>>) -> Result<(), Error> {
             match self.0 {}
         }
+
+        pub(crate) fn refill(&self) {
+            match self.0 {}
+        }
     }
 }
