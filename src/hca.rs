@@ -266,9 +266,14 @@ impl<O: QpOwner> Hca<O> {
         *self.agents.lock() = agents;
     }
 
-    /// Records whether native logins are listened for.
-    pub(crate) fn set_listens(&self, listens: bool) {
-        self.listens.store(listens, Release);
+    /// Records that native logins are listened for.
+    pub(crate) fn set_listens(&self) {
+        self.listens.store(true, Release);
+    }
+
+    /// Returns whether native logins are listened for.
+    pub(crate) fn listens(&self) -> bool {
+        self.listens.load(Acquire)
     }
 
     /// Announces the agents of the ports that `which` selects, or withdraws the announcements, as
@@ -285,7 +290,7 @@ impl<O: QpOwner> Hca<O> {
                 return;
             };
             if which(agent.port()) {
-                let reachable = self.listens.load(Acquire) || !agent.port().takes_ib_cm();
+                let reachable = self.listens() || !agent.port().takes_ib_cm();
                 if let Err(e) = agent.follow(reachable, again) {
                     pr_warn!(
                         "{} port {}: not announced, initiators cannot discover it: {:?}\n",

@@ -299,9 +299,7 @@ pub(crate) fn set_rdma_cm_port(port: u16) -> Result {
 
 /// Calls the registered function with the port number, and stores the number only on success.
 fn change_cm_port(held: &mut Held, port: u16) -> Result {
-    if port == rdma_cm_port() {
-        return Ok(());
-    }
+    // Also with the same number: what the listener lacks is tried again.
     if let Some(hook) = CM_PORT_HOOK.get(held) {
         hook(port)?;
     }
@@ -319,9 +317,9 @@ pub(crate) struct CmPortHook(());
 /// Registers the function that starts, moves or stops the RDMA/CM listener.
 ///
 /// If a port number was given when the module was loaded, `hook` is called with it at once. Later
-/// it is called for each change, whether through sysfs or through [`set_rdma_cm_port`], always in
-/// process context, one call at a time and with the parameter lock held; it may sleep. On error it
-/// must leave the listener unchanged. May sleep.
+/// it is called for each number that is written, the same one included, whether through sysfs or
+/// through [`set_rdma_cm_port`], always in process context, one call at a time and with the
+/// parameter lock held; it may sleep. On error it must leave the listener unchanged. May sleep.
 ///
 /// # Errors
 ///

@@ -58,6 +58,7 @@ use crate::{
 };
 
 pub(crate) mod client;
+mod ib_listen;
 
 /// Time after which a channel that is not connected is closed, in milliseconds. The peer's RTU
 /// normally takes one round trip; the IB CM gives up by itself after about a minute.
@@ -74,7 +75,7 @@ global_mutex! {
 
 /// Periodic check: closes channels that are not connected in time, whose queue pair failed without
 /// an event, or whose peer is dead; notifies initiators of changed logical units; posts shared
-/// receives that an HCA did not take; announces ports.
+/// receives that an HCA did not take; tries again to listen for native logins; announces ports.
 struct Reaper;
 
 impl Tick for Reaper {
@@ -86,6 +87,7 @@ impl Tick for Reaper {
         list::look_after_peers();
         list::announce_luns(Channel::sees_other_luns);
         each_hca(|hca| {
+            ib_listen::start(hca, false);
             // LIO's entries come and go without a report, or before they are complete.
             hca.follow_ports(false, |_| true);
         });
@@ -133,6 +135,7 @@ impl Lifetime {
         hcas::init();
         hca::ports::init();
         init_listener();
+        ib_listen::init();
         Active::init();
         let queue = queues::start()?;
         let reaper = Periodic::start(&queue, Reaper, REAP_PERIOD_MS);
@@ -150,6 +153,7 @@ impl Drop for Lifetime {
         list::clear();
         hca::ports::clear();
         hcas::clear();
+        ib_listen::clear();
     }
 }
 
@@ -180,23 +184,23 @@ impl Drop for ListenerGuard {
     }
 }
 
-/// Starts, moves or (0) stops the RDMA/CM listener. Called by `params` only, one call at a time.
-/// May sleep.
+/// Starts, moves or (0) stops the RDMA/CM listener. One that is on this port already tries again to
+/// serve the family of addresses that it lacks. Called by `params` only, one call at a time. May
+/// sleep.
 ///
 /// # Errors
 ///
 /// Those of [`Listener::new`]; the old listener is kept then.
 fn listen(port: u16) -> Result {
+    if is_on(port) {
+        return Ok(());
+    }
     let new = match port {
         0 => None,
         port => Some(Listener::new(port)?),
     };
-    if let Some((family, error)) = new.as_ref().and_then(Listener::missing) {
-        let family = match family {
-            Family::Ipv6 => "IPv6",
-            Family::Ipv4 => "IPv4",
-        };
-        pr_warn!("no RDMA/CM logins over {}: {:?}\n", family, error);
+    if let Some(listener) = &new {
+        report_missing(listener);
     }
     let old = core::mem::replace(&mut *LISTENER.lock(), new);
     match port {
@@ -205,6 +209,37 @@ fn listen(port: u16) -> Result {
     }
     drop(old);
     Ok(())
+}
+
+/// Returns whether the listener is on this port already, or is (0) stopped; tries again to serve
+/// the family that it lacks.
+fn is_on(port: u16) -> bool {
+    let mut listener = LISTENER.lock();
+    let Some(listener) = listener.as_mut() else {
+        return port == 0;
+    };
+    if listener.port() != port {
+        return false;
+    }
+    if listener.missing().is_some() {
+        listener.complete();
+        match listener.missing() {
+            None => pr_info!("listening for RDMA/CM logins on port {}\n", port),
+            Some(_) => report_missing(listener),
+        }
+    }
+    true
+}
+
+/// Logs which family of addresses a listener does not serve.
+fn report_missing(listener: &Listener<Logins>) {
+    if let Some((family, error)) = listener.missing() {
+        let family = match family {
+            Family::Ipv6 => "IPv6",
+            Family::Ipv4 => "IPv4",
+        };
+        pr_warn!("no RDMA/CM logins over {}: {:?}\n", family, error);
+    }
 }
 
 /// The engine's view of the SRP target.

@@ -2,14 +2,15 @@
 
 //! IB client: addition, renaming and removal of HCAs, and events of their ports.
 //!
-//! Not here: the contents of an HCA ([`crate::hca`]), and the registration
-//! ([`crate::rdma::client`]).
+//! Not here: the contents of an HCA ([`crate::hca`]), the registration ([`crate::rdma::client`]),
+//! and the listeners ([`super::ib_listen`]).
 
 use kernel::{
     prelude::*,
     sync::Arc, //
 };
 
+use super::ib_listen;
 use crate::{
     channel::{
         self,
@@ -23,14 +24,9 @@ use crate::{
         port::HcaPort,
         Hca, //
     },
-    login::{
-        hcas,
-        Logins, //
-    },
-    params,
+    login::hcas,
     rdma::{
         client::Client,
-        cm::IbListener,
         device::{
             Device,
             DeviceId, //
@@ -53,9 +49,6 @@ use crate::{
 pub(crate) struct Attached {
     /// Handles port events; [`None`] if it could not be registered.
     events: Option<EventHandler<PortWatch>>,
-    /// Listener for logins through the IB/CM; [`None`] if no port accepts them, or listening
-    /// failed.
-    listener: Option<IbListener<Logins>>,
     hca: Arc<Hca<Channel>>,
 }
 
@@ -102,15 +95,10 @@ impl Client for SrpClient {
         }
         hca.start_agents(device);
         offer_ports(&hca);
-        let listener = listen(&hca, device);
-        hca.set_listens(listener.is_some());
+        ib_listen::start(&hca, true);
         // Announces the ports only now that logins are possible.
         hca.follow_ports(true, |_| true);
-        Ok(Attached {
-            events,
-            listener,
-            hca,
-        })
+        Ok(Attached { events, hca })
     }
 
     fn renamed(attached: &Attached) {
@@ -118,17 +106,13 @@ impl Client for SrpClient {
     }
 
     fn remove(attached: Attached) {
-        let Attached {
-            events,
-            listener,
-            hca,
-        } = attached;
+        let Attached { events, hca } = attached;
         drop(events);
         hca.end_agents();
         hcas::remove(&hca);
         hca.gate().close();
         // Waits for logins in progress.
-        drop(listener);
+        ib_listen::stop(&hca);
         for hca_port in hca.ports() {
             hca_port.release();
         }
@@ -172,33 +156,4 @@ fn refresh_port(hca: &Hca<Channel>, number: u32) {
     // The port object may be another one now; and an announcement that failed is made now.
     hca.follow_ports(true, |port| port.number() == number);
     offer(hca_port, &device);
-}
-
-/// Starts the listener for native InfiniBand logins if a port accepts them. The service id is the
-/// service GUID, as with the C driver. A failure is logged; RDMA/CM logins work without. May sleep.
-fn listen(hca: &Hca<Channel>, device: &Device) -> Option<IbListener<Logins>> {
-    if !hca.ports().iter().any(|hca_port| hca_port.takes_ib_cm()) {
-        return None;
-    }
-    let service = params::service_guid()?;
-    match IbListener::new(device, service.0) {
-        Ok(listener) => {
-            pr_info!(
-                "{}: listening for IB/CM logins on service 0x{:016x}\n",
-                device.name(),
-                service.0
-            );
-            Some(listener)
-        }
-        // The id is in use, or in the range that the IB/CM assigns itself.
-        Err(e) => {
-            pr_warn!(
-                "{}: cannot listen for IB/CM logins on service 0x{:016x}: {:?}\n",
-                device.name(),
-                service.0,
-                e
-            );
-            None
-        }
-    }
 }

@@ -16,6 +16,8 @@ from .checks import contains, equal, expect, until
 from .dm import Asker, daemon_scan
 from .ibcm import IbPeer
 from .initiator import UNTIL_STOPPED
+from .test_memory import CODE
+from .test_nth import Nth
 from .test_reject import (ACCESS, ASSOCIATE, ESTABLISH, RESOURCES, TAG,
                           TOO_LONG)
 from .test_rogue import TMF_FAILED
@@ -269,6 +271,31 @@ def test_opt_in(bench):
         bench.initiator.login(guid="0200000000000001")
         bench.initiator.logout()
         closed(bench)
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.engine("lio")
+@pytest.mark.stock(NATIVE)
+def test_listened_late(bench):
+    """an HCA whose listener cannot be started when it comes, as its service id is in use,
+    listens later, which the log says; what says that it could not is there once"""
+    with bench.target_module("nth", "result=-16 functions=ib_cm_listen"), \
+            ibcm.target(bench) as target:
+        nth = Nth(bench)
+        nth.of(CODE)
+        target.remove_hca()
+        mark = target.mark()
+        nth.arm(1)
+        target.add_hca()
+        until(lambda: "rxe0: listening for IB/CM logins" in target.log_since(mark), 15,
+              "it listens")
+        equal(target.log_since(mark).count("cannot listen for IB/CM logins"), 1,
+              "lines about the failure")
+        with IbPeer(bench) as one:
+            target.add_acl(one.port_id)
+            one.login()
+            works(one)
+            leave(bench, one)
 
 
 @pytest.mark.timeout(120)

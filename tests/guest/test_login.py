@@ -410,7 +410,7 @@ def test_bound_of_an_entry(bench):
 @pytest.mark.ip("it is about addresses of IP")
 def test_port_taken_in_one_family(bench):
     """a port number that another program has for IPv4 serves logins over IPv6, and
-    the log says so"""
+    the log says so; when that has gone and the number is written again, both"""
     target, initiator = bench.target, bench.initiator
     with bench.configured([initiator.port_id]):
         other = target.spawn("rping -s -a 0.0.0.0 -p 7001", timeout=90)
@@ -423,6 +423,9 @@ def test_port_taken_in_one_family(bench):
         initiator.logout()
         other.kill()
         other.wait(check=False)
+        equal(target.listen(7001), "", "error of writing the number again")
+        initiator.login(dest=target.guest.ip, port=7001)
+        initiator.logout()
 
 
 @pytest.mark.engine("lio")

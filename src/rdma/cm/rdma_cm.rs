@@ -403,6 +403,15 @@ unsafe impl<L: ListenHandler> Sync for ListeningId<L> {}
 impl<L: ListenHandler> ListeningId<L> {
     /// Listens on a TCP port number of all addresses of a family. Process context, sleeps.
     fn new(family: Family, port: u16) -> Result<Self> {
+        // With an id for a family that the kernel lacks, a device that refuses the family when it
+        // is added later would get no id at all (`cma_add_one()`).
+        // SAFETY: It may be called in any context.
+        if family == Family::Ipv6 && !unsafe { bindings::srpt_ipv6_mod_enabled() } {
+            // CAST: Error numbers are small.
+            return Err(Error::from_errno(
+                -(kernel::bindings::EAFNOSUPPORT as c_int),
+            ));
+        }
         // SAFETY: The initial network namespace always exists; the name is static; the callback
         // needs no context.
         let id = from_err_ptr(unsafe {
@@ -466,9 +475,10 @@ pub(crate) enum Family {
 /// A listener on all addresses and devices; dropping it stops listening and waits for handlers of
 /// requests in progress.
 pub(crate) struct Listener<L: ListenHandler> {
-    _ipv6: Option<ListeningId<L>>,
-    _ipv4: Option<ListeningId<L>>,
+    ipv6: Option<ListeningId<L>>,
+    ipv4: Option<ListeningId<L>>,
     missing: Option<(Family, Error)>,
+    port: u16,
 }
 
 impl<L: ListenHandler> Listener<L> {
@@ -487,17 +497,10 @@ impl<L: ListenHandler> Listener<L> {
     /// `EADDRNOTAVAIL` if the number is taken (which of them depends on its user, see
     /// `cma_check_port()`). `ENOMEM`, also for one family only.
     pub(crate) fn new(port: u16) -> Result<Self> {
-        // With an id for a family that the kernel lacks, a device that refuses the family when it
-        // is added later would get no id at all (`cma_add_one()`).
-        // SAFETY: It may be called in any context.
-        let ipv6 = match unsafe { bindings::srpt_ipv6_mod_enabled() } {
-            true => ListeningId::new(Family::Ipv6, port),
-            // CAST: Error numbers are small.
-            false => Err(Error::from_errno(
-                -(kernel::bindings::EAFNOSUPPORT as c_int),
-            )),
-        };
-        let ids = (ipv6, ListeningId::new(Family::Ipv4, port));
+        let ids = (
+            ListeningId::new(Family::Ipv6, port),
+            ListeningId::new(Family::Ipv4, port),
+        );
         let (ipv6, ipv4, missing) = match ids {
             // Both work, another time.
             (Err(e), _) | (_, Err(e)) if e == ENOMEM => return Err(e),
@@ -507,10 +510,34 @@ impl<L: ListenHandler> Listener<L> {
             (Err(_), Err(e)) => return Err(e),
         };
         Ok(Self {
-            _ipv6: ipv6,
-            _ipv4: ipv4,
+            ipv6,
+            ipv4,
             missing,
+            port,
         })
+    }
+
+    /// TCP port number.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Tries again to serve the family that is missing, if any. Process context, sleeps.
+    pub(crate) fn complete(&mut self) {
+        let Some((family, _)) = self.missing else {
+            return;
+        };
+        let id = match family {
+            Family::Ipv6 => &mut self.ipv6,
+            Family::Ipv4 => &mut self.ipv4,
+        };
+        self.missing = match ListeningId::new(family, self.port) {
+            Ok(new) => {
+                *id = Some(new);
+                None
+            }
+            Err(e) => Some((family, e)),
+        };
     }
 
     /// Address family that is not served, if any, with the error that prevents it.
