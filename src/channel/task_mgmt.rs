@@ -83,17 +83,23 @@ impl Channel {
         Ok(false)
     }
 
-    /// Aborts the SCSI commands of a logical unit whose descriptor tables are being fetched; `wait`
-    /// then waits for their end.
+    /// Prepares [`Self::abort_tables`].
     ///
     /// # Errors
     ///
     /// `ENOMEM`.
-    pub(crate) fn abort_tables(&self, lun: u64, wait: &TableWait<Self>) -> Result {
+    fn prepare_aborts(&self, lun: u64) -> Result {
+        let inner = self.inner.lock();
+        let mut all = inner.commands.all.iter();
+        all.try_for_each(|cmd| cmd.prepare_abort_of(lun))
+    }
+
+    /// Aborts the SCSI commands of a logical unit whose descriptor tables are being fetched; `wait`
+    /// then waits for their end.
+    fn abort_tables(&self, lun: u64, wait: &TableWait<Self>) {
         for cmd in &self.inner.lock().commands.all {
-            cmd.abort_table_of(lun, wait)?;
+            cmd.abort_table_of(lun, wait);
         }
-        Ok(())
     }
 }
 
@@ -189,13 +195,18 @@ fn find_task(channel: &Arc<Channel>, tag: u64, wait: &TableWait<Channel>) -> Res
 /// channels of the nexus of `channel` that the same entry let in; `wait` then waits for their end.
 /// (On others the LUN may name another logical unit.)
 ///
+/// All memory is allocated before the first abort: a function that fails has aborted nothing, and
+/// every command is answered.
+///
 /// # Errors
 ///
-/// `ENOMEM`.
+/// `ENOMEM`: nothing was done.
 fn abort_tables(channel: &Arc<Channel>, lun: u64, wait: &TableWait<Channel>) -> Result {
     list::look(|channels| {
-        let mut of_nexus = channels.iter().filter(|other| other.same_luns(channel));
-        of_nexus.try_for_each(|other| other.abort_tables(lun, wait))
+        let of_nexus = || channels.iter().filter(|other| other.same_luns(channel));
+        of_nexus().try_for_each(|other| other.prepare_aborts(lun))?;
+        of_nexus().for_each(|other| other.abort_tables(lun, wait));
+        Ok(())
     })
 }
 

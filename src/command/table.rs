@@ -157,29 +157,57 @@ impl<O: Pool> Command<O> {
     ///
     /// `ENOMEM`: nothing was done.
     pub(crate) fn abort_table(&self, tag: u64, wait: &TableWait<O>) -> Result<bool> {
-        self.abort_if(wait, |inner| inner.head.tag == tag)
+        let mut inner = self.inner.lock();
+        let found = inner.fetches_table() && inner.head.tag == tag;
+        if found {
+            inner.make_room_for_wait()?;
+            inner.abort_table(wait);
+        }
+        Ok(found)
     }
 
-    /// Aborts the command if it is for this logical unit and its table is being fetched; `wait`
-    /// waits for its end.
+    /// Prepares [`Self::abort_table_of`].
     ///
     /// # Errors
     ///
-    /// `ENOMEM`: nothing was done.
-    pub(crate) fn abort_table_of(&self, lun: u64, wait: &TableWait<O>) -> Result<bool> {
-        self.abort_if(wait, |inner| inner.table_lun == lun)
+    /// `ENOMEM`.
+    pub(crate) fn prepare_abort_of(&self, lun: u64) -> Result {
+        let mut inner = self.inner.lock();
+        match inner.fetches_table() && inner.table_lun == lun {
+            true => inner.make_room_for_wait(),
+            false => Ok(()),
+        }
     }
 
-    fn abort_if(&self, wait: &TableWait<O>, meant: impl FnOnce(&Inner<O>) -> bool) -> Result<bool> {
+    /// Aborts the command if it is for this logical unit and its table is being fetched; `wait`
+    /// waits for its end. A command that was not prepared has come later than the function and is
+    /// left alone.
+    pub(crate) fn abort_table_of(&self, lun: u64, wait: &TableWait<O>) {
         let mut inner = self.inner.lock();
-        let found = inner.machine.state() == State::FetchingTable && meant(&inner);
-        if found {
-            inner
-                .waits
-                .get_or_insert_with(KVec::new)
-                .push(wait.share(), GFP_ATOMIC)?;
-            note(&mut inner.machine, Fact::Aborted);
+        if inner.fetches_table() && inner.table_lun == lun {
+            inner.abort_table(wait);
         }
-        Ok(found)
+    }
+}
+
+impl<O: Pool> Inner<O> {
+    fn fetches_table(&self) -> bool {
+        self.machine.state() == State::FetchingTable
+    }
+
+    /// Allocates what [`Self::abort_table`] needs.
+    fn make_room_for_wait(&mut self) -> Result {
+        let waits = self.waits.get_or_insert_with(KVec::new);
+        Ok(waits.reserve(1, GFP_ATOMIC)?)
+    }
+
+    /// Aborts the command if there is room for the function that waits for its end.
+    fn abort_table(&mut self, wait: &TableWait<O>) {
+        let Some(waits) = &mut self.waits else {
+            return;
+        };
+        if waits.push_within_capacity(wait.share()).is_ok() {
+            note(&mut self.machine, Fact::Aborted);
+        }
     }
 }

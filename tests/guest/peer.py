@@ -259,7 +259,10 @@ class Peer:
 
     def receive(self, timeout=10):
         """A message, "timeout" or "disconnected"."""
-        line = self.order("recv %d" % (timeout * 1000))
+        return self._received(self.order("recv %d" % (timeout * 1000)))
+
+    @staticmethod
+    def _received(line):
         if line.startswith("message "):
             return bytes.fromhex(line.split(" ")[1])
         return line
@@ -292,4 +295,14 @@ class Peer:
         if not self.send(data):
             return "disconnected"
         answer = self.receive(timeout)
+        return Response(answer) if isinstance(answer, bytes) else answer
+
+    def begin(self, data, timeout=10):
+        """Begin what ask() does; finish() waits for it."""
+        self.job.write("send %s\nrecv %d\n" % (data.hex(), timeout * 1000))
+
+    def finish(self):
+        sent, answer = self._line("send"), self._received(self._line("recv"))
+        if sent != "sent":
+            return "disconnected"
         return Response(answer) if isinstance(answer, bytes) else answer

@@ -9,10 +9,11 @@
 #   memory   allocations, those that rdma_rxe makes for it included; only the sanitized
 #            kernel can let them fail. It looks for memory without an owner in the end.
 #   verbs    what the HCA's driver is asked for
+#   vectors  what the module's own code allocates, with any kernel
 #
 # They take minutes each: NTH=<first>,<step> asks for them, NTH=1,1 for each call. Receives
-# of a shared receive queue, which are what a connection shares with others, fail in every
-# run.
+# of a shared receive queue, which are what a connection shares with others, and what a
+# reset of a logical unit allocates fail in every run.
 #
 # Not here: allocations that fail by chance (test_memory.py); an HCA whose verbs fail as
 # long as a test wants it to (test_faults.py).
@@ -26,9 +27,10 @@ from conftest import TRANSPORT
 
 from .checks import Failed, equal, expect, sit_through, until
 from .dm import Answer, Asker
-from .peer import (ABORT_TASK, CONSUMER_DEFINED, IMMEDIATE, LUN_RESET, TEST_UNIT_READY, Response, cmd, indirect,
-                   logout, read_10, tsk_mgmt, write_10)
+from .peer import (ABORT_TASK, CONSUMER_DEFINED, IMMEDIATE, LUN_RESET, MULTI, TEST_UNIT_READY, Response, cmd,
+                   indirect, logout, read_10, table, tsk_mgmt, write_10)
 from .test_memory import CODE, VMALLOC, need_failslab
+from .test_rogue import TMF_FAILED
 
 pytestmark = pytest.mark.engine("lio")
 
@@ -37,6 +39,8 @@ FIRST, STEP = map(int, (NTH or "3,29").split(","))
 PARAMETERS = "/sys/module/nth/parameters/"
 # More calls than any operation makes.
 MOST = 3000
+# A SCSI status.
+BUSY = 0x08
 
 # Addresses of the function that runs a module's start.
 LOADER = r"""
@@ -53,6 +57,7 @@ KINDS = {
     "memory": "",
     "verbs": "result=-5 functions=" + ",".join("rxe_" + verb for verb in VERBS),
     "receives": "result=-5 functions=rxe_post_srq_recv",
+    "vectors": "result=0 functions=krealloc_node_align_noprof",
 }
 
 
@@ -68,19 +73,19 @@ class Nth:
         self.target.run("echo %s > %sstart; echo %s > %send" % (start, PARAMETERS, end, PARAMETERS))
 
     @contextlib.contextmanager
-    def each(self, what, armed=True, some=True):
+    def each(self, what, armed=True, some=True, first=FIRST, step=STEP):
         """A generator of numbers of the call that fails; ends when there was no such
         call. What the loop does in between is the operation; unless it is to be `armed`
         here, it calls arm() when the operation begins. `some`: there are such calls."""
         self.failed = 0
         with self.target.guest.console.excused(VMALLOC, "the allocation is let fail"):
-            yield self._numbers(what, armed)
-        expect(self.failed > 0 or not some or (NTH and FIRST > 1), "calls of %s fail" % what)
+            yield self._numbers(what, armed, first, step)
+        expect(self.failed > 0 or not some or (NTH and first > 1), "calls of %s fail" % what)
         self.bench.fault("a call fails: " + what, "%d calls failed, one at a time; "
                          "it works afterwards, nothing left" % self.failed)
 
-    def _numbers(self, what, armed):
-        for number in range(FIRST, MOST, STEP):
+    def _numbers(self, what, armed, first, step):
+        for number in range(first, MOST, step):
             if armed:
                 self.arm(number)
             yield number
@@ -104,7 +109,7 @@ def made(bench, kind):
     bench.target.need_rust("the C driver is not what is tested")
     if kind == "memory":
         need_failslab(bench)
-    elif TRANSPORT == "siw":
+    elif kind != "vectors" and TRANSPORT == "siw":
         bench.skip("the verbs are those of rdma_rxe")
     with bench.target_module("nth", KINDS[kind]):
         yield Nth(bench)
@@ -123,6 +128,11 @@ def nth(request, bench):
 @pytest.fixture
 def receives(bench):
     yield from made(bench, "receives")
+
+
+@pytest.fixture
+def vectors(bench):
+    yield from made(bench, "vectors")
 
 
 def is_served(target):
@@ -308,6 +318,46 @@ def test_unit(bench, nth, unit):
         bench.say("answers: %s" % seen)
         after = answer()
         equal((after.status, after.code), (before.status, before.code), "the answer after that")
+
+
+@pytest.mark.timeout(240)
+def test_reset_of_tables(bench, vectors):
+    """LUN RESET while the descriptor tables of two commands are being fetched, each on a
+    connection of its own: it works and ends both, or fails and both are answered"""
+    target = bench.target
+    with bench.configured(acls=[]), contextlib.ExitStack() as stack:
+        vectors.of(CODE)
+        peers = [stack.enter_context(bench.peer()) for _ in range(3)]
+        target.add_acl(peers[0].port_id)
+        for one in peers:
+            one.login(flags=MULTI)
+            one.fill(8192, table([one.at(0, 2048), one.at(2048, 2048)]))
+        seen = set()
+        with vectors.each("a reset of two commands without their tables", armed=False,
+                          first=1, step=1) as numbers:
+            for number in numbers:
+                for one in peers:
+                    one.settle()
+                # All that is sent arrives together, the tables half a second later.
+                bench.initiator.guest.loss(0, "delay 500ms")
+                vectors.arm(number)
+                units = [cmd(tag, read_10(0, 8), fmt=0x02,
+                             tail=indirect(one.at(8192, 32), 4096))
+                         for tag, one in enumerate(peers[:2])] + [tsk_mgmt(2, LUN_RESET)]
+                for one, unit in zip(peers, units):
+                    one.begin(unit, 3)
+                    sit_through(0.1, "the next one is to come later")
+                *reads, reset = [one.finish() for one in peers]
+                bench.initiator.guest.loss(0)
+                seen.add(reset.code)
+                reads = [getattr(answer, "status", answer) for answer in reads]
+                if reset.code == TMF_FAILED:
+                    expect("timeout" not in reads, "both are answered (%d)" % number)
+                else:
+                    # A command may have ended before the reset, for want of memory.
+                    equal((reset.code, {*reads} - {BUSY, "timeout"}), (0, set()),
+                          "code of the reset, answers of commands (%d)" % number)
+        equal(seen, {0, TMF_FAILED}, "codes of resets")
 
 
 # Writes of an administrator, relative to configfs' srpt: what changes something, and

@@ -62,6 +62,11 @@ impl<T> KVec<T> {
         Ok(())
     }
 
+    pub fn reserve(&mut self, additional: usize, _: Flags) -> Result<(), AllocError> {
+        self.capacity = self.capacity.max(self.items.len() + additional);
+        Ok(())
+    }
+
     pub fn extend_from_slice(&mut self, items: &[T], flags: Flags) -> Result<(), AllocError>
     where
         T: Copy,
