@@ -6,6 +6,7 @@
 #
 # Not here: SCST's own files (test_scst.py), configfs (test_configfs.py).
 
+import contextlib
 import json
 import re
 import pytest
@@ -418,6 +419,26 @@ def test_disconnect(bench):
         initiator.stop(job, disk)
     contains(target.log_since(mark), "disconnected by the administrator",
              "the kernel log")
+
+
+@pytest.mark.engine("lio")
+@pytest.mark.roce("elsewhere an initiator cannot ask so soon")
+@pytest.mark.stock(WHY)
+def test_early_login(bench):
+    """a login that comes while its HCA is being added has a directory, or is refused"""
+    target = bench.target
+    with bench.configured(acls=[]), contextlib.ExitStack() as stack:
+        # One for each attempt, so that these follow each other at once.
+        peers = [stack.enter_context(bench.peer()) for _ in range(10)]
+        target.add_acl(peers[0].port_id)
+        target.remove_hca()
+        job = target.spawn("rdma link add %s type rxe netdev eth0" % HCA, timeout=60)
+        until(lambda: HCA in target.quick("ls /sys/class/infiniband").out, 20, "the HCA", 0.01)
+        words = (one.connect(one.request())[0] for one in peers)
+        expect("established" in words, "a login is granted")
+        job.wait(60)
+        equal(len(sessions(bench)), 1, "directories of sessions")
+    target.wait_for_connections(0)
 
 
 @pytest.mark.timeout(120)

@@ -16,7 +16,7 @@ import time
 
 import pytest
 
-from .checks import equal, expect, sit_through, until
+from .checks import contains, equal, expect, sit_through, until
 from .test_faults import rxe_gives_up
 from .usage import growing, usage
 from .wires import HCA, IMMEDIATE, beside_a_session
@@ -78,9 +78,12 @@ def cuts_in_reset(cuts, other):
 
 def cuts_in_disable(cuts, other):
     """The portal group is disabled, which ends its sessions, and enabled."""
+    mark = other.target.mark()
     job = other.target.spawn("echo 0 > %s/enable" % other.tpg, timeout=60)
     cuts.one(0.2)
     equal(job.wait(60).rc, 0, "status of disabling")
+    # Not the cut has ended them.
+    contains(other.target.log_since(mark), ": closing: port disabled", "the log")
     until(lambda: other.target.queue_pairs() == other.others, 60, "its connections have ended")
     other.enable()
     cuts.recovered()
