@@ -1,23 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0
 #
-# One disk through two ports of the target: udev, multipathd and the kernel's
-# dm-multipath on the initiator, with the configuration of docs/admin.md. Paths
-# go and return while verified I/O runs.
+# One disk through two paths: udev, multipathd and the kernel's dm-multipath on the
+# initiator, with the configuration of docs/admin.md. Paths go and return while verified
+# I/O runs; a cluster fences with a reservation_key.
 #
 # Not here: one path that goes and returns (test_faults.py, test_load.py).
 
 import contextlib
+import os
 import signal
 
 import pytest
 
-from . import manual
+from . import manual, peer
 from .checks import Failed, equal, until
-from .initiator import ADD_TARGET, UNTIL_STOPPED
+from .initiator import ADD_TARGET, TWO_CHANNELS, UNTIL_STOPPED
 from .test_ports import NO_SECOND_NETWORK, SECOND_NETWORK, gid_of
-
-pytestmark = [pytest.mark.engine("lio"),
-              pytest.mark.roce("its second network has an rxe1")]
 
 # The second network: an interface of its own on both machines, with an HCA.
 # Packets are lost by a queueing discipline that is there from the start, for
@@ -67,12 +65,12 @@ def second_network(bench):
 class Multipath:
     """multipathd on the initiator."""
 
-    def __init__(self, initiator):
+    def __init__(self, initiator, *more):
         self.initiator = initiator
+        self.files = ("/etc/multipath.conf", "/etc/modprobe.d/local-ib_srp.conf", *more)
 
     def __enter__(self):
-        for path in ("/etc/multipath.conf",
-                     "/etc/modprobe.d/local-ib_srp.conf"):
+        for path in self.files:
             self.initiator.guest.put(path, manual.block(path))
         self.initiator.run(UDEV)
         self.daemon = self.initiator.spawn(["multipathd", "-d", "-s"], 600)
@@ -132,13 +130,19 @@ class Multipath:
         self.both_work()
 
 
+def need_multipath(bench):
+    if bench.initiator.run("modprobe -q dm_multipath", check=False).rc:
+        bench.skip("the kernel has no dm-multipath")
+
+
 @pytest.mark.timeout(300)
+@pytest.mark.engine("lio")
+@pytest.mark.roce("its second network has an rxe1")
 def test_paths_come_and_go(bench):
     """two ports of the target, two of the initiator, one disk: a cut link and a
     disabled port cost a path, not an error; both return, data is verified"""
     target, initiator = bench.target, bench.initiator
-    if initiator.run("modprobe -q dm_multipath", check=False).rc:
-        bench.skip("the kernel has no dm-multipath")
+    need_multipath(bench)
     with second_network(bench) as netem, \
             bench.configured(acls=[], disks=0, enable=False), \
             Multipath(initiator) as multipath:
@@ -166,6 +170,106 @@ def test_paths_come_and_go(bench):
         equal(initiator.run("cat /sys/class/srp_remote_ports/port-*/"
                             "fast_io_fail_tmo").out.split(), ["3"] * 2,
               "fast_io_fail_tmo, as in modprobe.d,")
+        multipath.end()
+        initiator.logout()
+        until(lambda: target.queue_pairs() == 0, 30, "the logout")
+
+
+# PERSISTENT RESERVE OUT: operation code, service actions, and the type that lets all
+# registrants write.
+RESERVE_OUT, REGISTER, CLEAR, PREEMPT_AND_ABORT = 0x5f, 0, 3, 5
+WRITE_EXCLUSIVE_REGISTRANTS = 5
+RESERVATION_CONFLICT = 0x18
+OURS, THEIRS = 0x123abc, 0xb
+
+
+class OtherHost:
+    """A scripted peer that takes part in the reservations of LUN 0."""
+
+    def __init__(self, one):
+        self.one = one
+        one.login()
+        one.settle()
+
+    def change(self, action, key, other=0):
+        """PERSISTENT RESERVE OUT, which must succeed."""
+        self.one.settle()
+        self.one.fill(0, key.to_bytes(8, "big") + other.to_bytes(8, "big") + bytes(8))
+        cdb = bytes([RESERVE_OUT, action, WRITE_EXCLUSIVE_REGISTRANTS, 0, 0, 0, 0, 0, 24])
+        answer = self.one.ask(peer.cmd(1, cdb, data_out=self.one.at(0, 24)))
+        equal(answer.status, 0, "PERSISTENT RESERVE OUT, action %d" % action)
+
+    def write(self):
+        """The status of a WRITE."""
+        self.one.settle()
+        data = self.one.at(0, 512)
+        return self.one.ask(peer.cmd(2, peer.write_10(0, 1), data_out=data)).status
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.skipif(not os.environ.get("FENCING"), reason="it takes a minute: FENCING=1")
+@pytest.mark.stock("SCST's driver ties a registration to one channel")
+def test_fencing(bench):
+    """two paths with two channels each, a reservation_key: multipathd registers it through
+    a path that comes later; every channel may write; another host is fenced, and fences"""
+    target, initiator = bench.target, bench.initiator
+    need_multipath(bench)
+    second_id = "initiator_ext=0000000000000002,"
+    ports = ["0x%016x%s" % (extension, initiator.guid) for extension in (0, 2, 9)]
+
+    def keys(disk):
+        out = initiator.run(["sg_persist", "--in", "--read-keys", disk]).out
+        return out.count("0x%x" % OURS)
+
+    def persist(*words):
+        initiator.run(["mpathpersist", "--out", *words, multipath.disk()])
+
+    def may_write():
+        """What writes do through the map and through both paths, with either CPU, which is
+        to say with either channel."""
+        return {initiator.run(["taskset", "-c", str(cpu), "dd", "if=/dev/zero", "of=" + disk,
+                               "bs=4k", "count=1", "oflag=direct"], check=False).rc == 0
+                for disk in (multipath.disk(), first, second) for cpu in (0, 1)}
+
+    with bench.two_cpus(), bench.configured(acls=[], disks=0, enable=False), \
+            Multipath(initiator, "/etc/multipath/conf.d/reservation.conf") as multipath:
+        target.share(target.gid, *ports)
+        first, = initiator.login()
+        host, = initiator.hosts()
+        initiator.login(second_id + TWO_CHANNELS)
+        multipath.wait_for("active", "active")
+        other_host, = set(initiator.hosts()) - {host}
+        initiator.quick(initiator.logout_script(False, "port-%d:*" % other_host))
+        multipath.wait_for("active")
+
+        persist("--register", "--param-sark=%x" % OURS)
+        persist("--reserve", "--param-rk=%x" % OURS,
+                "--prout-type=%d" % WRITE_EXCLUSIVE_REGISTRANTS)
+        equal(keys(first), 1, "registrations")
+        second, = initiator.login(second_id + TWO_CHANNELS)
+        multipath.wait_for("active", "active")
+        until(lambda: keys(first) == 2, 30, "multipathd registers through the new path")
+        equal((initiator.channels(), target.connections()), (4, 4), "channels")
+        equal(may_write(), {True}, "this host may write")
+
+        with bench.peer(extension=9) as one:
+            other = OtherHost(one)
+            equal(other.write(), RESERVATION_CONFLICT, "the other host writes")
+            other.change(REGISTER, 0, THEIRS)
+            equal(other.write(), 0, "registered, the other host writes")
+            persist("--preempt-abort", "--param-rk=%x" % OURS, "--param-sark=%x" % THEIRS,
+                    "--prout-type=%d" % WRITE_EXCLUSIVE_REGISTRANTS)
+            equal(other.write(), RESERVATION_CONFLICT, "fenced, the other host writes")
+            equal(may_write(), {True}, "this host may write")
+            other.change(REGISTER, 0, THEIRS)
+            other.change(PREEMPT_AND_ABORT, THEIRS, OURS)
+            # The writes take the unit attentions, which sg_persist would stumble over.
+            equal(may_write(), {False}, "fenced, this host may write")
+            equal(keys(first), 0, "registrations")
+            equal(other.write(), 0, "the other host writes")
+            other.change(CLEAR, THEIRS)
+            equal(may_write(), {True}, "without registrations this host may write")
+            one.order("disconnect")
         multipath.end()
         initiator.logout()
         until(lambda: target.queue_pairs() == 0, 30, "the logout")
