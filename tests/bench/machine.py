@@ -14,6 +14,7 @@ from pathlib import Path
 
 from guest.initiator import Initiator
 from guest.lio import LioTarget
+from guest.scst import ScstTarget
 from harness.clock import clock
 from lab import Guest, LabError, enter, root
 
@@ -74,7 +75,8 @@ exit $status
 LOGIN = "max_sect=8192,ch_count=1,sg_tablesize=256"
 
 # A disk without memory behind it: what is read is what was in the buffer.
-DISK = "backstore disk0 16384,rd_nullio=1"
+DISK = {"lio": "backstore disk0 16384,rd_nullio=1",
+        "scst": "put 'add_device disk0 size_mb=64' handlers/vdisk_nullio/mgmt"}
 
 
 @dataclass(frozen=True)
@@ -113,12 +115,12 @@ def chosen(words):
 
 
 class Machine:
-    """A machine and the modules that alternate in it: (name, file) with None for
-    the kernel's own. With `full`, functions of modules have names, too; `more` are
-    options of QEMU."""
+    """A machine and the modules that alternate in it: "ours" or "C" and the file, with
+    None for the kernel's own. With `full`, functions of modules have names, too; `more`
+    are options of QEMU, `scst` is the tree (guest.scst.Tree) that both are built with."""
 
-    def __init__(self, modules, run_dir, full=False, more=()):
-        self.full, self.names = full, None
+    def __init__(self, modules, run_dir, full=False, more=(), scst=None):
+        self.full, self.names, self.scst = full, None, scst
         self.guest = Guest("bench", run_dir=run_dir, number=1, icount=True,
                            append="slab_nomerge", limit=4 * 3600, more=more)
         self.modules = dict(modules)
@@ -143,12 +145,12 @@ class Machine:
     def exported(self, name):
         """A disk that the target with that module exports; yields target and
         initiator."""
-        module = self.modules[name]
-        target = LioTarget(self.guest, "rust" if module else "stock", module)
+        end = (self.guest, "stock" if name == "C" else "rust", self.modules[name])
+        target = ScstTarget(*end, self.scst) if self.scst else LioTarget(*end)
         initiator = Initiator(self.guest, target)
         with clock.preparing():
             target.prepare()
-            target.shell(DISK)
+            target.shell(DISK[target.engine])
             target.configure([initiator.port_id], port=PORT)
         try:
             yield target, initiator

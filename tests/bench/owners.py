@@ -18,7 +18,7 @@ OWNERS = TARGET + ("rxe", "initiator", "rest", "idle")
 
 SIDES = (
     ("module", re.compile(r"ib_srpt$")),
-    ("target core", re.compile(r"target_core_\w+$")),
+    ("target core", re.compile(r"(target_core_\w+|scst(_\w+)?)$")),
     ("rxe", re.compile(r"rdma_rxe$")),
     ("initiator", re.compile(r"(ib_srp|scsi_\w+|sd_mod)$")),
 )
