@@ -29,6 +29,14 @@ C_DRIVER = "srpt/src/ib_srpt.ko"
 ATTRIBUTES = {"srp_max_rsp_size": "srp_max_rsp_size",
               "srp_sq_size": "srpt_sq_size", "use_srq": "use_srq"}
 
+# Where SCST keeps registrations. Overlayfs, of which a guest's root is, warns when SCST
+# removes a file.
+STATE = r"""
+mkdir -p /var/lib/scst
+mountpoint -q /var/lib/scst || mount -t tmpfs scst /var/lib/scst
+mkdir -p /var/lib/scst/pr /var/lib/scst/vdev_mode_pages
+"""
+
 # Writing to SCST's sysfs: what takes longer ends with EAGAIN, and its result
 # is read from another file.
 FUNCTIONS = r"""
@@ -180,8 +188,7 @@ class ScstTarget(Target):
     def prepare(self):
         for name in MODULES:
             self.guest.install_module(self.tree.module(name), load=False)
-        self.run("mkdir -p /var/lib/scst/pr /var/lib/scst/vdev_mode_pages\n"
-                 "modprobe scst && modprobe scst_vdisk")
+        self.run(STATE + "modprobe scst && modprobe scst_vdisk")
 
     def need_module(self, name):
         """Load another module of the tree."""
