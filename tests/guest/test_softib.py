@@ -11,6 +11,7 @@
 import contextlib
 import re
 import signal
+import struct
 
 import pytest
 
@@ -20,9 +21,10 @@ from lab.guest import SM_LOG
 
 from . import conformance, manual
 from .checks import Late, contains, equal, expect, sit_through, until
-from .dm import is_announced
+from .dm import Asker, is_announced
 from .initiator import TWO_CHANNELS, UNTIL_STOPPED
 from .lio import guid_name
+from .target import TRACING
 from .test_targetcli import FORGET, nothing_left
 
 PORT = "/sys/class/infiniband/rxe0/ports/1/"
@@ -148,6 +150,8 @@ def test_srp_daemon(bench, subnet):
             initiator.fio(disk, "256k", "4k", 16)
             said = initiator.run(daemon(initiator, "-o")).out
             expect("id_ext" not in said, "nothing is new: " + said)
+            said = initiator.run(daemon(initiator, "-o", "-a", leave_out=("-e",))).out
+            contains(said, found(target), "srp_daemon -a, which shows all")
             equal(len(initiator.hosts()), 1, "sessions")
             initiator.logout()
             target.wait_for_connections(0)
@@ -481,17 +485,65 @@ def test_limited_member(bench, subnet):
         initiator.logout()
 
 
+# A message of the IB/CM that asks to load an alternate path (LAP): its header, the
+# identifiers of the connection, and the path, here the one that it has already.
+LAP = struct.Struct(">BBBB4xQHH4xII12xHH16s16sI4B168x")
+CM_CLASS, SEND, LAP_ATTRIBUTE = 0x07, 0x03, 0x0019
+RATE, LIFE = 3, 18 << 3         # 10 Gb/s; 4.096 us << 18 for an answer
+EVENTS = TRACING + "/events/ib_cma/icm_send_rep/enable"
+
+
+@longer
+@pytest.mark.timeout(90)
+def test_alternate_path(bench, subnet):
+    """a peer that asks to load an alternate path, twice: both reach the target's
+    connection, the kernel has no answer to give, and the session goes on"""
+    target, initiator = bench.target, bench.initiator
+
+    def counts():
+        """Requests, those that came twice, answers."""
+        return [int(target.read(PORT + name)) for name in (
+            "cm_rx_msgs/lap", "cm_rx_duplicates/lap", "cm_tx_msgs/apr")]
+
+    with subnet(), bench.configured():
+        target.run("echo 1 > " + EVENTS)
+        disk, = initiator.login("max_sect=8192,ch_count=1")
+        trace = target.run("cat %s/trace; echo 0 > %s; echo > %s/trace"
+                           % (TRACING, EVENTS, TRACING)).out
+        (here, there), = re.findall(r"icm_send_rep: local_id=(\d+) remote_id=(\d+)", trace)
+        ends = [(int(end.run(["cat", PORT + "lid"]).out, 16),
+                 bytes.fromhex("fe80000000000000" + end.guid)) for end in (initiator, target)]
+        (lid, gid), (target_lid, target_gid) = ends
+        lap = LAP.pack(1, CM_CLASS, 2, SEND, 1, LAP_ATTRIBUTE, 0, int(there), int(here),
+                       lid, target_lid, gid, target_gid, 0, 64, RATE, 0, LIFE)
+        asker, mark, before = Asker(bench), target.mark(), counts()
+        equal(asker.ask("raw:" + lap.hex(), "raw:" + lap.hex(), retries=0),
+              ["timeout", "timeout"], "answers")
+        # The second is a duplicate to the kernel, as the first was handed over.
+        equal([now - then for now, then in zip(counts(), before)], [2, 1, 0],
+              "requests, those that came twice, answers")
+        initiator.fio(disk, "256k")
+        equal(target.log_since(mark).count("ib_srpt:"), 0, "lines of the target")
+        initiator.logout()
+        target.wait_for_connections(0)
+
+
+# IP over InfiniBand, with packets as large as they may be here (1024 bytes), and an
+# interface with an address.
+IPOIB = "Default=0x7fff,ipoib,mtu=3: ALL=full;\n"
+IPOIB_UP = ("modprobe ib_ipoib && ip link set %(dev)s up && "
+            "ip addr add 10.8.0.%(number)d/24 dev %(dev)s")
+
+
 @longer
 @pytest.mark.timeout(120)
 def test_ipoib(bench, subnet):
     """a login over IP over InfiniBand, that is through the RDMA/CM"""
     target, initiator = bench.target, bench.initiator
     with subnet():
-        # As large as a packet may be here (1024 bytes).
-        bench.pair.initiator.restart_sm("Default=0x7fff,ipoib,mtu=3: ALL=full;\n")
+        bench.pair.initiator.restart_sm(IPOIB)
         for end in (target, initiator):
-            end.run("modprobe ib_ipoib && ip link set ib0 up && "
-                    "ip addr add 10.8.0.%d/24 dev ib0" % end.guest.number)
+            end.run(IPOIB_UP % {"dev": "ib0", "number": end.guest.number})
         until(lambda: initiator.run("ping -c 1 -W 2 10.8.0.1", check=False).rc == 0,
               60, "the target is there")
         with bench.configured():
