@@ -75,6 +75,11 @@ class Subnet:
                                 self.number)
         self.sm = None
 
+    def plug(self, end, port):
+        """Give a machine a card with a cable to the switch, and a port on it."""
+        end.guest.add_card(self.fabric.wire(port))
+        self.make(end)
+
     def make(self, end):
         """Make a port on the card of a machine."""
         end.run(RXE1)
@@ -92,9 +97,8 @@ class Subnet:
             stack.callback(self.pair.wait_active)
             self.fabric = all_of_it.enter_context(Fabric(3))
             for port, end in (TARGET, self.target), (INITIATOR, self.initiator):
-                end.guest.add_card(self.fabric.wire(port))
+                self.plug(end, port)
                 stack.callback(end.guest.remove_card)
-                self.make(end)
                 stack.callback(self.unmake, end)
             self.start_sm()
             stack.callback(self.stop_sm)

@@ -7,6 +7,8 @@
 # Not here: srp_daemon started by hand (test_softib.py), the package of the target
 # (tests/install).
 
+import contextlib
+
 import pytest
 
 from conftest import TRANSPORT
@@ -15,7 +17,7 @@ from lab import hcas
 from . import manual
 from .checks import Late, equal, sit_through, until
 from .lio import guid_name
-from .subnet import Subnet
+from .subnet import TARGET, Subnet
 from .test_softib import disk_of
 
 pytestmark = pytest.mark.skipif(TRANSPORT != "ib", reason="it takes long: with TRANSPORT=ib")
@@ -46,6 +48,24 @@ def works(end):
     end.fio(disk, "1m", "16k", 8)
 
 
+@contextlib.contextmanager
+def machine(bench, tmp_path):
+    """Yields the second subnet and the machine with systemd on it, which has booted."""
+    hcas.SOFTIB.module(bench.pair.target.kernel)
+    (tmp_path / FILE).write_text(manual.block("%s/%s" % (FOLDER, FILE)))
+    second = Subnet(bench)
+    with second, second.third(SYSTEMD, shares=[(tmp_path, FOLDER, "ro")]) as other:
+        is_started(other)
+        yield second, other
+
+
+def leave(bench, other):
+    """Nothing logs in again, and the session ends."""
+    other.run(["systemctl", "stop", "srp_daemon.service", SERVICE])
+    other.logout(unload=False)
+    bench.target.wait_for_connections(0)
+
+
 @pytest.mark.timeout(720)
 @pytest.mark.stock("it announces itself before it lets anybody in")
 def test_orders(bench, tmp_path):
@@ -53,11 +73,7 @@ def test_orders(bench, tmp_path):
     it in later still: the disk comes; the module goes and comes: it is back; the
     initiator's machine boots again: it is there"""
     target = bench.target
-    hcas.SOFTIB.module(bench.pair.target.kernel)
-    (tmp_path / FILE).write_text(manual.block("%s/%s" % (FOLDER, FILE)))
-    second = Subnet(bench)
-    with second, second.third(SYSTEMD, shares=[(tmp_path, FOLDER, "ro")]) as other:
-        is_started(other)
+    with machine(bench, tmp_path) as (_, other):
         equal(other.run(["systemctl", "show", "-p", "PrivateNetwork", SERVICE]).out.strip(),
               "PrivateNetwork=no", "what the unit has of the file")
         names = [guid_name(other.guid)]
@@ -75,6 +91,25 @@ def test_orders(bench, tmp_path):
             other.wait_active()
             is_started(other)
             works(other)
-            other.run(["systemctl", "stop", "srp_daemon.service", SERVICE])
-            other.logout(unload=False)
-            target.wait_for_connections(0)
+            leave(bench, other)
+
+
+@pytest.mark.timeout(480)
+def test_together(bench, tmp_path):
+    """both machines lose power and boot at the same time: the disk comes"""
+    target = bench.target
+    with machine(bench, tmp_path) as (second, other):
+        both = target.guest, other.guest
+        for guest in both:
+            guest.kill()
+        for guest in both:
+            guest.launch()
+        target.guest.ready()
+        target.prepare()
+        second.plug(target, TARGET)
+        with bench.configured(acls=[], disks=0, enable=False):
+            target.share(other.target_gid, guid_name(other.guid))
+            other.guest.ready()
+            is_started(other)
+            works(other)
+            leave(bench, other)
