@@ -180,7 +180,7 @@ faults: ## Cause every fault that the lab can cause, for hours; write docs/fault
 	@$(if $(K),K='$(K)') $(LAB) tests-python tests/bench/faults
 
 .PHONY: soak
-soak: ## Run faults and load in random order for HOURS (1), on machines that stay (SEED=1; K=: some)
+soak: ## Run faults and load in random order for HOURS (1), each round on one pair of machines (SEED=1; K=: some)
 	@HOURS=$${HOURS:-1} $(if $(K),K='$(K)') $(LAB) tests-python tests/bench/faults
 
 .PHONY: bench

@@ -282,7 +282,7 @@ pub(crate) struct Command<O: Pool> {
     read: Cqe<Command<O>, READ>,
     #[pin]
     rw: RwSlot,
-    /// Send queue slots that the transfer did not find; 0 if it did not look for any.
+    /// Send queue slots that the request's transfer needs if it once found too few; otherwise 0.
     wanted: Atomic<u32>,
     tx: TxBuf,
     #[pin]

@@ -166,7 +166,7 @@ impl<O: QpOwner> Hca<O> {
         let verbs = (*verbs).as_mut().ok_or(ENODEV)?;
         // Channels that use a failed one are being closed; they hold it until then.
         if let Some(srq) = verbs.srq.as_ref().filter(|srq| !srq.has_failed()) {
-            // Nothing has done so while no channel used it.
+            // Its channels do so once per period; it may have none.
             srq.refill();
             return Ok(srq.clone());
         }

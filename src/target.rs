@@ -190,7 +190,8 @@ impl Drop for ListenerGuard {
 ///
 /// # Errors
 ///
-/// Those of [`Listener::new`]; the old listener is kept then.
+/// Those of [`Listener::new`]; the old listener is kept then. A family that is still missing is
+/// logged only.
 fn listen(port: u16) -> Result {
     if is_on(port) {
         return Ok(());

@@ -3,8 +3,9 @@
 //! The list of channels, and operations on several channels: of a nexus, of a port, of an access
 //! control entry.
 //!
-//! The lock is held while the list is searched, never around calls into the engine, the connection
-//! manager or verbs. Not here: operations on one channel ([`super`]).
+//! The lock is held while the list is searched, not around calls into the engine, the connection
+//! manager or verbs but those in `docs/locking.md`. Not here: operations on one channel
+//! ([`super`]).
 
 use kernel::{
     alloc::AllocError,

@@ -167,7 +167,8 @@ enum FoundTask {
 ///
 /// `ENOMEM`.
 fn find_task(channel: &Arc<Channel>, tag: u64, wait: &TableWait<Channel>) -> Result<FoundTask> {
-    if channel.abort_table(tag, wait)? {
+    // With the list locked, or it would take the room that a reset has prepared.
+    if list::look(|_| channel.abort_table(tag, wait))? {
         return Ok(FoundTask::Aborted);
     }
     if channel.has_task(tag) {

@@ -179,15 +179,14 @@ impl<O: Pool> Command<O> {
         Fetch::Refused(Delivery::FatalError)
     }
 
-    /// Returns whether the transfer found no room in the send queue, and still would not: it is
-    /// not prepared again in vain.
+    /// Returns whether the transfer found no room in the send queue, and must still wait for some.
     #[inline]
     pub(super) fn must_wait(&self) -> bool {
         let wanted = self.wanted.load(Relaxed);
-        wanted != 0 && !self.link.flow().has_room(wanted)
+        wanted != 0 && self.link.flow().must_wait(wanted)
     }
 
-    /// Gives up a prepared transfer that needs `slots` and cannot have them. If there may be some
+    /// Gives up a prepared transfer that needs `slots` and cannot have them. If it may have them
     /// later, [`Self::must_wait`] says when.
     pub(super) fn give_up(&self, slots: u32, why: NoSlot) {
         self.rw.cancel();

@@ -270,10 +270,11 @@ impl Flow {
         self.accounts.lock().reserve_rdma(slots)
     }
 
-    /// Returns whether a transfer that found no room can reserve its slots now, or never will.
-    pub(crate) fn has_room(&self, slots: u32) -> bool {
-        let accounts = self.accounts.lock();
-        accounts.sendq.is_closed() || accounts.sendq.has_room(slots)
+    /// Returns whether a transfer that found no room must still wait; `false` once nothing can be
+    /// sent any more.
+    pub(crate) fn must_wait(&self, slots: u32) -> bool {
+        let mut accounts = self.accounts.lock();
+        !accounts.sendq.is_closed() && accounts.sendq.must_wait(slots)
     }
 
     /// Reserves slots for the READ of a descriptor table. It never waits, so it is not counted.

@@ -7,6 +7,8 @@
 # Not here: booting itself (scripts/lab), when machines are replaced
 # (conftest.py), what is compiled for them (built.py).
 
+import os
+
 from harness.clock import clock
 from lab import LabError, Pair, arm64, leaks
 from lab.guest import default_kernel
@@ -19,7 +21,7 @@ from .scst import ScstTarget
 BOOT_ATTEMPTS = 3
 # Of the two CPUs one is off until a test wants it: with more CPUs than the host
 # has processors, those that hold a lock lose it to those that wait for the lock.
-SETTINGS = {"limit": 3 * 3600, "smp": 2, "append": "slab_nomerge maxcpus=1"}
+SETTINGS = {"limit": 3600 * (3 + float(os.environ.get("HOURS") or 0)), "smp": 2, "append": "slab_nomerge maxcpus=1"}
 
 
 class Leaks(Exception):

@@ -96,7 +96,7 @@ def test_orders(bench, tmp_path):
 
 @pytest.mark.timeout(480)
 def test_together(bench, tmp_path):
-    """both machines lose power and boot at the same time: the disk comes"""
+    """both machines boot at the same time: the disk comes"""
     target = bench.target
     with machine(bench, tmp_path) as (second, other):
         both = target.guest, other.guest

@@ -27,7 +27,7 @@ TESTS = ("tests/module/test_module.py::test_build",
                     reason="the run is about one series: KSERIES")
 @pytest.mark.parametrize("series", kernel.SERIES)
 def test_kernels(series, lab_root, subtests, tmp_path):
-    """build, load, login and I/O with the kernel of another series"""
+    """build, load, login and I/O with the kernel of another series, a build for older ones"""
     if series == lab_root.series:
         pytest.skip("all other tests run on this series")
     file = tmp_path / "junit.xml"

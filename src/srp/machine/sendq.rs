@@ -101,9 +101,18 @@ impl SendQueue {
         Ok(())
     }
 
-    /// Returns whether `n` slots for RDMA can be reserved now: whether a transfer of this size that
-    /// found no room is worth preparing again.
-    pub(crate) fn has_room(&self, n: u32) -> bool {
+    /// Returns whether a transfer of `n` slots that found no room must still wait. Room is left to it
+    /// then, as if it had tried to reserve.
+    pub(crate) fn must_wait(&mut self, n: u32) -> bool {
+        let waits = !self.has_room(n);
+        if waits {
+            self.wanted = self.wanted.max(n);
+        }
+        waits
+    }
+
+    /// Returns whether `n` slots for RDMA can be reserved now.
+    fn has_room(&self, n: u32) -> bool {
         // The sums are of numbers that are each at most the size of the queue.
         let used = self.rdma.saturating_add(n);
         used.saturating_add(self.left_by(n)) <= self.rdma_limit

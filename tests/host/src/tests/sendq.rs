@@ -65,6 +65,24 @@ fn a_large_transfer_that_is_given_up_keeps_no_room() {
 }
 
 #[test]
+fn a_transfer_that_only_asks_keeps_its_room() {
+    let mut queue = SendQueue::new(12, 4).unwrap();
+    assert_eq!(queue.reserve_rdma(6), Ok(()));
+    // Two wait; the first gets its room.
+    assert_eq!(queue.reserve_rdma(5), Err(NoSlot::Full));
+    assert!(queue.must_wait(5));
+    assert_eq!(queue.release_rdma(6), Ok(()));
+    assert_eq!(queue.reserve_rdma(5), Ok(()));
+    assert!(queue.must_wait(5));
+    // The other one's is left to it.
+    assert_eq!(queue.release_rdma(2), Ok(()));
+    assert_eq!(queue.reserve_rdma(1), Err(NoSlot::Full));
+    assert_eq!(queue.release_rdma(1), Ok(()));
+    assert_eq!(queue.reserve_rdma(1), Ok(()));
+    assert!(!queue.must_wait(5));
+}
+
+#[test]
 fn unbalanced_releases() {
     let mut queue = SendQueue::new(10, 4).unwrap();
     queue.reserve_rdma(2).unwrap();
@@ -96,6 +114,7 @@ fn close() {
 #[derive(Clone, Debug)]
 enum Op {
     Rdma(u32),
+    Ask(u32),
     RdmaDone(u32),
     Response,
     ResponseDone,
@@ -105,6 +124,7 @@ enum Op {
 fn any_op() -> impl Strategy<Value = Op> {
     prop_oneof![
         8 => (0u32..12).prop_map(Op::Rdma),
+        4 => (1u32..12).prop_map(Op::Ask),
         8 => (0u32..12).prop_map(Op::RdmaDone),
         8 => Just(Op::Response),
         8 => Just(Op::ResponseDone),
@@ -148,10 +168,17 @@ proptest! {
                     if expected == Err(NoSlot::Full) {
                         waits = waits.max(n);
                     }
-                    if !closed && (1..=room).contains(&n) {
-                        prop_assert_eq!(queue.has_room(n), expected.is_ok());
-                    }
                     prop_assert_eq!(queue.reserve_rdma(n), expected);
+                }
+                // Of transfers that found no room only: they fit, and the queue was open then.
+                Op::Ask(n) if closed || n > room => {}
+                Op::Ask(n) => {
+                    let left = if rdma != 0 && waits > n { waits } else { 0 };
+                    let must = rdma + n + left > room;
+                    if must {
+                        waits = waits.max(n);
+                    }
+                    prop_assert_eq!(queue.must_wait(n), must);
                 }
                 Op::RdmaDone(n) => {
                     prop_assert_eq!(queue.release_rdma(n).is_ok(), n <= rdma);
