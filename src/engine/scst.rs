@@ -146,10 +146,7 @@ impl Engine for Scst {
         rx: &RxCmd,
         immediate: Option<Immediate>,
     ) -> Result<(), (RxError, Arc<C>)> {
-        // SCST has a buffer of its own, into which the data is copied. A thread of SCST may answer
-        // the command before this returns, and its receive buffer must not be lent then.
-        drop(immediate);
-        submit::submit(cmd, session, rx)
+        submit::submit(cmd, session, rx, immediate)
     }
 
     fn rx_data<C: TargetCmd>(cmd: ArcBorrow<'_, C>, status: RxDataStatus) {

@@ -81,13 +81,11 @@ pub(crate) struct Immediate {
 
 impl Immediate {
     /// Length in bytes.
-    #[allow(dead_code, reason = "not every engine uses the data in place")]
     pub(crate) fn len(&self) -> usize {
         self.len as usize
     }
 
     /// Returns whether the data begins at a multiple of [`BLOCK`], as disks may require.
-    #[allow(dead_code, reason = "not every engine uses the data in place")]
     pub(crate) fn is_aligned(&self) -> bool {
         let begin = self.area.dma.data().addr().get().checked_add(self.at);
         begin.is_some_and(|begin| begin % BLOCK == 0)
@@ -95,7 +93,6 @@ impl Immediate {
 
     /// Makes `entry`, which is zeroed or was described before, a scatterlist of one entry that
     /// describes the data (`sg_set_buf`). The list is valid as long as this object.
-    #[allow(dead_code, reason = "not every engine uses the data in place")]
     pub(crate) fn describe(&self, entry: &mut bindings::scatterlist) {
         // SAFETY: The entry is valid. By the type invariant the bytes are inside the buffer, which
         // is contiguous and has pages.

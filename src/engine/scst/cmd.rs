@@ -24,6 +24,13 @@
 //!
 //! A response that cannot be sent with its data is sent without data, with CHECK CONDITION, so that
 //! `xmit_response()` returns `SCST_TGT_RES_FATAL_ERROR` only if no response can be sent at all.
+//!
+//! # Immediate data
+//!
+//! SCST uses the immediate data of a plain WRITE where it was received, if it has the length of the
+//! buffer that SCST would allocate ([`ScstCmd::place_data`]). The receive buffer is lent until
+//! `xmit_response()`, or until SCST returns a command that is not answered: the device handler has
+//! executed the command by then, and SCST itself does not look at the data again.
 
 use core::{
     cell::UnsafeCell,
@@ -59,7 +66,10 @@ use crate::{
         TargetCmd,
         TmResult, //
     },
-    rdma::sg::SgList,
+    rdma::{
+        buf::Immediate,
+        sg::SgList, //
+    },
     srp::wire::rsp::Residual,
     sync::{
         atomic::{
@@ -117,6 +127,8 @@ atomic_enum! {
 ///   they read then.
 /// - `session`: the submitter of the command, and the callback that returns it; SCST owns the
 ///   command in between.
+/// - `place`: the same, and the callbacks `tgt_alloc_data_buf()`, `rdy_to_xfer()` and
+///   `xmit_response()`, of which SCST calls one at a time; what answers the command.
 /// - `phase`: the task that handles the command; changes of owner are atomic.
 #[pin_data]
 pub(crate) struct ScstCmd<C> {
@@ -127,13 +139,27 @@ pub(crate) struct ScstCmd<C> {
     tm_status: Atomic<i32>,
     /// Pass of the channel's part in the session, whose close waits for it.
     session: UnsafeCell<Option<Submitted>>,
+    place: UnsafeCell<Place>,
     #[pin]
     give_back: Work<C>,
 }
 
+/// Immediate data of a command.
+///
+/// # Invariants
+///
+/// If `used` is set, `entry` describes the data, also when `data` was given back.
+struct Place {
+    /// Until SCST has used it, or does not want it.
+    data: Option<Immediate>,
+    /// SCST has got it as the command's data buffer, until the command is free.
+    used: bool,
+    entry: bindings::scatterlist,
+}
+
 // SAFETY: A `struct scst_cmd` belongs to no thread: SCST passes it between threads.
 unsafe impl<C> Send for ScstCmd<C> {}
-// SAFETY: `phase` and `tm_status` are atomic. `raw` and `session` are written by their owner only,
+// SAFETY: `phase` and `tm_status` are atomic. The other fields are written by their owner only,
 // see the type's documentation; ownership is handed over with `phase` (release and acquire) or by
 // SCST.
 unsafe impl<C> Sync for ScstCmd<C> {}
@@ -149,12 +175,23 @@ impl<C: TargetCmd> ScstCmd<C> {
             phase: Phases::new(Phase::Idle),
             tm_status: Atomic::new(0),
             session: UnsafeCell::new(None),
+            place: UnsafeCell::new(Place {
+                data: None,
+                used: false,
+                entry: pin_init::zeroed(),
+            }),
             give_back <- new_work!("ScstCmd::give_back"),
         })
     }
 
-    /// Prepares an idle command for submission. Returns `false` if it is in use.
-    pub(super) fn prepare(&self, phase: Phase, session: Submitted) -> bool {
+    /// Prepares an idle command for submission, with data that SCST may use in place. Returns
+    /// `false` if it is in use.
+    pub(super) fn prepare(
+        &self,
+        phase: Phase,
+        session: Submitted,
+        data: Option<Immediate>,
+    ) -> bool {
         if !self.phase.change(Phase::Idle, phase) {
             pr_err!("command submitted twice\n");
             return false;
@@ -164,6 +201,7 @@ impl<C: TargetCmd> ScstCmd<C> {
         unsafe {
             self.raw.get().write_bytes(0, 1);
             *self.session.get() = Some(session);
+            (*self.place.get()).data = data;
         }
         true
     }
@@ -171,7 +209,10 @@ impl<C: TargetCmd> ScstCmd<C> {
     /// Ends a use of the command, which the caller owns. Returns the pass of its session.
     fn retire(&self) -> Option<Submitted> {
         // SAFETY: The caller owns the command.
-        let mut session = unsafe { (*self.session.get()).take() };
+        let (mut session, place) =
+            unsafe { ((*self.session.get()).take(), &mut *self.place.get()) };
+        place.data = None;
+        place.used = false;
         if let Some(session) = &mut session {
             // Before the command is given back, which may submit the next one.
             session.ended();
@@ -185,12 +226,46 @@ impl<C: TargetCmd> ScstCmd<C> {
         drop(self.retire());
     }
 
+    /// `tgt_alloc_data_buf()`: gives SCST the immediate data as the command's data buffer, if it
+    /// has the length of the one that SCST would allocate. Returns whether it does.
+    pub(super) fn place_data(cmd: ArcBorrow<'_, C>) -> bool {
+        let this = &cmd.engine_cmd();
+        let raw = this.raw.get();
+        // SAFETY: SCST calls back for the command, and no other callback of it at the same time, so
+        // `place` is this one's.
+        let place = unsafe { &mut *this.place.get() };
+        // SAFETY: SCST has passed the command to the callback.
+        let len =
+            unsafe { bindings::srpt_scst_takes_buf(raw).then(|| bindings::srpt_scst_bufflen(raw)) };
+        let len = len.and_then(|len| usize::try_from(len).ok());
+        let data = place.data.take();
+        place.data = data.filter(|data| Some(data.len()) == len && data.is_aligned());
+        if let Some(data) = &place.data {
+            // INVARIANT: Described here.
+            data.describe(&mut place.entry);
+            place.used = true;
+            // SAFETY: As above. The list is a part of the command, which SCST returns when it does
+            // not use it any more. It describes as many bytes as SCST wants, which stay until they
+            // were used: see the module's documentation.
+            unsafe { bindings::srpt_scst_set_buf(raw, &raw mut place.entry) };
+        }
+        place.used
+    }
+
     /// `rdy_to_xfer()`: makes the target fetch data. Returns the callback's return value.
     ///
     /// Takes a reference of its own, because when the data arrives the command may be executed,
     /// answered and returned on another CPU before the target's function returns.
     pub(super) fn fetch(cmd: Arc<C>) -> c_int {
         let this = &cmd.engine_cmd();
+        if this.used_immediate() {
+            // CAST: 0.
+            let status = bindings::SCST_RX_STATUS_SUCCESS as c_int;
+            // SAFETY: SCST has passed the command to `rdy_to_xfer()`, and this is its only
+            // completion.
+            unsafe { bindings::scst_rx_data(this.raw.get(), status, SAME) };
+            return SUCCESS;
+        }
         let (mut sg, mut nents) = (ptr::null_mut(), 0);
         // SAFETY: SCST has passed the command to `rdy_to_xfer()`; the pointers are to locals.
         let len = unsafe { bindings::srpt_scst_write_fields(this.raw.get(), &mut sg, &mut nents) };
@@ -206,6 +281,8 @@ impl<C: TargetCmd> ScstCmd<C> {
     pub(super) fn answer(cmd: Arc<C>) -> c_int {
         let this = &cmd.engine_cmd();
         let raw = this.raw.get();
+        // SAFETY: SCST has passed the command to `xmit_response()`, so `place` is this task's.
+        unsafe { (*this.place.get()).data = None };
         // SAFETY: SCST has passed the command to `xmit_response()`.
         if unsafe { bindings::srpt_scst_aborted_on_xmit(raw) } {
             C::on_abort_cmd(cmd.as_arc_borrow());
@@ -340,9 +417,10 @@ impl<C> EngineCmd for ScstCmd<C> {
         None
     }
 
-    /// SCST has a buffer of its own for every command.
     fn used_immediate(&self) -> bool {
-        false
+        // SAFETY: The caller answers the command, or handles `rdy_to_xfer()`, so `place` is this
+        // task's.
+        unsafe { (*self.place.get()).used }
     }
 
     /// SCSI status, inside `xmit_response()`.

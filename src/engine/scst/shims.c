@@ -48,6 +48,14 @@ void srpt_scst_set_queue_type(struct scst_cmd *cmd, enum scst_cmd_queue_type typ
 { scst_cmd_set_queue_type(cmd, type); }
 void srpt_scst_set_expected(struct scst_cmd *cmd, int dir, int len)
 { scst_cmd_set_expected(cmd, dir, len); }
+void srpt_scst_ask_for_buf(struct scst_cmd *cmd)
+{ scst_cmd_set_tgt_need_alloc_data_buf(cmd); }
+bool srpt_scst_takes_buf(struct scst_cmd *cmd)
+{ return !cmd->dh_data_buf_alloced && !cmd->cmd_dif_actions; }
+int srpt_scst_bufflen(struct scst_cmd *cmd)
+{ return scst_cmd_get_bufflen(cmd); }
+void srpt_scst_set_buf(struct scst_cmd *cmd, struct scatterlist *sg)
+{ scst_cmd_set_tgt_sg(cmd, sg, 1); }
 void srpt_scst_set_hw_error(struct scst_cmd *cmd)
 { scst_set_cmd_error(cmd, SCST_LOAD_SENSE(scst_sense_hardw_error)); }
 void srpt_scst_set_delivery(struct scst_cmd *cmd, int status)

@@ -26,6 +26,7 @@ use crate::{
         RxMgmt,
         TargetCmd, //
     },
+    rdma::buf::Immediate,
     srp::wire::{
         cdb::{
             self,
@@ -57,8 +58,9 @@ pub(super) fn refusal(rx: &RxCmd) -> Option<&'static [u8]> {
     cdb::fault(rx.cdb()).map(CdbFault::sense)
 }
 
-/// Submits a command. Wraps `scst_rx_cmd_prealloced()` and `scst_cmd_init_done()`. Process context,
-/// may sleep; the command may be executed, answered and returned before this returns.
+/// Submits a command, with the data that it came with. Wraps `scst_rx_cmd_prealloced()` and
+/// `scst_cmd_init_done()`. Process context, may sleep; the command may be executed, answered and
+/// returned before this returns.
 ///
 /// # Errors
 ///
@@ -70,6 +72,7 @@ pub(super) fn submit<C: TargetCmd>(
     cmd: Arc<C>,
     session: &ScstSession,
     rx: &RxCmd,
+    immediate: Option<Immediate>,
 ) -> Result<(), (RxError, Arc<C>)> {
     let Some(bytes) = rx.complete_cdb(MAX_CDB) else {
         return Err((RxError::InvalidCdb, cmd));
@@ -95,7 +98,9 @@ pub(super) fn submit<C: TargetCmd>(
         return Err((RxError::NoMemory, cmd));
     };
     let tag = shared.engine_tag(rx.tag);
-    if !cmd.engine_cmd().prepare(Phase::Core, shared) {
+    let immediate = immediate.filter(|_| cdb::is_plain_write(bytes));
+    let in_place = immediate.is_some();
+    if !cmd.engine_cmd().prepare(Phase::Core, shared, immediate) {
         return Err((RxError::NoMemory, cmd));
     }
     // CAST: Small numbers.
@@ -141,6 +146,9 @@ pub(super) fn submit<C: TargetCmd>(
         bindings::srpt_scst_set_tag(raw, tag);
         bindings::srpt_scst_set_queue_type(raw, queue_type);
         bindings::srpt_scst_set_expected(raw, direction, len);
+        if in_place {
+            bindings::srpt_scst_ask_for_buf(raw);
+        }
         bindings::scst_cmd_init_done(raw, THREAD);
     }
     Ok(())
@@ -176,7 +184,7 @@ pub(super) fn submit_tmf<C: TargetCmd>(
         shared.count_ordered();
     }
     let task_tag = shared.engine_tag(rx.task_tag);
-    if !cmd.engine_cmd().prepare(Phase::Mgmt, shared) {
+    if !cmd.engine_cmd().prepare(Phase::Mgmt, shared, None) {
         return Err((RxError::NoMemory, cmd));
     }
     let lun = wire_lun(rx.lun);

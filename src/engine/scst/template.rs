@@ -150,6 +150,7 @@ fn table<T: engine::Target>() -> bindings::scst_tgt_template {
         // SAFETY: SCST creates the files of this member in the directories of sessions only.
         sess_attrs: unsafe { kobject_list::<SessionFiles<T>>() },
         xmit_response: Some(xmit_response_callback::<T>),
+        tgt_alloc_data_buf: Some(tgt_alloc_data_buf_callback::<T>),
         rdy_to_xfer: Some(rdy_to_xfer_callback::<T>),
         on_hw_pending_cmd_timeout: Some(on_hw_pending_cmd_timeout_callback::<T>),
         on_free_cmd: Some(on_free_cmd_callback::<T>),
@@ -179,6 +180,21 @@ unsafe extern "C" fn xmit_response_callback<T: engine::Target>(
     // SAFETY: By the safety requirements; SCST does not release the command before it is completed,
     // which only follows from this call.
     ScstCmd::answer(unsafe { cmd::borrow::<T::Cmd>(raw) }.into())
+}
+
+/// `tgt_alloc_data_buf()`: gives SCST the data that a write came with as its buffer. A thread of
+/// SCST, or the caller of an SCST function; process context. Returns 0, or 1 if SCST is to allocate
+/// a buffer.
+///
+/// # Safety
+///
+/// Called by SCST with a command submitted to it.
+unsafe extern "C" fn tgt_alloc_data_buf_callback<T: engine::Target>(
+    raw: *mut bindings::scst_cmd,
+) -> c_int {
+    // SAFETY: As in `xmit_response_callback()`.
+    let placed = ScstCmd::place_data(unsafe { cmd::borrow::<T::Cmd>(raw) });
+    (!placed).into()
 }
 
 /// `rdy_to_xfer()`: fetches the data of a write. A thread of SCST, or the caller of an SCST

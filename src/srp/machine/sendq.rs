@@ -101,8 +101,8 @@ impl SendQueue {
         Ok(())
     }
 
-    /// Returns whether a transfer of `n` slots that found no room must still wait. Room is left to it
-    /// then, as if it had tried to reserve.
+    /// Returns whether a transfer of `n` slots that found no room must still wait. Room is left to
+    /// it then, as if it had tried to reserve.
     pub(crate) fn must_wait(&mut self, n: u32) -> bool {
         let waits = !self.has_room(n);
         if waits {

@@ -115,6 +115,11 @@ pub(crate) fn is_mode_select(cdb: &[u8]) -> bool {
     matches!(*cdb, [0x15 | 0x55, ..])
 }
 
+/// Returns whether this is WRITE(6), WRITE(10), WRITE(12) or WRITE(16).
+pub(crate) fn is_plain_write(cdb: &[u8]) -> bool {
+    matches!(*cdb, [0x0a | 0x2a | 0xaa | 0x8a, ..])
+}
+
 /// Implements [`fault`] for CDBs with long fields.
 fn long_fields(op: u8, one: u8, cdb: &[u8]) -> Option<CdbFault> {
     let length = match op {

@@ -181,6 +181,8 @@ fn kinds() {
     for op in 0..=u8::MAX {
         let select = op == 0x15 || op == 0x55;
         assert_eq!(is_mode_select(&cdb(&[op])), select, "{op:#x}");
+        let write = [0x0a, 0x2a, 0x8a, 0xaa].contains(&op);
+        assert_eq!(is_plain_write(&cdb(&[op])), write, "{op:#x}");
     }
 }
 
