@@ -12,8 +12,8 @@
 #   vectors  what the module's own code allocates, with any kernel
 #
 # They take minutes each: NTH=<first>,<step> asks for them, NTH=1,1 for each call. Receives
-# of a shared receive queue, which are what a connection shares with others, and what a
-# reset of a logical unit allocates fail in every run.
+# of a shared receive queue, which are what a connection shares with others, fail in every
+# run.
 #
 # Not here: allocations that fail by chance (test_memory.py); an HCA whose verbs fail as
 # long as a test wants it to (test_faults.py).
@@ -323,7 +323,8 @@ def test_unit(bench, nth, unit):
         equal((after.status, after.code), (before.status, before.code), "the answer after that")
 
 
-@pytest.mark.timeout(240)
+@longer
+@pytest.mark.timeout(600)
 def test_reset_of_tables(bench, vectors):
     """LUN RESET while the descriptor tables of two commands are being fetched, each on a
     connection of its own: it works and ends both, or fails and both are answered"""

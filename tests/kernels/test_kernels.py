@@ -4,7 +4,7 @@
 # login, I/O. The kernel is chosen by the environment, hence in another process;
 # what it reports becomes subtests.
 #
-# Not here: these tests (tests/build, tests/guest, tests/module).
+# Not here: these tests (tests/guest, tests/module).
 
 import os
 
@@ -14,7 +14,6 @@ from harness.tools import junit, pytest_apart, tail
 from lab import kernel
 
 TESTS = ("tests/module/test_module.py::test_build",
-         "tests/build/test_build.py::test_build[series]",
          "tests/guest/test_module.py::test_identity",
          "tests/guest/test_login.py::test_channels",
          "tests/guest/test_load.py::test_disable_enable")
@@ -27,7 +26,7 @@ TESTS = ("tests/module/test_module.py::test_build",
                     reason="the run is about one series: KSERIES")
 @pytest.mark.parametrize("series", kernel.SERIES)
 def test_kernels(series, lab_root, subtests, tmp_path):
-    """build, load, login and I/O with the kernel of another series, a build for older ones"""
+    """build, load, login and I/O with the kernel of another series"""
     if series == lab_root.series:
         pytest.skip("all other tests run on this series")
     file = tmp_path / "junit.xml"
