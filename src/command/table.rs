@@ -173,7 +173,7 @@ impl<O: Pool> Command<O> {
     /// `ENOMEM`.
     pub(crate) fn prepare_abort_of(&self, lun: u64) -> Result {
         let mut inner = self.inner.lock();
-        match inner.fetches_table() && inner.table_lun == lun {
+        match inner.fetches_table_of(lun) {
             true => inner.make_room_for_wait(),
             false => Ok(()),
         }
@@ -184,7 +184,7 @@ impl<O: Pool> Command<O> {
     /// left alone.
     pub(crate) fn abort_table_of(&self, lun: u64, wait: &TableWait<O>) {
         let mut inner = self.inner.lock();
-        if inner.fetches_table() && inner.table_lun == lun {
+        if inner.fetches_table_of(lun) {
             inner.abort_table(wait);
         }
     }
@@ -193,6 +193,10 @@ impl<O: Pool> Command<O> {
 impl<O: Pool> Inner<O> {
     fn fetches_table(&self) -> bool {
         self.machine.state() == State::FetchingTable
+    }
+
+    fn fetches_table_of(&self, lun: u64) -> bool {
+        self.fetches_table() && self.table_lun == lun
     }
 
     /// Allocates what [`Self::abort_table`] needs.

@@ -24,6 +24,8 @@ LOSOLNT, CRSOLNT, AESOLNT, IMMEDIATE, MULTI = 0x10, 0x20, 0x40, 0x80, 0x01
 
 # Task management functions.
 ABORT_TASK, LUN_RESET = 0x01, 0x08
+# Of the statuses of SCSI.
+BUSY, RESERVATION_CONFLICT = 0x08, 0x18
 
 # Reasons of a target's logout.
 NO_REASON, INVALID_IU, SPURIOUS_RESPONSE, MULTI_CHANNEL = 0, 2, 3, 4

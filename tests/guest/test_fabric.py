@@ -20,8 +20,8 @@ from .initiator import ADD_TARGET, TWO_CHANNELS, UNTIL_STOPPED
 from .lio import guid_name
 from .subnet import PREFIX, SecondPorts, Subnet, target_guid
 from .test_multipath import Multipath
-from .test_softib import (IPOIB, IPOIB_UP, LOAD, PARTITION, PORT as PORT_OF_RXE0, daemon,
-                          disk_of, found, scan)
+from .test_softib import (IPOIB, LOAD, PARTITION, PORT as PORT_OF_RXE0, daemon, disk_of, found,
+                          ipoib, scan)
 
 pytestmark = pytest.mark.skipif(TRANSPORT != "ib", reason="it takes long: with TRANSPORT=ib")
 
@@ -145,19 +145,14 @@ def test_ipoib_second_port(bench, second):
         through.guest.put(PARTITIONS, IPOIB)
         second.start_sm("-P", PARTITIONS)
         second.wait_active()
-        for end in target, through:
-            end.run(IPOIB_UP % {"dev": "ib1", "number": end.guest.number})
-        until(lambda: through.run("ping -c 1 -W 2 10.8.0.1", check=False).rc == 0, 60,
-              "the target is there")
-        target.share(through.target_gid, through.port_id)
-        disk, = through.login(dest="10.8.0.1")
-        through.fio(disk, "1m", "16k", 8)
-        contains(target.run("ls %s/sessions" % (SHOWN % ("rxe0", 2))).out, through.port_id[2:],
-                 "sessions of port 2")
-        through.logout()
-        target.wait_for_connections(0)
-        for end in target, through:
-            end.run("rmmod ib_ipoib")
+        with ipoib("ib1", target, through):
+            target.share(through.target_gid, through.port_id)
+            disk, = through.login(dest="10.8.0.1")
+            through.fio(disk, "1m", "16k", 8)
+            contains(target.run("ls %s/sessions" % (SHOWN % ("rxe0", 2))).out,
+                     through.port_id[2:], "sessions of port 2")
+            through.logout()
+            target.wait_for_connections(0)
 
 
 @pytest.mark.timeout(300)

@@ -179,7 +179,6 @@ def test_paths_come_and_go(bench):
 # registrants write.
 RESERVE_OUT, REGISTER, CLEAR, PREEMPT_AND_ABORT = 0x5f, 0, 3, 5
 WRITE_EXCLUSIVE_REGISTRANTS = 5
-RESERVATION_CONFLICT = 0x18
 OURS, THEIRS = 0x123abc, 0xb
 
 
@@ -254,12 +253,12 @@ def test_fencing(bench):
 
         with bench.peer(extension=9) as one:
             other = OtherHost(one)
-            equal(other.write(), RESERVATION_CONFLICT, "the other host writes")
+            equal(other.write(), peer.RESERVATION_CONFLICT, "the other host writes")
             other.change(REGISTER, 0, THEIRS)
             equal(other.write(), 0, "registered, the other host writes")
             persist("--preempt-abort", "--param-rk=%x" % OURS, "--param-sark=%x" % THEIRS,
                     "--prout-type=%d" % WRITE_EXCLUSIVE_REGISTRANTS)
-            equal(other.write(), RESERVATION_CONFLICT, "fenced, the other host writes")
+            equal(other.write(), peer.RESERVATION_CONFLICT, "fenced, the other host writes")
             equal(may_write(), {True}, "this host may write")
             other.change(REGISTER, 0, THEIRS)
             other.change(PREEMPT_AND_ABORT, THEIRS, OURS)

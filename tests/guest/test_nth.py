@@ -27,7 +27,7 @@ from conftest import TRANSPORT
 
 from .checks import Failed, equal, expect, sit_through, until
 from .dm import Answer, Asker
-from .peer import (ABORT_TASK, CONSUMER_DEFINED, IMMEDIATE, LUN_RESET, MULTI, TEST_UNIT_READY, Response, cmd,
+from .peer import (ABORT_TASK, BUSY, CONSUMER_DEFINED, IMMEDIATE, LUN_RESET, MULTI, TEST_UNIT_READY, Response, cmd,
                    indirect, logout, read_10, table, tsk_mgmt, write_10)
 from .test_memory import CODE, VMALLOC, need_failslab
 from .test_rogue import TMF_FAILED
@@ -39,8 +39,6 @@ FIRST, STEP = map(int, (NTH or "3,29").split(","))
 PARAMETERS = "/sys/module/nth/parameters/"
 # More calls than any operation makes.
 MOST = 3000
-# A SCSI status.
-BUSY = 0x08
 
 # Addresses of the function that runs a module's start.
 LOADER = r"""

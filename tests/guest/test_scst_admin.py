@@ -21,7 +21,6 @@ pytestmark = pytest.mark.engine("scst")
 
 LUN_RESET = 8
 READ_CAPACITY = 0x25
-RESERVATION_CONFLICT = 0x18
 BLOCK = 512
 
 # Values of black_hole, and whether TEST UNIT READY, which has no data, is swallowed, too.
@@ -167,7 +166,7 @@ def test_kept_registration(bench):
         with bench.peer(extension=9) as other:
             other.login()
             other.settle()
-            equal(other.ask(read(other)).status, RESERVATION_CONFLICT, "another initiator")
+            equal(other.ask(read(other)).status, peer.RESERVATION_CONFLICT, "another initiator")
             other.order("disconnect")
         persist(disk, "--out", "--clear", "--param-rk=123abc")
 

@@ -528,11 +528,21 @@ def test_alternate_path(bench, subnet):
         target.wait_for_connections(0)
 
 
-# IP over InfiniBand, with packets as large as they may be here (1024 bytes), and an
-# interface with an address.
+# IP over InfiniBand, with packets as large as they may be here (1024 bytes).
 IPOIB = "Default=0x7fff,ipoib,mtu=3: ALL=full;\n"
-IPOIB_UP = ("modprobe ib_ipoib && ip link set %(dev)s up && "
-            "ip addr add 10.8.0.%(number)d/24 dev %(dev)s")
+
+
+@contextlib.contextmanager
+def ipoib(dev, target, initiator):
+    """An interface with an address on both; the target's is 10.8.0.1."""
+    for end in target, initiator:
+        end.run("modprobe ib_ipoib && ip link set %s up && ip addr add 10.8.0.%d/24 dev %s"
+                % (dev, end.guest.number, dev))
+    until(lambda: initiator.run("ping -c 1 -W 2 10.8.0.1", check=False).rc == 0, 60,
+          "the target is there")
+    yield
+    for end in target, initiator:
+        end.run("rmmod ib_ipoib")
 
 
 @longer
@@ -542,11 +552,7 @@ def test_ipoib(bench, subnet):
     target, initiator = bench.target, bench.initiator
     with subnet():
         bench.pair.initiator.restart_sm(IPOIB)
-        for end in (target, initiator):
-            end.run(IPOIB_UP % {"dev": "ib0", "number": end.guest.number})
-        until(lambda: initiator.run("ping -c 1 -W 2 10.8.0.1", check=False).rc == 0,
-              60, "the target is there")
-        with bench.configured():
+        with ipoib("ib0", target, initiator), bench.configured():
             disk, = initiator.login(dest="10.8.0.1")
             ids = target.run("rdma resource show cm_id").out
             expect(any("CONNECT" in line and "10.8.0.1:" in line
@@ -555,6 +561,4 @@ def test_ipoib(bench, subnet):
             initiator.fio(disk, "1m", "16k", 8)
             initiator.logout()
             target.wait_for_connections(0)
-        for end in (target, initiator):
-            end.run("rmmod ib_ipoib")
         bench.pair.initiator.restart_sm()

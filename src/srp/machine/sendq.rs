@@ -90,8 +90,7 @@ impl SendQueue {
         if n == 0 {
             return Ok(());
         }
-        if !self.has_room(n) {
-            self.wanted = self.wanted.max(n);
+        if self.must_wait(n) {
             return Err(NoSlot::Full);
         }
         if self.left_by(n) == 0 {
